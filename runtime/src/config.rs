@@ -1,0 +1,130 @@
+//! The settings of the whole process: start method, environment variables, CPUs.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Sets the start method when the program does not.
+pub(crate) const START_METHOD_VAR: &str = "PROCESSION_START_METHOD";
+
+/// How worker processes come to be.
+///
+/// | | a worker starts as | sees of the caller's memory | cost of a worker |
+/// |---|---|---|---|
+/// | `ForkServer` | a fork of a clean server process | nothing; the preloads, copy-on-write | a fork |
+/// | `Spawn` | the program, executed again | nothing | an exec |
+/// | `Fork` | a fork of the caller as it was when the pool was built | everything, copy-on-write | a fork |
+/// | `Thread` | a thread of the caller | everything, shared | a thread |
+///
+/// ```
+/// use runtime::StartMethod;
+///
+/// assert_eq!(StartMethod::available()[0], StartMethod::ForkServer);
+/// assert_eq!("spawn".parse(), Ok(StartMethod::Spawn));
+/// # Ok::<(), runtime::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// A server process is executed once, stays single-threaded, runs the
+    /// preloads, and forks each worker. The default.
+    #[default]
+    ForkServer,
+    /// Each worker executes the program again.
+    Spawn,
+    /// The caller is forked once when the pool is built; that copy forks each worker.
+    Fork,
+    /// Workers are threads: no isolation, for debugging and comparison.
+    Thread,
+}
+
+impl StartMethod {
+    /// The methods this platform has, the default one first.
+    pub fn available() -> &'static [StartMethod] {
+        &[
+            StartMethod::ForkServer,
+            StartMethod::Spawn,
+            StartMethod::Fork,
+            StartMethod::Thread,
+        ]
+    }
+
+    /// The name of the method, as [`FromStr`] reads it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StartMethod::ForkServer => "forkserver",
+            StartMethod::Spawn => "spawn",
+            StartMethod::Fork => "fork",
+            StartMethod::Thread => "thread",
+        }
+    }
+}
+
+impl fmt::Display for StartMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is no start method.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a start method; use forkserver, spawn, fork or thread")]
+pub struct ParseStartMethodError(String);
+
+impl FromStr for StartMethod {
+    type Err = ParseStartMethodError;
+
+    fn from_str(name: &str) -> Result<Self, ParseStartMethodError> {
+        StartMethod::available()
+            .iter()
+            .copied()
+            .find(|method| method.name() == name)
+            .ok_or_else(|| ParseStartMethodError(name.to_owned()))
+    }
+}
+
+static CHOSEN: OnceLock<StartMethod> = OnceLock::new();
+
+/// Sets the start method of every pool and process that does not name one itself.
+///
+/// # Errors
+///
+/// [`ErrorKind::Configuration`] if it was set before, or was already used.
+pub fn set_start_method(method: StartMethod) -> Result<()> {
+    CHOSEN.set(method).map_err(|_| {
+        Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "the start method is already {}; call set_start_method once, before the first pool",
+                start_method().map_or("fixed", StartMethod::name)
+            ),
+        )
+    })
+}
+
+/// The start method used where none is named: the one set by [`set_start_method`],
+/// else the environment variable `PROCESSION_START_METHOD`, else the default.
+/// Building the first pool that relies on it fixes it.
+///
+/// # Errors
+///
+/// [`ErrorKind::Configuration`] if the variable names no start method.
+pub fn start_method() -> Result<StartMethod> {
+    if let Some(method) = CHOSEN.get() {
+        return Ok(*method);
+    }
+    match std::env::var(START_METHOD_VAR) {
+        Ok(name) => name
+            .parse()
+            .map_err(|e| Error::new(ErrorKind::Configuration, format!("{START_METHOD_VAR}: {e}"))),
+        Err(_) => Ok(StartMethod::default()),
+    }
+}
+
+/// The start method for a pool that names none; fixes it.
+pub(crate) fn fix_start_method() -> Result<StartMethod> {
+    let method = start_method()?;
+    Ok(*CHOSEN.get_or_init(|| method))
+}

@@ -1,0 +1,189 @@
+//! What can go wrong, as one opaque type with a kind and the facts.
+
+mod kind;
+mod report;
+
+pub use kind::ErrorKind;
+pub use report::{Location, PanicReport};
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Shorthand for a result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call, a worker or a pool failed.
+///
+/// An error is one pointer wide, and tells by methods what it knows: the
+/// [kind](Error::kind), the [task](Error::task), the [index](Error::index) of the
+/// input, the [worker](Error::worker) and its [pid](Error::pid), and, by kind, a
+/// [signal](Error::signal), an [exit code](Error::exit_code) or the
+/// [panic](Error::panic). `Display` is one sentence in lower case.
+///
+/// ```
+/// use runtime::{ErrorKind, worker};
+///
+/// #[worker]
+/// fn half(x: u64) -> u64 {
+///     assert!(x % 2 == 0, "{x} is odd");
+///     x / 2
+/// }
+///
+/// let error = runtime::pool().map(half, [2, 4, 7]).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Panicked);
+/// assert_eq!(error.index(), Some(2));
+/// assert_eq!(error.panic().unwrap().message, "7 is odd");
+/// ```
+pub struct Error(Box<Facts>);
+
+pub(crate) struct Facts {
+    pub(crate) kind: ErrorKind,
+    pub(crate) task: Option<Cow<'static, str>>,
+    pub(crate) index: Option<usize>,
+    pub(crate) worker: Option<usize>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) panic: Option<Box<PanicReport>>,
+    pub(crate) detail: Cow<'static, str>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Error(Box::new(Facts {
+            kind,
+            task: None,
+            index: None,
+            worker: None,
+            pid: None,
+            signal: None,
+            exit_code: None,
+            panic: None,
+            detail: detail.into(),
+        }))
+    }
+
+    pub(crate) fn start(detail: impl Into<Cow<'static, str>>) -> Self {
+        Error::new(ErrorKind::Start, detail)
+    }
+
+    pub(crate) fn closed() -> Self {
+        Error::new(
+            ErrorKind::Closed,
+            "the pool is closed and takes no new tasks; build another one",
+        )
+    }
+
+    /// Fills in facts; used where an error gets its task, index or worker.
+    pub(crate) fn with(mut self, fill: impl FnOnce(&mut Facts)) -> Self {
+        fill(&mut self.0);
+        self
+    }
+
+    pub(crate) fn on_task(self, task: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|facts| facts.task = Some(task.into()))
+    }
+
+    pub(crate) fn at(self, index: usize) -> Self {
+        self.with(|facts| facts.index = Some(index))
+    }
+
+    pub(crate) fn in_worker(self, worker: usize, pid: u32) -> Self {
+        self.with(|facts| {
+            facts.worker = Some(worker);
+            facts.pid = Some(pid);
+        })
+    }
+
+    /// A second error with the same facts: one cause may end several tasks.
+    pub(crate) fn duplicate(&self) -> Self {
+        let facts = &*self.0;
+        Error(Box::new(Facts {
+            kind: facts.kind,
+            task: facts.task.clone(),
+            index: facts.index,
+            worker: facts.worker,
+            pid: facts.pid,
+            signal: facts.signal,
+            exit_code: facts.exit_code,
+            panic: facts.panic.clone(),
+            detail: facts.detail.clone(),
+        }))
+    }
+
+    /// What happened, to match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The name of the task: the path of its function.
+    pub fn task(&self) -> Option<&str> {
+        self.0.task.as_deref()
+    }
+
+    /// Which input it was, counted from 0 in the order of the inputs of the call.
+    pub fn index(&self) -> Option<usize> {
+        self.0.index
+    }
+
+    /// The id of the worker that had the task, as in [`WorkerInfo::id`](crate::WorkerInfo::id).
+    pub fn worker(&self) -> Option<usize> {
+        self.0.worker
+    }
+
+    /// The process id of that worker; of the calling process with
+    /// [`StartMethod::Thread`](crate::StartMethod::Thread).
+    pub fn pid(&self) -> Option<u32> {
+        self.0.pid
+    }
+
+    /// The number of the signal that ended the worker, with [`ErrorKind::Signaled`].
+    pub fn signal(&self) -> Option<i32> {
+        self.0.signal
+    }
+
+    /// The code the worker exited with, with [`ErrorKind::Exited`].
+    pub fn exit_code(&self) -> Option<i32> {
+        self.0.exit_code
+    }
+
+    /// The panic as the worker saw it, with [`ErrorKind::Panicked`], also when
+    /// the program aborts on a panic.
+    pub fn panic(&self) -> Option<&PanicReport> {
+        self.0.panic.as_deref()
+    }
+
+    /// Goes on with the panic of the worker in the calling thread.
+    ///
+    /// The payload is the text of the remote message; the panic hook is not run a
+    /// second time. An error of another kind panics with its own sentence.
+    ///
+    /// # Panics
+    ///
+    /// Always; that is its work.
+    pub fn resume(self) -> ! {
+        let text = match &self.0.panic {
+            Some(report) => report.message.clone(),
+            None => self.to_string(),
+        };
+        std::panic::resume_unwind(Box::new(text))
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        kind::sentence(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)?;
+        if let Some(trace) = self.0.panic.as_ref().and_then(|p| p.backtrace.as_ref()) {
+            write!(f, "\n\nbacktrace of the worker:\n{}", trace.trim_end())?;
+        }
+        Ok(())
+    }
+}
