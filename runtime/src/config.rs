@@ -23,7 +23,6 @@ pub(crate) const START_METHOD_VAR: &str = "PROCESSION_START_METHOD";
 ///
 /// assert_eq!(StartMethod::available()[0], StartMethod::ForkServer);
 /// assert_eq!("spawn".parse(), Ok(StartMethod::Spawn));
-/// # Ok::<(), runtime::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -86,6 +85,12 @@ impl FromStr for StartMethod {
 }
 
 static CHOSEN: OnceLock<StartMethod> = OnceLock::new();
+
+/// How many CPUs this process can use: those of its affinity mask, and no more than the
+/// quota of its control group has room for.
+pub fn usable_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
 
 /// Sets the start method of every pool and process that does not name one itself.
 ///

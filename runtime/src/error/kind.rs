@@ -141,5 +141,7 @@ fn note(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// The name of a signal, for the signals that end processes.
 fn signal_name(signal: i32) -> Option<&'static str> {
-    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
+    nix::sys::signal::Signal::try_from(signal)
+        .ok()
+        .map(nix::sys::signal::Signal::as_str)
 }

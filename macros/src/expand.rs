@@ -1,0 +1,174 @@
+//! Third stage: the code that stands beside the function.
+//!
+//! Nothing can fail here. Every path begins at the hidden module of the
+//! library, so that no name of the user's comes in between, and names of
+//! local variables are hygienic.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Path, Type};
+
+use crate::messages::Role;
+use crate::text;
+use crate::types;
+use crate::valid::{Param, Shared, Task};
+
+/// The registration of a function: its thunk and an entry in the registry.
+pub(crate) struct Registration<'a> {
+    task: &'a Task,
+    /// The hidden module.
+    private: TokenStream,
+    /// The thunk's only parameter.
+    call: Ident,
+    /// The variables with the decoded parameters.
+    locals: Vec<Ident>,
+}
+
+impl<'a> Registration<'a> {
+    /// The registration of this function.
+    pub(crate) fn new(task: &'a Task) -> Self {
+        let private = |krate: &Path| quote_spanned!(Span::mixed_site()=> #krate::__private);
+        let local = |index| format_ident!("__procession_{index}", span = Span::mixed_site());
+        Registration {
+            task,
+            private: private(&task.krate),
+            call: Ident::new("__procession_call", Span::mixed_site()),
+            locals: (0..task.params.len()).map(local).collect(),
+        }
+    }
+
+    /// `let local = param::<T>(call, "name")?;` for each parameter, pointing at
+    /// the parameter's type if that cannot be decoded.
+    fn decode(&self) -> TokenStream {
+        let Registration { private, call, .. } = self;
+        let statements = self
+            .task
+            .params
+            .iter()
+            .zip(&self.locals)
+            .map(|(param, local)| {
+                let (start, _) = ends(&param.ty);
+                let ty = self.decoded(param);
+                let name = text::line(param.pat.to_token_stream());
+                quote_spanned!(start=> let #local = #private::Call::param::<#ty>(#call, #name)?;)
+            });
+        statements.collect()
+    }
+
+    /// The type that is decoded for a parameter: the owned form of what it borrows.
+    fn decoded(&self, param: &Param) -> TokenStream {
+        let Type::Reference(reference) = types::peel(&param.ty) else {
+            return param.ty.to_token_stream();
+        };
+        let (start, end) = ends(&param.ty);
+        let (private, ty) = (&self.private, &reference.elem);
+        let open = quote_spanned!(start=> <);
+        let close = quote_spanned!(end=> as #private::ToOwned>::Owned);
+        quote!(#open #ty #close)
+    }
+
+    /// The call of the function, with the parameters borrowed that it borrows.
+    fn invoke(&self) -> TokenStream {
+        let arguments = self
+            .task
+            .params
+            .iter()
+            .zip(&self.locals)
+            .map(|(param, local)| match types::peel(&param.ty) {
+                Type::Reference(_) => quote_spanned!(Span::mixed_site()=> &#local),
+                _ => local.to_token_stream(),
+            });
+        let ident = &self.task.ident;
+        quote_spanned!(Span::mixed_site()=> #ident(#(#arguments),*))
+    }
+
+    /// What the thunk does with the parameters, pointing at the return type if
+    /// that cannot be encoded.
+    fn run(&self) -> TokenStream {
+        let Registration { private, call, .. } = self;
+        let invoke = self.invoke();
+        let (start, output) = match &self.task.output {
+            Some(ty) => (ends(ty).0, ty.to_token_stream()),
+            None => (Span::mixed_site(), quote_spanned!(Span::mixed_site()=> ())),
+        };
+        match self.task.role {
+            Role::Worker => quote_spanned! {Span::mixed_site()=>
+                #private::Call::run::<#output>(#call, move || #invoke)
+            },
+            Role::Initializer => {
+                let made = Ident::new("__procession_made", Span::mixed_site());
+                let keep = quote_spanned!(start=> (&&&&#made).keep(#call));
+                quote_spanned! {Span::mixed_site()=>
+                    use #private::{KeepFallible as _, KeepFallibleLocal as _, KeepLocal as _, KeepValue as _};
+                    let #made = #private::Call::make::<#output>(#call, move || #invoke)?;
+                    #keep
+                }
+            }
+        }
+    }
+
+    /// The signature as text, without what only the function itself needs.
+    fn signature(&self) -> String {
+        let Task {
+            ident,
+            params,
+            output,
+            ..
+        } = self.task;
+        let params = params.iter().map(|Param { pat, ty }| quote!(#pat: #ty));
+        let output = output.as_ref().map(|ty| quote!(-> #ty));
+        text::line(quote!(fn #ident(#(#params),*) #output))
+    }
+}
+
+impl ToTokens for Registration<'_> {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let Registration {
+            private,
+            call,
+            task: Task {
+                role, attrs, ident, ..
+            },
+            ..
+        } = self;
+        let attrs = attrs.iter().map(|attr| match attr {
+            Shared::Cfg(condition) => quote!(#[cfg(#condition)]),
+            Shared::Allow(lints) => quote!(#[allow(#lints)]),
+        });
+        let constructor = Ident::new(role.name(), Span::mixed_site());
+        let (decode, run, signature) = (self.decode(), self.run(), self.signature());
+
+        tokens.extend(quote_spanned! {Span::mixed_site()=>
+            #(#attrs)*
+            const _: () = {
+                fn __procession_thunk(#call: &mut #private::Call<'_>) -> #private::Outcome {
+                    #decode
+                    #run
+                }
+                #private::inventory::submit! {
+                    #private::Registration::#constructor(
+                        &#ident,
+                        __procession_thunk,
+                        #private::Place {
+                            file: #private::file!(),
+                            line: #private::line!(),
+                            column: #private::column!(),
+                        },
+                        #signature,
+                    )
+                }
+            };
+        });
+    }
+}
+
+/// Where a type begins and ends, for code that is to blame on it.
+fn ends(ty: &Type) -> (Span, Span) {
+    let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
+    let start = spans.next().unwrap_or_else(Span::call_site);
+    let end = spans.last().unwrap_or(start);
+    (
+        start.resolved_at(Span::mixed_site()),
+        end.resolved_at(Span::mixed_site()),
+    )
+}

@@ -1,0 +1,12 @@
+//! Scalars, strings and vectors of numbers from any bytes.
+//!
+//! `cargo +nightly fuzz run decode_plain` in `runtime/`
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| procession_fuzz::plain(bytes));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    eprintln!("this target is run by cargo-fuzz; without it, use the binary `mutate`");
+}

@@ -1,0 +1,269 @@
+//! Reads a value as its type asks for it; see the [format](super).
+
+mod access;
+
+use bincode::Decode;
+use bincode::de::read::Reader;
+use bincode::de::{Decoder as _, DecoderImpl};
+use bincode::error::DecodeError as BincodeDecode;
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
+
+use super::error::{DecodeError, NOT_SELF_DESCRIBING};
+use super::plain;
+use super::source::Source;
+use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Format};
+use access::{Counted, Fields};
+
+type Decoder<'a> = DecoderImpl<Input<'a>, Format, ()>;
+
+/// Reads one value from the front of `source`.
+#[inline]
+pub(super) fn decode<T: DeserializeOwned>(source: &mut Source<'_>) -> Result<T, DecodeError> {
+    let input = Input {
+        source: source.again(),
+        empty_elements: 0,
+    };
+    let mut decoder = DecoderImpl::new(input, FORMAT, ());
+    let value = T::deserialize(Level {
+        decoder: &mut decoder,
+        depth: 0,
+    })?;
+    *source = decoder.reader().source.again();
+    Ok(value)
+}
+
+/// What all levels of one value share.
+struct Input<'a> {
+    /// A copy, so that a compiler which sees all of a type's decoding can keep it in registers.
+    source: Source<'a>,
+    empty_elements: u32,
+}
+
+impl Input<'_> {
+    /// Counts an element that took no bytes of input, but `size` bytes of memory.
+    fn count_empty(&mut self, size: usize) -> Result<(), DecodeError> {
+        let weight = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
+        self.empty_elements = self.empty_elements.saturating_add(weight);
+        if self.empty_elements > EMPTY_ELEMENTS {
+            return Err(DecodeError::new(
+                "the bytes announce too many elements that take no bytes",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Reader for Input<'_> {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), BincodeDecode> {
+        self.source.read(bytes)
+    }
+}
+
+/// Reads one value at some level of nesting.
+struct Level<'d, 'a> {
+    decoder: &'d mut Decoder<'a>,
+    depth: u32,
+}
+
+impl<'a> Level<'_, 'a> {
+    #[inline]
+    fn scalar<T: Decode<()>>(&mut self) -> Result<T, DecodeError> {
+        Ok(T::decode(self.decoder)?)
+    }
+
+    #[inline]
+    fn source(&mut self) -> &mut Source<'a> {
+        &mut self.decoder.reader().source
+    }
+
+    #[inline]
+    fn bytes(&mut self) -> Result<Vec<u8>, DecodeError> {
+        let count = self.scalar()?;
+        self.source().read_vec::<u8>(count)
+    }
+
+    #[inline]
+    fn text(&mut self) -> Result<String, DecodeError> {
+        String::from_utf8(self.bytes()?)
+            .map_err(|error| DecodeError::new(format_args!("not UTF-8: {}", error.utf8_error())))
+    }
+
+    /// Another value at the same level.
+    #[inline]
+    fn again(&mut self) -> Level<'_, 'a> {
+        Level {
+            decoder: &mut *self.decoder,
+            depth: self.depth,
+        }
+    }
+
+    #[inline]
+    fn deeper(self) -> Result<Self, DecodeError> {
+        if self.depth == DEPTH {
+            return Err(DecodeError::new(format_args!(
+                "the bytes nest deeper than {DEPTH} levels"
+            )));
+        }
+        Ok(Level {
+            decoder: self.decoder,
+            depth: self.depth + 1,
+        })
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident: $visit:ident,)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+            visitor.$visit(self.scalar()?)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Level<'_, '_> {
+    type Error = DecodeError;
+
+    scalars! {
+        deserialize_bool: visit_bool, deserialize_char: visit_char,
+        deserialize_i8: visit_i8, deserialize_i16: visit_i16, deserialize_i32: visit_i32,
+        deserialize_i64: visit_i64, deserialize_i128: visit_i128,
+        deserialize_u8: visit_u8, deserialize_u16: visit_u16, deserialize_u32: visit_u32,
+        deserialize_u64: visit_u64, deserialize_u128: visit_u128,
+        deserialize_f32: visit_f32, deserialize_f64: visit_f64,
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_string(visitor)
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_string(self.text()?)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_byte_buf(visitor)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(
+        mut self,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_byte_buf(self.bytes()?)
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.scalar::<u8>()? {
+            0 => visitor.visit_none(),
+            1 => visitor.visit_some(self.deeper()?),
+            found => Err(DecodeError::new(format_args!(
+                "an option starts with 0 or 1, not {found}"
+            ))),
+        }
+    }
+
+    #[inline]
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_newtype_struct(self.deeper()?)
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let count = self.scalar::<u64>()?;
+        if let Some(values) = plain::read::<V>(self.source(), count) {
+            return values;
+        }
+        let mut elements = Counted::new(self.deeper()?, count);
+        let value = visitor.visit_seq(&mut elements)?;
+        elements.end()?;
+        Ok(value)
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let count = self.scalar::<u64>()?;
+        let mut entries = Counted::new(self.deeper()?, count);
+        let value = visitor.visit_map(&mut entries)?;
+        entries.end()?;
+        Ok(value)
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_seq(Fields::new(self.deeper()?, len))
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_tuple(fields.len(), visitor)
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_enum(self)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::new(NOT_SELF_DESCRIBING))
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::new(NOT_SELF_DESCRIBING))
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::new(NOT_SELF_DESCRIBING))
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}

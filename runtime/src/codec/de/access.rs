@@ -1,0 +1,197 @@
+//! What visitors get to read from: elements, entries, fields and variants.
+
+use bincode::de::Decoder as _;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
+
+use super::{DecodeError, Level};
+
+/// The fields of a tuple or struct.
+pub(super) struct Fields<'d, 'a> {
+    level: Level<'d, 'a>,
+    left: usize,
+}
+
+impl<'d, 'a> Fields<'d, 'a> {
+    #[inline]
+    pub(super) fn new(level: Level<'d, 'a>, len: usize) -> Self {
+        Fields { level, left: len }
+    }
+}
+
+impl<'de> SeqAccess<'de> for Fields<'_, '_> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        seed.deserialize(self.level.again()).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// The elements of a sequence or the entries of a map, as many as the bytes announce.
+pub(super) struct Counted<'d, 'a> {
+    level: Level<'d, 'a>,
+    left: u64,
+    /// What remained of the source when the first element began.
+    room: usize,
+    /// What remained of the source when the last element began.
+    began: usize,
+}
+
+impl<'d, 'a> Counted<'d, 'a> {
+    #[inline]
+    pub(super) fn new(mut level: Level<'d, 'a>, count: u64) -> Self {
+        Counted {
+            room: level.source().remaining(),
+            level,
+            left: count,
+            began: usize::MAX,
+        }
+    }
+
+    /// Steps to the next element, whose memory takes `size` bytes or more, if there is one.
+    #[inline]
+    fn next(&mut self, size: usize) -> Result<Option<Level<'_, 'a>>, DecodeError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let remaining = self.level.source().remaining();
+        if remaining == self.began {
+            self.level.decoder.reader().count_empty(size)?;
+        }
+        self.began = remaining;
+        Ok(Some(self.level.again()))
+    }
+
+    /// How many elements to make room for: never more than there are bytes, whatever the count
+    /// says.
+    #[inline]
+    fn hint(&self) -> usize {
+        usize::try_from(self.left).map_or(self.room, |left| left.min(self.room))
+    }
+
+    /// Checks that the visitor has read everything, as what follows would be misread otherwise.
+    #[inline]
+    pub(super) fn end(self) -> Result<(), DecodeError> {
+        match self.left {
+            0 => Ok(()),
+            left => Err(DecodeError::new(format_args!(
+                "the bytes announce {left} elements more than the type reads"
+            ))),
+        }
+    }
+}
+
+impl<'de> SeqAccess<'de> for Counted<'_, '_> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
+        match self.next(size_of::<T::Value>())? {
+            Some(level) => seed.deserialize(level).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.hint())
+    }
+}
+
+impl<'de> MapAccess<'de> for Counted<'_, '_> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, DecodeError> {
+        match self.next(size_of::<K::Value>())? {
+            Some(level) => seed.deserialize(level).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
+        seed.deserialize(self.level.again())
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.hint())
+    }
+}
+
+impl<'de> EnumAccess<'de> for Level<'_, '_> {
+    type Error = DecodeError;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        mut self,
+        seed: V,
+    ) -> Result<(V::Value, Self), DecodeError> {
+        let index = self.scalar::<u32>()?;
+        let variant =
+            seed.deserialize(IntoDeserializer::<DecodeError>::into_deserializer(index))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Level<'_, '_> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.deeper()?)
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_tuple(fields.len(), visitor)
+    }
+}

@@ -1,0 +1,101 @@
+//! Why a value could not be encoded or decoded: one sentence in lower case.
+
+use std::fmt;
+
+use bincode::error::{DecodeError as BincodeDecode, EncodeError as BincodeEncode};
+
+/// Shown wherever a type asks the bytes what they are.
+pub(super) const NOT_SELF_DESCRIBING: &str = "this type asks the bytes what they hold, and they do not say: \
+     `#[serde(untagged)]`, `#[serde(tag = \"..\")]`, `#[serde(flatten)]` and types like `serde_json::Value` need a \
+     self-describing format; send them as a string, or as an enum with serde's default tagging";
+
+/// Why a value could not be encoded.
+#[derive(Debug)]
+pub(crate) struct EncodeError(Box<str>);
+
+/// Why bytes could not be decoded.
+#[derive(Debug)]
+pub(crate) struct DecodeError(Box<str>);
+
+impl EncodeError {
+    #[cold]
+    pub(super) fn new(reason: impl fmt::Display) -> Self {
+        EncodeError(reason.to_string().into())
+    }
+}
+
+impl DecodeError {
+    #[cold]
+    pub(super) fn new(reason: impl fmt::Display) -> Self {
+        DecodeError(reason.to_string().into())
+    }
+
+    #[cold]
+    pub(super) fn short(count: u64, unit: &str, remaining: usize) -> Self {
+        DecodeError::new(format_args!(
+            "the bytes announce {count} {unit}, but only {remaining} bytes are left"
+        ))
+    }
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EncodeError {}
+impl std::error::Error for DecodeError {}
+
+impl serde::ser::Error for EncodeError {
+    #[cold]
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        EncodeError::new(reason)
+    }
+}
+
+impl serde::de::Error for DecodeError {
+    #[cold]
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        DecodeError::new(reason)
+    }
+}
+
+impl From<BincodeEncode> for EncodeError {
+    #[cold]
+    fn from(error: BincodeEncode) -> Self {
+        match error {
+            BincodeEncode::Io { inner, .. } => {
+                EncodeError::new(format_args!("there is no room for the value: {inner}"))
+            }
+            other => EncodeError::new(other),
+        }
+    }
+}
+
+impl From<BincodeDecode> for DecodeError {
+    #[cold]
+    fn from(error: BincodeDecode) -> Self {
+        match error {
+            BincodeDecode::UnexpectedEnd { additional } => DecodeError::new(format_args!(
+                "the bytes end early, at least {additional} are missing"
+            )),
+            BincodeDecode::InvalidBooleanValue(found) => {
+                DecodeError::new(format_args!("a bool is 0 or 1, not {found}"))
+            }
+            BincodeDecode::InvalidCharEncoding(bytes) => {
+                DecodeError::new(format_args!("no char starts with the bytes {bytes:?}"))
+            }
+            BincodeDecode::OutsideUsizeRange(found) => {
+                DecodeError::new(format_args!("{found} does not fit a usize here"))
+            }
+            other => DecodeError::new(other),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Values to bytes and back: the one place that knows the wire format.
+//!
+//! # Format
+//! That of bincode 2.0.1 with fixed-width little-endian integers. Nothing describes
+//! itself; both ends are the same build and know the types.
+//!
+//! | value | bytes |
+//! |---|---|
+//! | `bool`, integers, floats | their width, little endian; `usize` and `isize` as 8 bytes |
+//! | `char` | its UTF-8 bytes, 1 to 4 |
+//! | `str`, bytes | count of bytes as `u64`, the bytes |
+//! | sequence, map | count of elements or entries as `u64`, then each |
+//! | tuple, array, struct | each field in order |
+//! | `Option` | `0u8`, or `1u8` and the value |
+//! | enum | index of the variant as `u32`, then its fields |
+//! | `()`, unit struct | nothing |
+//!
+//! bincode writes and reads the scalars. The wrappers around it ([`ser`], [`de`]) walk the
+//! value themselves, because three things must not be left to it:
+//!
+//! 1. **Speed of plain data.** serde offers `Vec<f64>` one element at a time. Slices and
+//!    vectors of numbers ([`plain`]) are copied whole, at any depth of a value; the bytes
+//!    stay the same, which the tests compare with bincode's own.
+//! 2. **Trust.** Every count read is held against what is left before anything is allocated
+//!    for it; elements that take no bytes are counted ([`EMPTY_ELEMENTS`]), and so are
+//!    levels of nesting ([`DEPTH`]). Bytes may lie in memory that another process
+//!    is writing to: everything is copied out first and judged afterwards ([`source`]).
+//! 3. **Mistakes that this format cannot carry**, such as `#[serde(flatten)]` or a field left out
+//!    by `skip_serializing_if`, are refused with a reason instead of being misread later.
+
+mod de;
+mod error;
+mod plain;
+mod ser;
+mod sink;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use error::{DecodeError, EncodeError};
+pub(crate) use sink::Backing;
+pub(crate) use sink::Sink;
+pub(crate) use source::Source;
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian, standard};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The configuration under which bincode writes and reads scalars.
+///
+/// The limit is no more than bincode's own backstop: what bounds a value is what is left in the
+/// [`Source`].
+type Format = Configuration<LittleEndian, Fixint, Limit<{ isize::MAX as usize }>>;
+
+const FORMAT: Format = standard()
+    .with_little_endian()
+    .with_fixed_int_encoding()
+    .with_limit();
+
+/// How many levels a value may nest: each struct, tuple, sequence, map, variant with fields,
+/// newtype and `Some` is one. Bounds the stack, which corrupt bytes of a recursive type would
+/// otherwise exhaust.
+const DEPTH: u32 = 512;
+
+/// How many elements of sequences and maps in one value may take no bytes at all, like those of a
+/// `Vec<()>`: nothing but their count says that they are there.
+const EMPTY_ELEMENTS: u32 = 1 << 24;
+
+/// Appends `value` to `sink`.
+///
+/// # Errors
+/// The value's own `Serialize` fails, the value cannot be expressed in this format, or the sink
+/// cannot grow. The sink is then as long as it was before, also when `Serialize` panics.
+#[inline]
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    sink: &mut Sink<'_>,
+) -> Result<(), EncodeError> {
+    ser::encode(value, sink)
+}
+
+/// Reads one value from the front of `source`; whether anything follows is for [`Source::finish`]
+/// to say.
+///
+/// # Errors
+/// The bytes end early or are not those of a `T`, or the type's own `Deserialize` refuses them.
+/// How far the source has been read is then unspecified.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(source: &mut Source<'_>) -> Result<T, DecodeError> {
+    de::decode(source)
+}

@@ -1,0 +1,177 @@
+//! Numbers whose memory is their encoded form, and how slices and vectors of them are recognised
+//! inside serde.
+//!
+//! serde knows no "slice of f64", only sequences. What it does give away is types:
+//!
+//! - Slices, vectors, boxes and `Cow`s of slices, and `Arc`s with serde's feature `rc`, all
+//!   serialize by `collect_seq(&[S])` or `collect_seq(&Vec<S>)`, so the type of the iterable says
+//!   what it is.
+//! - They all deserialize by `deserialize_seq(visitor)` with the one visitor that is private to
+//!   `Vec<S>`. Its type can be learned by letting `Vec<S>` deserialize from a [`Probe`]. Visitors
+//!   of other code that happen to build a `Vec<S>` have another type and are left alone.
+//!
+//! All of it is known at compile time; an optimized build keeps the copy and nothing of the search.
+#![allow(
+    unsafe_code,
+    reason = "reinterprets values between types that were found to be the same type"
+)]
+
+use std::any::TypeId;
+use std::fmt;
+use std::mem::{ManuallyDrop, transmute_copy};
+use std::ptr;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::error::DecodeError;
+use super::source::Source;
+
+/// A number that may be copied as bytes.
+///
+/// # Safety
+/// Every byte is initialized, every pattern of bytes is valid, and on a little-endian target they
+/// are the encoded form.
+pub(super) unsafe trait Plain: Copy + for<'de> Deserialize<'de> {
+    /// Names several of them in messages.
+    const UNIT: &'static str;
+}
+
+macro_rules! plain {
+    ($($number:ty)*) => {$(
+        // SAFETY: a primitive number has neither padding nor invalid values, and the format is
+        // fixed-width little endian.
+        unsafe impl Plain for $number {
+            const UNIT: &'static str = concat!("elements of type ", stringify!($number));
+        }
+    )*};
+}
+
+/// Calls the macro `$each` with all plain types. `usize` is one only where it has the width it has
+/// in the format.
+macro_rules! with_plain {
+    ($each:ident) => {
+        $each! { u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 f32 f64 }
+        #[cfg(target_pointer_width = "64")]
+        $each! { usize isize }
+    };
+}
+
+with_plain!(plain);
+
+/// The count and the encoded elements of `iterable`, when it is a slice or vector of plain numbers.
+#[inline]
+pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8])> {
+    macro_rules! attempt {
+        ($($number:ty)*) => {$(
+            if let Some(items) = slice_of::<I, $number>(iterable) {
+                // SAFETY: the elements are `Plain`, so all their bytes are initialized.
+                let bytes = unsafe {
+                    std::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items))
+                };
+                return Some((items.len() as u64, bytes));
+            }
+        )*};
+    }
+    if cfg!(target_endian = "little") {
+        with_plain!(attempt);
+    }
+    None
+}
+
+#[inline]
+fn slice_of<'i, I, S: Plain>(iterable: &'i I) -> Option<&'i [S]> {
+    if same::<I, &[S]>() {
+        // SAFETY: `I` is `&[S]`, but for its lifetime, which is at least `'i`.
+        Some(unsafe { *ptr::from_ref(iterable).cast::<&'i [S]>() })
+    } else if same::<I, &Vec<S>>() {
+        // SAFETY: `I` is `&Vec<S>`, but for its lifetime, which is at least `'i`.
+        Some(unsafe { *ptr::from_ref(iterable).cast::<&'i Vec<S>>() })
+    } else {
+        None
+    }
+}
+
+/// Reads `count` elements in one copy, when `V` is the visitor of a `Vec` of plain numbers.
+#[inline]
+pub(super) fn read<'de, V: Visitor<'de>>(
+    source: &mut Source<'_>,
+    count: u64,
+) -> Option<Result<V::Value, DecodeError>> {
+    macro_rules! attempt {
+        ($($number:ty)*) => {$(
+            if same::<V::Value, Vec<$number>>() && Probe::visitor::<Vec<$number>>() == Some(typeid::of::<V>()) {
+                return Some(match source.read_vec::<$number>(count) {
+                    Ok(values) => {
+                        let values = ManuallyDrop::new(values);
+                        // SAFETY: `V::Value` is `Vec<$number>`, a type without lifetimes, and the
+                        // original is not dropped.
+                        Ok(unsafe { transmute_copy::<Vec<$number>, V::Value>(&values) })
+                    }
+                    Err(error) => Err(error),
+                });
+            }
+        )*};
+    }
+    if cfg!(target_endian = "little") {
+        with_plain!(attempt);
+    }
+    None
+}
+
+/// Whether `A` and `B` are the same type but for lifetimes.
+#[inline(always)]
+fn same<A, B>() -> bool {
+    size_of::<A>() == size_of::<B>() && typeid::of::<A>() == typeid::of::<B>()
+}
+
+/// A deserializer that only learns which visitor it was called with.
+struct Probe;
+
+/// The "error" of a [`Probe`]: what it learned.
+#[derive(Debug)]
+struct Learned(Option<TypeId>);
+
+impl Probe {
+    /// The type of visitor with which `T` asks for a sequence.
+    #[inline]
+    fn visitor<T: for<'de> Deserialize<'de>>() -> Option<TypeId> {
+        T::deserialize(Probe).err().and_then(|learned| learned.0)
+    }
+}
+
+impl<'de> Deserializer<'de> for Probe {
+    type Error = Learned;
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Learned> {
+        Err(Learned(Some(typeid::of::<V>())))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Learned> {
+        Err(Learned(None))
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl de::Error for Learned {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Learned(None)
+    }
+}
+
+impl fmt::Display for Learned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a value")
+    }
+}
+
+impl std::error::Error for Learned {}

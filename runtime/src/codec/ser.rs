@@ -1,0 +1,301 @@
+//! Walks a value and writes it; see the [format](super).
+
+mod counted;
+mod fields;
+
+use std::fmt::{self, Write as _};
+
+use bincode::Encode;
+use bincode::enc::write::Writer;
+use bincode::enc::{Encoder as _, EncoderImpl};
+use bincode::error::EncodeError as BincodeEncode;
+use serde::ser::{Serialize, Serializer};
+
+use super::error::EncodeError;
+use super::plain;
+use super::sink::{Draft, Sink};
+use super::{DEPTH, FORMAT, Format};
+use counted::Counted;
+
+type Encoder<'s, 'a> = EncoderImpl<Output<'s, 'a>, Format>;
+type Outcome = Result<(), EncodeError>;
+
+/// Appends `value`, or nothing.
+#[inline]
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> Outcome {
+    let output = Output {
+        draft: sink.draft(),
+        empty_elements: 0,
+    };
+    let mut encoder = EncoderImpl::new(output, FORMAT);
+    value.serialize(Level {
+        encoder: &mut encoder,
+        depth: 0,
+    })?;
+    encoder.into_writer().draft.commit();
+    Ok(())
+}
+
+/// What all levels of one value share.
+struct Output<'s, 'a> {
+    draft: Draft<'s, 'a>,
+    empty_elements: u32,
+}
+
+impl Writer for Output<'_, '_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncode> {
+        Writer::write(&mut self.draft, bytes)
+    }
+}
+
+/// Writes the values at one level of nesting: one of them as a serializer, or the fields of a
+/// struct or tuple.
+struct Level<'e, 's, 'a> {
+    encoder: &'e mut Encoder<'s, 'a>,
+    depth: u32,
+}
+
+impl<'e, 's, 'a> Level<'e, 's, 'a> {
+    #[inline]
+    fn scalar(self, value: impl Encode) -> Outcome {
+        Ok(value.encode(self.encoder)?)
+    }
+
+    #[inline]
+    fn deeper(self) -> Result<Self, EncodeError> {
+        if self.depth == DEPTH {
+            return Err(EncodeError::new(format_args!(
+                "the value nests deeper than {DEPTH} levels"
+            )));
+        }
+        Ok(Level {
+            encoder: self.encoder,
+            depth: self.depth + 1,
+        })
+    }
+
+    #[inline]
+    fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
+        value.serialize(Level {
+            encoder: &mut *self.encoder,
+            depth: self.depth,
+        })
+    }
+
+    #[inline]
+    fn variant(self, index: u32) -> Result<Self, EncodeError> {
+        index.encode(self.encoder)?;
+        self.deeper()
+    }
+
+    /// Starts a sequence or map; a length that is unknown or was wrong is filled in at its end.
+    #[inline]
+    fn counted(self, len: Option<usize>) -> Result<Counted<'e, 's, 'a>, EncodeError> {
+        let at = self.encoder.writer().draft.len();
+        let announced = len.map_or(u64::MAX, |len| len as u64);
+        announced.encode(self.encoder)?;
+        Ok(Counted::new(self.deeper()?, at, announced))
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident: $scalar:ty,)*) => {$(
+        #[inline]
+        fn $method(self, value: $scalar) -> Outcome {
+            self.scalar(value)
+        }
+    )*};
+}
+
+impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
+    type Ok = ();
+    type Error = EncodeError;
+    type SerializeSeq = Counted<'e, 's, 'a>;
+    type SerializeMap = Counted<'e, 's, 'a>;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    scalars! {
+        serialize_bool: bool, serialize_char: char,
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_u128: u128,
+        serialize_f32: f32, serialize_f64: f64,
+        serialize_str: &str, serialize_bytes: &[u8],
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Outcome {
+        self.scalar(0u8)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Outcome {
+        1u8.encode(self.encoder)?;
+        value.serialize(self.deeper()?)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Outcome {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Outcome {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Outcome {
+        self.scalar(index)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Outcome {
+        value.serialize(self.deeper()?)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Outcome {
+        value.serialize(self.variant(index)?)
+    }
+
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Counted<'e, 's, 'a>, EncodeError> {
+        self.counted(len)
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Counted<'e, 's, 'a>, EncodeError> {
+        match len {
+            Some(_) => self.counted(len),
+            None => Err(EncodeError::new(
+                "a map without a length, as `#[serde(flatten)]` makes of a struct, could not be read back; \
+                 make it a field of its own",
+            )),
+        }
+    }
+
+    #[inline]
+    fn serialize_tuple(self, _: usize) -> Result<Self, EncodeError> {
+        self.deeper()
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeError> {
+        self.deeper()
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, EncodeError> {
+        self.variant(index)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeError> {
+        self.deeper()
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, EncodeError> {
+        self.variant(index)
+    }
+
+    #[inline]
+    fn collect_seq<I>(self, items: I) -> Outcome
+    where
+        I: IntoIterator<Item: Serialize>,
+    {
+        if let Some((count, bytes)) = plain::bytes_of(&items) {
+            count.encode(self.encoder)?;
+            return Ok(self.encoder.writer().write(bytes)?);
+        }
+        let items = items.into_iter();
+        let mut seq = self.counted(exact(&items))?;
+        for item in items {
+            seq.element(&item)?;
+        }
+        seq.close()
+    }
+
+    fn collect_map<K, V, I>(self, entries: I) -> Outcome
+    where
+        K: Serialize,
+        V: Serialize,
+        I: IntoIterator<Item = (K, V)>,
+    {
+        let entries = entries.into_iter();
+        let mut map = self.counted(exact(&entries))?;
+        for (key, value) in entries {
+            map.key(&key)?;
+            map.value(&value)?;
+        }
+        map.close()
+    }
+
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Outcome {
+        let output = self.encoder.writer();
+        let at = output.draft.len();
+        output.write(&[0; 8])?;
+        let mut text = Text {
+            output,
+            result: Ok(()),
+        };
+        let shown = write!(text, "{value}");
+        text.result?;
+        shown.map_err(|_| EncodeError::new("a `Display` implementation returned an error"))?;
+        let len = output.draft.len() - at - 8;
+        output.draft.patch(at, &(len as u64).to_le_bytes());
+        Ok(())
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+#[inline]
+fn exact(items: &impl Iterator) -> Option<usize> {
+    let (least, most) = items.size_hint();
+    (most == Some(least)).then_some(least)
+}
+
+/// Writes text as it is formatted, and keeps the error that `fmt` has no room for.
+struct Text<'t, 's, 'a> {
+    output: &'t mut Output<'s, 'a>,
+    result: Result<(), BincodeEncode>,
+}
+
+impl fmt::Write for Text<'_, '_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.result.is_ok() {
+            self.result = self.output.write(text.as_bytes());
+        }
+        self.result.as_ref().map_err(|_| fmt::Error).copied()
+    }
+}

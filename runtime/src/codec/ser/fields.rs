@@ -1,0 +1,64 @@
+//! Tuples and structs, alone or in a variant: their fields in order, and nothing else.
+
+use serde::ser::{
+    Serialize, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
+    SerializeTupleVariant,
+};
+
+use super::{EncodeError, Level, Outcome};
+
+macro_rules! tuples {
+    ($($kind:ident::$method:ident,)*) => {$(
+        impl $kind for Level<'_, '_, '_> {
+            type Ok = ();
+            type Error = EncodeError;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
+                self.field(value)
+            }
+
+            #[inline]
+            fn end(self) -> Outcome {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+tuples! {
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field,
+}
+
+macro_rules! structs {
+    ($($kind:ident)*) => {$(
+        impl $kind for Level<'_, '_, '_> {
+            type Ok = ();
+            type Error = EncodeError;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Outcome {
+                self.field(value)
+            }
+
+            /// Called for `skip_serializing_if` alone; the reader would take the next field for
+            /// this one.
+            #[cold]
+            fn skip_field(&mut self, name: &'static str) -> Outcome {
+                Err(EncodeError::new(format_args!(
+                    "the field `{name}` was left out by `#[serde(skip_serializing_if)]`, and without names the reader \
+                     could not tell; remove the attribute or use `#[serde(skip)]`"
+                )))
+            }
+
+            #[inline]
+            fn end(self) -> Outcome {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+structs! { SerializeStruct SerializeStructVariant }

@@ -1,0 +1,150 @@
+//! Where encoded bytes come from: possibly memory that another process is writing to.
+//!
+//! Rule: bytes are copied out first and judged afterwards, and no reference into the region is ever
+//! made. So whatever another process does meanwhile, a value was decoded from some bytes that do
+//! not change any more.
+#![allow(
+    unsafe_code,
+    reason = "reads through a raw pointer, as a reference into memory that others write to would be a lie"
+)]
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{Ordering, compiler_fence};
+
+use bincode::de::read::Reader;
+use bincode::error::DecodeError as BincodeDecode;
+
+use super::error::DecodeError;
+use super::plain::Plain;
+
+/// A run of bytes that is read from its front.
+pub(crate) struct Source<'a> {
+    // Invariant: `next` is valid for reads of `remaining` bytes for `'a`.
+    next: NonNull<u8>,
+    remaining: usize,
+    region: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Source<'a> {
+    /// Reads `bytes`.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        // SAFETY: a slice is valid for reads of its length for its lifetime.
+        unsafe { Source::from_raw(NonNull::from(bytes).cast(), bytes.len()) }
+    }
+
+    /// Reads `len` bytes from `start`.
+    ///
+    /// # Safety
+    /// The bytes must be mapped, readable and initialized for `'a`. Other processes may write to
+    /// them at any time; this one must not.
+    pub(crate) unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Self {
+        Source {
+            next: start,
+            remaining: len,
+            region: PhantomData,
+        }
+    }
+
+    /// Another one that stands at the same place.
+    #[inline]
+    pub(super) fn again(&self) -> Source<'a> {
+        Source { ..*self }
+    }
+
+    /// How many bytes are left.
+    #[inline]
+    pub(crate) fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// Checks that everything was read.
+    ///
+    /// # Errors
+    /// Bytes are left.
+    #[inline]
+    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+        match self.remaining {
+            0 => Ok(()),
+            left => Err(DecodeError::new(format_args!(
+                "{left} bytes are left after the value"
+            ))),
+        }
+    }
+
+    /// Reads `count` elements in one copy. Nothing is allocated unless all of them are there.
+    #[inline]
+    pub(super) fn read_vec<S: Plain>(&mut self, count: u64) -> Result<Vec<S>, DecodeError> {
+        let size = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_mul(size_of::<S>()))
+            .filter(|&size| size <= self.remaining)
+            .ok_or_else(|| DecodeError::short(count, S::UNIT, self.remaining))?;
+        let count = size / size_of::<S>();
+        let mut values = Vec::<S>::with_capacity(count);
+        // SAFETY: `size <= remaining` was checked; the vector has room for `count` elements, which
+        // are `size` bytes, and any bytes are valid elements because `S` is `Plain`.
+        unsafe {
+            self.copy_out(values.as_mut_ptr().cast(), size);
+            values.set_len(count);
+        }
+        Ok(values)
+    }
+
+    /// Copies `len` bytes to `to` and steps over them.
+    ///
+    /// # Safety
+    /// `len <= remaining`, and `to` is valid for writes of `len` bytes.
+    #[inline]
+    unsafe fn copy_out(&mut self, to: *mut u8, len: usize) {
+        let from = self.next.as_ptr();
+        // SAFETY: `from` is valid for `len` bytes by the invariant, `to` by contract. They do not
+        // overlap: `to` is writable by this process and borrowed or owned by the caller.
+        unsafe {
+            match len {
+                1 => copy_once::<u8>(from, to),
+                2 => copy_once::<u16>(from, to),
+                4 => copy_once::<u32>(from, to),
+                8 => copy_once::<u64>(from, to),
+                _ => {
+                    ptr::copy_nonoverlapping(from, to, len);
+                    // What is checked later must be the copy: forbids the compiler to load from the
+                    // region again.
+                    compiler_fence(Ordering::SeqCst);
+                }
+            }
+            self.next = self.next.add(len);
+        }
+        self.remaining -= len;
+    }
+}
+
+/// Copies a `T` by exactly one load, however it is aligned.
+///
+/// # Safety
+/// `from` is valid for reads and `to` for writes of a `T`.
+#[inline]
+unsafe fn copy_once<T>(from: *const u8, to: *mut u8) {
+    #[repr(C, packed)]
+    struct Unaligned<T>(MaybeUninit<T>);
+    // SAFETY: by contract; `Unaligned` has alignment 1.
+    unsafe {
+        let value = ptr::read_volatile(from.cast::<Unaligned<T>>());
+        ptr::write(to.cast(), value);
+    }
+}
+
+impl Reader for Source<'_> {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), BincodeDecode> {
+        if bytes.len() > self.remaining {
+            return Err(BincodeDecode::UnexpectedEnd {
+                additional: bytes.len() - self.remaining,
+            });
+        }
+        // SAFETY: the length was just checked, and `bytes` is writable.
+        unsafe { self.copy_out(bytes.as_mut_ptr(), bytes.len()) }
+        Ok(())
+    }
+}

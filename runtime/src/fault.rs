@@ -1,0 +1,59 @@
+//! Points at which a test makes a worker die or stand still.
+//!
+//! With the feature `fault-points` the environment variable `PROCESSION_FAULT` names a
+//! point and what happens there, as `point=action` or `point=action@n` for the n-th
+//! time a worker passes it; the actions are `kill`, `stop`, `exit`, `abort`. Without
+//! the feature a point is nothing.
+
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub(crate) fn fault(_point: &str) {}
+
+#[cfg(feature = "fault-points")]
+pub(crate) use armed::fault;
+
+#[cfg(feature = "fault-points")]
+mod armed {
+    use nix::sys::signal::{Signal, raise};
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    struct Armed {
+        point: String,
+        action: String,
+        nth: u64,
+        passed: AtomicU64,
+    }
+
+    /// Passes a point, if that is possible.
+    pub(crate) fn fault(point: &str) {
+        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+        if crate::worker_id().is_none() {
+            return;
+        }
+        let Some(armed) = ARMED.get_or_init(read) else {
+            return;
+        };
+        if armed.point != point || armed.passed.fetch_add(1, Ordering::Relaxed) + 1 != armed.nth {
+            return;
+        }
+        match armed.action.as_str() {
+            "kill" => drop(raise(Signal::SIGKILL)),
+            "stop" => drop(raise(Signal::SIGSTOP)),
+            "exit" => std::process::exit(0),
+            _ => std::process::abort(),
+        }
+    }
+
+    fn read() -> Option<Armed> {
+        let text = std::env::var("PROCESSION_FAULT").ok()?;
+        let (point, rest) = text.split_once('=')?;
+        let (action, nth) = rest.split_once('@').unwrap_or((rest, "1"));
+        Some(Armed {
+            point: point.to_owned(),
+            action: action.to_owned(),
+            nth: nth.parse().ok()?,
+            passed: AtomicU64::new(0),
+        })
+    }
+}

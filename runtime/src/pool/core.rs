@@ -1,0 +1,384 @@
+//! The one state of a pool, behind its one lock.
+//!
+//! Whoever holds the lock may publish chunks and read rings: threads in calls, and
+//! the dispatcher. No code of the user runs while it is held: inputs are encoded before,
+//! results decoded after, wakers called after.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+use std::{io, os::fd::OwnedFd};
+
+use super::builder::Settings;
+use super::call::{Call, CallId, Inbox, Options};
+use super::chunk::Chunk;
+use super::seat::Seat;
+use crate::error::{Error, ErrorKind, Result};
+use crate::queue::{Arena, Board, SLOTS, Tasks};
+use crate::registry::Entry;
+use crate::sys::memory::{self, Mapping, PAGE};
+
+/// Address space for payloads; pages exist when written.
+const REGION: usize = 1 << 40;
+
+/// A pool, as its handles and its dispatcher share it.
+pub(crate) struct Shared {
+    pub(super) id: u64,
+    pub(super) generation: u64,
+    pub(super) settings: Settings,
+    pub(super) tasks: Arc<Mapping>,
+    pub(super) tasks_fd: OwnedFd,
+    pub(super) board: Arc<Mapping>,
+    pub(super) board_fd: OwnedFd,
+    pub(super) arena: Arc<Arena>,
+    pub(super) bell: Arc<OwnedFd>,
+    pub(super) spinners: usize,
+    core: Mutex<Core>,
+    /// Something changed that is no result: a worker got ready, the pool is empty.
+    pub(super) changed: Condvar,
+}
+
+/// Who sleeps on the board for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leader {
+    Nobody,
+    Thread,
+}
+
+/// How far a pool is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Life {
+    Open,
+    /// Takes nothing new.
+    Closing,
+    /// Workers are told to go.
+    Leaving,
+    /// Workers are killed.
+    Terminating,
+    /// All are gone, the dispatcher too.
+    Ended,
+}
+
+pub(super) struct Core {
+    calls: Vec<Option<Call>>,
+    free_calls: Vec<usize>,
+    serial: u64,
+    /// Calls with pending chunks, in turn.
+    pub(super) ready: VecDeque<CallId>,
+    pub(super) seats: Vec<Option<Seat>>,
+    /// The chunk of each slot of the queue that has not ended.
+    pub(super) slots: Vec<Option<(u64, Chunk)>>,
+    /// Chunks that still run though their slot was used again (rule 3), and where.
+    pub(super) displaced: HashMap<u64, (Chunk, usize)>,
+    /// Chunks given to one worker, by position; and those that wait for it.
+    pub(super) direct: HashMap<u64, Chunk>,
+    pub(super) waiting_direct: VecDeque<Chunk>,
+    pub(super) next_direct: u64,
+    pub(super) tail: u64,
+    /// Inputs of all calls handed in and not answered.
+    pub(super) outstanding: usize,
+    /// Those of them that have a timeout.
+    pub(super) timed: usize,
+    pub(super) leader: Leader,
+    /// Threads that wait in calls without leading.
+    pub(super) followers: usize,
+    pub(super) life: Life,
+    /// Seats to fill.
+    pub(super) target: usize,
+    /// Why no worker is started at present.
+    pub(super) broken: Option<Error>,
+    /// Deaths since a task was answered last.
+    pub(super) deaths: usize,
+    /// Births that failed since one succeeded.
+    pub(super) failed_births: usize,
+    /// What tasks took of late, as a first guess for the next call.
+    pub(super) paces: HashMap<u32, f64>,
+    pub(super) wakers: Vec<Waker>,
+    pub(super) next_worker: usize,
+    pub(super) scratch: Vec<u64>,
+    pub(super) last_work: Instant,
+    pub(super) trimmed: bool,
+    /// All workers were ready once.
+    pub(super) complete: bool,
+    /// The dispatcher sleeps until its bell rings.
+    pub(super) deep_sleep: bool,
+    /// How the last worker ended: its exit code, or the signal.
+    pub(super) last_exit: Option<(Option<i32>, Option<i32>)>,
+    /// When workers that are asked to leave are killed.
+    pub(super) kill_at: Option<Instant>,
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings) -> Result<Shared> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let memory = |error: io::Error| {
+            let text = format!("memory to share with the workers could not be had: {error}");
+            Error::new(ErrorKind::OutOfMemory, text)
+        };
+        let (tasks, tasks_file) = region().map_err(memory)?;
+        let board_len = size_of::<Board>().next_multiple_of(PAGE);
+        let (board, board_fd) =
+            Mapping::with_file(c"procession-board", board_len).map_err(memory)?;
+        memory::seal(&tasks_file);
+        memory::seal(&board_fd);
+        let tasks_fd = memory::read_only(&tasks_file).map_err(memory)?;
+        let tasks = Arc::new(tasks);
+        let arena = Arena::new(
+            Arc::clone(&tasks),
+            size_of::<Tasks>().next_multiple_of(PAGE),
+        );
+        let flags =
+            nix::sys::eventfd::EfdFlags::EFD_CLOEXEC | nix::sys::eventfd::EfdFlags::EFD_NONBLOCK;
+        let bell = nix::sys::eventfd::EventFd::from_value_and_flags(0, flags)
+            .map_err(|error| Error::start(format!("no event descriptor could be had: {error}")))?;
+        let board = Arc::new(board);
+        let shared = Shared {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            generation: crate::start::generation(),
+            spinners: crate::sys::limits::cpus().len().saturating_sub(1),
+            core: Mutex::new(Core::new(settings.workers)),
+            settings,
+            tasks,
+            tasks_fd,
+            board,
+            board_fd,
+            arena,
+            bell: Arc::new(bell.into()),
+            changed: Condvar::new(),
+        };
+        shared.region().set_tail(1);
+        shared.board().claims().set_cursor(1);
+        Ok(shared)
+    }
+
+    pub(super) fn region(&self) -> &Tasks {
+        self.tasks.view(0)
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        self.board.view(0)
+    }
+
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked {
+            core: Some(self.core.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Makes the dispatcher look at everything.
+    pub(super) fn ring_bell(&self) {
+        // Full means that it is rung already.
+        let _ = nix::unistd::write(&*self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+/// The region of the tasks; where address space is short, a smaller one.
+fn region() -> io::Result<(Mapping, OwnedFd)> {
+    let mut size = REGION;
+    loop {
+        match Mapping::with_file(c"procession-tasks", size) {
+            Err(_) if size > 16 << 20 => size /= 4,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The lock; when it is given back, wakers are called.
+pub(super) struct Locked<'a> {
+    core: Option<MutexGuard<'a, Core>>,
+}
+
+impl<'a> Locked<'a> {
+    /// Waits on a condition and has the lock again.
+    pub(super) fn wait(mut self, on: &Condvar, timeout: std::time::Duration) -> Self {
+        let mut core = self.core.take().expect("held until drop");
+        let wakers = std::mem::take(&mut core.wakers);
+        if !wakers.is_empty() {
+            // They are called by someone who holds nothing; put them back for that.
+            core.wakers = wakers;
+        }
+        let (core, _) = on
+            .wait_timeout(core, timeout)
+            .unwrap_or_else(PoisonError::into_inner);
+        Locked { core: Some(core) }
+    }
+}
+
+impl std::ops::Deref for Locked<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        self.core.as_ref().expect("held until drop")
+    }
+}
+
+impl std::ops::DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        self.core.as_mut().expect("held until drop")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if let Some(mut core) = self.core.take() {
+            let wakers = std::mem::take(&mut core.wakers);
+            drop(core);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Core {
+    fn new(target: usize) -> Core {
+        Core {
+            calls: Vec::new(),
+            free_calls: Vec::new(),
+            serial: 0,
+            ready: VecDeque::new(),
+            seats: Vec::new(),
+            slots: (0..SLOTS).map(|_| None).collect(),
+            displaced: HashMap::new(),
+            direct: HashMap::new(),
+            waiting_direct: VecDeque::new(),
+            next_direct: crate::queue::DIRECT,
+            tail: 1,
+            outstanding: 0,
+            timed: 0,
+            leader: Leader::Nobody,
+            followers: 0,
+            life: Life::Open,
+            target,
+            broken: None,
+            deaths: 0,
+            failed_births: 0,
+            paces: HashMap::new(),
+            wakers: Vec::new(),
+            next_worker: 0,
+            scratch: Vec::new(),
+            last_work: Instant::now(),
+            trimmed: true,
+            complete: false,
+            deep_sleep: false,
+            last_exit: None,
+            kill_at: None,
+        }
+    }
+
+    pub(super) fn open_call(
+        &mut self,
+        shared: &Shared,
+        entry: Entry,
+        options: Options,
+    ) -> Result<CallId> {
+        if self.life != Life::Open {
+            return Err(Error::closed().on_task(entry.name()));
+        }
+        if self.broken.take().is_some() {
+            // What broke it may have gone away.
+            (self.deaths, self.failed_births) = (0, 0);
+            shared.ring_bell();
+        }
+        self.serial += 1;
+        let slot = self.free_calls.pop().unwrap_or_else(|| {
+            self.calls.push(None);
+            self.calls.len() - 1
+        });
+        let id = CallId {
+            slot,
+            serial: self.serial,
+        };
+        self.calls[slot] = Some(Call {
+            id,
+            entry,
+            options,
+            outstanding: 0,
+            pending: VecDeque::new(),
+            active: 0,
+            losses: HashMap::new(),
+            inbox: Inbox::default(),
+            pace: self.paces.get(&entry.id).copied(),
+            detached: false,
+            follower: None,
+            waker: None,
+        });
+        Ok(id)
+    }
+
+    #[inline]
+    pub(super) fn call(&mut self, id: CallId) -> Option<&mut Call> {
+        self.calls
+            .get_mut(id.slot)?
+            .as_mut()
+            .filter(|call| call.id == id)
+    }
+
+    /// Drops a call with all that is not done of it.
+    pub(super) fn close_call(&mut self, shared: &Shared, id: CallId) {
+        let Some(call) = self.call(id) else { return };
+        let (outstanding, unfinished) = (call.outstanding, call.active > 0);
+        let timed = call.options.timeout.is_some();
+        if outstanding > 0 && unfinished {
+            self.withdraw(shared, id);
+        }
+        self.outstanding -= outstanding;
+        if timed {
+            self.timed -= outstanding;
+        }
+        self.waiting_direct.retain(|chunk| chunk.call != id);
+        self.calls[id.slot] = None;
+        self.free_calls.push(id.slot);
+        self.tell_if_empty(shared);
+    }
+
+    /// Lets a call go on without anyone who wants its results.
+    pub(super) fn detach(&mut self, shared: &Shared, id: CallId) {
+        let Some(call) = self.call(id) else { return };
+        call.detached = true;
+        call.inbox = Inbox::default();
+        if call.outstanding == 0 {
+            self.close_call(shared, id);
+        }
+    }
+
+    pub(super) fn tell_if_empty(&self, shared: &Shared) {
+        if self.outstanding == 0 && self.life != Life::Open {
+            shared.changed.notify_all();
+            shared.ring_bell();
+        }
+    }
+
+    /// A thread that waits without leading.
+    pub(super) fn any_follower(&self) -> Option<Arc<Condvar>> {
+        self.calls
+            .iter()
+            .flatten()
+            .find_map(|call| call.follower.clone())
+    }
+
+    /// All calls, to end them.
+    pub(super) fn call_ids(&self) -> Vec<CallId> {
+        self.calls.iter().flatten().map(|call| call.id).collect()
+    }
+
+    /// The chunk at a position, wherever it is kept.
+    #[inline]
+    pub(super) fn chunk(&mut self, position: u64) -> Option<&mut Chunk> {
+        match &mut self.slots[position as usize % SLOTS] {
+            Some((at, chunk)) if *at == position => Some(chunk),
+            _ if position >= crate::queue::DIRECT => self.direct.get_mut(&position),
+            _ => self.displaced.get_mut(&position).map(|(chunk, _)| chunk),
+        }
+    }
+
+    /// Takes the chunk at a position out; it has ended.
+    pub(super) fn take_chunk(&mut self, position: u64) -> Option<Chunk> {
+        let slot = &mut self.slots[position as usize % SLOTS];
+        match slot.take_if(|(at, _)| *at == position) {
+            Some((_, chunk)) => Some(chunk),
+            None if position >= crate::queue::DIRECT => self.direct.remove(&position),
+            None => self.displaced.remove(&position).map(|(chunk, _)| chunk),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The one background thread of a pool: births, deaths, deadlines, and results that
+//! nobody waits for.
+//!
+//! It is blocked in `poll` unless something happens there. It keeps to the
+//! [gate](crate::start::gate): a fork finds it there or in `poll`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::core::{Core, Life, Shared};
+use super::seat::{Body, Stage, Verdict};
+use super::supervise::WATCH;
+use super::wait::TICK;
+use crate::error::Error;
+use crate::start::{Event, Exit, Launcher, Order, gate};
+use crate::state::Share;
+use crate::sys::socket;
+
+/// How long after the last work memory is given back.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(super) struct Dispatcher {
+    shared: Arc<Shared>,
+    launcher: Option<Box<dyn Launcher>>,
+    shares: Arc<Vec<Share>>,
+    /// Threads that did not end in time, with what they may still read.
+    abandoned: Vec<(super::threads::ThreadBody, Option<super::chunk::Chunk>)>,
+    audited: Instant,
+    suspects: Vec<u64>,
+}
+
+/// Starts the thread; it makes the workers.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    launcher: Option<Box<dyn Launcher>>,
+    shares: Vec<Share>,
+) -> Result<JoinHandle<()>, Error> {
+    let name = format!("{}-dispatcher", shared.settings.name);
+    let dispatcher = Dispatcher {
+        shared,
+        launcher,
+        shares: Arc::new(shares),
+        abandoned: Vec::new(),
+        audited: Instant::now(),
+        suspects: Vec::new(),
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || dispatcher.run())
+        .map_err(|error| Error::start(format!("the dispatcher could not be started: {error}")))
+}
+
+impl Dispatcher {
+    fn run(mut self) {
+        let _registered = gate::register();
+        loop {
+            let working = gate::working();
+            let (fds, time) = match self.step() {
+                Some(next) => next,
+                None => break,
+            };
+            let launcher = self.launcher.as_ref().and_then(|launcher| launcher.fd());
+            drop(working);
+            sleep(&self.shared.bell, launcher, &fds, time);
+        }
+        // Workers are gone; the launcher ends its server here, on the thread that used it.
+        drop(self.launcher.take());
+        let mut core = self.shared.lock();
+        core.life = Life::Ended;
+        self.shared.changed.notify_all();
+    }
+
+    /// Does everything there is to do; says what to wait for, or that all is over.
+    fn step(&mut self) -> Option<(Vec<Arc<OwnedFd>>, Option<Duration>)> {
+        let mut count = [0; 8];
+        // Empty means that it was not rung.
+        let _ = nix::unistd::read(&*self.shared.bell, &mut count);
+        self.events();
+        self.look_at_bodies();
+        self.launch();
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        core.drain(&shared, None);
+        core.publish(&shared);
+        core.watch_time(&shared);
+        let births = core.watch_births(&shared);
+        self.give_up_threads(&mut core);
+        self.audit(&mut core);
+        if core.step_life(&shared) {
+            return None;
+        }
+        let mut time = births.map(|end| end.saturating_duration_since(Instant::now()));
+        let mut at_most = |limit: Duration| time = Some(time.map_or(limit, |time| time.min(limit)));
+        if core.timed > 0 {
+            at_most(WATCH);
+        }
+        if core.outstanding > 0 || core.life > Life::Open || !self.abandoned.is_empty() {
+            at_most(TICK);
+        }
+        if let Some(limit) = shared.settings.idle_timeout {
+            core.watch_idlers(limit);
+            at_most((limit / 4).max(WATCH));
+        }
+        let ended = core.seats.iter().flatten().any(|seat| seat.ended.is_some());
+        if ended {
+            at_most(Duration::from_millis(1));
+        }
+        if !core.trimmed {
+            self.trim(&mut core);
+            at_most(IDLE);
+        }
+        core.deep_sleep = time.is_none();
+        core.pass_on(&shared, None);
+        let fds = core.seats.iter().flatten().flat_map(|seat| {
+            let pidfd = match &seat.body {
+                Body::Process { pidfd, .. } if seat.ended.is_none() => Some(Arc::clone(pidfd)),
+                _ => None,
+            };
+            pidfd.into_iter().chain(seat.control.clone())
+        });
+        Some((fds.collect(), time))
+    }
+
+    fn events(&mut self) {
+        let Some(launcher) = &mut self.launcher else {
+            return;
+        };
+        let mut events = Vec::new();
+        launcher.events(&mut events);
+        let shared = &*self.shared;
+        let mut core = shared.lock();
+        for event in events {
+            match event {
+                Event::Born { ticket, pid, pidfd } => {
+                    let Some(at) = core.seat_of(ticket as usize) else {
+                        continue;
+                    };
+                    let Some(seat) = &mut core.seats[at] else {
+                        continue;
+                    };
+                    seat.body = Body::Process {
+                        pid,
+                        pidfd: Arc::new(pidfd),
+                    };
+                    if let Some(verdict) = seat.verdict.take() {
+                        core.sentence(at, verdict);
+                    }
+                }
+                Event::NotBorn { ticket, error } => {
+                    let Some(at) = core.seat_of(ticket as usize) else {
+                        continue;
+                    };
+                    core.seats[at] = None;
+                    core.failed_birth(shared, error);
+                }
+                Event::Exited { pid, exit } => {
+                    let Some(at) = core.seat_of_pid(pid) else {
+                        continue;
+                    };
+                    core.may_have_ended(shared, at, Some(exit));
+                }
+                // Its workers die with it, and are buried one by one.
+                Event::Gone(_) => {}
+            }
+        }
+    }
+
+    /// Looks at controls, processes and threads.
+    fn look_at_bodies(&mut self) {
+        let shared = &*self.shared;
+        let mut core = shared.lock();
+        for at in 0..core.seats.len() {
+            core.hear(shared, at);
+            let Some(seat) = &mut core.seats[at] else {
+                continue;
+            };
+            match &mut seat.body {
+                Body::Expected => {}
+                Body::Process { pid, pidfd } => {
+                    let (pid, pidfd) = (*pid, Arc::clone(pidfd));
+                    if seat.ended.is_some()
+                        || crate::sys::process::ended(pidfd.as_fd(), Duration::ZERO)
+                    {
+                        let exit = self
+                            .launcher
+                            .as_mut()
+                            .and_then(|l| l.exit_of(pid, pidfd.as_fd()));
+                        core.may_have_ended(shared, at, exit);
+                    }
+                }
+                Body::Thread(body) => {
+                    let (news, over) = (body.news(), body.is_over());
+                    match news {
+                        Some(Ok(())) => core.ready(shared, at),
+                        Some(Err(failure)) => {
+                            let error = failure.into_initializer_error("an initializer");
+                            seat.verdict.get_or_insert(Verdict::Broken(error));
+                        }
+                        None => {}
+                    }
+                    if over
+                        && let Some(Body::Thread(body)) =
+                            core.seats[at].as_mut().map(|s| &mut s.body)
+                    {
+                        body.join();
+                        core.bury(shared, at, Exit::Code(0));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A thread past its time cannot be killed: its seat is given to another, and it is
+    /// left to end by itself.
+    fn give_up_threads(&mut self, core: &mut Core) {
+        self.abandoned.retain_mut(|(body, _)| {
+            let over = body.is_over();
+            if over {
+                body.join();
+            }
+            !over
+        });
+        for at in 0..core.seats.len() {
+            let Some(seat) = &mut core.seats[at] else {
+                continue;
+            };
+            if seat.verdict.is_none() || !matches!(seat.body, Body::Thread(_)) {
+                continue;
+            }
+            if let Body::Thread(body) = std::mem::replace(&mut seat.body, Body::Expected) {
+                let chunk = seat
+                    .chunk
+                    .and_then(|position| core.chunk(position).cloned());
+                self.abandoned.push((body, chunk));
+            }
+            core.bury(&self.shared, at, Exit::Unknown);
+        }
+    }
+
+    /// Launches the workers that are missing.
+    fn launch(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let vacancies = shared.lock().vacancies(&shared);
+        for at in vacancies {
+            if let Err(error) = self.launch_one(at) {
+                let mut core = shared.lock();
+                core.seats[at] = None;
+                core.failed_birth(&shared, error);
+                break;
+            }
+            self.events();
+        }
+    }
+
+    fn launch_one(&mut self, at: usize) -> Result<(), Error> {
+        let shared = &*self.shared;
+        let failed = |error: std::io::Error| {
+            Error::start(format!("what a new worker needs could not be had: {error}"))
+        };
+        let Some(launcher) = &mut self.launcher else {
+            let mut core = shared.lock();
+            core.occupy(shared, at, None).map_err(failed)?;
+            let Some(seat) = &core.seats[at] else {
+                return Ok(());
+            };
+            let (id, desk) = (seat.id, Arc::clone(&seat.desk));
+            let body = super::threads::start(shared, at, id, desk, Arc::clone(&self.shares))?;
+            if let Some(seat) = &mut core.seats[at] {
+                seat.body = Body::Thread(body);
+                seat.stage = Stage::Initializing;
+            }
+            return Ok(());
+        };
+        let (ours, theirs) = socket::pair().map_err(failed)?;
+        let mut core = shared.lock();
+        let desk = core
+            .occupy(shared, at, Some(Arc::new(ours)))
+            .map_err(failed)?;
+        let id = core.seats[at].as_ref().map_or(0, |seat| seat.id);
+        drop(core);
+        let stdio = shared.settings.take_stdio();
+        launcher.launch(&Order {
+            ticket: id as u64,
+            fds: &[
+                desk.as_fd(),
+                shared.tasks_fd.as_fd(),
+                shared.board_fd.as_fd(),
+                shared.bell.as_fd(),
+            ],
+            stdio: [0, 1, 2].map(|at: usize| stdio[at].as_ref().map(AsFd::as_fd)),
+            env: &shared.settings.env,
+            control: theirs.as_fd(),
+        })
+    }
+
+    /// Once in a while, sets right what a worker that scribbles over the board may have
+    /// done (rule 19): a claim in the name of a worker that knows nothing of it.
+    fn audit(&mut self, core: &mut Core) {
+        if core.outstanding == 0 || self.audited.elapsed() < TICK {
+            return;
+        }
+        self.audited = Instant::now();
+        core.audit_cursor(&self.shared);
+        let (suspects, guilty) = core.stray_claims(&self.shared, &self.suspects);
+        self.suspects = suspects;
+        for at in guilty {
+            let error = Error::start("a chunk was claimed in its name that it does not run");
+            core.sentence(at, Verdict::Broken(error));
+        }
+    }
+
+    fn trim(&mut self, core: &mut Core) {
+        if core.outstanding > 0 {
+            core.last_work = Instant::now();
+        } else if core.last_work.elapsed() >= IDLE {
+            self.shared.arena.trim();
+            core.trimmed = true;
+        }
+    }
+}
+
+/// Waits until an fd is readable or the time is over.
+fn sleep(
+    bell: &OwnedFd,
+    launcher: Option<BorrowedFd<'_>>,
+    fds: &[Arc<OwnedFd>],
+    time: Option<Duration>,
+) {
+    let mut polled: Vec<PollFd<'_>> = std::iter::once(bell.as_fd())
+        .chain(launcher)
+        .chain(fds.iter().map(|fd| fd.as_fd()))
+        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .collect();
+    // Rounded up, so as not to come back early and find nothing to do.
+    let time = time.map_or(PollTimeout::NONE, |time| {
+        PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+    });
+    // A signal or a shortage: everything is looked at again anyway.
+    let _ = poll(&mut polled, time);
+}
+
+impl Core {
+    /// Goes on with the end of the pool; tells whether it is over.
+    fn step_life(&mut self, shared: &Shared) -> bool {
+        if self.life == Life::Closing && self.outstanding == 0 {
+            self.life = Life::Leaving;
+        }
+        if self.life == Life::Leaving {
+            self.dismiss(0);
+            if self.kill_at.is_some_and(|at| Instant::now() >= at) {
+                self.life = Life::Terminating;
+            }
+        }
+        if self.life == Life::Terminating {
+            self.end_calls(shared, &super::lost::cancelled());
+            for at in 0..self.seats.len() {
+                self.sentence(at, Verdict::Terminated);
+            }
+        }
+        self.life >= Life::Leaving && self.seats.iter().all(Option::is_none)
+    }
+}
+
+/// Joins the thread of a dispatcher.
+pub(super) fn join(handle: &std::sync::Mutex<Option<JoinHandle<()>>>) {
+    let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(handle) = handle {
+        // It runs no code of the user, so it does not panic.
+        let _ = handle.join();
+    }
+}

@@ -1,0 +1,255 @@
+//! From the rings of the workers into the inboxes of calls (rules 7 to 9, 20 and 21).
+
+use std::sync::Arc;
+
+use super::call::{BigRef, CallId};
+use super::chunk::Chunk;
+use super::core::{Core, Shared};
+use super::seat::Verdict;
+use crate::error::Error;
+use crate::queue::{Big, DIRECT, Header, Kind, Owner, Violation, bytes_of};
+use crate::worker::Failure;
+
+impl Core {
+    /// Whether a ring has something to read.
+    pub(super) fn has_news(&self) -> bool {
+        let mut seats = self.seats.iter().flatten();
+        seats.any(|seat| seat.consumer.has_news(seat.desk.desk().ring()))
+    }
+
+    /// Reads all rings. Long results of the call `reader` stay where they are: its owner
+    /// takes them next.
+    pub(super) fn drain(&mut self, shared: &Shared, reader: Option<CallId>) {
+        for at in 0..self.seats.len() {
+            self.drain_seat(shared, at, reader);
+        }
+    }
+
+    /// Reads one ring; a worker that broke the protocol is sentenced.
+    pub(super) fn drain_seat(&mut self, shared: &Shared, at: usize, reader: Option<CallId>) {
+        let Some(seat) = &self.seats[at] else { return };
+        if !seat.consumer.has_news(seat.desk.desk().ring()) || seat.verdict_is_broken() {
+            return;
+        }
+        let desk = Arc::clone(&seat.desk);
+        let mut consumer = seat.consumer;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = consumer.read(desk.desk().ring(), &mut scratch, |header, words| {
+            self.message(shared, at, reader, header, words)
+        });
+        self.scratch = scratch;
+        desk.desk().wake_if_stuck();
+        if let Some(seat) = &mut self.seats[at] {
+            seat.consumer = consumer;
+        }
+        if let Err(Violation(what)) = outcome {
+            let error = Error::start(format!("it broke the protocol of the queue: {what}"));
+            self.sentence(at, Verdict::Broken(error));
+        }
+    }
+
+    #[inline]
+    fn message(
+        &mut self,
+        shared: &Shared,
+        at: usize,
+        reader: Option<CallId>,
+        header: Header,
+        words: &[u64],
+    ) -> Result<(), Violation> {
+        let seat = self.seats[at]
+            .as_mut()
+            .expect("only occupied seats are read");
+        match header.kind {
+            Kind::Chunk => {
+                let position = *words.first().ok_or(Violation("a chunk without position"))?;
+                if seat.chunk.is_some() || !self.owns(shared, at, position) {
+                    return Err(Violation("it began a chunk that is not its own"));
+                }
+                self.seats[at].as_mut().expect("as above").chunk = Some(position);
+                Ok(())
+            }
+            Kind::End => {
+                let position = seat.chunk.take().ok_or(Violation("it ended no chunk"))?;
+                if seat.direct == Some(position) {
+                    seat.direct = None;
+                }
+                let ns = *words.first().ok_or(Violation("an end without duration"))?;
+                self.ended(shared, position, ns);
+                Ok(())
+            }
+            _ => {
+                let position = seat
+                    .chunk
+                    .ok_or(Violation("it answered outside of a chunk"))?;
+                let chunk = self.chunk(position).ok_or(Violation("its chunk is gone"))?;
+                if header.index != chunk.answered || chunk.answered == chunk.count {
+                    return Err(Violation("it answered another input than the next"));
+                }
+                chunk.answered += 1;
+                let (id, index) = (chunk.call, chunk.first + header.index);
+                self.deaths = 0;
+                self.answer(shared, at, id, index, reader == Some(id), header, words)
+            }
+        }
+    }
+
+    /// Whether a chunk is with this worker (rule 21).
+    fn owns(&mut self, shared: &Shared, at: usize, position: u64) -> bool {
+        if position >= DIRECT {
+            return self.seats[at]
+                .as_ref()
+                .is_some_and(|seat| seat.direct == Some(position));
+        }
+        if let Some((_, owner)) = self.displaced.get(&position) {
+            return *owner == at;
+        }
+        self.chunk(position).is_some()
+            && shared.board().claims().owner(position) == Owner::Worker(at)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one message")]
+    #[inline]
+    fn answer(
+        &mut self,
+        shared: &Shared,
+        at: usize,
+        id: CallId,
+        index: usize,
+        in_place: bool,
+        header: Header,
+        words: &[u64],
+    ) -> Result<(), Violation> {
+        let is_big = matches!(header.kind, Kind::BigValue | Kind::BigFail);
+        let big = is_big.then(|| self.big(at, words)).transpose()?;
+        let Some(call) = self.call(id) else {
+            return Ok(());
+        };
+        match (header.kind, big) {
+            (Kind::Value | Kind::BigValue, _) if call.detached => {}
+            (Kind::Value, _) => call.inbox.push_words(index, words, header.len),
+            (Kind::BigValue, Some(big)) if in_place => call.inbox.push_big(index, big),
+            (Kind::BigValue, Some(place)) => {
+                let bytes = place.desk.copy_big(place.big.slot, place.big.len);
+                drop(place);
+                call.inbox.push_copied(index, bytes.unwrap_or_default());
+            }
+            (_, big) => {
+                let failure = match &big {
+                    Some(place) => {
+                        let bytes = place.desk.copy_big(place.big.slot, place.big.len);
+                        Failure::decoded(&bytes.unwrap_or_default())
+                    }
+                    None => Failure::decoded(&bytes_of(words)[..header.len]),
+                };
+                self.fail(shared, id, index, failure.into_error(), Some(at));
+                return Ok(());
+            }
+        }
+        self.count_answer(shared, id);
+        Ok(())
+    }
+
+    fn big(&self, at: usize, words: &[u64]) -> Result<BigRef, Violation> {
+        let seat = self.seats[at]
+            .as_ref()
+            .expect("only occupied seats are read");
+        let big = Big::from_words(words).ok_or(Violation("a long result without a place"))?;
+        // Looked at before anything refers to it.
+        seat.desk
+            .big(big.slot, big.len)
+            .ok_or(Violation("a long result lies nowhere"))?;
+        Ok(BigRef {
+            desk: Arc::clone(&seat.desk),
+            big,
+        })
+    }
+
+    /// Ends an input with an error, told of the worker in a seat.
+    pub(super) fn fail(
+        &mut self,
+        shared: &Shared,
+        id: CallId,
+        index: usize,
+        error: Error,
+        at: Option<usize>,
+    ) {
+        let place = at
+            .and_then(|at| self.seats[at].as_ref())
+            .map(|seat| (seat.id, seat.pid()));
+        let Some(call) = self.call(id) else { return };
+        let mut error = error.on_task(call.entry.name()).at(index);
+        if let Some((worker, pid)) = place {
+            error = error.in_worker(worker, pid);
+        }
+        if !call.detached {
+            call.inbox.push_failed(index, error);
+        }
+        self.count_answer(shared, id);
+        self.tell_follower(id);
+    }
+
+    #[inline]
+    fn count_answer(&mut self, shared: &Shared, id: CallId) {
+        let Some(call) = self.call(id) else { return };
+        call.outstanding -= 1;
+        let timed = call.options.timeout.is_some();
+        let gone = call.detached && call.outstanding == 0;
+        let waker = call.waker.take();
+        self.wakers.extend(waker);
+        self.outstanding -= 1;
+        self.timed -= usize::from(timed);
+        if gone {
+            self.close_call(shared, id);
+        }
+        if self.outstanding == 0 {
+            self.tell_if_empty(shared);
+        }
+    }
+
+    /// A chunk has ended: what it left goes back, and its time is learnt from.
+    fn ended(&mut self, shared: &Shared, position: u64, ns: u64) {
+        let Some(chunk) = self.take_chunk(position) else {
+            return;
+        };
+        self.tell_follower(chunk.call);
+        let Some(call) = self.call(chunk.call) else {
+            return;
+        };
+        call.active -= 1;
+        if chunk.answered > 0 {
+            let pace = call.learn(ns, chunk.answered);
+            self.paces.insert(chunk.task, pace);
+        }
+        self.give_back(shared, chunk);
+    }
+
+    /// What was not answered of a chunk goes to the front of its call's pending ones.
+    pub(super) fn give_back(&mut self, shared: &Shared, chunk: Chunk) {
+        let id = chunk.call;
+        let rest = chunk.into_rest();
+        let Some(call) = self.call(id) else { return };
+        match rest {
+            Some(rest) if rest.only.is_some() => {
+                self.waiting_direct.push_front(rest);
+                return self.give_direct(shared);
+            }
+            Some(rest) => call.pending.push_front(rest),
+            None if call.pending.is_empty() => return,
+            None => {}
+        }
+        if !self.ready.contains(&id) {
+            self.ready.push_front(id);
+        }
+        self.publish(shared);
+    }
+
+    /// Tells a thread that follows that something of its call came.
+    fn tell_follower(&mut self, id: CallId) {
+        if self.followers > 0
+            && let Some(follower) = self.call(id).and_then(|call| call.follower.as_ref())
+        {
+            follower.notify_all();
+        }
+    }
+}

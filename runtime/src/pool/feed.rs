@@ -1,0 +1,256 @@
+//! The calling thread's side of a call: encodes inputs, hands chunks in, takes answers.
+
+use std::iter::Fuse;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::{Answer, CallId, Inbox, Options};
+use super::chunk::Chunk;
+use super::core::{Core, Shared};
+use super::publish::CHUNK_BYTES;
+use super::wait::Patience;
+use crate::error::{Error, ErrorKind, Result};
+use crate::queue::Payload;
+use crate::registry::Entry;
+
+/// An open call, closed when dropped.
+pub(super) struct OpenCall {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: CallId,
+    pub(super) entry: Entry,
+    timeout: Option<std::time::Duration>,
+    inbox: Inbox,
+    seen: u64,
+    detached: bool,
+}
+
+impl OpenCall {
+    pub(super) fn new(shared: Arc<Shared>, entry: Entry, options: &Options) -> Result<Self> {
+        let id = shared.lock().open_call(&shared, entry, options.clone())?;
+        let timeout = options.timeout;
+        Ok(OpenCall {
+            shared,
+            id,
+            entry,
+            timeout,
+            inbox: Inbox::default(),
+            seen: u64::MAX,
+            detached: false,
+        })
+    }
+
+    /// Encodes inputs from the one with index `first` on, as many as `inputs` gives, up to
+    /// `most` and to what a chunk should hold; gives the chunk, if it is not empty, and
+    /// the error that ended it, if one did.
+    pub(super) fn encode<T: Serialize>(
+        &self,
+        payload: &mut Payload,
+        first: usize,
+        most: usize,
+        inputs: &mut impl Iterator<Item = T>,
+    ) -> (Option<Chunk>, Option<Error>) {
+        let begun = Instant::now();
+        let (mut count, mut failed) = (0, None);
+        let mut sink = payload.sink();
+        while count < most && sink.len() < CHUNK_BYTES {
+            let Some(input) = inputs.next() else { break };
+            if let Err(error) = one(&mut sink, &input) {
+                failed = Some(self.not_encoded(first + count, &error));
+                break;
+            }
+            count += 1;
+            // A slow iterator does not hold back what it gave so far.
+            let look = count < 16 && count.is_power_of_two() || count % 16 == 0;
+            if look && begun.elapsed().as_micros() > 500 {
+                break;
+            }
+        }
+        drop(sink);
+        if count == 0 {
+            return (None, failed);
+        }
+        let len = payload.len();
+        let chunk = payload.take().map(|block| Chunk {
+            call: self.id,
+            first,
+            count,
+            task: self.entry.id,
+            block: Arc::new(block),
+            at: 0,
+            len,
+            answered: 0,
+            timeout: self.timeout,
+            only: None,
+        });
+        match chunk {
+            Ok(chunk) => (Some(chunk), failed),
+            Err(error) => (None, Some(self.no_memory(first, &error))),
+        }
+    }
+
+    #[cold]
+    fn not_encoded(&self, index: usize, error: &dyn std::fmt::Display) -> Error {
+        let text = format!("its input could not be encoded: {error}");
+        Error::new(ErrorKind::Encode, text)
+            .on_task(self.entry.name())
+            .at(index)
+    }
+
+    #[cold]
+    fn no_memory(&self, index: usize, error: &std::io::Error) -> Error {
+        let text = format!("its input does not fit the memory shared with the workers: {error}");
+        Error::new(ErrorKind::OutOfMemory, text)
+            .on_task(self.entry.name())
+            .at(index)
+    }
+
+    /// Reads the rings and takes what came for this call; `look` sees the state with it.
+    pub(super) fn poll<L>(&mut self, look: impl FnOnce(&mut Core, &Shared) -> L) -> L {
+        let mut core = self.shared.lock();
+        core.drain(&self.shared, Some(self.id));
+        core.publish(&self.shared);
+        if let Some(call) = core.call(self.id) {
+            std::mem::swap(&mut call.inbox, &mut self.inbox);
+        }
+        look(&mut core, &self.shared)
+    }
+
+    /// Decodes what was taken, one result after the other.
+    pub(super) fn decode_each<R: DeserializeOwned, E>(
+        &mut self,
+        mut each: impl FnMut(usize, Result<R>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let entry = self.entry;
+        self.inbox
+            .take_each(|index, answer| each(index, decoded(entry, index, answer)))
+    }
+
+    /// Lets the call go on by itself.
+    pub(super) fn detach(mut self) {
+        self.detached = true;
+    }
+
+    /// Hands one input to every worker; gives their number.
+    pub(super) fn hand_to_all<T: Serialize>(&self, input: &T) -> Result<usize> {
+        let mut payload = Payload::new(&self.shared.arena);
+        let (chunk, error) = self.encode(&mut payload, 0, 1, &mut std::iter::once(input));
+        let chunk = match (chunk, error) {
+            (_, Some(error)) => return Err(error),
+            (chunk, None) => chunk.expect("one input gives a chunk"),
+        };
+        let mut core = self.shared.lock();
+        let seats: Vec<usize> = (0..core.target).collect();
+        for (first, at) in seats.iter().enumerate() {
+            let chunk = Chunk {
+                first,
+                only: Some(*at),
+                ..chunk.clone()
+            };
+            core.push_direct(&self.shared, chunk);
+        }
+        Ok(seats.len())
+    }
+
+    /// Waits until there may be more.
+    pub(super) fn wait(&mut self, patience: Patience, end: Option<Instant>) {
+        self.shared.wait(self.id, patience, &mut self.seen, end);
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let mut core = self.shared.lock();
+        match self.detached {
+            true => core.detach(&self.shared, self.id),
+            false => core.close_call(&self.shared, self.id),
+        }
+        core.pass_on(&self.shared, None);
+    }
+}
+
+/// One input with its length before it.
+#[inline]
+fn one<T: Serialize>(sink: &mut crate::codec::Sink<'_>, input: &T) -> Result<(), String> {
+    let at = sink.len();
+    sink.write(&[0; 8]).map_err(|error| error.to_string())?;
+    if let Err(error) = crate::codec::encode(input, sink) {
+        sink.truncate(at);
+        return Err(error.to_string());
+    }
+    let len = (sink.len() - at - 8) as u64;
+    sink.patch(at, &len.to_le_bytes());
+    Ok(())
+}
+
+/// The output in an answer.
+#[inline]
+pub(super) fn decoded<R: DeserializeOwned>(
+    entry: Entry,
+    index: usize,
+    answer: Answer<'_>,
+) -> Result<R> {
+    let mut source = match answer {
+        Answer::Value(source) => source,
+        Answer::Failed(error) => return Err(error),
+    };
+    let decode = || {
+        let value = crate::codec::decode(&mut source)?;
+        source.finish().map(|()| value)
+    };
+    let bad = |why: String| {
+        let text = format!("its output could not be decoded: {why}");
+        Err(Error::new(ErrorKind::Decode, text)
+            .on_task(entry.name())
+            .at(index))
+    };
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => bad(error.to_string()),
+        Err(_) => bad("it panicked".to_owned()),
+    }
+}
+
+/// The inputs of a call whose owner feeds it.
+pub(super) struct Feeder<I: Iterator> {
+    inputs: Fuse<I>,
+    payload: Payload,
+    pub(super) fed: usize,
+    pub(super) exhausted: bool,
+}
+
+impl<I: Iterator> Feeder<I>
+where
+    I::Item: Serialize,
+{
+    pub(super) fn new(shared: &Shared, inputs: I) -> Self {
+        let payload = Payload::new(&shared.arena);
+        Feeder {
+            inputs: inputs.fuse(),
+            payload,
+            fed: 0,
+            exhausted: false,
+        }
+    }
+
+    /// How many inputs are left, if the iterator knows.
+    pub(super) fn remaining(&self) -> Option<usize> {
+        let (least, most) = self.inputs.size_hint();
+        (most == Some(least)).then_some(least)
+    }
+
+    /// Hands one chunk in, of at most `most` inputs; gives the error of an input that
+    /// could not be encoded, which counts as fed.
+    pub(super) fn feed(&mut self, call: &OpenCall, most: usize) -> Option<Error> {
+        let (chunk, error) = call.encode(&mut self.payload, self.fed, most, &mut self.inputs);
+        self.exhausted = chunk.is_none() && error.is_none();
+        if let Some(chunk) = chunk {
+            self.fed += chunk.count;
+            call.shared.lock().push(&call.shared, chunk);
+        }
+        self.fed += usize::from(error.is_some());
+        error
+    }
+}

@@ -1,0 +1,338 @@
+//! Handles: calls that are looked at later.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::Options;
+use super::core::Shared;
+use super::feed::OpenCall;
+use super::wait::Patience;
+use crate::error::{Error, ErrorKind, Result};
+use crate::queue::Payload;
+use crate::registry::Entry;
+
+/// Inputs encoded together when all are handed in at once; cut to chunks later.
+const BATCH: usize = 1024;
+
+/// A call that was handed in: [`submit`](crate::Pool::submit) gives one for one output,
+/// [`map_async`](crate::Pool::map_async) one for all.
+///
+/// It can be waited for, asked, cancelled, or awaited as a `Future` under any executor.
+/// A dropped handle lets its tasks go on; nobody learns how they ended.
+///
+/// ```
+/// use runtime::worker;
+///
+/// #[worker]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let handle = runtime::pool().submit(square, 7);
+/// assert_eq!(handle.wait()?, 49);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+#[must_use = "the output is lost with the handle; the task runs all the same"]
+pub struct Handle<R> {
+    state: Option<State<R>>,
+}
+
+enum State<R> {
+    Open(Open<R>),
+    Failed(Error),
+}
+
+struct Open<R> {
+    call: OpenCall,
+    count: usize,
+    answered: usize,
+    collect: Box<dyn Collect<R> + Send>,
+}
+
+/// Puts together what a handle gives.
+trait Collect<R> {
+    /// Takes what came; gives the errors.
+    fn take(&mut self, call: &mut OpenCall) -> Result<usize>;
+    fn finish(&mut self) -> Result<R>;
+}
+
+struct One<R>(Option<R>);
+
+impl<R: DeserializeOwned> Collect<R> for One<R> {
+    fn take(&mut self, call: &mut OpenCall) -> Result<usize> {
+        let mut count = 0;
+        call.decode_each(|_, outcome| {
+            count += 1;
+            self.0 = Some(outcome?);
+            Ok(())
+        })
+        .map(|()| count)
+    }
+
+    fn finish(&mut self) -> Result<R> {
+        Ok(self.0.take().expect("answered"))
+    }
+}
+
+struct Many<R>(Vec<Option<R>>);
+
+impl<R: DeserializeOwned> Collect<Vec<R>> for Many<R> {
+    fn take(&mut self, call: &mut OpenCall) -> Result<usize> {
+        let mut count = 0;
+        call.decode_each(|index, outcome: Result<R>| {
+            count += 1;
+            self.0[index] = Some(outcome?);
+            Ok(())
+        })
+        .map(|()| count)
+    }
+
+    fn finish(&mut self) -> Result<Vec<R>> {
+        let outputs = std::mem::take(&mut self.0);
+        Ok(outputs
+            .into_iter()
+            .map(|output| output.expect("answered"))
+            .collect())
+    }
+}
+
+impl<R> Handle<R> {
+    pub(super) fn failed(error: Error) -> Self {
+        Handle {
+            state: Some(State::Failed(error)),
+        }
+    }
+
+    /// Waits for the output.
+    ///
+    /// # Errors
+    ///
+    /// As the calls of a pool; of several inputs, the first failure that is seen.
+    pub fn wait(mut self) -> Result<R> {
+        loop {
+            if let Some(outcome) = self.look(None) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Waits for the output for at most `time`; `None` if it is not there then, and the
+    /// handle can be asked again.
+    ///
+    /// # Panics
+    ///
+    /// If the output was given before.
+    pub fn wait_timeout(&mut self, time: Duration) -> Option<Result<R>> {
+        let end = Instant::now() + time;
+        loop {
+            if let Some(outcome) = self.look(Some(end)) {
+                return Some(outcome);
+            }
+            if Instant::now() >= end {
+                return None;
+            }
+        }
+    }
+
+    /// Whether waiting would give the output at once.
+    pub fn is_done(&self) -> bool {
+        match &self.state {
+            Some(State::Open(open)) => {
+                let mut core = open.call.shared.lock();
+                core.drain(&open.call.shared, None);
+                core.publish(&open.call.shared);
+                let outstanding = core.call(open.call.id).map_or(0, |call| call.outstanding);
+                outstanding == 0
+            }
+            _ => true,
+        }
+    }
+
+    /// Cancels what has not started; waiting then gives
+    /// [`Cancelled`](ErrorKind::Cancelled). Tells whether all of it was cancelled: a
+    /// task that runs goes on, and if everything has started nothing changes. To end
+    /// running tasks give them a [`timeout`](crate::TaskCall::timeout), or
+    /// [`terminate`](crate::Pool::terminate) the pool.
+    pub fn cancel(&mut self) -> bool {
+        let Some(State::Open(open)) = &mut self.state else {
+            return false;
+        };
+        let (shared, id) = (Arc::clone(&open.call.shared), open.call.id);
+        let mut core = shared.lock();
+        let error = Error::new(ErrorKind::Cancelled, "it was cancelled before it started");
+        let cancelled = core.end_call(&shared, id, &error);
+        cancelled == open.count
+    }
+
+    /// Takes what there is; waits if it is not all and `end` allows.
+    fn look(&mut self, end: Option<Instant>) -> Option<Result<R>> {
+        let open = match self
+            .state
+            .take()
+            .expect("the output of a handle is given once")
+        {
+            State::Failed(error) => return Some(Err(error)),
+            State::Open(open) => self.state.insert(State::Open(open)),
+        };
+        let State::Open(open) = open else { return None };
+        match open.take() {
+            Ok(true) => {}
+            Ok(false) => {
+                open.call.wait(Patience::None, end);
+                match open.take() {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(error) => {
+                        self.state = None;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            Err(error) => {
+                self.state = None;
+                return Some(Err(error));
+            }
+        }
+        let outcome = open.collect.finish();
+        self.state = None;
+        Some(outcome)
+    }
+}
+
+impl<R> Open<R> {
+    /// Takes what came; tells whether that was all.
+    fn take(&mut self) -> Result<bool> {
+        self.call.poll(|_, _| ());
+        self.answered += self.collect.take(&mut self.call)?;
+        Ok(self.answered == self.count)
+    }
+}
+
+impl<R> Unpin for Handle<R> {}
+
+impl<R> Future for Handle<R> {
+    type Output = Result<R>;
+
+    /// # Panics
+    ///
+    /// If polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        if let Some(State::Open(open)) = &self.state {
+            let mut core = open.call.shared.lock();
+            core.drain(&open.call.shared, None);
+            if let Some(call) = core.call(open.call.id) {
+                call.waker = Some(context.waker().clone());
+            }
+        }
+        let outcome = match self.look(Some(Instant::now())) {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        };
+        if let Some(State::Open(open)) = &self.state {
+            open.call.shared.lock().pass_on(&open.call.shared, None);
+        }
+        outcome
+    }
+}
+
+impl<R> Drop for Handle<R> {
+    fn drop(&mut self) {
+        if let Some(State::Open(open)) = self.state.take() {
+            open.call.detach();
+        }
+    }
+}
+
+impl<R> std::fmt::Debug for Handle<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("is_done", &self.is_done())
+            .finish()
+    }
+}
+
+impl OpenCall {
+    /// Encodes all inputs and hands them in; gives their number.
+    pub(super) fn hand_in<T: Serialize>(
+        &mut self,
+        inputs: impl Iterator<Item = T>,
+    ) -> Result<usize> {
+        let mut inputs = inputs.fuse();
+        let mut payload = Payload::new(&self.shared.arena);
+        let mut count = 0;
+        loop {
+            let (chunk, error) = self.encode(&mut payload, count, BATCH, &mut inputs);
+            if let Some(error) = error {
+                return Err(error);
+            }
+            let Some(chunk) = chunk else { return Ok(count) };
+            count += chunk.count;
+            self.shared.lock().push(&self.shared, chunk);
+        }
+    }
+}
+
+pub(super) fn submit<T: Serialize, R: DeserializeOwned + Send + 'static>(
+    shared: Arc<Shared>,
+    entry: Entry,
+    options: &Options,
+    input: T,
+) -> Handle<R> {
+    let inputs = std::iter::once(input);
+    hand_in(shared, entry, options, inputs, |_| Box::new(One(None)))
+}
+
+pub(super) fn map_async<I, R>(
+    shared: Arc<Shared>,
+    entry: Entry,
+    options: &Options,
+    inputs: I,
+) -> Handle<Vec<R>>
+where
+    I: Iterator,
+    I::Item: Serialize,
+    R: DeserializeOwned + Send + 'static,
+{
+    hand_in(shared, entry, options, inputs, |count| {
+        Box::new(Many((0..count).map(|_| None).collect::<Vec<Option<R>>>()))
+    })
+}
+
+fn hand_in<I, R>(
+    shared: Arc<Shared>,
+    entry: Entry,
+    options: &Options,
+    inputs: I,
+    collect: impl FnOnce(usize) -> Box<dyn Collect<R> + Send>,
+) -> Handle<R>
+where
+    I: Iterator,
+    I::Item: Serialize,
+{
+    let mut call = match OpenCall::new(shared, entry, options) {
+        Ok(call) => call,
+        Err(error) => return Handle::failed(error),
+    };
+    match call.hand_in(inputs) {
+        Ok(count) => {
+            let shared = Arc::clone(&call.shared);
+            shared.lock().pass_on(&shared, None);
+            let collect = collect(count);
+            Handle {
+                state: Some(State::Open(Open {
+                    call,
+                    count,
+                    answered: 0,
+                    collect,
+                })),
+            }
+        }
+        Err(error) => Handle::failed(error),
+    }
+}

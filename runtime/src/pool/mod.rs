@@ -1,0 +1,439 @@
+//! Pools of workers.
+//!
+//! A call opens a [`Call`](call::Call), hands in [chunks](chunk::Chunk), which are
+//! [published](publish) to the queue, [waits](wait), [drains](drain) the rings of the
+//! workers, and decodes what came. The [dispatcher] looks after the workers.
+
+mod builder;
+mod call;
+mod chunk;
+mod core;
+mod dispatcher;
+mod drain;
+mod feed;
+mod global;
+mod handle;
+mod imap;
+mod info;
+mod lost;
+mod map;
+mod options;
+mod progress;
+mod publish;
+mod seat;
+mod supervise;
+mod threads;
+mod wait;
+
+pub use builder::PoolBuilder;
+pub use global::pool;
+pub use handle::Handle;
+pub use imap::{Imap, ImapUnordered};
+pub use info::{WorkerInfo, WorkerState};
+pub use options::TaskCall;
+
+pub(crate) use builder::Settings;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use self::core::{Life, Shared};
+use crate::config::StartMethod;
+use crate::error::{Error, ErrorKind, Result};
+use crate::task::Task;
+
+/// How deep pools may be nested in workers of pools.
+const MOST_NESTED: usize = 8;
+
+/// How long killed workers are waited for.
+const LAST_WAIT: Duration = Duration::from_secs(10);
+
+/// Worker processes (or threads) that run tasks.
+///
+/// A pool is made by [`Pool::builder`], or is the process-wide one of
+/// [`pool`](crate::pool). All methods take `&self`: any number of threads may use a
+/// pool at once. Every call gives each input exactly one outcome, whatever happens to
+/// the workers; a worker that dies takes with it only the input it had in hand, and is
+/// replaced.
+///
+/// Dropping a pool closes it, waits for running tasks for its
+/// [grace](PoolBuilder::grace) time, then kills what is left, and leaves no process, fd,
+/// mapping or thread behind. Tasks that had not started are cancelled.
+///
+/// ```
+/// use runtime::{Pool, worker};
+///
+/// #[worker]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = Pool::builder().workers(2).build()?;
+/// assert_eq!(pool.map(square, 0..5)?, [0, 1, 4, 9, 16]);
+/// assert_eq!(pool.apply(square, 12)?, 144);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+pub struct Pool {
+    inner: Inner,
+}
+
+enum Inner {
+    Started(Started),
+    /// The process-wide pool: started by its first call.
+    Global(Mutex<Option<Arc<Started>>>),
+}
+
+struct Started {
+    shared: Arc<Shared>,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// Settings for a new pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+
+    fn start(settings: Settings) -> Result<Pool> {
+        Ok(Pool {
+            inner: Inner::Started(Started::new(settings)?),
+        })
+    }
+
+    fn started(&self) -> Result<Arc<Shared>> {
+        let shared = match &self.inner {
+            Inner::Started(started) => Arc::clone(&started.shared),
+            Inner::Global(slot) => {
+                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*slot {
+                    Some(started) => Arc::clone(&started.shared),
+                    None => {
+                        let pool = Started::new(PoolBuilder::default().validate()?)?;
+                        let shared = Arc::clone(&pool.shared);
+                        *slot = Some(Arc::new(pool));
+                        shared
+                    }
+                }
+            }
+        };
+        let misuse = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
+        if shared.generation != crate::start::generation() {
+            return misuse(
+                "this pool belongs to the process this one was forked from; build another one here",
+            );
+        }
+        if crate::worker::pool_of_thread() == Some(shared.id) {
+            return misuse(
+                "a task may not use the pool it runs in, which would wait for itself; build another pool in the task",
+            );
+        }
+        Ok(shared)
+    }
+
+    /// What there is of the pool, without starting it.
+    fn present(&self) -> Option<Arc<Shared>> {
+        match &self.inner {
+            Inner::Started(started) => Some(Arc::clone(&started.shared)),
+            Inner::Global(slot) => {
+                let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                slot.as_ref().map(|started| Arc::clone(&started.shared))
+            }
+        }
+    }
+
+    /// Options for one call: `pool.task(f).timeout(d).map(inputs)`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn nap(ms: u64) -> u64 {
+    ///     std::thread::sleep(Duration::from_millis(ms));
+    ///     ms
+    /// }
+    ///
+    /// let outcomes = runtime::pool().task(nap).timeout(Duration::from_millis(200)).map_all([1, 60_000]);
+    /// assert_eq!(*outcomes[0].as_ref().unwrap(), 1);
+    /// assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), runtime::ErrorKind::TimedOut);
+    /// ```
+    pub fn task<M, F: Task<M>>(&self, task: F) -> TaskCall<'_, M, F> {
+        TaskCall::new(self, task)
+    }
+
+    /// Runs a task on every input and gives the outputs in the order of the inputs.
+    ///
+    /// Inputs are taken from the iterator as the workers get on, in the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// The first failure ends the call: what has not started is dropped, what runs is not
+    /// waited for. See [`map_all`](Self::map_all) for the outcome of every input.
+    ///
+    /// # Panics
+    ///
+    /// If the iterator panics; the pool can be used further.
+    pub fn map<M, F, I>(&self, task: F, inputs: I) -> Result<Vec<F::Output>>
+    where
+        F: Task<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        self.task(task).map(inputs)
+    }
+
+    /// Runs a task on every input and gives every outcome, in the order of the inputs;
+    /// a failure costs only itself.
+    ///
+    /// What keeps the call itself from running, like a function that is not
+    /// registered, is the outcome of every input.
+    pub fn map_all<M, F, I>(&self, task: F, inputs: I) -> Vec<Result<F::Output>>
+    where
+        F: Task<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        self.task(task).map_all(inputs)
+    }
+
+    /// Runs a task once and waits for its output.
+    ///
+    /// # Errors
+    ///
+    /// If the task has no output; see [`ErrorKind`].
+    pub fn apply<M, F: Task<M>>(&self, task: F, input: F::Input) -> Result<F::Output> {
+        self.task(task).apply(input)
+    }
+
+    /// Hands a task in and gives a [`Handle`] to its output.
+    pub fn submit<M, F: Task<M>>(&self, task: F, input: F::Input) -> Handle<F::Output>
+    where
+        F::Output: Send + 'static,
+    {
+        self.task(task).submit(input)
+    }
+
+    /// Hands all inputs in and gives a [`Handle`] to the outputs, in the order of the
+    /// inputs.
+    pub fn map_async<M, F, I>(&self, task: F, inputs: I) -> Handle<Vec<F::Output>>
+    where
+        F: Task<M>,
+        I: IntoIterator<Item = F::Input>,
+        F::Output: Send + 'static,
+    {
+        self.task(task).map_async(inputs)
+    }
+
+    /// An iterator over the outcomes in the order of the inputs.
+    ///
+    /// It is lazy: it takes inputs, in the calling thread, only so far ahead as to keep the
+    /// workers busy. Dropping it drops what has not started.
+    pub fn imap<'a, M, F, I>(&self, task: F, inputs: I) -> Imap<'a, F::Output>
+    where
+        F: Task<M>,
+        I: IntoIterator<Item = F::Input>,
+        I::IntoIter: 'a,
+        F::Output: 'a,
+    {
+        self.task(task).imap(inputs)
+    }
+
+    /// An iterator over the outcomes as they come, each with the index of its input.
+    pub fn imap_unordered<'a, M, F, I>(&self, task: F, inputs: I) -> ImapUnordered<'a, F::Output>
+    where
+        F: Task<M>,
+        I: IntoIterator<Item = F::Input>,
+        I::IntoIter: 'a,
+        F::Output: 'a,
+    {
+        self.task(task).imap_unordered(inputs)
+    }
+
+    /// Runs a task once on every worker; the outcomes stand in the order of
+    /// [`workers`](Self::workers).
+    pub fn broadcast<M, F: Task<M>>(&self, task: F, input: F::Input) -> Vec<Result<F::Output>> {
+        self.task(task).broadcast(input)
+    }
+
+    /// Takes no new tasks from now on; those handed in are finished, and then the
+    /// workers leave.
+    pub fn close(&self) {
+        if let Some(shared) = self.present() {
+            let mut core = shared.lock();
+            core.life = core.life.max(Life::Closing);
+            shared.ring_bell();
+        }
+    }
+
+    /// [Closes](Self::close) the pool and waits until all its tasks are done and its
+    /// workers are gone. How they fared is told by their calls.
+    pub fn join(&self) {
+        self.close();
+        self.wait_for_end(None);
+    }
+
+    /// Ends the pool now: workers are killed, what is not done is
+    /// [`Cancelled`](ErrorKind::Cancelled).
+    pub fn terminate(&self) {
+        if let Some(shared) = self.present() {
+            let mut core = shared.lock();
+            core.life = core.life.max(Life::Terminating);
+            core.give_up(&shared, lost::cancelled());
+            shared.ring_bell();
+            drop(core);
+            self.wait_for_end(Some(LAST_WAIT));
+        }
+    }
+
+    fn wait_for_end(&self, most: Option<Duration>) {
+        match &self.inner {
+            Inner::Started(started) => started.wait_for_end(most),
+            Inner::Global(slot) => {
+                let started = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(started) = started {
+                    started.wait_for_end(most);
+                }
+            }
+        }
+    }
+
+    /// Changes the number of workers; surplus ones leave after the task in hand, missing
+    /// ones start in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if there are to be none, or more than a pool can have.
+    pub fn resize(&self, workers: usize) -> Result<()> {
+        let shared = self.started()?;
+        if workers == 0 || workers > crate::queue::MAX_WORKERS {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "a pool has 1 to {} workers, not {workers}",
+                    crate::queue::MAX_WORKERS
+                ),
+            ));
+        }
+        let mut core = shared.lock();
+        core.target = workers;
+        core.dismiss(workers);
+        shared.ring_bell();
+        Ok(())
+    }
+
+    /// The workers as they are now; none if the process-wide pool was not used yet.
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        self.present()
+            .map(|shared| shared.lock().infos(&shared))
+            .unwrap_or_default()
+    }
+
+    /// How the last worker ended: its exit code, or the signal.
+    pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
+        self.present().and_then(|shared| shared.lock().last_exit)
+    }
+
+    /// Sends a signal to all workers; threads are given up.
+    pub(crate) fn signal_all(&self, signal: i32) {
+        if let Some(shared) = self.present() {
+            shared.lock().signal_all(signal);
+            shared.ring_bell();
+        }
+    }
+
+    /// How the workers of this pool start.
+    ///
+    /// # Errors
+    ///
+    /// If the process-wide pool could not be started.
+    pub fn start_method(&self) -> Result<StartMethod> {
+        Ok(self.started()?.settings.method)
+    }
+}
+
+impl Started {
+    fn new(settings: Settings) -> Result<Started> {
+        let method = settings.method;
+        let (launcher, shares) = match method {
+            StartMethod::Thread => (None, threads::preload(&settings.preloads)?),
+            StartMethod::Spawn => (
+                Some(crate::start::launcher(method, &[], false)?),
+                Vec::new(),
+            ),
+            _ => {
+                let with_threads = settings.fork_with_threads;
+                let launcher = crate::start::launcher(method, &settings.preloads, with_threads)?;
+                (Some(launcher), Vec::new())
+            }
+        };
+        let shared = Arc::new(Shared::new(settings)?);
+        let thread = dispatcher::start(Arc::clone(&shared), launcher, shares)?;
+        let started = Started {
+            shared,
+            dispatcher: Mutex::new(Some(thread)),
+        };
+        started.until_ready()?;
+        Ok(started)
+    }
+
+    /// Waits for all workers, or for the first that fails.
+    fn until_ready(&self) -> Result<()> {
+        let mut core = self.shared.lock();
+        while !core.complete && core.broken.is_none() {
+            core = core.wait(&self.shared.changed, Duration::from_secs(1));
+        }
+        match &core.broken {
+            None => Ok(()),
+            Some(error) => {
+                let error = error.duplicate();
+                core.life = Life::Terminating;
+                drop(core);
+                Err(error)
+            }
+        }
+    }
+
+    fn wait_for_end(&self, most: Option<Duration>) {
+        let end = most.map(|most| Instant::now() + most);
+        let mut core = self.shared.lock();
+        while core.life != Life::Ended && end.is_none_or(|end| Instant::now() < end) {
+            core.pass_on(&self.shared, None);
+            core = core.wait(&self.shared.changed, Duration::from_millis(100));
+        }
+        let ended = core.life == Life::Ended;
+        drop(core);
+        if ended {
+            dispatcher::join(&self.dispatcher);
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.shared.generation != crate::start::generation() {
+            // A copy in a forked process: the pool is its parent's.
+            return;
+        }
+        let grace = self.shared.settings.grace;
+        let mut core = self.shared.lock();
+        if core.life < Life::Leaving {
+            core.life = Life::Leaving;
+            core.kill_at = Some(Instant::now() + grace);
+            core.end_calls(&self.shared, &lost::cancelled());
+        }
+        drop(core);
+        self.shared.ring_bell();
+        self.wait_for_end(Some(grace + LAST_WAIT));
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Pool");
+        if let Some(shared) = self.present() {
+            shown.field("name", &shared.settings.name);
+            shown.field("start_method", &shared.settings.method);
+            shown.field("workers", &shared.lock().target);
+        }
+        shown.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,208 @@
+//! Options for one call.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::Options;
+use super::core::Shared;
+use super::feed::OpenCall;
+use super::wait::Patience;
+use super::{Handle, Imap, ImapUnordered, Pool, handle, imap, map};
+use crate::error::{Error, ErrorKind, Result};
+use crate::registry::{self, Entry, Role};
+use crate::task::Task;
+
+/// A call being prepared, made by [`Pool::task`]; it ends in one of the calls.
+///
+/// ```
+/// use runtime::worker;
+///
+/// #[worker]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let squares = runtime::pool().task(square).chunk_size(10).retries(2).map(0..100)?;
+/// assert_eq!(squares[99], 9801);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+#[must_use = "options do nothing until a call ends them"]
+pub struct TaskCall<'p, M, F> {
+    pool: &'p Pool,
+    task: PhantomData<(F, fn(M))>,
+    options: Options,
+}
+
+impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
+    pub(super) fn new(pool: &'p Pool, _: F) -> Self {
+        TaskCall {
+            pool,
+            task: PhantomData,
+            options: Options::default(),
+        }
+    }
+
+    /// How long one input may run, counted from when its worker takes it. A worker whose
+    /// time is over is killed, stuck in native code or not, and the outcome is
+    /// [`TimedOut`](ErrorKind::TimedOut); with `Thread` it cannot be killed, and is left to
+    /// itself while another one takes its place. Inputs then travel one by one.
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.options.timeout = Some(time);
+        self
+    }
+
+    /// Runs an input again, up to so many times, if its worker died of it. Not after a
+    /// panic, an `Err` or a timeout.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
+    /// How many inputs travel together; by default as many as the pace of the task suggests,
+    /// which needs no help. Over 32768 counts as that.
+    pub fn chunk_size(mut self, inputs: usize) -> Self {
+        self.options.chunk_size = Some(inputs);
+        self
+    }
+
+    /// How many inputs of this call may be with the workers at a time, for tasks that
+    /// share something scarce. Inputs then travel one by one.
+    pub fn max_active(mut self, inputs: usize) -> Self {
+        self.options.max_active = Some(inputs);
+        self
+    }
+
+    /// Shows a progress bar on standard error while `map` and `map_all` run. Without the
+    /// feature `progress` nothing is drawn.
+    pub fn progress(mut self, title: impl Into<String>) -> Self {
+        self.options.progress = Some(title.into());
+        self
+    }
+
+    fn entry(&self) -> Result<Entry> {
+        let bad = match &self.options {
+            Options {
+                chunk_size: Some(0),
+                ..
+            } => "chunk_size(0) would hand nothing in; give 1 or more",
+            Options {
+                max_active: Some(0),
+                ..
+            } => "max_active(0) would run nothing; give 1 or more",
+            _ => return registry::find::<F>(Role::Worker),
+        };
+        Err(Error::new(ErrorKind::Configuration, bad))
+    }
+
+    /// What a call needs; what can be known to be wrong is, before anything is started.
+    fn prepare(&self) -> Result<(Entry, Arc<Shared>)> {
+        let entry = self.entry()?;
+        Ok((entry, self.pool.started()?))
+    }
+
+    /// See [`Pool::map`].
+    ///
+    /// # Errors
+    ///
+    /// The first failure that is seen.
+    pub fn map<I: IntoIterator<Item = F::Input>>(self, inputs: I) -> Result<Vec<F::Output>> {
+        let (entry, shared) = self.prepare()?;
+        map::map(shared, entry, &self.options, inputs.into_iter())
+    }
+
+    /// See [`Pool::map_all`].
+    pub fn map_all<I: IntoIterator<Item = F::Input>>(self, inputs: I) -> Vec<Result<F::Output>> {
+        match self.prepare() {
+            Ok((entry, shared)) => map::map_all(shared, entry, &self.options, inputs.into_iter()),
+            Err(error) => map::refused(&error, inputs.into_iter()),
+        }
+    }
+
+    /// See [`Pool::apply`].
+    ///
+    /// # Errors
+    ///
+    /// If the task has no output.
+    pub fn apply(self, input: F::Input) -> Result<F::Output> {
+        let (entry, shared) = self.prepare()?;
+        map::apply(shared, entry, &self.options, input)
+    }
+
+    /// See [`Pool::submit`].
+    pub fn submit(self, input: F::Input) -> Handle<F::Output>
+    where
+        F::Output: Send + 'static,
+    {
+        match self.prepare() {
+            Ok((entry, shared)) => handle::submit(shared, entry, &self.options, input),
+            Err(error) => Handle::failed(error),
+        }
+    }
+
+    /// See [`Pool::map_async`].
+    pub fn map_async<I>(self, inputs: I) -> Handle<Vec<F::Output>>
+    where
+        I: IntoIterator<Item = F::Input>,
+        F::Output: Send + 'static,
+    {
+        match self.prepare() {
+            Ok((entry, shared)) => {
+                handle::map_async(shared, entry, &self.options, inputs.into_iter())
+            }
+            Err(error) => Handle::failed(error),
+        }
+    }
+
+    /// See [`Pool::imap`].
+    pub fn imap<'a, I>(self, inputs: I) -> Imap<'a, F::Output>
+    where
+        I: IntoIterator<Item = F::Input>,
+        I::IntoIter: 'a,
+        F::Output: 'a,
+    {
+        Imap::new(self.imap_unordered(inputs))
+    }
+
+    /// See [`Pool::imap_unordered`].
+    pub fn imap_unordered<'a, I>(self, inputs: I) -> ImapUnordered<'a, F::Output>
+    where
+        I: IntoIterator<Item = F::Input>,
+        I::IntoIter: 'a,
+        F::Output: 'a,
+    {
+        let entry = self.entry();
+        let shared = match &entry {
+            Ok(_) => self.pool.started(),
+            Err(error) => Err(error.duplicate()),
+        };
+        imap::unordered(shared, entry, &self.options, inputs.into_iter())
+    }
+
+    /// See [`Pool::broadcast`].
+    pub fn broadcast(self, input: F::Input) -> Vec<Result<F::Output>> {
+        let outcome = self.prepare().and_then(|(entry, shared)| {
+            let mut call = OpenCall::new(shared, entry, &self.options)?;
+            let count = call.hand_to_all(&input)?;
+            let mut outcomes: Vec<_> = (0..count).map(|_| None).collect();
+            while outcomes.iter().any(Option::is_none) {
+                call.wait(Patience::None, None);
+                call.poll(|_, _| ());
+                let Ok(()) = call.decode_each(|index, outcome| {
+                    outcomes[index] = Some(outcome);
+                    Ok::<_, std::convert::Infallible>(())
+                });
+            }
+            Ok(outcomes.into_iter().flatten().collect())
+        });
+        outcome.unwrap_or_else(|error: Error| vec![Err(error)])
+    }
+}
+
+impl<M, F> std::fmt::Debug for TaskCall<'_, M, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskCall")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

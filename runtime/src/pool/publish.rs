@@ -1,0 +1,286 @@
+//! From pending chunks to published ones (rules 1, 3 and 4), and how long chunks are.
+
+use std::sync::atomic::{Ordering, fence};
+
+use super::call::CallId;
+use super::chunk::Chunk;
+use super::core::{Core, Shared};
+use crate::queue::{MAX_CHUNK, Owner, Phase, SLOTS};
+
+/// A chunk shall take about this many nanoseconds: a few hundred times what handing it
+/// over costs, and short enough that nobody waits long for the last one.
+const CHUNK_NS: f64 = 200_000.0;
+
+/// Inputs of a chunk chosen by pace; with 16 bytes a result several fit a ring.
+const MOST: usize = 4096;
+
+/// Bytes of a chunk chosen by pace.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of payload that a call fed by its owner keeps in the queue.
+const BYTES: usize = 64 << 20;
+
+/// Bytes of payload that are not worth giving back.
+const KEPT: usize = 1 << 20;
+
+/// Chunks of calls that are handed in whole (submitted) which may be unclaimed.
+const WINDOW: u64 = 256;
+
+/// Chunks for each worker that a call fed by its owner keeps in the queue.
+const AHEAD: u64 = 8;
+
+impl Core {
+    /// Published chunks that nobody claimed, by the hint of the board.
+    pub(super) fn unclaimed(&self, shared: &Shared) -> u64 {
+        let cursor = shared.board().claims().cursor();
+        self.tail.saturating_sub(cursor).min(SLOTS as u64)
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.target.max(1)
+    }
+
+    /// How many inputs the next chunk of a call shall have, if one is wanted now.
+    pub(super) fn room(
+        &mut self,
+        shared: &Shared,
+        id: CallId,
+        remaining: Option<usize>,
+    ) -> Option<usize> {
+        let workers = self.workers();
+        let ahead = (AHEAD * workers as u64).min(SLOTS as u64 / 2);
+        let unclaimed = self.unclaimed(shared);
+        let call = self.call(id)?;
+        let full = unclaimed + call.pending.len() as u64 >= ahead
+            || (shared.arena.used() > BYTES && call.active + call.pending.len() > workers);
+        let most = call.options.max_active.unwrap_or(usize::MAX);
+        if full || call.active + call.pending.len() >= most {
+            return None;
+        }
+        Some(call.chunk_len(workers, remaining))
+    }
+
+    /// Hands in a chunk.
+    pub(super) fn push(&mut self, shared: &Shared, chunk: Chunk) {
+        let id = chunk.call;
+        let Some(call) = self.call(id) else { return };
+        let timed = call.options.timeout.is_some();
+        call.outstanding += chunk.count;
+        let (count, first) = (chunk.count, call.pending.is_empty());
+        call.pending.push_back(chunk);
+        self.outstanding += count;
+        if timed {
+            self.timed += count;
+        }
+        if first {
+            self.ready.push_back(id);
+        }
+        if self.trimmed && shared.arena.used() > KEPT {
+            // So that the dispatcher gives the memory back later.
+            self.trimmed = false;
+            shared.ring_bell();
+        }
+        self.wake_dispatcher_for(shared, timed);
+        self.publish(shared);
+    }
+
+    /// Rings the bell if only the dispatcher can do what is needed now.
+    fn wake_dispatcher_for(&mut self, shared: &Shared, timed: bool) {
+        let vacant = shared.settings.idle_timeout.is_some()
+            && self.seats.iter().flatten().count() < self.target;
+        if (timed && self.deep_sleep) || vacant {
+            self.deep_sleep = false;
+            shared.ring_bell();
+        }
+    }
+
+    /// Publishes pending chunks, one of each call in turn, as far as there is room.
+    pub(super) fn publish(&mut self, shared: &Shared) {
+        let mut published = 0;
+        let mut unclaimed = self.unclaimed(shared);
+        let workers = self.workers();
+        while unclaimed < WINDOW {
+            let Some(id) = self.ready.pop_front() else {
+                break;
+            };
+            let Some(call) = self.call(id) else { continue };
+            if call
+                .options
+                .max_active
+                .is_some_and(|most| call.active >= most)
+            {
+                // It is put back when one of its chunks ends.
+                continue;
+            }
+            let remaining = call.pending.iter().map(|chunk| chunk.count).sum();
+            let len = call.chunk_len(workers, Some(remaining));
+            let Some(mut chunk) = call.pending.pop_front() else {
+                continue;
+            };
+            if chunk.count > len {
+                let front = chunk.cut(len);
+                call.pending.push_front(chunk);
+                chunk = front;
+            }
+            call.active += 1;
+            let more = !call.pending.is_empty();
+            if let Err(chunk) = self.put(shared, chunk) {
+                let call = self.call(id).expect("looked up before");
+                call.active -= 1;
+                call.pending.push_front(chunk);
+                self.ready.push_front(id);
+                break;
+            }
+            if more {
+                self.ready.push_back(id);
+            }
+            published += 1;
+            unclaimed += 1;
+        }
+        if published > 0 {
+            self.wake_workers(shared);
+        }
+    }
+
+    /// Puts a chunk into the queue; gives it back if the slot is not to be had.
+    fn put(&mut self, shared: &Shared, chunk: Chunk) -> Result<(), Chunk> {
+        let position = self.tail;
+        let claims = shared.board().claims();
+        let slot = position as usize % SLOTS;
+        if let Some((before, _)) = &self.slots[slot] {
+            let Owner::Worker(worker) = claims.owner(*before) else {
+                return Err(chunk);
+            };
+            let (before, running) = self.slots[slot].take().expect("looked at before");
+            self.displaced.insert(before, (running, worker));
+        }
+        shared.region().describe(position, &chunk.descriptor());
+        self.slots[slot] = Some((position, chunk));
+        claims.offer(position);
+        self.tail = position + 1;
+        shared.region().set_tail(self.tail);
+        Ok(())
+    }
+
+    /// Wakes as many sleepers as there are chunks that no spinner will see (rules 16, 17).
+    pub(super) fn wake_workers(&mut self, shared: &Shared) {
+        fence(Ordering::SeqCst);
+        let board = shared.board();
+        let unclaimed = self.unclaimed(shared) as usize;
+        if unclaimed == 0 {
+            return;
+        }
+        for _ in board.spinning.count()..unclaimed {
+            let Some(worker) = board.idle.take() else {
+                break;
+            };
+            if let Some(Some(seat)) = self.seats.get(worker) {
+                seat.desk.desk().wake();
+            }
+        }
+    }
+
+    /// Takes back what nobody claimed of a call, and stops what runs (rules 4 and 10).
+    pub(super) fn withdraw(&mut self, shared: &Shared, id: CallId) {
+        let claims = shared.board().claims();
+        for slot in &mut self.slots {
+            slot.take_if(|(position, chunk)| chunk.call == id && claims.withdraw(*position));
+        }
+        for at in 0..self.seats.len() {
+            let Some(seat) = &self.seats[at] else {
+                continue;
+            };
+            let Some(position) = seat.chunk.or(seat.direct) else {
+                continue;
+            };
+            let desk = std::sync::Arc::clone(&seat.desk);
+            if self.chunk(position).is_some_and(|chunk| chunk.call == id) {
+                desk.desk().set_skip(position);
+            }
+        }
+    }
+
+    /// Chunks claimed in the name of an idle worker, now and at the last look, and those
+    /// workers; with an honest worker that takes a moment only.
+    pub(super) fn stray_claims(
+        &mut self,
+        shared: &Shared,
+        before: &[u64],
+    ) -> (Vec<u64>, Vec<usize>) {
+        let claims = shared.board().claims();
+        let mut strays = Vec::new();
+        let mut orphans = Vec::new();
+        let mut guilty = Vec::new();
+        for (position, _) in self.slots.iter().flatten() {
+            let Owner::Worker(at) = claims.owner(*position) else {
+                continue;
+            };
+            let Some(Some(seat)) = self.seats.get(at) else {
+                orphans.push(*position);
+                continue;
+            };
+            let desk = seat.desk.desk();
+            let idle = desk.phase() == Phase::Idle && desk.chunk().0 != *position;
+            if idle && !seat.consumer.has_news(desk.ring()) {
+                strays.push(*position);
+                if before.contains(position) {
+                    guilty.push(at);
+                }
+            }
+        }
+        for position in orphans {
+            if let Some(chunk) = self.take_chunk(position) {
+                if let Some(call) = self.call(chunk.call) {
+                    call.active -= 1;
+                }
+                self.give_back(shared, chunk);
+            }
+        }
+        (strays, guilty)
+    }
+
+    /// Sets the hint of the board right if a free chunk lies below it (rule 19).
+    pub(super) fn audit_cursor(&mut self, shared: &Shared) {
+        let claims = shared.board().claims();
+        let free = self
+            .slots
+            .iter()
+            .flatten()
+            .map(|(position, _)| *position)
+            .filter(|position| claims.owner(*position) == Owner::Free)
+            .min();
+        if let Some(position) = free {
+            if claims.cursor() > position {
+                claims.set_cursor(position);
+            }
+            self.wake_workers(shared);
+        }
+    }
+}
+
+impl super::call::Call {
+    /// How many inputs the next chunk shall have.
+    ///
+    /// As many as take [`CHUNK_NS`], but at most a third of each worker's share of what
+    /// remains, so that all end at about the same time.
+    pub(super) fn chunk_len(&self, workers: usize, remaining: Option<usize>) -> usize {
+        if self.options.is_single() {
+            return 1;
+        }
+        if let Some(len) = self.options.chunk_size {
+            return len.clamp(1, MAX_CHUNK);
+        }
+        let Some(pace) = self.pace else { return 1 };
+        let by_pace = (CHUNK_NS / pace.max(1.0)) as usize;
+        let share = remaining.map_or(usize::MAX, |inputs| inputs / (3 * workers) + 1);
+        by_pace.clamp(1, MOST).min(share)
+    }
+
+    /// Learns from a chunk how long an input takes.
+    pub(super) fn learn(&mut self, ns: u64, answered: usize) -> f64 {
+        let sample = ns as f64 / answered as f64;
+        let pace = self.pace.map_or(sample, |pace| (pace + sample) / 2.0);
+        self.pace = Some(pace);
+        pace
+    }
+}

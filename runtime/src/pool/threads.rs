@@ -1,0 +1,126 @@
+//! Workers that are threads of this process: the same loop, another body.
+
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::builder::Settings;
+use super::core::Shared;
+use crate::error::{Error, Result};
+use crate::queue::DeskMap;
+use crate::start::Preload;
+use crate::state::Share;
+use crate::worker::{self, Failure, Worker};
+
+/// What the dispatcher sees of a worker thread.
+pub(super) struct ThreadBody {
+    handle: Option<JoinHandle<()>>,
+    news: Arc<Mutex<Option<Result<(), Box<Failure>>>>>,
+}
+
+impl ThreadBody {
+    /// What its initializers said; once.
+    pub(super) fn news(&self) -> Option<Result<(), Box<Failure>>> {
+        self.news
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for a thread that is over.
+    pub(super) fn join(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            // It catches the panics of tasks; its own would be reported by the hook.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Starts a worker thread.
+pub(super) fn start(
+    shared: &Shared,
+    seat: usize,
+    id: usize,
+    desk: Arc<DeskMap>,
+    shares: Arc<Vec<Share>>,
+) -> Result<ThreadBody> {
+    let news = Arc::new(Mutex::new(None));
+    let said = Arc::clone(&news);
+    let (tasks, board) = (Arc::clone(&shared.tasks), Arc::clone(&shared.board));
+    let (bell, depth) = (Arc::clone(&shared.bell), worker::depth() + 1);
+    let Settings {
+        initializers,
+        max_tasks,
+        pin_cpus,
+        name,
+        ..
+    } = &shared.settings;
+    let (initializers, max_tasks, pool) = (initializers.clone(), *max_tasks, shared.id);
+    let cpu = pin_cpus.then(|| super::supervise::cpu_of(seat)).flatten();
+    let ring = Arc::clone(&bell);
+    let work = move || {
+        worker::enter_thread(id, depth, pool);
+        if let Some(cpu) = cpu {
+            // A CPU that went away is no reason not to work.
+            let _ = crate::sys::limits::pin(cpu);
+        }
+        crate::state::adopt(&shares);
+        let ready = worker::initialize(&initializers);
+        let failed = ready.is_err();
+        *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
+        let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
+        if !failed {
+            let served = catch_unwind(AssertUnwindSafe(|| {
+                Worker::new(seat, desk, tasks, board, bell, max_tasks).serve();
+            }));
+            debug_assert!(served.is_ok(), "the loop of a worker does not panic");
+        }
+        crate::state::clear();
+        let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
+    };
+    let handle = std::thread::Builder::new()
+        .name(format!("{name}-worker-{id}"))
+        .spawn(work)
+        .map_err(|error| Error::start(format!("a worker thread could not be started: {error}")))?;
+    Ok(ThreadBody {
+        handle: Some(handle),
+        news,
+    })
+}
+
+/// Runs the preloads in a thread of their own and gives what they share.
+pub(super) fn preload(preloads: &[Preload]) -> Result<Vec<Share>> {
+    if preloads.is_empty() {
+        return Ok(Vec::new());
+    }
+    let preloads = preloads.to_vec();
+    let run = move || -> Result<Vec<Share>> {
+        worker::watch_panics();
+        worker::initialize(&preloads)
+            .map_err(|failure| failure.into_initializer_error("a preload"))?;
+        let shares = crate::state::share_all();
+        crate::state::clear();
+        shares.ok_or_else(|| {
+            Error::new(
+                crate::ErrorKind::Initializer,
+                "a preload made a value that threads cannot share (it is not Send and Sync); \
+                 give it to initializer(..) instead",
+            )
+        })
+    };
+    match std::thread::Builder::new()
+        .name("preload".to_owned())
+        .spawn(run)
+        .map(JoinHandle::join)
+    {
+        Ok(Ok(outcome)) => outcome,
+        _ => Err(Error::start(
+            "the thread for the preloads could not be started",
+        )),
+    }
+}

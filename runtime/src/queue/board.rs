@@ -1,0 +1,165 @@
+//! The board: what everyone may write, and nobody relies on (rules 5 and 16 to 20).
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use super::{Claims, MAX_WORKERS, SLOTS};
+use crate::sys::memory::Shared;
+
+const WORDS: usize = MAX_WORKERS / 64;
+
+/// A set of workers, one bit each.
+#[repr(C, align(64))]
+pub(crate) struct Bits([AtomicU64; WORDS]);
+
+impl Bits {
+    pub(crate) fn set(&self, worker: usize) {
+        self.0[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+    }
+
+    /// Whether it was there.
+    pub(crate) fn clear(&self, worker: usize) -> bool {
+        let bit = 1 << (worker % 64);
+        self.0[worker / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0
+            .iter()
+            .map(|word| word.load(Ordering::SeqCst).count_ones() as usize)
+            .sum()
+    }
+
+    /// Takes one worker out of the set.
+    pub(crate) fn take(&self) -> Option<usize> {
+        (0..WORDS).find_map(|at| {
+            let mut seen = self.0[at].load(Ordering::SeqCst);
+            while seen != 0 {
+                let worker = at * 64 + seen.trailing_zeros() as usize;
+                if self.clear(worker) {
+                    return Some(worker);
+                }
+                seen = self.0[at].load(Ordering::SeqCst);
+            }
+            None
+        })
+    }
+}
+
+/// What a waiting caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Waiting {
+    /// Nobody waits.
+    Nobody = 0,
+    /// A thread in a call waits for the end of a chunk.
+    End = 1,
+    /// A thread in a call waits until the cursor reaches `low`.
+    Low = 2,
+    /// The dispatcher waits for the end of a chunk.
+    Dispatcher = 3,
+}
+
+#[repr(C, align(64))]
+struct Caller {
+    waiting: AtomicU32,
+    notify: AtomicU32,
+    low: AtomicU64,
+}
+
+#[repr(C, align(64))]
+struct Hint(AtomicU64);
+
+/// The head of the region that all processes may write.
+#[repr(C, align(4096))]
+pub(crate) struct Board {
+    cursor: Hint,
+    ended: Hint,
+    caller: Caller,
+    pub(crate) idle: Bits,
+    pub(crate) spinning: Bits,
+    words: [AtomicU64; SLOTS],
+}
+
+// SAFETY: repr(C) and made of atomics only.
+#[allow(unsafe_code, reason = "asserts what lies in shared memory")]
+unsafe impl Shared for Board {}
+
+impl Board {
+    pub(crate) fn claims(&self) -> Claims<'_> {
+        Claims::new(&self.words, &self.cursor.0)
+    }
+
+    /// How many chunks ended, roughly; a spinning caller looks at it.
+    #[inline]
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.0.load(Ordering::Relaxed)
+    }
+
+    /// Worker: after END; orders what it wrote before what it looks at (rule 18).
+    #[inline]
+    pub(crate) fn end(&self) {
+        self.ended.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Caller: announces that it will wait (rule 18); it looks at the rings again
+    /// afterwards. Gives the word to wait with.
+    pub(crate) fn announce(&self, waiting: Waiting, low: u64) -> u32 {
+        let seen = self.caller.notify.load(Ordering::SeqCst);
+        self.caller.low.store(low, Ordering::Relaxed);
+        self.caller.waiting.store(waiting as u32, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        seen
+    }
+
+    /// Caller: does not wait any more.
+    pub(crate) fn renounce(&self) {
+        self.caller
+            .waiting
+            .store(Waiting::Nobody as u32, Ordering::SeqCst);
+    }
+
+    pub(crate) fn notify_word(&self) -> &AtomicU32 {
+        &self.caller.notify
+    }
+
+    /// Worker: whom to wake, after [`end`](Self::end) or another full fence.
+    #[inline]
+    pub(crate) fn whom_to_wake(&self, why: Wake) -> Waiting {
+        let wanted = match self.caller.waiting.load(Ordering::SeqCst) {
+            0 => return Waiting::Nobody,
+            1 => Waiting::End,
+            2 => Waiting::Low,
+            _ => Waiting::Dispatcher,
+        };
+        let now = match (why, wanted) {
+            (Wake::Stuck, _) | (Wake::End, Waiting::End | Waiting::Dispatcher) => true,
+            (_, Waiting::Low) => {
+                self.cursor.0.load(Ordering::Relaxed) >= self.caller.low.load(Ordering::Relaxed)
+            }
+            _ => false,
+        };
+        // One of those who see it wakes.
+        if now && self.caller.waiting.swap(0, Ordering::SeqCst) != 0 {
+            wanted
+        } else {
+            Waiting::Nobody
+        }
+    }
+
+    /// Worker: tells the waiting thread (rule 18).
+    pub(crate) fn notify(&self) {
+        self.caller.notify.fetch_add(1, Ordering::SeqCst);
+        crate::sys::futex::wake(&self.caller.notify, i32::MAX);
+    }
+}
+
+/// Why a worker thinks of waking the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// It ended a chunk.
+    End,
+    /// It claimed a chunk.
+    Claimed,
+    /// It cannot go on: its ring is full, or its big slots are in use.
+    Stuck,
+}

@@ -1,0 +1,118 @@
+//! Claim words: who has which chunk (rules 1 to 5).
+
+use super::sync::{AtomicU64, Ordering};
+
+const FREE: u64 = 0;
+const WITHDRAWN: u64 = 0xffff;
+const OWNER_BITS: u32 = 16;
+
+/// Who has a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Nobody yet.
+    Free,
+    /// The worker with this number.
+    Worker(usize),
+    /// The caller took it back.
+    Withdrawn,
+    /// The slot does not hold this position (any more), or holds nonsense.
+    Elsewhere,
+}
+
+fn word(position: u64, owner: u64) -> u64 {
+    position << OWNER_BITS | owner
+}
+
+/// The claim words of all slots, and the hint where to look first.
+#[derive(Clone, Copy)]
+pub(crate) struct Claims<'a> {
+    words: &'a [AtomicU64],
+    cursor: &'a AtomicU64,
+}
+
+impl<'a> Claims<'a> {
+    pub(crate) fn new(words: &'a [AtomicU64], cursor: &'a AtomicU64) -> Self {
+        Claims { words, cursor }
+    }
+
+    fn slot(&self, position: u64) -> &'a AtomicU64 {
+        &self.words[position as usize % self.words.len()]
+    }
+
+    /// Caller: makes a chunk claimable (rules 1 and 3).
+    pub(crate) fn offer(&self, position: u64) {
+        self.slot(position)
+            .store(word(position, FREE), Ordering::Release);
+    }
+
+    /// Caller: who has a chunk.
+    pub(crate) fn owner(&self, position: u64) -> Owner {
+        let seen = self.slot(position).load(Ordering::Acquire);
+        if seen >> OWNER_BITS != position {
+            return Owner::Elsewhere;
+        }
+        match seen & 0xffff {
+            FREE => Owner::Free,
+            WITHDRAWN => Owner::Withdrawn,
+            owner if owner as usize <= super::MAX_WORKERS => Owner::Worker(owner as usize - 1),
+            _ => Owner::Elsewhere,
+        }
+    }
+
+    /// Caller: takes an unclaimed chunk back (rule 4).
+    pub(crate) fn withdraw(&self, position: u64) -> bool {
+        self.swap(position, WITHDRAWN)
+    }
+
+    fn swap(&self, position: u64, owner: u64) -> bool {
+        let (from, to) = (word(position, FREE), word(position, owner));
+        self.slot(position)
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// No position below this one is free (rule 5); a hint.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor.load(Ordering::Relaxed)
+    }
+
+    /// Caller: sets the hint right again (rule 19).
+    pub(crate) fn set_cursor(&self, position: u64) {
+        self.cursor.store(position, Ordering::Relaxed);
+    }
+
+    /// Worker: claims the first free chunk below `tail`; `read` reads the descriptor of a
+    /// position before the swap that makes what it read valid (rule 2).
+    pub(crate) fn claim<D>(
+        &self,
+        tail: u64,
+        worker: usize,
+        mut read: impl FnMut(u64) -> D,
+    ) -> Option<(u64, D)> {
+        let oldest = tail.saturating_sub(self.words.len() as u64);
+        let start = self.cursor();
+        let mut position = start.max(oldest);
+        let mut claimed = None;
+        while position < tail && claimed.is_none() {
+            let seen = self.slot(position).load(Ordering::Acquire);
+            if seen == word(position, FREE) {
+                let descriptor = read(position);
+                if self.swap(position, worker as u64 + 1) {
+                    claimed = Some((position, descriptor));
+                }
+            }
+            position += 1;
+        }
+        self.advance(start, position.min(tail));
+        claimed
+    }
+
+    /// Moves the hint forward unless it moved meanwhile (rule 5).
+    fn advance(&self, from: u64, to: u64) {
+        if from < to {
+            let _ = self
+                .cursor
+                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The desk of a worker: its own region, shared with the caller alone.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use super::Ring;
+use crate::codec::Source;
+use crate::sys::memory::{Mapping, PAGE, Shared};
+use crate::sys::signals::FaultRecord;
+
+/// Words of the result ring.
+const RING_WORDS: usize = 1 << 16;
+
+/// Results too long for the ring that can be out at a time (rule 9).
+pub(crate) const BIG_SLOTS: usize = 16;
+
+/// The longest result: address space of a big slot; its pages exist when written.
+pub(crate) const BIG_LEN: usize = 4 << 30;
+
+/// Words of the crash box.
+const CRASH_WORDS: usize = 2048;
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Phase {
+    Starting = 0,
+    Idle = 1,
+    Busy = 2,
+    Leaving = 3,
+}
+
+/// Which input a worker has begun: a position and an index in one word (rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub(crate) position: u64,
+    pub(crate) index: usize,
+}
+
+impl Started {
+    #[inline]
+    fn to_word(self) -> u64 {
+        self.position << 16 | self.index as u64
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        (word != 0).then_some(Started {
+            position: word >> 16,
+            index: (word & 0xffff) as usize,
+        })
+    }
+}
+
+#[repr(C, align(64))]
+struct FromCaller {
+    consumed: AtomicU64,
+    skip: AtomicU64,
+    doom: AtomicU64,
+    leave: AtomicU32,
+    spin: AtomicU32,
+    big_freed: [AtomicU64; BIG_SLOTS],
+}
+
+#[repr(C, align(64))]
+struct FromWorker {
+    produced: AtomicU64,
+    started: AtomicU64,
+    chunk: AtomicU64,
+    since: AtomicU64,
+    done: AtomicU64,
+    phase: AtomicU32,
+}
+
+#[repr(C, align(64))]
+struct Both {
+    wake: AtomicU32,
+    stuck: AtomicU32,
+}
+
+/// The head of a desk.
+#[repr(C, align(4096))]
+pub(crate) struct Desk {
+    caller: FromCaller,
+    worker: FromWorker,
+    both: Both,
+    pub(crate) faults: FaultRecord,
+    crash_len: AtomicU64,
+    crash: [AtomicU64; CRASH_WORDS],
+    ring: [AtomicU64; RING_WORDS],
+}
+
+// SAFETY: repr(C) and made of atomics only.
+#[allow(unsafe_code, reason = "asserts what lies in shared memory")]
+unsafe impl Shared for Desk {}
+
+impl Desk {
+    // What the worker writes and the caller reads.
+
+    /// The ring of results.
+    #[inline]
+    pub(crate) fn ring(&self) -> Ring<'_> {
+        Ring {
+            data: &self.ring,
+            produced: &self.worker.produced,
+            consumed: &self.caller.consumed,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_started(&self, started: Started) {
+        self.worker
+            .started
+            .store(started.to_word(), Ordering::Release);
+    }
+
+    pub(crate) fn started(&self) -> Option<Started> {
+        Started::from_word(self.worker.started.load(Ordering::SeqCst))
+    }
+
+    /// The chunk in hand and when it was claimed, 0 for none.
+    #[inline]
+    pub(crate) fn set_chunk(&self, position: u64, since: u64) {
+        self.worker.since.store(since, Ordering::Relaxed);
+        self.worker.chunk.store(position, Ordering::Release);
+    }
+
+    pub(crate) fn chunk(&self) -> (u64, u64) {
+        let position = self.worker.chunk.load(Ordering::Acquire);
+        (position, self.worker.since.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn set_done(&self, tasks: u64) {
+        self.worker.done.store(tasks, Ordering::Relaxed);
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.worker.done.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.worker.phase.store(phase as u32, Ordering::Release);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.worker.phase.load(Ordering::Acquire) {
+            1 => Phase::Idle,
+            2 => Phase::Busy,
+            3 => Phase::Leaving,
+            _ => Phase::Starting,
+        }
+    }
+
+    // What the caller writes and the worker reads.
+
+    /// Asks the worker to stop before the next input of a chunk (rule 10).
+    pub(crate) fn set_skip(&self, position: u64) {
+        self.caller.skip.store(position, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn skip(&self) -> u64 {
+        self.caller.skip.load(Ordering::Relaxed)
+    }
+
+    /// Announces the death of the worker for what it has begun (rule 15).
+    pub(crate) fn set_doom(&self, doom: Option<Started>) {
+        self.caller
+            .doom
+            .store(doom.map_or(0, Started::to_word), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether this input is doomed; the worker asks after it answered (rule 15).
+    pub(crate) fn is_doomed(&self, started: Started) -> bool {
+        fence(Ordering::SeqCst);
+        self.caller.doom.load(Ordering::SeqCst) == started.to_word()
+    }
+
+    /// Asks the worker to leave as soon as it holds no chunk.
+    pub(crate) fn ask_to_leave(&self) {
+        self.caller.leave.store(1, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn is_asked_to_leave(&self) -> bool {
+        self.caller.leave.load(Ordering::SeqCst) != 0
+    }
+
+    /// How many workers may spin at a time (rule 17).
+    pub(crate) fn set_spin(&self, limit: u32) {
+        self.caller.spin.store(limit, Ordering::Relaxed);
+    }
+
+    pub(crate) fn spin(&self) -> usize {
+        self.caller.spin.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn free_big(&self, slot: usize, ticket: u64) {
+        self.caller.big_freed[slot].store(ticket, Ordering::Release);
+    }
+
+    pub(crate) fn big_freed(&self, slot: usize) -> u64 {
+        self.caller.big_freed[slot].load(Ordering::Acquire)
+    }
+
+    /// The word the worker sleeps on (rule 16).
+    pub(crate) fn wake_word(&self) -> &AtomicU32 {
+        &self.both.wake
+    }
+
+    /// Wakes the worker.
+    pub(crate) fn wake(&self) {
+        self.both.wake.fetch_add(1, Ordering::SeqCst);
+        crate::sys::futex::wake(&self.both.wake, 1);
+    }
+
+    /// Worker: it waits for the caller to read or to free; a hint, as the worker looks
+    /// again by itself.
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.both.stuck.store(u32::from(stuck), Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn wake_if_stuck(&self) {
+        if self.both.stuck.load(Ordering::Relaxed) != 0 {
+            self.wake();
+        }
+    }
+
+    // The crash box: the last panic, in case the process does not survive it.
+
+    /// Leaves a report; what does not fit is cut off.
+    pub(crate) fn leave_crash(&self, report: &[u8]) {
+        let report = &report[..report.len().min(CRASH_WORDS * 8)];
+        for (cell, bytes) in self.crash.iter().zip(report.chunks(8)) {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            cell.store(u64::from_le_bytes(word), Ordering::Relaxed);
+        }
+        self.crash_len.store(report.len() as u64, Ordering::Release);
+    }
+
+    /// Forgets it: the panic was survived.
+    #[inline]
+    pub(crate) fn clear_crash(&self) {
+        if self.crash_len.load(Ordering::Relaxed) != 0 {
+            self.crash_len.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The report of a dead worker.
+    pub(crate) fn crash(&self) -> Option<Vec<u8>> {
+        let len = self.crash_len.load(Ordering::Acquire) as usize;
+        if len == 0 || len > CRASH_WORDS * 8 {
+            return None;
+        }
+        let words = self.crash[..len.div_ceil(8)].iter();
+        let mut bytes: Vec<u8> = words
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+            .collect();
+        bytes.truncate(len);
+        Some(bytes)
+    }
+}
+
+/// A mapped desk.
+pub(crate) struct DeskMap {
+    mapping: Mapping,
+    big_len: usize,
+}
+
+impl DeskMap {
+    const HEAD: usize = size_of::<Desk>().next_multiple_of(PAGE);
+
+    /// Makes a desk; where address space is short, with less room for big results.
+    pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
+        let mut big_len = BIG_LEN;
+        loop {
+            let size = Self::HEAD + BIG_SLOTS * big_len;
+            match Mapping::with_file(c"procession-desk", size) {
+                Ok((mapping, fd)) => {
+                    crate::sys::memory::seal(&fd);
+                    return Ok((DeskMap { mapping, big_len }, fd));
+                }
+                Err(error) if big_len <= 1 << 20 => return Err(error),
+                Err(_) => big_len /= 4,
+            }
+        }
+    }
+
+    /// Maps the desk that the caller made.
+    pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let size = nix::sys::stat::fstat(fd.as_fd())?.st_size as usize;
+        let big_len = size
+            .checked_sub(Self::HEAD)
+            .ok_or(io::ErrorKind::InvalidData)?
+            / BIG_SLOTS;
+        Ok(DeskMap {
+            mapping: Mapping::new(fd, size, true)?,
+            big_len,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn desk(&self) -> &Desk {
+        self.mapping.view(0)
+    }
+
+    /// The bytes a big slot has room for.
+    pub(crate) fn big_len(&self) -> usize {
+        self.big_len
+    }
+
+    /// Worker: all of a big slot that it has, to encode into.
+    pub(super) fn big_region(&self, slot: usize) -> std::ptr::NonNull<[u8]> {
+        let start = self
+            .mapping
+            .at(Self::HEAD + slot * self.big_len, self.big_len);
+        std::ptr::NonNull::slice_from_raw_parts(start, self.big_len)
+    }
+
+    /// Caller: the bytes of a big slot, if slot and length are possible (rule 20).
+    pub(crate) fn big(&self, slot: usize, len: usize) -> Option<Source<'_>> {
+        let possible = slot < BIG_SLOTS && len <= self.big_len;
+        possible.then(|| self.mapping.source(Self::HEAD + slot * self.big_len, len))
+    }
+
+    /// Caller: a copy of the bytes of a big slot.
+    pub(crate) fn copy_big(&self, slot: usize, len: usize) -> Option<Vec<u8>> {
+        if slot >= BIG_SLOTS || len > self.big_len {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        self.mapping
+            .read_into(Self::HEAD + slot * self.big_len, len, &mut bytes);
+        Some(bytes)
+    }
+
+    /// Caller: leaves bytes for a worker that does not exist yet, where its first big
+    /// slot will be.
+    pub(crate) fn write_first(&self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() + 8 > self.big_len {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.mapping
+            .write(Self::HEAD, &(bytes.len() as u64).to_le_bytes());
+        self.mapping.write(Self::HEAD + 8, bytes);
+        Ok(())
+    }
+
+    /// Worker: what was left for it.
+    pub(crate) fn read_first(&self) -> Vec<u8> {
+        let len = self
+            .mapping
+            .view::<AtomicU64>(Self::HEAD)
+            .load(Ordering::Acquire) as usize;
+        let mut bytes = Vec::new();
+        if len <= self.big_len - 8 {
+            self.mapping.read_into(Self::HEAD + 8, len, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Gives the memory of a big slot back, but for its first part.
+    pub(crate) fn trim_big(&self, slot: usize, keep: usize, len: usize) {
+        if keep < len && len <= self.big_len {
+            self.mapping
+                .discard(Self::HEAD + slot * self.big_len + keep, len - keep);
+        }
+    }
+}

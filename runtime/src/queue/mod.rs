@@ -1,0 +1,30 @@
+#![doc = include_str!("PROTOCOL.md")]
+
+mod arena;
+mod board;
+mod claims;
+mod desk;
+mod payload;
+mod ring;
+mod sync;
+mod tasks;
+
+pub(crate) use arena::{Arena, Block};
+pub(crate) use board::{Board, Waiting, Wake};
+pub(crate) use claims::{Claims, Owner};
+pub(crate) use desk::{BIG_SLOTS, DeskMap, Phase, Started};
+pub(crate) use payload::{Big, Encoded, Output, Payload, bytes_of};
+pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Producer, Ring, Violation};
+pub(crate) use tasks::{Descriptor, Tasks};
+
+/// Chunks that can be published and not yet reused (rule 3).
+pub(crate) const SLOTS: usize = 1024;
+
+/// Workers a pool can have at a time: the bits of the board.
+pub(crate) const MAX_WORKERS: usize = 1024;
+
+/// Inputs a chunk can have: the bits of an index in [`Started`].
+pub(crate) const MAX_CHUNK: usize = 1 << 15;
+
+/// Positions at or over this one are direct chunks: for one worker only.
+pub(crate) const DIRECT: u64 = 1 << 46;

@@ -1,0 +1,285 @@
+//! Where values are encoded: inputs by the caller, outputs by a worker.
+//!
+//! Both begin in private memory. A value that gets long goes on in shared memory, so that
+//! it need not be copied there afterwards.
+
+#![allow(unsafe_code, reason = "hands regions of memory to the encoder")]
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::{Arena, BIG_SLOTS, Block, DeskMap, INLINE_LEN};
+use crate::codec::{Backing, Sink};
+
+/// From this length on inputs are encoded right into a block.
+const STRAIGHT: usize = 64 << 10;
+
+fn spare(scratch: &mut Vec<u8>) -> NonNull<[u8]> {
+    let spare = scratch.spare_capacity_mut();
+    let len = spare.len();
+    NonNull::slice_from_raw_parts(NonNull::from(spare).cast(), len)
+}
+
+/// The inputs of a chunk on their way into a block.
+pub(crate) struct Payload {
+    arena: Arc<Arena>,
+    /// Always of length 0; only its room is used.
+    scratch: Vec<u8>,
+    block: Option<Block>,
+    len: usize,
+}
+
+impl Payload {
+    pub(crate) fn new(arena: &Arc<Arena>) -> Self {
+        let arena = Arc::clone(arena);
+        Payload {
+            arena,
+            scratch: Vec::with_capacity(4096),
+            block: None,
+            len: 0,
+        }
+    }
+
+    /// Where to encode the next chunk.
+    pub(crate) fn sink(&mut self) -> Sink<'_> {
+        self.block = None;
+        self.len = 0;
+        let region = spare(&mut self.scratch);
+        // SAFETY: the spare room of the scratch is not touched until `grow`.
+        unsafe { Sink::new(self, region) }
+    }
+
+    /// How many bytes were encoded.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The encoded bytes as a block: the one they are in, or a copy in a new one.
+    pub(crate) fn take(&mut self) -> io::Result<Block> {
+        if let Some(block) = self.block.take() {
+            return Ok(block);
+        }
+        let block = self.arena.block(self.len)?;
+        // SAFETY: the sink wrote the first `len` bytes of the scratch's room.
+        block.write(0, unsafe {
+            std::slice::from_raw_parts(self.scratch.as_ptr(), self.len)
+        });
+        Ok(block)
+    }
+}
+
+/// Copies what was written to the front of a new region.
+///
+/// # Safety
+///
+/// `filled` must be readable and lie elsewhere than `region`, which must be writable and
+/// at least as long.
+unsafe fn carry_over(filled: NonNull<[u8]>, region: NonNull<[u8]>) {
+    debug_assert!(filled.len() <= region.len());
+    // SAFETY: by contract.
+    unsafe {
+        region
+            .cast::<u8>()
+            .copy_from_nonoverlapping(filled.cast(), filled.len())
+    };
+}
+
+// SAFETY: the regions are the spare room of a vector or a block, both kept here until
+// the next growth, and long enough.
+unsafe impl Backing for Payload {
+    unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
+        let need = filled
+            .len()
+            .checked_add(more)
+            .ok_or(io::ErrorKind::OutOfMemory)?;
+        if need < STRAIGHT && self.block.is_none() {
+            let mut bigger = Vec::with_capacity(need.next_power_of_two());
+            let region = spare(&mut bigger);
+            // SAFETY: a new allocation, and the old one is still there.
+            unsafe { carry_over(filled, region) };
+            self.scratch = bigger;
+            return Ok(region);
+        }
+        let block = self.arena.block(need)?;
+        let region = block.region();
+        // SAFETY: a new block, and the old region is still there.
+        unsafe { carry_over(filled, region) };
+        self.block = Some(block);
+        Ok(region)
+    }
+
+    unsafe fn settle(&mut self, len: usize) {
+        self.len = len;
+    }
+}
+
+/// Of a big slot, what is kept when the worker has been idle for a while.
+const KEEP: usize = 1 << 20;
+
+/// The output of a task on its way into the ring or a big slot (rule 9).
+pub(crate) struct Output {
+    desk: Arc<DeskMap>,
+    /// Waits a little for the caller to free a slot.
+    wait: Box<dyn Fn()>,
+    /// Always of length 0; only its room is used.
+    scratch: Vec<u8>,
+    slots: [Slot; BIG_SLOTS],
+    tickets: u64,
+    /// The slot the present output is in.
+    current: Option<usize>,
+    len: usize,
+}
+
+/// What a worker knows of one of its big slots.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// Free if the caller freed this ticket.
+    ticket: u64,
+    /// How far it was written since it was trimmed.
+    written: usize,
+}
+
+/// A long output: what the message BIG says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Big {
+    pub(crate) slot: usize,
+    pub(crate) len: usize,
+    pub(crate) ticket: u64,
+}
+
+impl Big {
+    pub(crate) fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&(self.slot as u64).to_le_bytes());
+        bytes[8..16].copy_from_slice(&(self.len as u64).to_le_bytes());
+        bytes[16..].copy_from_slice(&self.ticket.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
+        let [slot, len, ticket] = *words else {
+            return None;
+        };
+        Some(Big {
+            slot: slot as usize,
+            len: len as usize,
+            ticket,
+        })
+    }
+}
+
+/// The bytes of words as they came through a ring.
+pub(crate) fn bytes_of(words: &[u64]) -> &[u8] {
+    const {
+        assert!(
+            cfg!(target_endian = "little"),
+            "rings carry little-endian words"
+        )
+    };
+    // SAFETY: the same memory; bytes have no alignment and no invalid values.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
+/// An encoded output.
+pub(crate) enum Encoded<'a> {
+    Inline(&'a [u8]),
+    Big(Big),
+}
+
+impl Output {
+    pub(crate) fn new(desk: Arc<DeskMap>, wait: Box<dyn Fn()>) -> Self {
+        let scratch = Vec::with_capacity(INLINE_LEN);
+        let slots = [Slot::default(); BIG_SLOTS];
+        Output {
+            desk,
+            wait,
+            scratch,
+            slots,
+            tickets: 0,
+            current: None,
+            len: 0,
+        }
+    }
+
+    /// Where to encode the next output.
+    #[inline]
+    pub(crate) fn sink(&mut self) -> Sink<'_> {
+        self.current = None;
+        let mut region = spare(&mut self.scratch);
+        region = NonNull::slice_from_raw_parts(region.cast(), region.len().min(INLINE_LEN));
+        // SAFETY: the spare room of the scratch is not touched while the sink lives.
+        unsafe { Sink::new(self, region) }
+    }
+
+    /// What the sink left.
+    #[inline]
+    pub(crate) fn encoded(&mut self) -> Encoded<'_> {
+        match self.current.take() {
+            // SAFETY: the sink wrote the first `len` bytes of the scratch's room.
+            None => Encoded::Inline(unsafe {
+                std::slice::from_raw_parts(self.scratch.as_ptr(), self.len)
+            }),
+            Some(slot) => {
+                self.tickets += 1;
+                let state = &mut self.slots[slot];
+                state.ticket = self.tickets;
+                state.written = state.written.max(self.len);
+                Encoded::Big(Big {
+                    slot,
+                    len: self.len,
+                    ticket: self.tickets,
+                })
+            }
+        }
+    }
+
+    /// Gives the memory of long outputs back.
+    pub(crate) fn trim(&mut self) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            if slot.written > KEEP && self.desk.desk().big_freed(at) == slot.ticket {
+                self.desk.trim_big(at, KEEP, slot.written);
+                slot.written = KEEP;
+            }
+        }
+    }
+
+    /// Whether [`trim`](Self::trim) has nothing to do.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.slots.iter().all(|slot| slot.written <= KEEP)
+    }
+
+    fn free_slot(&self) -> Option<usize> {
+        (0..BIG_SLOTS).find(|at| self.desk.desk().big_freed(*at) == self.slots[*at].ticket)
+    }
+}
+
+// SAFETY: the regions are the spare room of a vector that is never changed, and a big
+// slot that is this worker's until it tells the caller of it (rule 9).
+unsafe impl Backing for Output {
+    #[cold]
+    unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
+        let most = self.desk.big_len();
+        let need = filled.len().checked_add(more).filter(|need| *need <= most);
+        if need.is_none() || self.current.is_some() {
+            let text = format!("an output has at most {most} bytes; write it to a file");
+            return Err(io::Error::other(text));
+        }
+        let slot = loop {
+            match self.free_slot() {
+                Some(slot) => break slot,
+                None => (self.wait)(),
+            }
+        };
+        let region = self.desk.big_region(slot);
+        // SAFETY: the slot is free and in shared memory, the front is in the scratch.
+        unsafe { carry_over(filled, region) };
+        self.current = Some(slot);
+        Ok(region)
+    }
+
+    #[inline]
+    unsafe fn settle(&mut self, len: usize) {
+        self.len = len;
+    }
+}

@@ -1,0 +1,285 @@
+//! The ring of results: one worker writes, the caller reads (rules 7 and 8).
+//!
+//! A message is a header word and its payload in whole words. Words are atomics
+//! of relaxed order: `produced` and `consumed` order them, and a reader that is told
+//! lies reads nonsense but nothing undefined.
+
+use super::sync::{AtomicU64, Ordering};
+
+/// The longest payload that goes through the ring itself (rule 9).
+pub(crate) const INLINE_LEN: usize = 16 << 10;
+
+/// What a message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Begins the chunk whose position is the payload.
+    Chunk = 1,
+    /// The output of an input.
+    Value = 2,
+    /// Why an input has no output.
+    Fail = 3,
+    /// An output in a big slot: slot, length and ticket.
+    BigValue = 4,
+    /// A reason in a big slot.
+    BigFail = 5,
+    /// Ends the chunk; the payload is the nanoseconds it took.
+    End = 6,
+}
+
+impl Kind {
+    fn from_bits(bits: u64) -> Option<Kind> {
+        const ALL: [Kind; 6] = [
+            Kind::Chunk,
+            Kind::Value,
+            Kind::Fail,
+            Kind::BigValue,
+            Kind::BigFail,
+            Kind::End,
+        ];
+        ALL.into_iter().find(|kind| *kind as u64 == bits)
+    }
+}
+
+/// The first word of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    /// Which input of the chunk.
+    pub(crate) index: usize,
+    /// Bytes of the payload.
+    pub(crate) len: usize,
+}
+
+impl Header {
+    fn to_word(self) -> u64 {
+        (self.kind as u64) << 56 | (self.index as u64) << 32 | self.len as u64
+    }
+
+    fn from_word(word: u64) -> Option<Header> {
+        let len = (word & 0xffff_ffff) as usize;
+        let index = (word >> 32 & 0xff_ffff) as usize;
+        let kind = Kind::from_bits(word >> 56)?;
+        (len <= INLINE_LEN).then_some(Header { kind, index, len })
+    }
+
+    /// Words of the payload.
+    fn words(self) -> usize {
+        self.len.div_ceil(8)
+    }
+}
+
+/// The worker broke the protocol (rule 20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Violation(pub(crate) &'static str);
+
+/// The shared part of a ring.
+#[derive(Clone, Copy)]
+pub(crate) struct Ring<'a> {
+    /// A power of two of words.
+    pub(crate) data: &'a [AtomicU64],
+    pub(crate) produced: &'a AtomicU64,
+    pub(crate) consumed: &'a AtomicU64,
+}
+
+impl<'a> Ring<'a> {
+    #[inline]
+    fn word(self, at: u64) -> &'a AtomicU64 {
+        &self.data[at as usize & (self.data.len() - 1)]
+    }
+}
+
+/// The worker's end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Producer {
+    at: u64,
+    /// What is known of `consumed`.
+    seen: u64,
+}
+
+impl Producer {
+    /// Whether a payload of `len` bytes fits now.
+    #[inline]
+    pub(crate) fn fits(&mut self, ring: Ring<'_>, len: usize) -> bool {
+        let end = self.at + 1 + len.div_ceil(8) as u64;
+        if end.wrapping_sub(self.seen) > ring.data.len() as u64 {
+            self.seen = ring.consumed.load(Ordering::Acquire);
+        }
+        end.wrapping_sub(self.seen) <= ring.data.len() as u64
+    }
+
+    /// Writes a message; it must [fit](Self::fits).
+    #[inline]
+    pub(crate) fn push(&mut self, ring: Ring<'_>, kind: Kind, index: usize, payload: &[u8]) {
+        let header = Header {
+            kind,
+            index,
+            len: payload.len(),
+        };
+        self.put(ring, header.to_word());
+        let mut words = payload.chunks_exact(8);
+        for word in &mut words {
+            self.put(
+                ring,
+                u64::from_le_bytes(word.try_into().expect("eight bytes")),
+            );
+        }
+        let rest = words.remainder();
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            self.put(ring, u64::from_le_bytes(last));
+        }
+        ring.produced.store(self.at, Ordering::Release);
+    }
+
+    #[inline]
+    fn put(&mut self, ring: Ring<'_>, word: u64) {
+        ring.word(self.at).store(word, Ordering::Relaxed);
+        self.at += 1;
+    }
+}
+
+/// The caller's end. Its place is private to the caller; the shared word only tells
+/// the worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Consumer {
+    at: u64,
+}
+
+impl Consumer {
+    /// Whether something came since.
+    #[inline]
+    pub(crate) fn has_news(&self, ring: Ring<'_>) -> bool {
+        ring.produced.load(Ordering::Acquire) != self.at
+    }
+
+    /// Reads the messages that are there, each with its payload, until `each` fails;
+    /// then tells the worker what was read. Gives their number.
+    ///
+    /// # Errors
+    ///
+    /// If the words make no sense, or `each` finds that they do not.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        ring: Ring<'_>,
+        scratch: &mut Vec<u64>,
+        mut each: impl FnMut(Header, &[u64]) -> Result<(), Violation>,
+    ) -> Result<usize, Violation> {
+        let end = ring.produced.load(Ordering::Acquire);
+        if end.wrapping_sub(self.at) > ring.data.len() as u64 {
+            return Err(Violation("its ring holds more than fits"));
+        }
+        let mut count = 0;
+        let mut outcome = Ok(());
+        while self.at != end && outcome.is_ok() {
+            let word = ring.word(self.at).load(Ordering::Relaxed);
+            let header =
+                Header::from_word(word).ok_or(Violation("a result has no valid header"))?;
+            let past = self.at + 1 + header.words() as u64;
+            if past > end {
+                return Err(Violation("a result is longer than its ring"));
+            }
+            scratch.clear();
+            scratch.extend((self.at + 1..past).map(|at| ring.word(at).load(Ordering::Relaxed)));
+            self.at = past;
+            count += 1;
+            outcome = each(header, scratch);
+        }
+        ring.consumed.store(self.at, Ordering::Release);
+        outcome.map(|()| count)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Owned {
+        data: Vec<AtomicU64>,
+        produced: AtomicU64,
+        consumed: AtomicU64,
+    }
+
+    impl Owned {
+        fn new(words: usize) -> Self {
+            Owned {
+                data: (0..words).map(|_| AtomicU64::new(0)).collect(),
+                produced: AtomicU64::new(0),
+                consumed: AtomicU64::new(0),
+            }
+        }
+
+        fn ring(&self) -> Ring<'_> {
+            Ring {
+                data: &self.data,
+                produced: &self.produced,
+                consumed: &self.consumed,
+            }
+        }
+    }
+
+    fn drain(
+        ring: Ring<'_>,
+        consumer: &mut Consumer,
+    ) -> Result<Vec<(Header, Vec<u64>)>, Violation> {
+        let (mut seen, mut scratch) = (Vec::new(), Vec::new());
+        consumer.read(ring, &mut scratch, |header, words| {
+            seen.push((header, words.to_vec()));
+            Ok(())
+        })?;
+        Ok(seen)
+    }
+
+    #[test]
+    fn messages_wrap_around_the_end() {
+        let owned = Owned::new(8);
+        let ring = owned.ring();
+        let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+        for round in 0..20_usize {
+            let payload = [round as u8; 17];
+            assert!(producer.fits(ring, 17));
+            producer.push(ring, Kind::Value, round, &payload);
+            assert!(!producer.fits(ring, 40), "8 words do not hold 4 and 6");
+            let seen = drain(ring, &mut consumer).unwrap();
+            assert_eq!(seen.len(), 1);
+            assert_eq!(
+                seen[0].0,
+                Header {
+                    kind: Kind::Value,
+                    index: round,
+                    len: 17
+                }
+            );
+            let bytes: Vec<u8> = seen[0]
+                .1
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect();
+            assert_eq!(bytes[..17], payload);
+        }
+    }
+
+    #[test]
+    fn rule_20_nonsense_is_refused() {
+        let refused = |produced, header: Option<Header>| {
+            let owned = Owned::new(8);
+            owned.produced.store(produced, Ordering::Relaxed);
+            owned.data[0].store(header.map_or(0, Header::to_word), Ordering::Relaxed);
+            drain(owned.ring(), &mut Consumer::default()).is_err()
+        };
+        let value = |len| {
+            Some(Header {
+                kind: Kind::Value,
+                index: 0,
+                len,
+            })
+        };
+        assert!(refused(9, value(0)), "more than fits");
+        assert!(refused(1, None), "kind 0");
+        assert!(refused(1, value(64)), "cut off");
+        assert!(refused(8, value(INLINE_LEN + 1)), "too long");
+        assert!(!refused(2, value(8)));
+    }
+}

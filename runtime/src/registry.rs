@@ -1,0 +1,266 @@
+//! The table of the functions that `#[worker]` and `#[initializer]` registered.
+//!
+//! Each expansion submits one [`Registration`]; the linker gathers them. The table
+//! is built once, sorted by name, so that two processes of the same build have the
+//! same table and a task can be named by its place in it; the [`digest`] that the
+//! handshake compares makes sure of that.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
+
+use crate::__private::Thunk;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A place in the source, as the expansion saw it.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct Place {
+    pub file: &'static str,
+    pub line: u32,
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// What a registered function is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    Worker,
+    Initializer,
+}
+
+/// One registered function.
+#[doc(hidden)]
+pub struct Registration {
+    name: fn() -> &'static str,
+    type_id: TypeId,
+    pub(crate) thunk: Thunk,
+    pub(crate) place: Place,
+    signature: &'static str,
+    pub(crate) role: Role,
+}
+
+impl Registration {
+    /// A task; `F` is the type of the function item itself.
+    pub const fn worker<F: 'static>(
+        _: &F,
+        thunk: Thunk,
+        place: Place,
+        signature: &'static str,
+    ) -> Self {
+        Self::new::<F>(thunk, place, signature, Role::Worker)
+    }
+
+    /// An initializer.
+    pub const fn initializer<F: 'static>(
+        _: &F,
+        thunk: Thunk,
+        place: Place,
+        signature: &'static str,
+    ) -> Self {
+        Self::new::<F>(thunk, place, signature, Role::Initializer)
+    }
+
+    const fn new<F: 'static>(
+        thunk: Thunk,
+        place: Place,
+        signature: &'static str,
+        role: Role,
+    ) -> Self {
+        Registration {
+            name: std::any::type_name::<F>,
+            type_id: TypeId::of::<F>(),
+            thunk,
+            place,
+            signature,
+            role,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        (self.name)()
+    }
+}
+
+inventory::collect!(Registration);
+
+struct Table {
+    sorted: Vec<&'static Registration>,
+    by_type: HashMap<TypeId, u32>,
+    digest: u64,
+    duplicate: Option<(&'static str, Place, Place)>,
+}
+
+fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| Table::new(inventory::iter::<Registration>.into_iter().collect()))
+}
+
+impl Table {
+    fn new(mut sorted: Vec<&'static Registration>) -> Table {
+        sorted.sort_by_key(|entry| (entry.name(), entry.place.line, entry.place.column));
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        for entry in &sorted {
+            entry.name().hash(&mut hasher);
+            entry.signature.hash(&mut hasher);
+            entry.role.hash(&mut hasher);
+        }
+        let duplicate = sorted.windows(2).find_map(|pair| {
+            let [a, b] = pair else { return None };
+            (a.name() == b.name()).then(|| (a.name(), a.place, b.place))
+        });
+        let by_type = (0..)
+            .zip(&sorted)
+            .map(|(i, entry)| (entry.type_id, i))
+            .collect();
+        Table {
+            by_type,
+            digest: hasher.finish(),
+            duplicate,
+            sorted,
+        }
+    }
+}
+
+/// FNV-1a: the same in every process, unlike the standard library's hashers.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// A registered function and its place in the table.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) id: u32,
+    pub(crate) registration: &'static Registration,
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &'static str {
+        self.registration.name()
+    }
+}
+
+/// Finds the entry of a function by its type.
+pub(crate) fn find<F: 'static>(role: Role) -> Result<Entry> {
+    let table = table();
+    if let Some((name, first, second)) = &table.duplicate {
+        return Err(Error::new(
+            ErrorKind::DuplicateName,
+            format!(
+                "two registered functions are named `{name}`, at {first} and at {second}; rename one"
+            ),
+        ));
+    }
+    let name = std::any::type_name::<F>();
+    let entry = table
+        .by_type
+        .get(&TypeId::of::<F>())
+        .and_then(|id| get(*id));
+    let attribute = match role {
+        Role::Worker => "#[worker]",
+        Role::Initializer => "#[initializer]",
+    };
+    match entry {
+        Some(entry) if entry.registration.role == role => Ok(entry),
+        Some(entry) => Err(Error::new(
+            ErrorKind::NotRegistered,
+            format!(
+                "`{name}` at {} is registered for another use; here a function with {attribute} is needed",
+                entry.registration.place
+            ),
+        )),
+        None if name.contains("{{closure}}") => Err(Error::new(
+            ErrorKind::NotRegistered,
+            format!(
+                "the closure `{name}` cannot be sent to a worker; give a function annotated with {attribute}"
+            ),
+        )),
+        None => Err(Error::new(
+            ErrorKind::NotRegistered,
+            format!("the function `{name}` is not registered; annotate it with {attribute}"),
+        )),
+    }
+}
+
+/// The entry at a place of the table.
+pub(crate) fn get(id: u32) -> Option<Entry> {
+    let registration = table().sorted.get(id as usize)?;
+    Some(Entry { id, registration })
+}
+
+/// A hash over names and signatures, equal in all processes of one build.
+pub(crate) fn digest() -> u64 {
+    table().digest
+}
+
+/// The names of all registered tasks, sorted.
+///
+/// ```
+/// use runtime::worker;
+///
+/// #[worker]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// assert!(runtime::registered().iter().any(|name| name.ends_with("::square")));
+/// ```
+pub fn registered() -> Vec<&'static str> {
+    let tasks = table().sorted.iter();
+    tasks
+        .filter(|entry| entry.role == Role::Worker)
+        .map(|entry| entry.name())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thunk(_: &mut crate::__private::Call<'_>) -> crate::__private::Outcome {
+        Ok(())
+    }
+
+    const HERE: Place = Place {
+        file: "a.rs",
+        line: 1,
+        column: 2,
+    };
+
+    #[test]
+    fn duplicates_are_found_with_both_places() {
+        fn twice() {}
+        static A: Registration = Registration::worker(&twice, thunk, HERE, "fn twice()");
+        static B: Registration =
+            Registration::worker(&twice, thunk, Place { line: 9, ..HERE }, "fn twice()");
+        let (name, first, second) = Table::new(vec![&A, &B]).duplicate.expect("same name");
+        assert!(name.ends_with("::twice"));
+        assert_eq!((first.line, second.line), (1, 9));
+    }
+
+    #[test]
+    fn digest_follows_the_signature() {
+        fn one() {}
+        static A: Registration = Registration::worker(&one, thunk, HERE, "fn one()");
+        static B: Registration = Registration::worker(&one, thunk, HERE, "fn one(x: u8)");
+        assert_ne!(Table::new(vec![&A]).digest, Table::new(vec![&B]).digest);
+        assert_eq!(Table::new(vec![&A]).digest, Table::new(vec![&A]).digest);
+    }
+}

@@ -1,0 +1,155 @@
+//! What a worker is given: packed in the caller, unpacked in the worker.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use super::{Gift, Order, handshake, wire};
+use crate::config::StartMethod;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::entry::MARKER;
+use crate::sys::socket::{self, Wait};
+use crate::sys::{execute, fds, process};
+
+/// The most fds of an order, so that all of it fits in one message.
+const FDS: usize = 32;
+
+/// The caller's environment as it is now, with `extra` in it, as `NAME=value`.
+pub(super) fn environment(extra: &[(OsString, OsString)]) -> Result<Vec<CString>> {
+    for (name, value) in extra {
+        let bad = |text: &OsStr, byte| text.as_bytes().contains(&byte);
+        if name.is_empty() || bad(name, b'=') || bad(name, 0) || bad(value, 0) {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "{name:?} cannot be an environment variable of a worker: a name is not empty \
+                     and has no `=`, and neither name nor value has a NUL"
+                ),
+            ));
+        }
+    }
+    let given = extra.iter().enumerate().filter(|(i, (name, _))| {
+        let later = &extra[i + 1..];
+        later.iter().all(|(other, _)| other != name)
+    });
+    let given = given.map(|(_, (name, value))| (name.clone(), value.clone()));
+    let present = std::env::vars_os().filter(|(name, _)| {
+        name.as_bytes() != MARKER.to_bytes() && extra.iter().all(|(other, _)| other != name)
+    });
+    let join = |(mut text, value): (OsString, OsString)| {
+        text.push("=");
+        text.push(value);
+        execute::c_string(text)
+    };
+    Ok(present.chain(given).map(join).collect())
+}
+
+/// An environment as a blob.
+pub(super) fn pack_environment(strings: &[CString]) -> Result<OwnedFd> {
+    let block: Vec<u8> = strings
+        .iter()
+        .flat_map(|s| s.as_bytes_with_nul())
+        .copied()
+        .collect();
+    fds::blob(&block)
+        .map_err(|e| Error::start(format!("the environment of a worker cannot be stored: {e}")))
+}
+
+/// Replaces the environment of this process by a blob.
+pub(super) fn unpack_environment(blob: OwnedFd) -> std::io::Result<()> {
+    process::set_environment(fds::read_blob(blob)?);
+    Ok(())
+}
+
+/// Sends an order; `order.stdio` only if `stdio` is true.
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    order: &Order<'_>,
+    env: Option<&OwnedFd>,
+    directory: Option<&OwnedFd>,
+    stdio: bool,
+) -> std::io::Result<()> {
+    let streams = if stdio { order.stdio } else { [None; 3] };
+    let frame = wire::Frame::Order(wire::Order {
+        ticket: order.ticket,
+        fds: order.fds.len() as u8,
+        env: env.is_some(),
+        directory: directory.is_some(),
+        stdio: streams.map(|stream| stream.is_some()),
+    });
+    let mut all = vec![order.control];
+    all.extend(env.map(AsFd::as_fd));
+    all.extend(directory.map(AsFd::as_fd));
+    all.extend(streams.into_iter().flatten());
+    all.extend(order.fds);
+    socket::send(socket, &frame.write(), &all, Wait::Never)
+}
+
+/// Refuses an order that cannot be sent.
+pub(super) fn validate(order: &Order<'_>) -> Result<()> {
+    if order.fds.len() > FDS {
+        return Err(Error::start(format!(
+            "a worker cannot be given more than {FDS} open files"
+        )));
+    }
+    Ok(())
+}
+
+/// The fds of an order, sorted.
+pub(super) struct Parts {
+    control: OwnedFd,
+    env: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
+    stdio: [Option<OwnedFd>; 3],
+    fds: Vec<OwnedFd>,
+}
+
+impl Parts {
+    /// Sorts the fds that came with `order`, as many as it announced.
+    pub(super) fn new(order: wire::Order, fds: Vec<OwnedFd>) -> Parts {
+        let mut fds = fds.into_iter();
+        let mut next = || fds.next().expect("a frame is read only with all its fds");
+        let control = next();
+        let env = order.env.then(&mut next);
+        let directory = order.directory.then(&mut next);
+        let stdio = order.stdio.map(|there| there.then(&mut next));
+        Parts {
+            control,
+            env,
+            directory,
+            stdio,
+            fds: fds.collect(),
+        }
+    }
+
+    /// Becomes the worker, in its own process.
+    pub(super) fn work(mut self, caller: u32, method: StartMethod) -> ! {
+        if let Err(reason) = self.settle() {
+            handshake::apologize(&self.control, &reason);
+            process::vanish(1)
+        }
+        crate::worker::process(Gift {
+            control: self.control,
+            fds: self.fds,
+            parent: caller,
+            method,
+        })
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        if let Some(env) = self.env.take() {
+            unpack_environment(env).map_err(|e| format!("its environment cannot be read: {e}"))?;
+        }
+        if let Some(directory) = self.directory.take() {
+            fds::enter(directory.as_fd())
+                .map_err(|e| format!("the caller's directory cannot be entered: {e}"))?;
+        }
+        for (number, stream) in (0..).zip(&mut self.stdio) {
+            if let Some(stream) = stream.take() {
+                fds::replace_stdio(number, stream.as_fd())
+                    .map_err(|e| format!("its standard stream {number} cannot be replaced: {e}"))?;
+            }
+        }
+        Ok(())
+    }
+}

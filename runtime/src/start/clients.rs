@@ -1,0 +1,135 @@
+//! The connections of a server to the launchers it works for.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::wire::{self, Frame, Order};
+use crate::sys::socket::{self, Wait};
+
+/// All connections, each with a name that is never used again.
+#[derive(Default)]
+pub(super) struct Clients {
+    connections: Vec<Connection>,
+    last: u64,
+}
+
+/// One launcher's.
+pub(super) struct Connection {
+    name: u64,
+    socket: OwnedFd,
+    /// The other side has closed; kept until the last worker is reaped, so that its
+    /// end tells that too.
+    closing: bool,
+    /// What the socket did not take yet.
+    outbox: VecDeque<(Frame, Option<OwnedFd>)>,
+}
+
+/// What a launcher wants.
+pub(super) enum Request {
+    Nothing,
+    Order(Order, Vec<OwnedFd>),
+    /// To end a worker that it has no use for.
+    Kill(u32),
+    /// Nothing ever again.
+    End,
+}
+
+impl Connection {
+    pub(super) fn name(&self) -> u64 {
+        self.name
+    }
+
+    pub(super) fn polled(&self) -> PollFd<'_> {
+        let out = if self.outbox.is_empty() {
+            PollFlags::empty()
+        } else {
+            PollFlags::POLLOUT
+        };
+        PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | out)
+    }
+
+    /// Sends what waits, as far as the socket takes it.
+    fn push_out(&mut self) {
+        while let Some((frame, fd)) = self.outbox.front() {
+            let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+            let sent = socket::send(self.socket.as_fd(), &frame.write(), &fds, Wait::Never);
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // That the other side is gone shows when it is read.
+                _ => self.outbox.pop_front(),
+            };
+        }
+    }
+}
+
+impl Clients {
+    pub(super) fn add(&mut self, socket: OwnedFd) -> u64 {
+        self.last += 1;
+        self.connections.push(Connection {
+            name: self.last,
+            socket,
+            closing: false,
+            outbox: VecDeque::new(),
+        });
+        self.last
+    }
+
+    /// Those that may still want something.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Connection> {
+        self.connections
+            .iter()
+            .filter(|connection| !connection.closing)
+    }
+
+    fn find(&mut self, name: u64) -> Option<&mut Connection> {
+        self.connections
+            .iter_mut()
+            .find(|connection| connection.name == name)
+    }
+
+    pub(super) fn tell(&mut self, name: u64, frame: Frame, fd: Option<OwnedFd>) {
+        if let Some(connection) = self.find(name) {
+            connection.outbox.push_back((frame, fd));
+            connection.push_out();
+        }
+    }
+
+    /// Takes one message of a connection that is ready.
+    pub(super) fn receive(&mut self, name: u64) -> Request {
+        let Some(connection) = self.find(name) else {
+            return Request::Nothing;
+        };
+        connection.push_out();
+        let mut buffer = [0; wire::LIMIT];
+        let got = socket::receive(connection.socket.as_fd(), &mut buffer, Wait::Never);
+        match got {
+            Ok(Some(message)) if message.cut => {
+                // This process has too many open files for those of the order.
+                if let Some(Frame::Order(order)) = Frame::read_cut(message.bytes) {
+                    let text = "the server of workers has too many open files".to_owned();
+                    let ticket = order.ticket;
+                    self.tell(name, Frame::NotBorn { ticket, text }, None);
+                    return Request::Nothing;
+                }
+            }
+            Ok(Some(message)) => match Frame::read(message.bytes, message.fds.len()) {
+                Some(Frame::Order(order)) => return Request::Order(order, message.fds),
+                Some(Frame::Kill { pid }) => return Request::Kill(pid),
+                _ => {}
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Request::Nothing,
+            Ok(None) | Err(_) => {}
+        }
+        connection.closing = true;
+        Request::End
+    }
+
+    /// Drops the closed connections that are not `used`.
+    pub(super) fn sweep(&mut self, used: impl Fn(u64) -> bool) {
+        self.connections
+            .retain(|connection| !connection.closing || used(connection.name));
+    }
+}

@@ -1,0 +1,107 @@
+//! Fork: a template is forked from the caller once, and forks each worker.
+//!
+//! All workers of a pool, also those that replace dead ones, see the memory of the
+//! caller as it was when the pool was built. Rule 9 says how that outlives the death
+//! of the template.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::forkserver::Peer;
+use super::link::{Host, Served};
+use super::wire::Frame;
+use super::{NoUnwind, Preload, gate, server, wire};
+use crate::config::StartMethod;
+use crate::error::{Error, Result};
+use crate::sys::socket::{self, Wait};
+use crate::sys::{fds, process, signals};
+
+/// The host of one pool.
+pub(super) struct Fork {
+    template: Peer,
+    standby: Option<Peer>,
+}
+
+/// Forks the template of a pool, on the thread that builds the pool (rule 5).
+pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Served<Fork>> {
+    let cannot = |e: std::io::Error| Error::start(format!("this process cannot be forked: {e}"));
+    let caller = std::process::id();
+    let (ours, theirs) = socket::pair().map_err(cannot)?;
+    let watch = process::open(caller).map_err(cannot)?;
+    let closed = gate::close(threads_allowed)?;
+    // Or the child would write it a second time.
+    process::flush();
+    let kept = fds::kept();
+    let blocked = signals::block();
+    let Some(pid) = process::fork().map_err(cannot)? else {
+        let _guard = NoUnwind;
+        std::mem::forget((closed, blocked));
+        drop(ours);
+        fds::close_kept(&kept, &[]);
+        signals::reset();
+        fds::open_stdio();
+        if !process::die_with_parent(caller) {
+            process::vanish(0);
+        }
+        let role = server::Role {
+            method: StartMethod::Fork,
+            caller,
+            threads_allowed,
+        };
+        server::serve(role, theirs, watch, preloads)
+    };
+    drop(blocked);
+    drop(closed);
+    drop(theirs);
+    let pidfd = process::open(pid).map_err(|e| {
+        process::discard(pid);
+        cannot(e)
+    })?;
+    Served::new(Fork {
+        template: Peer::new(ours, pidfd, pid),
+        standby: None,
+    })
+}
+
+impl Host for Fork {
+    fn attach(&mut self, connection: OwnedFd) -> Result<()> {
+        // Each standby that took over and died in between is one round.
+        loop {
+            self.tend();
+            if self.template.is_alive() {
+                match self.template.attach(&connection) {
+                    Ok(()) => return Ok(()),
+                    Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
+                    Err(e) => {
+                        return Err(Error::start(format!("the template cannot be reached: {e}")));
+                    }
+                }
+            }
+            match self.standby.take() {
+                Some(standby) => self.template = standby,
+                None => {
+                    return Err(Error::start(
+                        "the template of this pool and its standby were both killed, and with \
+                         them the memory that its workers start from; build another pool",
+                    ));
+                }
+            }
+        }
+    }
+
+    fn epitaph(&mut self) -> String {
+        self.template.epitaph("the template")
+    }
+
+    fn tend(&mut self) {
+        let mut buffer = [0; wire::LIMIT];
+        let main = self.template.main.as_fd();
+        while let Ok(Some(message)) = socket::recv(main, &mut buffer, 2, Wait::Never) {
+            let frame = Frame::read(message.bytes, message.fds.len());
+            if let (Some(Frame::Standby { pid }), Ok([main, pidfd])) =
+                (frame, <[OwnedFd; 2]>::try_from(message.fds))
+            {
+                self.standby = Some(Peer::new(main, pidfd, pid));
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! ForkServer: a server is executed once and forks each worker.
+//!
+//! Pools with the same preloads share a server. It ends when the last of them does.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use super::link::{Host, Served};
+use super::wire::{Frame, Setup};
+use super::{Exit, Preload, birth, preload, spawn};
+use crate::error::{Error, Result};
+use crate::sys::entry;
+use crate::sys::fds::Kept;
+use crate::sys::generation::PerProcess;
+use crate::sys::process;
+use crate::sys::socket::{self, Wait};
+
+/// How long a server may take to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A living process, or one to be reaped.
+pub(super) struct Peer {
+    pub(super) main: Kept,
+    pidfd: Kept,
+    pid: u32,
+    /// The process whose it is: a fork of that one must leave it alone.
+    owner: u32,
+}
+
+impl Peer {
+    pub(super) fn new(main: OwnedFd, pidfd: OwnedFd, pid: u32) -> Self {
+        Peer {
+            main: Kept::new(main),
+            pidfd: Kept::new(pidfd),
+            pid,
+            owner: std::process::id(),
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !process::ended(self.pidfd.as_fd(), Duration::ZERO)
+    }
+
+    pub(super) fn attach(&self, connection: &OwnedFd) -> std::io::Result<()> {
+        let frame = Frame::Attach.write();
+        socket::send(
+            self.main.as_fd(),
+            &frame,
+            &[connection.as_fd()],
+            Wait::Never,
+        )
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn epitaph(&self, what: &str) -> String {
+        // Its sockets close a moment before it is gone.
+        let ended = process::ended(self.pidfd.as_fd(), Duration::from_millis(100));
+        let name = format!("{what} (pid {})", self.pid);
+        match process::reap(self.pidfd.as_fd()) {
+            Some(Exit::Signal(signal)) => format!("{name} was killed by signal {signal}"),
+            Some(Exit::Code(code)) => format!("{name} exited with code {code}"),
+            // A standby that took over is not a child of this process.
+            _ if ended => format!("{name} died"),
+            _ => format!("the connection to {name} was lost"),
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if self.owner != std::process::id() {
+            return;
+        }
+        // Not only closed: a copy in another process must not keep the server alive.
+        let _ = socket::shut(self.main.as_fd());
+        if process::ended(self.pidfd.as_fd(), GRACE) {
+            process::reap(self.pidfd.as_fd());
+        } else {
+            process::bury(self.pidfd.as_fd());
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    preloads: Vec<Preload>,
+    threads_allowed: bool,
+}
+
+type Servers = Mutex<Vec<(Key, Weak<Peer>)>>;
+
+static SERVERS: PerProcess<Servers> = PerProcess::new();
+
+/// The host of one pool.
+pub(super) struct ForkServer {
+    key: Key,
+    server: Option<Arc<Peer>>,
+}
+
+/// Connects a pool to the server with these preloads.
+pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Served<ForkServer>> {
+    entry::check().map_err(Error::start)?;
+    Served::new(ForkServer {
+        key: Key {
+            preloads: preloads.to_vec(),
+            threads_allowed,
+        },
+        server: None,
+    })
+}
+
+impl Host for ForkServer {
+    fn attach(&mut self, connection: OwnedFd) -> Result<()> {
+        // Twice: a server that is just ending may still look alive.
+        for _ in 0..2 {
+            let server = find(&self.key)?;
+            let attached = server.attach(&connection);
+            self.server = Some(server);
+            match attached {
+                Ok(()) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
+                    forget(&self.key);
+                }
+                Err(error) => {
+                    return Err(Error::start(format!(
+                        "the forkserver cannot be reached: {error}"
+                    )));
+                }
+            }
+        }
+        Err(Error::start(
+            "the forkserver ended as soon as it was started",
+        ))
+    }
+
+    fn epitaph(&mut self) -> String {
+        // It is dead or useless; a pool that comes later must not find it.
+        forget(&self.key);
+        match self.server.take() {
+            Some(server) => server.epitaph("the forkserver"),
+            None => "the forkserver was lost".to_owned(),
+        }
+    }
+}
+
+fn forget(key: &Key) {
+    let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    servers.retain(|(other, server)| {
+        other != key || server.upgrade().is_some_and(|server| server.is_alive())
+    });
+}
+
+/// The living server with this key, started if there is none.
+fn find(key: &Key) -> Result<Arc<Peer>> {
+    let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let living = |server: &Weak<Peer>| server.upgrade().filter(|server| server.is_alive());
+    if let Some(server) = servers
+        .iter()
+        .find_map(|(other, s)| living(s).filter(|_| other == key))
+    {
+        return Ok(server);
+    }
+    let server = Arc::new(execute(key)?);
+    servers.retain(|(other, server)| other != key && server.strong_count() > 0);
+    servers.push((key.clone(), Arc::downgrade(&server)));
+    Ok(server)
+}
+
+fn execute(key: &Key) -> Result<Peer> {
+    let cannot = |e: std::io::Error| Error::start(format!("the forkserver cannot be started: {e}"));
+    let preloads = preload::pack(&key.preloads).map_err(cannot)?;
+    let caller = process::open(std::process::id()).map_err(cannot)?;
+    let child = spawn::execute(birth::environment(&[])?, [None; 3])?;
+    let setup = Frame::Setup(Setup {
+        caller: std::process::id(),
+        threads_allowed: key.threads_allowed,
+        env: child.env.is_some(),
+    });
+    let mut fds = vec![caller.as_fd(), preloads.as_fd()];
+    fds.extend(child.env.as_ref().map(AsFd::as_fd));
+    let sent = socket::send(child.socket.as_fd(), &setup.write(), &fds, Wait::Never);
+    let peer = Peer::new(child.socket, child.pidfd, child.pid);
+    sent.map_err(cannot)?;
+    Ok(peer)
+}

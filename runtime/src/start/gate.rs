@@ -1,0 +1,201 @@
+//! The gate: where the library's own threads stand while the caller is forked.
+//!
+//! A forked child has only the thread that forked. Whatever another thread had locked
+//! stays locked there for ever. The dispatchers of pools are other threads, so they
+//! hold [`working`] whenever they are not blocked in `poll`, and a fork takes the gate
+//! for itself: then each of them is in `poll` or waits at the gate, and holds nothing.
+//!
+//! Threads of the program cannot be made to stand still; with them a fork is refused.
+
+use std::io;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::generation::PerProcess;
+use crate::sys::threads;
+
+#[derive(Default)]
+struct Gate {
+    lock: RwLock<()>,
+    dispatchers: Mutex<Vec<i32>>,
+}
+
+static GATE: PerProcess<Gate> = PerProcess::new();
+
+/// A thread that is not blocked, for as long as it is held.
+pub(crate) struct Working(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
+
+/// Passes the gate; waits while someone forks. Rule 5: never taken twice by one
+/// thread, and never held by one that builds a pool.
+pub(crate) fn working() -> Working {
+    Working(
+        GATE.get()
+            .lock
+            .read()
+            .unwrap_or_else(PoisonError::into_inner),
+    )
+}
+
+/// The calling thread as one that keeps to the gate, until dropped.
+pub(crate) struct Registered(i32);
+
+/// Makes the calling thread known; it does not count as a thread of the program.
+pub(crate) fn register() -> Registered {
+    let thread = threads::current();
+    let dispatchers = &GATE.get().dispatchers;
+    dispatchers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(thread);
+    Registered(thread)
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let dispatchers = &GATE.get().dispatchers;
+        let mut dispatchers = dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+        dispatchers.retain(|&thread| thread != self.0);
+    }
+}
+
+/// The gate, closed: no thread of the library is anywhere but in `poll`, or here.
+pub(super) struct Closed(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>);
+
+/// How long a thread that was joined may still be listed by the kernel.
+const PATIENCE: u32 = 50;
+
+/// Closes the gate, if no thread of the program stands in the way or that is allowed.
+pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
+    for tries in 0.. {
+        let closed = Closed(
+            GATE.get()
+                .lock
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        if threads_allowed {
+            return Ok(closed);
+        }
+        let names = match strangers() {
+            Ok(names) if names.is_empty() => return Ok(closed),
+            Ok(names) => names,
+            Err(error) => {
+                return Err(Error::start(format!(
+                    "the threads of this process cannot be listed in /proc ({error}), so that it \
+                     is not safe to fork it; use another start method"
+                )));
+            }
+        };
+        drop(closed);
+        if tries == PATIENCE {
+            return Err(refusal(&names));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    unreachable!("the loop ends by itself")
+}
+
+/// The names of the threads that are neither this one nor known.
+fn strangers() -> io::Result<Vec<String>> {
+    let threads = threads::others()?;
+    let known = GATE
+        .get()
+        .dispatchers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let strange = threads
+        .into_iter()
+        .filter(|(thread, _)| !known.contains(thread));
+    Ok(strange.map(|(_, name)| name).collect())
+}
+
+/// The names of the other threads of this process, after those that are just ending
+/// are gone; empty if they cannot be listed.
+pub(super) fn threads_left() -> Vec<String> {
+    for _ in 0..PATIENCE {
+        match threads::others() {
+            Ok(others) if !others.is_empty() => thread::sleep(Duration::from_millis(1)),
+            _ => return Vec::new(),
+        }
+    }
+    let others = threads::others().unwrap_or_default();
+    others.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Names as a person lists them.
+pub(super) fn list(names: &[String]) -> String {
+    let shown: Vec<String> = names
+        .iter()
+        .take(8)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = match names.len().saturating_sub(shown.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn refusal(names: &[String]) -> Error {
+    Error::new(
+        ErrorKind::ForkWithThreads,
+        format!(
+            "this process has other threads ({}), and a fork of it could hang on what they have \
+             locked; build the pool before they are started, use StartMethod::ForkServer or \
+             Spawn, or take the risk with allow_fork_with_threads()",
+            list(names)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_thread_of_the_program_is_named_and_a_registered_one_is_not() {
+        let (ready, wait) = mpsc::channel();
+        let start = |name: &str, known: bool| {
+            let (end, ending) = mpsc::channel::<()>();
+            let ready = ready.clone();
+            let run = move || {
+                let registered = known.then(register);
+                ready.send(()).unwrap();
+                let _ = ending.recv();
+                drop(registered);
+            };
+            let thread = thread::Builder::new().name(name.into()).spawn(run).unwrap();
+            (end, thread)
+        };
+        let threads = [start("gate-known", true), start("gate-stranger", false)];
+        wait.recv().unwrap();
+        wait.recv().unwrap();
+        let names = strangers().unwrap();
+        let error = close(false).err().map(|error| error.kind());
+        for (end, thread) in threads {
+            drop(end);
+            thread.join().unwrap();
+        }
+        assert!(names.contains(&"gate-stranger".to_owned()));
+        assert!(!names.contains(&"gate-known".to_owned()));
+        assert_eq!(error, Some(ErrorKind::ForkWithThreads));
+    }
+
+    #[test]
+    fn a_closed_gate_waits_for_those_who_work() {
+        let working = working();
+        let (done, wait) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let closed = close(true).is_ok();
+                done.send(closed).unwrap();
+            });
+            assert!(wait.recv_timeout(Duration::from_millis(30)).is_err());
+            drop(working);
+            assert!(wait.recv().unwrap());
+        });
+    }
+}

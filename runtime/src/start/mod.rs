@@ -1,0 +1,208 @@
+//! How worker processes are born.
+//!
+//! A [`Launcher`] makes workers by one start method and tells what became of them. It
+//! belongs to one thread, the dispatcher of a pool; only [`launcher`] itself is called
+//! on the thread that builds the pool.
+//!
+//! ```text
+//!  Spawn        caller --exec--> worker
+//!  ForkServer   caller --exec--> server --fork--> worker     one server for all pools
+//!  Fork         caller --fork--> template --fork--> worker   one template a pool
+//!                                   '--fork--> standby
+//! ```
+//!
+//! # Contract of a launcher
+//!
+//! - [`Launcher::launch`] initiates one birth. Each ticket it took is answered by
+//!   exactly one [`Event::Born`] or [`Event::NotBorn`]. A ticket for which it returned
+//!   an error gets no answer.
+//! - Born means that the process exists. That it can work is what its hello on the
+//!   control socket says ([`handshake`]), or its sorry; it may also end without a word.
+//!   Deadlines are the caller's.
+//! - An exit is told exactly once: by `exit_of` under `Spawn`, by [`Event::Exited`]
+//!   under the others, except that after [`Event::Gone`] `exit_of` answers for every
+//!   worker whose end was not told.
+//! - Call `events` after each `launch`, and whenever [`Launcher::fd`] is readable. The
+//!   fd may be another one after `launch` or `events`.
+//! - Dropping a launcher ends its workers, and waits, for a bounded time, until no
+//!   process and no zombie of its making is left.
+//!
+//! # Rules
+//!
+//! 1. *The marker is not enough.* A process serves only if the marker names its own
+//!    constructor and fd 3 is a socket that its parent made under the same user.
+//! 2. *Nobody is left behind.* A worker asks the kernel for SIGKILL at the end of the
+//!    thread that made it, then looks whether its parent is still the one. That thread
+//!    is the dispatcher for a spawned worker, so the launcher must live on one thread;
+//!    it is the only thread of a server for a forked one. A server outlives the thread
+//!    that started it (once its preloads are done), and ends with the caller, whose
+//!    pidfd it polls, or with its main socket.
+//! 3. *A pid is only used where it cannot be another's*: by the parent, between birth
+//!    and reaping, to open the pidfd; only then may the pidfd leave the parent.
+//! 4. *A server forks with one thread.* After the preloads it looks, and refuses to
+//!    serve if there is another.
+//! 5. *The caller is forked behind the closed gate* ([`gate`]), on the thread that
+//!    builds the pool; never later.
+//! 6. *What was not given is closed.* An executed process has the three standard
+//!    streams and its socket, nothing else, before any code of the library runs in it.
+//!    A forked worker drops all that the server opened for itself. What a preload
+//!    opened stays open, as does, under `Fork`, what the program had open.
+//! 7. *Fds of the library are closed in a template* if they are held as
+//!    [`Kept`](crate::sys::fds::Kept). Nothing of the parent's generation is used there
+//!    again; see [`generation`].
+//! 8. *The environment travels as it is at the launch*, not at the start of the server,
+//!    and so does the directory, as an fd.
+//! 9. *The template has a standby*: a fork of itself, made right after the preloads,
+//!    that has never served. When the template dies, the standby makes a standby of its
+//!    own and takes over, so that later workers see the very same snapshot of the
+//!    caller. Only if both die at once is the snapshot lost, and launching an error.
+
+mod birth;
+mod clients;
+mod fork;
+mod forkserver;
+pub(crate) mod gate;
+pub(crate) mod handshake;
+mod link;
+mod preload;
+mod server;
+mod spawn;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::config::StartMethod;
+use crate::error::{Error, ErrorKind, Result};
+#[allow(unused_imports, reason = "for the globals of the rest of the library")]
+pub(crate) use crate::sys::generation::{PerProcess, generation};
+use crate::sys::process;
+pub(crate) use crate::sys::process::Exit;
+use crate::sys::socket::{self, Wait};
+use wire::Frame;
+
+/// What a new worker is given.
+pub(crate) struct Order<'a> {
+    /// Names this birth in events.
+    pub(crate) ticket: u64,
+    /// Arrive in the worker in this order; at most 32.
+    pub(crate) fds: &'a [BorrowedFd<'a>],
+    /// Take the place of the standard streams.
+    pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
+    /// Added to the caller's environment, in place of variables of the same name.
+    pub(crate) env: &'a [(OsString, OsString)],
+    /// The worker's end of a pair made by [`socket::pair`].
+    pub(crate) control: BorrowedFd<'a>,
+}
+
+/// What became of a worker.
+pub(crate) enum Event {
+    Born {
+        ticket: u64,
+        pid: u32,
+        pidfd: OwnedFd,
+    },
+    NotBorn {
+        ticket: u64,
+        error: Error,
+    },
+    Exited {
+        pid: u32,
+        exit: Exit,
+    },
+    /// The server died, and its workers with it; open tickets were answered before
+    /// this. The next launch starts another one.
+    Gone(Error),
+}
+
+/// Makes workers by one start method; see the contract above.
+pub(crate) trait Launcher: Send {
+    /// Readable when there are events.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Initiates one birth.
+    fn launch(&mut self, order: &Order<'_>) -> Result<()>;
+
+    /// Appends what happened; never blocks.
+    fn events(&mut self, out: &mut Vec<Event>);
+
+    /// How a worker ended whose pidfd is readable; `None` if an event will say it.
+    fn exit_of(&mut self, pid: u32, pidfd: BorrowedFd<'_>) -> Option<Exit>;
+}
+
+/// A function to run once in a server, before it forks.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Preload {
+    /// Its index in the registry.
+    pub(crate) task: u32,
+    /// Its encoded input.
+    pub(crate) input: Vec<u8>,
+}
+
+/// What a new worker finds.
+pub(crate) struct Gift {
+    pub(crate) control: OwnedFd,
+    pub(crate) fds: Vec<OwnedFd>,
+    /// The caller's pid.
+    pub(crate) parent: u32,
+    pub(crate) method: StartMethod,
+}
+
+/// Makes the launcher of a start method; starts its server, if it has one, and waits
+/// until the preloads are done.
+///
+/// Called on the thread that builds the pool.
+///
+/// # Errors
+///
+/// If the server does not start, a preload fails, or a fork is refused.
+pub(crate) fn launcher(
+    method: StartMethod,
+    preloads: &[Preload],
+    allow_fork_with_threads: bool,
+) -> Result<Box<dyn Launcher>> {
+    generation();
+    match method {
+        StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
+        StartMethod::ForkServer => Ok(Box::new(forkserver::start(
+            preloads,
+            allow_fork_with_threads,
+        )?)),
+        StartMethod::Fork => Ok(Box::new(fork::start(preloads, allow_fork_with_threads)?)),
+        StartMethod::Thread => Err(Error::new(
+            ErrorKind::Configuration,
+            "threads are not launched as processes",
+        )),
+    }
+}
+
+/// Goes on in a process that was executed again, with the socket to its caller: the
+/// first message says whether as a server or as a worker.
+pub(crate) fn child(socket: OwnedFd, caller: u32) -> ! {
+    let _guard = NoUnwind;
+    let mut buffer = [0; wire::LIMIT];
+    let Ok(Some(message)) = socket::recv(socket.as_fd(), &mut buffer, socket::FDS, Wait::Block)
+    else {
+        // The caller died, or changed its mind.
+        process::vanish(0)
+    };
+    match Frame::read(message.bytes, message.fds.len()) {
+        Some(Frame::Setup(setup)) => server::executed(socket, setup, message.fds),
+        Some(Frame::Order(order)) => {
+            drop(socket);
+            birth::Parts::new(order, message.fds).work(caller, StartMethod::Spawn)
+        }
+        _ => process::vanish(1),
+    }
+}
+
+/// Ends the process rather than unwind into code that does not belong to it.
+struct NoUnwind;
+
+impl Drop for NoUnwind {
+    fn drop(&mut self) {
+        process::vanish(101)
+    }
+}

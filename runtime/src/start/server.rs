@@ -1,0 +1,395 @@
+//! The server: one thread that forks workers on order, watches and reaps them.
+//!
+//! It runs in a process of its own, executed (forkserver) or forked from the caller
+//! (template). It polls its main socket, on which callers attach connections; the
+//! connections, on which orders come; the pidfds of its workers; and the pidfd of the
+//! caller. It ends, and its workers with it, when the caller or the main socket does.
+//! A connection that ends takes its workers along.
+//!
+//! Each fork returns up to [`Server::run`], where the child drops the whole of the
+//! server, and with it every fd that is not its own (rule 6).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::birth::{self, Parts};
+use super::clients::{Clients, Connection, Request};
+use super::wire::{self, Frame, Setup};
+use super::{NoUnwind, Preload, preload};
+use crate::config::StartMethod;
+use crate::sys::socket::{self, Wait};
+use crate::sys::{process, signals};
+
+/// For whom a server works.
+#[derive(Clone, Copy)]
+pub(super) struct Role {
+    pub(super) method: StartMethod,
+    pub(super) caller: u32,
+    pub(super) threads_allowed: bool,
+}
+
+/// How soon a standby that could not be made, or died, is made again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+struct Server {
+    role: Role,
+    main: OwnedFd,
+    /// The caller's pidfd.
+    watch: OwnedFd,
+    clients: Clients,
+    workers: Vec<Worker>,
+    /// A standby's: the template it stands by for.
+    elder: Option<OwnedFd>,
+    /// A template's.
+    standby: Option<OwnedFd>,
+    next_standby: Instant,
+}
+
+struct Worker {
+    pid: u32,
+    pidfd: OwnedFd,
+    connection: u64,
+}
+
+/// What a turn of the loop leads to.
+enum Next {
+    Turn,
+    End,
+    /// In a new process: be this worker.
+    Work(Parts),
+    /// In a new process: be this standby.
+    Stand(Box<Server>),
+}
+
+/// Serves in a process that was executed for it.
+pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().expect("a frame is read only with all its fds");
+    let (watch, preloads) = (next(), preload::unpack(next()));
+    let env = setup
+        .env
+        .then(&mut next)
+        .map_or(Ok(()), birth::unpack_environment);
+    let (Some(preloads), Ok(())) = (preloads, env) else {
+        process::vanish(1)
+    };
+    let role = Role {
+        method: StartMethod::ForkServer,
+        caller: setup.caller,
+        threads_allowed: setup.threads_allowed,
+    };
+    serve(role, main, watch, &preloads)
+}
+
+/// Serves until the caller or the main socket ends.
+pub(super) fn serve(role: Role, main: OwnedFd, watch: OwnedFd, preloads: &[Preload]) -> ! {
+    let _guard = NoUnwind;
+    let server = Server::new(role, main, watch);
+    if let Err((frame, report)) = preload::run(role, preloads) {
+        server.give_up(&frame, report.as_ref())
+    }
+    // Rule 2: from here on the caller's pidfd is watched.
+    process::outlive_parent();
+    server.run()
+}
+
+impl Server {
+    fn new(role: Role, main: OwnedFd, watch: OwnedFd) -> Self {
+        Server {
+            role,
+            main,
+            watch,
+            clients: Clients::default(),
+            workers: Vec::new(),
+            elder: None,
+            standby: None,
+            next_standby: Instant::now(),
+        }
+    }
+
+    /// Tells those who attached why there is no server, and ends.
+    fn give_up(self, frame: &Frame, report: Option<&OwnedFd>) -> ! {
+        let mut told = false;
+        let mut buffer = [0; wire::LIMIT];
+        let fds: Vec<_> = report.iter().map(|report| report.as_fd()).collect();
+        loop {
+            // At least one comes: whoever started this process.
+            if !told && !self.wait_for_main() {
+                break;
+            }
+            let Ok(Some(message)) =
+                socket::recv(self.main.as_fd(), &mut buffer, socket::FDS, Wait::Never)
+            else {
+                break;
+            };
+            for connection in &message.fds {
+                let _ = socket::send(connection.as_fd(), &frame.write(), &fds, Wait::Never);
+                told = true;
+            }
+        }
+        process::leave(1, self.role.method)
+    }
+
+    /// Waits for a message on the main socket; false if the caller ended.
+    fn wait_for_main(&self) -> bool {
+        let mut polled = [
+            PollFd::new(self.main.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.watch.as_fd(), PollFlags::POLLIN),
+        ];
+        while poll(&mut polled, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
+        polled[1].revents().is_some_and(|events| events.is_empty())
+    }
+
+    fn run(mut self) -> ! {
+        loop {
+            match self.turn() {
+                Next::Turn => {}
+                Next::End => self.end(),
+                Next::Work(parts) => {
+                    let role = self.role;
+                    drop(self);
+                    signals::settle();
+                    parts.work(role.caller, role.method)
+                }
+                Next::Stand(standby) => self = *standby,
+            }
+        }
+    }
+
+    /// Ends, after every process it made.
+    fn end(self) -> ! {
+        let children = || self.workers.iter().map(|w| &w.pidfd).chain(&self.standby);
+        children().for_each(|child| process::signal(child.as_fd(), libc::SIGKILL));
+        children().for_each(|child| process::bury(child.as_fd()));
+        process::leave(0, self.role.method)
+    }
+
+    /// Waits for something to happen, and does what it asks for.
+    fn turn(&mut self) -> Next {
+        let mut patience = PollTimeout::NONE;
+        if self.needs_standby() {
+            let wait = self.next_standby.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                if let Some(standby) = self.make_standby() {
+                    return Next::Stand(Box::new(standby));
+                }
+            } else {
+                patience = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
+            }
+        }
+        let Some(ready) = self.poll(patience) else {
+            return Next::Turn;
+        };
+        let mut ready = ready.into_iter();
+        let mut is_ready = || ready.next().unwrap_or(false);
+
+        let (main, watch, elder, standby) = (is_ready(), is_ready(), is_ready(), is_ready());
+        if watch {
+            return Next::End;
+        }
+        if elder {
+            self.elder = None;
+        } else if self.elder.is_some() && main {
+            return Next::End;
+        }
+        if standby {
+            self.standby
+                .take_if(|standby| process::reap(standby.as_fd()).is_some());
+            self.next_standby = Instant::now() + PAUSE;
+        }
+        let workers: Vec<bool> = self.workers.iter().map(|_| is_ready()).collect();
+        let names = self
+            .clients
+            .open()
+            .filter(|_| is_ready())
+            .map(Connection::name);
+        let names: Vec<u64> = names.collect();
+        self.reap(&workers);
+        for name in names {
+            if let Some(parts) = self.serve_connection(name) {
+                return Next::Work(parts);
+            }
+        }
+        if main && !elder && !self.accept() {
+            return Next::End;
+        }
+        Next::Turn
+    }
+
+    /// Which are ready: main, watch, elder, standby, workers, connections.
+    fn poll(&self, patience: PollTimeout) -> Option<Vec<bool>> {
+        let nothing = PollFlags::empty();
+        // A standby leaves its main socket unread until it takes over; that the other
+        // side is gone shows all the same.
+        let main = if self.elder.is_some() {
+            nothing
+        } else {
+            PollFlags::POLLIN
+        };
+        let mut polled = vec![
+            PollFd::new(self.main.as_fd(), main),
+            PollFd::new(self.watch.as_fd(), PollFlags::POLLIN),
+        ];
+        for process in [&self.elder, &self.standby] {
+            polled.push(match process {
+                Some(pidfd) => PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+                None => PollFd::new(self.main.as_fd(), nothing),
+            });
+        }
+        let absent = [self.elder.is_none(), self.standby.is_none()];
+        polled.extend(
+            self.workers
+                .iter()
+                .map(|w| PollFd::new(w.pidfd.as_fd(), PollFlags::POLLIN)),
+        );
+        polled.extend(self.clients.open().map(Connection::polled));
+        // Interrupted, or out of memory: the next turn comes.
+        poll(&mut polled, patience).ok()?;
+        let fired = |p: &PollFd<'_>| p.revents().is_none_or(|events| !events.is_empty());
+        let mut ready: Vec<bool> = polled.iter().map(fired).collect();
+        for (at, absent) in (2..).zip(absent) {
+            ready[at] &= !absent;
+        }
+        Some(ready)
+    }
+
+    /// Takes a message of the main socket; false at its end.
+    fn accept(&mut self) -> bool {
+        let mut buffer = [0; wire::LIMIT];
+        match socket::recv(self.main.as_fd(), &mut buffer, 1, Wait::Never) {
+            Ok(Some(message)) => {
+                let frame = Frame::read(message.bytes, message.fds.len());
+                if let (Some(Frame::Attach), Some(socket)) = (frame, message.fds.into_iter().next())
+                {
+                    let name = self.clients.add(socket);
+                    self.clients.tell(name, Frame::Ready, None);
+                }
+                true
+            }
+            Ok(None) => false,
+            Err(error) => error.kind() != io::ErrorKind::BrokenPipe,
+        }
+    }
+
+    /// Reads one order of a connection, and sends what waits for it. In the child of
+    /// the fork that follows, returns what it is to work with.
+    fn serve_connection(&mut self, name: u64) -> Option<Parts> {
+        match self.clients.receive(name) {
+            Request::Order(order, fds) => return self.bear(name, order, fds),
+            Request::Kill(pid) => {
+                let asked = |worker: &&Worker| worker.pid == pid && worker.connection == name;
+                if let Some(worker) = self.workers.iter().find(asked) {
+                    process::signal(worker.pidfd.as_fd(), libc::SIGKILL);
+                }
+            }
+            Request::End => {
+                // Nobody asks for the workers of a closed connection any more.
+                for worker in self
+                    .workers
+                    .iter()
+                    .filter(|worker| worker.connection == name)
+                {
+                    process::signal(worker.pidfd.as_fd(), libc::SIGKILL);
+                }
+                self.sweep();
+            }
+            Request::Nothing => {}
+        }
+        None
+    }
+
+    /// Drops the closed connections that have no worker left.
+    fn sweep(&mut self) {
+        let workers = &self.workers;
+        self.clients
+            .sweep(|name| workers.iter().any(|worker| worker.connection == name));
+    }
+
+    fn bear(&mut self, connection: u64, order: wire::Order, fds: Vec<OwnedFd>) -> Option<Parts> {
+        let ticket = order.ticket;
+        let own = std::process::id();
+        let not_born = |what: &str, error: io::Error| Frame::NotBorn {
+            ticket,
+            text: format!("{what}: {error}"),
+        };
+        let (frame, pidfd) = match process::fork() {
+            Ok(None) => {
+                // Rule 2.
+                if !process::die_with_parent(own) {
+                    process::vanish(0);
+                }
+                return Some(Parts::new(order, fds));
+            }
+            // Rule 3.
+            Ok(Some(pid)) => {
+                match process::open(pid).and_then(|pidfd| Ok((pidfd.try_clone()?, pidfd))) {
+                    Ok((theirs, pidfd)) => {
+                        self.workers.push(Worker {
+                            pid,
+                            pidfd,
+                            connection,
+                        });
+                        (Frame::Born { ticket, pid }, Some(theirs))
+                    }
+                    Err(error) => {
+                        process::discard(pid);
+                        (not_born("a worker cannot be watched", error), None)
+                    }
+                }
+            }
+            Err(error) => (not_born("the server of workers cannot fork", error), None),
+        };
+        self.clients.tell(connection, frame, pidfd);
+        None
+    }
+
+    /// Reaps the workers that ended, and tells their callers.
+    fn reap(&mut self, ended: &[bool]) {
+        let mut ended = ended.iter();
+        let mut told = Vec::new();
+        self.workers.retain(|worker| {
+            let exit = ended
+                .next()
+                .filter(|e| **e)
+                .and_then(|_| process::reap(worker.pidfd.as_fd()));
+            told.extend(exit.map(|exit| (worker.connection, worker.pid, exit)));
+            exit.is_none()
+        });
+        for (connection, pid, exit) in told {
+            self.clients
+                .tell(connection, Frame::Exited { pid, exit }, None);
+        }
+        self.sweep();
+    }
+
+    fn needs_standby(&self) -> bool {
+        self.role.method == StartMethod::Fork && self.elder.is_none() && self.standby.is_none()
+    }
+
+    /// Rule 9; gives the standby in the child.
+    fn make_standby(&mut self) -> Option<Server> {
+        self.next_standby = Instant::now() + PAUSE;
+        let elder = process::open(std::process::id()).ok()?;
+        let watch = self.watch.try_clone().ok()?;
+        let (theirs, main) = socket::pair().ok()?;
+        let Some(pid) = process::fork().ok()? else {
+            drop(theirs);
+            let mut standby = Server::new(self.role, main, watch);
+            standby.elder = Some(elder);
+            return Some(standby);
+        };
+        let Ok(pidfd) = process::open(pid) else {
+            process::discard(pid);
+            return None;
+        };
+        let fds = [theirs.as_fd(), pidfd.as_fd()];
+        // If it is not sent, the standby sees the end of its main socket.
+        let frame = Frame::Standby { pid };
+        let _ = socket::send(self.main.as_fd(), &frame.write(), &fds, Wait::Never);
+        self.standby = Some(pidfd);
+        None
+    }
+}

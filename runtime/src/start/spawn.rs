@@ -1,0 +1,122 @@
+//! Spawn: each worker is the program, executed again.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::{Event, Exit, Launcher, Order, birth};
+use crate::error::{Error, Result};
+use crate::sys::{entry, execute, process, socket};
+
+/// A process executed again, waiting for its first message.
+pub(super) struct Executed {
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) socket: OwnedFd,
+    /// The environment, if it was too large to be passed along.
+    pub(super) env: Option<OwnedFd>,
+}
+
+/// Executes the program again, with this environment and these standard streams.
+pub(super) fn execute(
+    mut env: Vec<CString>,
+    stdio: [Option<BorrowedFd<'_>>; 3],
+) -> Result<Executed> {
+    let cannot = |what: &str, error: std::io::Error| {
+        Error::start(format!("a process cannot be started: {what}: {error}"))
+    };
+    let (ours, theirs) = socket::pair().map_err(|e| cannot("no socket for it", e))?;
+    let marker = execute::c_string(entry::marker().into());
+    env.push(marker.clone());
+    let mut blob = None;
+    let pid = match execute::execute(&env, stdio, theirs.as_fd()) {
+        Err(error) if error.raw_os_error() == Some(libc::E2BIG) => {
+            // Larger than what the kernel passes to a program: only what its loader
+            // may need goes that way, and all of it by a blob.
+            env.pop();
+            blob = Some(birth::pack_environment(&env)?);
+            env.retain(|s| s.as_bytes().starts_with(b"LD_") && s.as_bytes().len() < 1 << 14);
+            env.push(marker);
+            execute::execute(&env, stdio, theirs.as_fd())
+        }
+        other => other,
+    };
+    let pid = pid.map_err(|e| cannot("executing this program again failed", e))?;
+    let pidfd = process::open(pid).map_err(|e| {
+        process::discard(pid);
+        cannot("it cannot be watched", e)
+    })?;
+    Ok(Executed {
+        pid,
+        pidfd,
+        socket: ours,
+        env: blob,
+    })
+}
+
+/// The launcher of this method.
+#[derive(Default)]
+pub(super) struct Spawn {
+    born: Vec<Event>,
+    /// Those whose exit was not told yet.
+    workers: Vec<(u32, OwnedFd)>,
+}
+
+impl Spawn {
+    pub(super) fn new() -> Result<Self> {
+        entry::check().map_err(Error::start)?;
+        Ok(Spawn::default())
+    }
+}
+
+impl Launcher for Spawn {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn launch(&mut self, order: &Order<'_>) -> Result<()> {
+        birth::validate(order)?;
+        let child = execute(birth::environment(order.env)?, order.stdio)?;
+        let own = child.pidfd.try_clone();
+        let sent = birth::send(child.socket.as_fd(), order, child.env.as_ref(), None, false);
+        // A child that is dead already is no error here: its exit is told like any.
+        let sent = sent.or_else(|e| match e.raw_os_error() {
+            Some(libc::EPIPE | libc::ECONNRESET) => Ok(()),
+            _ => Err(e),
+        });
+        match own.and_then(|own| sent.map(|()| own)) {
+            Ok(own) => self.workers.push((child.pid, own)),
+            Err(error) => {
+                process::bury(child.pidfd.as_fd());
+                let text = format!("a worker was started but cannot be told its work: {error}");
+                return Err(Error::start(text));
+            }
+        }
+        self.born.push(Event::Born {
+            ticket: order.ticket,
+            pid: child.pid,
+            pidfd: child.pidfd,
+        });
+        Ok(())
+    }
+
+    fn events(&mut self, out: &mut Vec<Event>) {
+        out.append(&mut self.born);
+    }
+
+    fn exit_of(&mut self, pid: u32, pidfd: BorrowedFd<'_>) -> Option<Exit> {
+        let exit = process::reap(pidfd)?;
+        self.workers.retain(|(other, _)| *other != pid);
+        Some(exit)
+    }
+}
+
+impl Drop for Spawn {
+    fn drop(&mut self) {
+        for (_, pidfd) in &self.workers {
+            process::signal(pidfd.as_fd(), libc::SIGKILL);
+        }
+        for (_, pidfd) in &self.workers {
+            process::bury(pidfd.as_fd());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The messages between a caller and the processes it starts.
+//!
+//! One message is one packet: a tag, fixed fields, and the number of fds that the
+//! fields announce. [`Frame::read`] takes nothing else; it never panics, whatever the
+//! bytes. Anything long travels as an fd to a blob.
+
+use super::Exit;
+
+/// The largest message.
+pub(super) const LIMIT: usize = 1024;
+/// The longest text in one; more is cut.
+const TEXT: usize = 512;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// Caller to a new process: be a server. Fds: the caller's pidfd, the preloads, and
+    /// the environment if it was too large to be passed along.
+    Setup(Setup),
+    /// Caller to server, on its main socket: serve this connection. Fds: its end.
+    Attach,
+    /// Caller to server, or to a new process that is to be the worker itself.
+    Order(Order),
+    /// Server: preloads are done, orders are taken.
+    Ready,
+    /// Server: a preload failed. Fds: the report.
+    Failed,
+    /// Server: it will not serve, and why.
+    Refused { threads: bool, text: String },
+    /// Server: a worker is there. Fds: its pidfd.
+    Born { ticket: u64, pid: u32 },
+    /// Server: there is no worker.
+    NotBorn { ticket: u64, text: String },
+    /// Server: a worker ended.
+    Exited { pid: u32, exit: Exit },
+    /// Caller to server: end a worker that the caller has no use for.
+    Kill { pid: u32 },
+    /// Template, on its main socket: a standby is there. Fds: its main socket, its pidfd.
+    Standby { pid: u32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Setup {
+    pub(super) caller: u32,
+    pub(super) threads_allowed: bool,
+    pub(super) env: bool,
+}
+
+/// Which fds come with an order, in this sequence: control, environment, directory,
+/// standard streams, then `fds` more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) ticket: u64,
+    pub(super) fds: u8,
+    pub(super) env: bool,
+    pub(super) directory: bool,
+    pub(super) stdio: [bool; 3],
+}
+
+impl Order {
+    fn count(&self) -> usize {
+        let flags = [self.env, self.directory].into_iter().chain(self.stdio);
+        1 + usize::from(self.fds) + flags.filter(|&there| there).count()
+    }
+}
+
+impl Frame {
+    fn tag(&self) -> u8 {
+        match self {
+            Frame::Setup(_) => 1,
+            Frame::Attach => 2,
+            Frame::Order(_) => 3,
+            Frame::Ready => 4,
+            Frame::Failed => 5,
+            Frame::Refused { .. } => 6,
+            Frame::Born { .. } => 7,
+            Frame::NotBorn { .. } => 8,
+            Frame::Exited { .. } => 9,
+            Frame::Standby { .. } => 10,
+            Frame::Kill { .. } => 11,
+        }
+    }
+
+    /// How many fds the message has.
+    fn fds(&self) -> usize {
+        match self {
+            Frame::Setup(setup) => 2 + usize::from(setup.env),
+            Frame::Standby { .. } => 2,
+            Frame::Attach | Frame::Failed | Frame::Born { .. } => 1,
+            Frame::Order(order) => order.count(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut bytes = vec![self.tag()];
+        match self {
+            Frame::Setup(setup) => {
+                bytes.extend(setup.caller.to_le_bytes());
+                bytes.extend([setup.threads_allowed, setup.env].map(u8::from));
+            }
+            Frame::Order(order) => {
+                bytes.extend(order.ticket.to_le_bytes());
+                bytes.push(order.fds);
+                bytes.extend([order.env, order.directory].map(u8::from));
+                bytes.extend(order.stdio.map(u8::from));
+            }
+            Frame::Refused { threads, text } => {
+                bytes.push(u8::from(*threads));
+                bytes.extend(cut(text));
+            }
+            Frame::Born { ticket, pid } => {
+                bytes.extend(ticket.to_le_bytes());
+                bytes.extend(pid.to_le_bytes());
+            }
+            Frame::NotBorn { ticket, text } => {
+                bytes.extend(ticket.to_le_bytes());
+                bytes.extend(cut(text));
+            }
+            Frame::Exited { pid, exit } => {
+                let (kind, value) = match *exit {
+                    Exit::Code(code) => (0, code),
+                    Exit::Signal(signal) => (1, signal),
+                    Exit::Unknown => (2, 0),
+                };
+                bytes.extend(pid.to_le_bytes());
+                bytes.push(kind);
+                bytes.extend(value.to_le_bytes());
+            }
+            Frame::Standby { pid } | Frame::Kill { pid } => bytes.extend(pid.to_le_bytes()),
+            Frame::Attach | Frame::Ready | Frame::Failed => {}
+        }
+        bytes
+    }
+
+    /// Reads a message that came with `fds` fds.
+    pub(super) fn read(bytes: &[u8], fds: usize) -> Option<Frame> {
+        Frame::read_cut(bytes).filter(|frame| frame.fds() == fds)
+    }
+
+    /// Reads a message whose fds did not arrive.
+    pub(super) fn read_cut(bytes: &[u8]) -> Option<Frame> {
+        let mut from = Reader(bytes);
+        let frame = match from.byte()? {
+            1 => Frame::Setup(Setup {
+                caller: from.word()?,
+                threads_allowed: from.flag()?,
+                env: from.flag()?,
+            }),
+            2 => Frame::Attach,
+            3 => Frame::Order(Order {
+                ticket: from.long()?,
+                fds: from.byte()?,
+                env: from.flag()?,
+                directory: from.flag()?,
+                stdio: [from.flag()?, from.flag()?, from.flag()?],
+            }),
+            4 => Frame::Ready,
+            5 => Frame::Failed,
+            6 => Frame::Refused {
+                threads: from.flag()?,
+                text: from.text(),
+            },
+            7 => Frame::Born {
+                ticket: from.long()?,
+                pid: from.word()?,
+            },
+            8 => Frame::NotBorn {
+                ticket: from.long()?,
+                text: from.text(),
+            },
+            9 => Frame::Exited {
+                pid: from.word()?,
+                exit: match (from.byte()?, from.word()?.cast_signed()) {
+                    (0, code) => Exit::Code(code),
+                    (1, signal) => Exit::Signal(signal),
+                    (2, _) => Exit::Unknown,
+                    _ => return None,
+                },
+            },
+            10 => Frame::Standby { pid: from.word()? },
+            11 => Frame::Kill { pid: from.word()? },
+            _ => return None,
+        };
+        from.0.is_empty().then_some(frame)
+    }
+}
+
+/// The start of a text, at a border of characters.
+fn cut(text: &str) -> &[u8] {
+    &text.as_bytes()[..text.floor_char_boundary(TEXT)]
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, tail) = self.0.split_first_chunk()?;
+        self.0 = tail;
+        Some(*head)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take().map(|[byte]| byte)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn word(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> String {
+        String::from_utf8_lossy(std::mem::take(&mut self.0)).into_owned()
+    }
+}

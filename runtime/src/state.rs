@@ -1,0 +1,287 @@
+//! What initializers make, and how tasks get at it.
+//!
+//! A worker keeps one value per type in a table of its thread. `State` shares it
+//! with the task, `StateMut` takes it out for the time of the task.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+/// A value that an initializer or preload made, shared by the tasks of a worker.
+///
+/// As the first parameter(s) of a task it is no part of the input. It derefs to `T`
+/// and is cheap to clone. Each worker process has its own value; a preload's value
+/// is shared copy-on-write by all workers with `Fork` and `ForkServer`, and by
+/// reference with `Thread`.
+///
+/// ```
+/// use runtime::{Pool, State, initializer, worker};
+///
+/// struct Model(Vec<f64>);
+///
+/// #[initializer]
+/// fn load(weights: Vec<f64>) -> Model {
+///     Model(weights)
+/// }
+///
+/// #[worker]
+/// fn predict(model: State<Model>, x: f64) -> f64 {
+///     model.0.iter().map(|weight| weight * x).sum()
+/// }
+///
+/// let pool = Pool::builder().workers(2).initializer(load, vec![1.0, 2.0]).build()?;
+/// assert_eq!(pool.map(predict, [1.0, 10.0])?, [3.0, 30.0]);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+pub struct State<T>(Arc<T>);
+
+impl<T> State<T> {
+    /// A state outside of any worker, to call a task as the ordinary function it is.
+    ///
+    /// ```
+    /// use runtime::{State, worker};
+    ///
+    /// #[worker]
+    /// fn scaled(factor: State<f64>, x: f64) -> f64 {
+    ///     *factor * x
+    /// }
+    ///
+    /// assert_eq!(scaled(State::new(2.0), 4.0), 8.0);
+    /// ```
+    pub fn new(value: T) -> Self {
+        State(Arc::new(value))
+    }
+}
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        State(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("State").field(&**self).finish()
+    }
+}
+
+/// A worker's own value that a task may change: caches, counters, connections.
+///
+/// As the first parameter(s) of a task it is no part of the input. The value lives
+/// as long as its worker; a worker whose task panicked while it held a `StateMut` is
+/// replaced, since the value may be half changed.
+///
+/// ```
+/// use runtime::{Pool, StateMut, initializer, worker};
+///
+/// #[initializer]
+/// fn counter() -> u64 {
+///     0
+/// }
+///
+/// #[worker]
+/// fn count(mut seen: StateMut<u64>, step: u64) -> u64 {
+///     *seen += step;
+///     *seen
+/// }
+///
+/// let pool = Pool::builder().workers(1).initializer(counter, ()).build()?;
+/// assert_eq!(pool.map(count, [1, 2, 3])?, [1, 3, 6]);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+pub struct StateMut<T: 'static>(Option<Arc<T>>);
+
+impl<T: 'static> StateMut<T> {
+    /// A state outside of any worker, to call a task as the ordinary function it is.
+    pub fn new(value: T) -> Self {
+        StateMut(Some(Arc::new(value)))
+    }
+}
+
+impl<T: 'static> Deref for StateMut<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("present until drop")
+    }
+}
+
+impl<T: 'static> DerefMut for StateMut<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        let value = self.0.as_mut().expect("present until drop");
+        Arc::get_mut(value).expect("unique since it was taken")
+    }
+}
+
+impl<T: 'static> Drop for StateMut<T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            HALF_CHANGED.set(true);
+        }
+        if let Some(value) = self.0.take() {
+            // Outside of a worker, or on another thread, there is no slot to go back to.
+            let _ = SLOTS.try_with(|slots| {
+                if let Ok(mut slots) = slots.try_borrow_mut()
+                    && let Some(slot) = slots.get_mut(&TypeId::of::<T>())
+                    && let Some(cell) = slot.value.downcast_mut::<Option<Arc<T>>>()
+                    && cell.is_none()
+                {
+                    *cell = Some(value);
+                }
+            });
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for StateMut<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StateMut").field(&**self).finish()
+    }
+}
+
+struct Slot {
+    /// An `Option<Arc<T>>`, empty while a `StateMut` is out.
+    value: Box<dyn Any>,
+    /// How to share it with other threads; only for `Send + Sync` values.
+    share: Option<fn(&dyn Any) -> Option<Share>>,
+}
+
+/// Puts a value into the table of the thread that calls it.
+pub(crate) type Share = Arc<dyn Fn() + Send + Sync>;
+
+thread_local! {
+    static SLOTS: RefCell<HashMap<TypeId, Slot>> = RefCell::default();
+    static HALF_CHANGED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+fn insert<T: 'static>(value: Arc<T>, share: Option<fn(&dyn Any) -> Option<Share>>) {
+    let value: Box<dyn Any> = Box::new(Some(value));
+    SLOTS.with_borrow_mut(|slots| slots.insert(TypeId::of::<T>(), Slot { value, share }));
+}
+
+/// Keeps a value for the tasks of this worker; a later one of the same type wins.
+pub(crate) fn keep_local<T: 'static>(value: T) {
+    insert(Arc::new(value), None);
+}
+
+/// The same, for a value that other threads may share.
+pub(crate) fn keep<T: Send + Sync + 'static>(value: T) {
+    fn share<T: Send + Sync + 'static>(cell: &dyn Any) -> Option<Share> {
+        let value = cell.downcast_ref::<Option<Arc<T>>>()?.clone()?;
+        Some(Arc::new(move || {
+            insert(Arc::clone(&value), Some(share::<T>))
+        }))
+    }
+    insert(Arc::new(value), Some(share::<T>));
+}
+
+/// What this thread keeps, for other threads to [adopt](adopt); `None` if a value may
+/// not be shared by threads.
+pub(crate) fn share_all() -> Option<Vec<Share>> {
+    SLOTS.with_borrow(|slots| {
+        slots
+            .values()
+            .map(|slot| slot.share.and_then(|share| share(&*slot.value)))
+            .collect()
+    })
+}
+
+/// Takes over what another thread shares.
+pub(crate) fn adopt(shares: &[Share]) {
+    shares.iter().for_each(|share| share());
+}
+
+/// Drops all values of this thread, at the end of a worker.
+pub(crate) fn clear() {
+    let slots = SLOTS.with_borrow_mut(std::mem::take);
+    drop(slots);
+}
+
+/// Whether a panic left a `StateMut` half changed; asked once.
+pub(crate) fn half_changed() -> bool {
+    HALF_CHANGED.replace(false)
+}
+
+/// Why a state is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// No initializer makes it.
+    Never,
+    /// Another parameter of the task, or a value that outlived its task, has it.
+    InUse,
+}
+
+fn with_cell<T: 'static, R>(
+    get: impl FnOnce(&mut Option<Arc<T>>) -> Result<R, Missing>,
+) -> Result<R, Missing> {
+    SLOTS.with_borrow_mut(|slots| {
+        let slot = slots.get_mut(&TypeId::of::<T>()).ok_or(Missing::Never)?;
+        get(slot.value.downcast_mut().expect("slots are keyed by type"))
+    })
+}
+
+pub(crate) fn get<T: 'static>() -> Result<State<T>, Missing> {
+    with_cell(|cell| cell.clone().map(State).ok_or(Missing::InUse))
+}
+
+pub(crate) fn take<T: 'static>() -> Result<StateMut<T>, Missing> {
+    with_cell(|cell| {
+        let mut value = cell.take().ok_or(Missing::InUse)?;
+        if Arc::get_mut(&mut value).is_none() {
+            *cell = Some(value);
+            return Err(Missing::InUse);
+        }
+        Ok(StateMut(Some(value)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taken_once_and_put_back() {
+        keep(7_u8);
+        let mut held = take::<u8>().unwrap();
+        assert_eq!(take::<u8>().unwrap_err(), Missing::InUse);
+        assert_eq!(get::<u8>().unwrap_err(), Missing::InUse);
+        *held += 1;
+        drop(held);
+        assert_eq!(*get::<u8>().unwrap(), 8);
+    }
+
+    #[test]
+    fn a_shared_state_cannot_be_taken() {
+        keep(String::from("a"));
+        let shared = get::<String>().unwrap();
+        assert_eq!(take::<String>().unwrap_err(), Missing::InUse);
+        drop(shared);
+        assert!(take::<String>().is_ok());
+        assert_eq!(get::<u16>().unwrap_err(), Missing::Never);
+    }
+
+    #[test]
+    fn only_sendable_values_are_shared() {
+        keep(1_u32);
+        let shares = share_all().unwrap();
+        std::thread::spawn(move || {
+            adopt(&shares);
+            assert_eq!(*get::<u32>().unwrap(), 1);
+        })
+        .join()
+        .unwrap();
+        keep_local(std::rc::Rc::new(1));
+        assert!(share_all().is_none());
+    }
+}

@@ -1,0 +1,315 @@
+//! The entry of a worker or server that was executed again, before `main`.
+//!
+//! [`ENTRY`] is a constructor of the program. In every process that the library did
+//! not start it finds no marker and returns. In one that it did start, it
+//!
+//! 1. makes sure of that: the marker names this constructor, and fd 3 is a socket
+//!    whose pair was made by the parent, under the same user;
+//! 2. takes the marker out of the environment, ties the process to its parent, and
+//!    settles signals and standard streams as the standard library would have;
+//! 3. runs the constructors that stand after it, so that it is effectively the last
+//!    and every registration of the program is known;
+//! 4. serves, and ends the process without ever reaching `main`.
+//!
+//! The caller asks [`check`] first, which refuses where the second process would not
+//! come back here.
+
+#![allow(
+    unsafe_code,
+    reason = "a constructor, and the tables of the loaded program"
+)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::hint::black_box;
+use std::mem;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::slice;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{execute, fds, process, signals, socket, threads};
+
+/// The environment variable that tells a process it was started by this library.
+pub(crate) const MARKER: &CStr = c"PROCESSION_CHILD";
+
+/// The number of the socket to the caller.
+const SOCKET: RawFd = 3;
+
+type Constructor =
+    extern "C" fn(argc: c_int, argv: *const *const c_char, env: *const *const c_char);
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static ENTRY: Constructor = enter;
+
+/// Whether [`ENTRY`] ran in this process, as it then does in the next.
+static RAN: AtomicBool = AtomicBool::new(false);
+
+// Defined by the linker in an executable; null elsewhere.
+std::arch::global_asm!(".weak __init_array_end", ".hidden __init_array_end");
+unsafe extern "C" {
+    static __init_array_end: c_char;
+}
+
+extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const c_char) {
+    RAN.store(true, Ordering::Relaxed);
+    // SAFETY: a NUL-terminated name; no other thread of this program runs yet.
+    let value = unsafe { libc::getenv(MARKER.as_ptr()) };
+    if value.is_null() {
+        return;
+    }
+    // SAFETY: `getenv` gave a NUL-terminated string.
+    let marker = unsafe { CStr::from_ptr(value) };
+    let Some(marker) = marker.to_str().ok().and_then(Marker::read) else {
+        return;
+    };
+    if !marker.is_ours() {
+        return;
+    }
+    // From here on `main` is out of reach: this process was started by us, or by someone
+    // who took pains to make it look so. A program with more rights than its parent
+    // serves neither.
+    if is_privileged() {
+        process::vanish(1);
+    }
+    // SAFETY: the string is part of this process's own environment, writable; wiped,
+    // so that not even /proc shows it.
+    unsafe {
+        let name = MARKER.count_bytes() + 1;
+        let length = name + libc::strlen(value);
+        libc::unsetenv(MARKER.as_ptr());
+        ptr::write_bytes(value.sub(name), 0, length);
+    }
+    let parent = process::parent();
+    if !process::die_with_parent(parent) || !marker.parent_lives() {
+        process::vanish(0);
+    }
+    if !marker.closed {
+        fds::close_from(SOCKET + 1);
+    }
+    fds::open_stdio();
+    signals::settle();
+    signals::alternate_stack();
+    if let Some(name) = program_name(argc, argv) {
+        threads::set_name(name);
+    }
+    run_the_rest(argc, argv, env);
+    // SAFETY: fd 3 was given to this process for this alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
+    crate::start::child(socket, marker.pid)
+}
+
+/// What the marker says.
+struct Marker {
+    /// The caller, as it numbers itself.
+    pid: u32,
+    /// Where [`ENTRY`] lies in the program: another copy of this library in the same
+    /// program, and another program, leave the marker alone.
+    offset: usize,
+    /// Whether all fds but the first four are closed already.
+    closed: bool,
+}
+
+impl Marker {
+    fn read(text: &str) -> Option<Marker> {
+        let mut parts = text.split('-');
+        let marker = Marker {
+            pid: parts.next()?.parse().ok()?,
+            offset: usize::from_str_radix(parts.next()?, 16).ok()?,
+            closed: parts.next()? == "closed",
+        };
+        parts.next().is_none().then_some(marker)
+    }
+
+    /// Rule 1: the marker alone is never enough.
+    fn is_ours(&self) -> bool {
+        // SAFETY: no memory is passed.
+        let user = unsafe { libc::geteuid() };
+        let Some(image) = image() else { return false };
+        image.offset == Some(self.offset)
+            // The pid is 0 where the caller is outside of this process's pid namespace.
+            && socket::maker(SOCKET).is_some_and(|maker| {
+                maker.uid == user && (maker.pid as u32 == self.pid || maker.pid == 0)
+            })
+    }
+
+    fn parent_lives(&self) -> bool {
+        let parent = process::parent();
+        parent == self.pid || parent == 0
+    }
+}
+
+/// The marker for a program to be executed again, as `NAME=value`.
+pub(crate) fn marker() -> String {
+    let offset = image().and_then(|image| image.offset).unwrap_or(0);
+    let closed = if execute::closes_fds() {
+        "closed"
+    } else {
+        "open"
+    };
+    let (name, pid) = (MARKER.to_string_lossy(), std::process::id());
+    format!("{name}={pid}-{offset:x}-{closed}")
+}
+
+/// Whether this program runs with other rights than those who started it.
+fn is_privileged() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe {
+        libc::getauxval(libc::AT_SECURE) != 0
+            || libc::getuid() != libc::geteuid()
+            || libc::getgid() != libc::getegid()
+    }
+}
+
+fn run_the_rest(argc: c_int, argv: *const *const c_char, env: *const *const c_char) {
+    let end = (&raw const __init_array_end).cast::<Constructor>();
+    let mut next = (&raw const ENTRY).wrapping_add(1);
+    while !end.is_null() && next < end {
+        // SAFETY: `check` saw in the parent, which is the same program, that ENTRY lies
+        // in the table of the executable, which goes on to `end`. The linker may leave
+        // null or all ones as padding.
+        let constructor = unsafe { next.cast::<usize>().read() };
+        if constructor != 0 && constructor != usize::MAX {
+            // SAFETY: every other word of the table is a constructor, called by the C
+            // library with these arguments.
+            let constructor = unsafe { mem::transmute::<usize, Constructor>(constructor) };
+            constructor(argc, argv, env);
+        }
+        next = next.wrapping_add(1);
+    }
+}
+
+fn program_name<'a>(argc: c_int, argv: *const *const c_char) -> Option<&'a [u8]> {
+    if argc < 1 || argv.is_null() {
+        return None;
+    }
+    // SAFETY: glibc passes the arguments of the program, which live as long as it.
+    let path = unsafe { CStr::from_ptr((*argv).as_ref()?) }.to_bytes();
+    path.rsplit(|&byte| byte == b'/').next()
+}
+
+/// Says why a second execution of this program would not come to [`ENTRY`].
+pub(crate) fn check() -> Result<(), &'static str> {
+    black_box(&ENTRY);
+    if cfg!(not(target_env = "gnu")) {
+        return Err("workers are executed again on glibc only; use StartMethod::Fork");
+    }
+    let Some(image) = image() else {
+        return Err("the loaded program cannot be inspected; use StartMethod::Fork");
+    };
+    if image.offset.is_none() || (&raw const __init_array_end).is_null() {
+        return Err(
+            "this code is in a dynamic library, not in the program itself, so that \
+            executing the program again would run its `main`; use StartMethod::Fork or \
+            StartMethod::Thread",
+        );
+    }
+    if !RAN.load(Ordering::Relaxed) {
+        return Err(
+            "the constructors of this program did not run, so that executing it \
+            again would run its `main`; use StartMethod::Fork",
+        );
+    }
+    // SAFETY: no memory is passed.
+    if image.interpreted && unsafe { libc::getauxval(libc::AT_BASE) } == 0 {
+        return Err(
+            "the program was started through the dynamic loader by hand, so that it \
+            cannot be executed again; start it by its own name",
+        );
+    }
+    if is_privileged() {
+        return Err(
+            "this program runs with raised rights (set-user-id, set-group-id or file \
+            capabilities), with which it does not take orders from a parent; use \
+            StartMethod::Fork",
+        );
+    }
+    if std::fs::metadata("/proc/self/exe").is_err() {
+        return Err(
+            "/proc/self/exe is not there (is /proc mounted?), so that the program \
+            cannot be executed again; mount it, or use StartMethod::Fork",
+        );
+    }
+    Ok(())
+}
+
+/// A number that is the same in every process of this very build of the program.
+pub(crate) fn fingerprint() -> u64 {
+    image().map_or(0, |image| image.hash)
+}
+
+/// What is known of the executable of this process.
+struct Image {
+    /// Where [`ENTRY`] lies from its start, if it lies in it at all.
+    offset: Option<usize>,
+    /// Whether it names a dynamic loader.
+    interpreted: bool,
+    hash: u64,
+}
+
+fn image() -> Option<&'static Image> {
+    static IMAGE: OnceLock<Option<Image>> = OnceLock::new();
+    let look = || {
+        let mut image = None;
+        // SAFETY: the callback has the type asked for, and `data` is what it expects.
+        unsafe { libc::dl_iterate_phdr(Some(look_at), (&raw mut image).cast()) };
+        image
+    };
+    IMAGE.get_or_init(look).as_ref()
+}
+
+/// Looks at the first of the loaded objects, which is the executable.
+unsafe extern "C" fn look_at(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    data: *mut c_void,
+) -> c_int {
+    let entry = &raw const ENTRY as usize;
+    // SAFETY: the loader passes the headers of an object that stays loaded; `data` is
+    // the variable of `image`.
+    unsafe {
+        let base = (*info).dlpi_addr as usize;
+        let headers = if (*info).dlpi_phdr.is_null() {
+            &[]
+        } else {
+            slice::from_raw_parts((*info).dlpi_phdr, usize::from((*info).dlpi_phnum))
+        };
+        let mut image = Image {
+            offset: None,
+            interpreted: false,
+            hash: hash(0xcbf2_9ce4_8422_2325, env!("CARGO_PKG_VERSION").as_bytes()),
+        };
+        for header in headers {
+            let start = base.wrapping_add(header.p_vaddr as usize);
+            let length = header.p_memsz as usize;
+            let place = [header.p_vaddr, header.p_memsz, header.p_filesz];
+            for word in place {
+                image.hash = hash(image.hash, &word.to_le_bytes());
+            }
+            match header.p_type {
+                libc::PT_LOAD if (start..start.wrapping_add(length)).contains(&entry) => {
+                    image.offset = Some(entry.wrapping_sub(base));
+                    image.hash = hash(image.hash, &entry.wrapping_sub(base).to_le_bytes());
+                }
+                libc::PT_INTERP => image.interpreted = true,
+                // Holds the build id where the linker was told to make one.
+                libc::PT_NOTE => {
+                    image.hash = hash(
+                        image.hash,
+                        slice::from_raw_parts(start as *const u8, length),
+                    );
+                }
+                _ => {}
+            }
+        }
+        *data.cast::<Option<Image>>() = Some(image);
+    }
+    1
+}
+
+/// FNV-1a.
+fn hash(hash: u64, bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(hash, mix)
+}

@@ -1,0 +1,157 @@
+//! Executing this program again.
+
+#![allow(unsafe_code, reason = "posix_spawn")]
+
+use std::ffi::{CStr, CString, OsString, c_char, c_int};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use super::fds;
+
+// Looked up weakly: glibc before 2.34 does not have it. In a static program the address
+// of what is missing need not be null, so there it is not asked for.
+#[cfg(all(target_env = "gnu", not(target_feature = "crt-static")))]
+std::arch::global_asm!(".weak posix_spawn_file_actions_addclosefrom_np");
+
+#[cfg(all(target_env = "gnu", not(target_feature = "crt-static")))]
+fn close_from_action() -> Option<CloseFrom> {
+    unsafe extern "C" {
+        static posix_spawn_file_actions_addclosefrom_np: c_char;
+    }
+    let address = &raw const posix_spawn_file_actions_addclosefrom_np;
+    // SAFETY: null, or the function of this name, whose type this is.
+    unsafe { mem::transmute::<*const c_char, Option<CloseFrom>>(address) }
+}
+
+#[cfg(not(all(target_env = "gnu", not(target_feature = "crt-static"))))]
+fn close_from_action() -> Option<CloseFrom> {
+    None
+}
+
+type CloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, c_int) -> c_int;
+
+/// Whether [`execute`] can close what the program must not inherit by itself.
+pub(crate) fn closes_fds() -> bool {
+    close_from_action().is_some()
+}
+
+/// Executes this program again. Its fds are the three standard streams, replaced
+/// where `stdio` says so, and `socket` as number 3; every signal has its default
+/// action, and SIGINT and SIGPIPE are blocked until it has chosen another.
+pub(crate) fn execute(
+    env: &[CString],
+    stdio: [Option<BorrowedFd<'_>>; 3],
+    socket: BorrowedFd<'_>,
+) -> io::Result<u32> {
+    let argv: Vec<CString> = std::env::args_os().map(c_string).collect();
+    let args = pointers(&argv);
+    let env = pointers(env);
+    // Moved above the numbers that are overwritten, so that no move destroys a source.
+    let mut moves: Vec<(OwnedFd, c_int)> = Vec::new();
+    for (target, source) in (0..).zip(stdio.into_iter().chain([Some(socket)])) {
+        if let Some(source) = source {
+            moves.push((fds::duplicate(source, 4)?, target));
+        }
+    }
+    let check = |code: c_int| match code {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    };
+    let mut actions = Actions::new()?;
+    let mut attributes = Attributes::new()?;
+    let mut pid = 0;
+    // SAFETY: every pointer is to a living, initialised value; the arrays of strings
+    // end in null.
+    unsafe {
+        for (source, target) in &moves {
+            let source = source.as_raw_fd();
+            check(libc::posix_spawn_file_actions_adddup2(
+                &mut actions.0,
+                source,
+                *target,
+            ))?;
+        }
+        if let Some(close_from) = close_from_action() {
+            check(close_from(&mut actions.0, 4))?;
+        }
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&mut set);
+        check(libc::posix_spawnattr_setsigdefault(&mut attributes.0, &set))?;
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGINT);
+        libc::sigaddset(&mut set, libc::SIGPIPE);
+        check(libc::posix_spawnattr_setsigmask(&mut attributes.0, &set))?;
+        let flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+        check(libc::posix_spawnattr_setflags(
+            &mut attributes.0,
+            flags as _,
+        ))?;
+        check(libc::posix_spawn(
+            &mut pid,
+            c"/proc/self/exe".as_ptr(),
+            &actions.0,
+            &attributes.0,
+            args.as_ptr(),
+            env.as_ptr(),
+        ))?;
+    }
+    Ok(pid as u32)
+}
+
+/// A string of the system as C has it, up to the first NUL.
+pub(crate) fn c_string(text: OsString) -> CString {
+    let mut bytes = text.into_vec();
+    if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
+        bytes.truncate(end);
+    }
+    CString::new(bytes).unwrap_or_default()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
+    let pointers = strings.iter().map(|s| CStr::as_ptr(s).cast_mut());
+    pointers.chain([std::ptr::null_mut()]).collect()
+}
+
+struct Actions(libc::posix_spawn_file_actions_t);
+
+impl Actions {
+    fn new() -> io::Result<Self> {
+        // SAFETY: all zero is a valid value to initialise.
+        let mut actions = Actions(unsafe { mem::zeroed() });
+        // SAFETY: as above.
+        match unsafe { libc::posix_spawn_file_actions_init(&mut actions.0) } {
+            0 => Ok(actions),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+impl Drop for Actions {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `new`.
+        unsafe { libc::posix_spawn_file_actions_destroy(&mut self.0) };
+    }
+}
+
+struct Attributes(libc::posix_spawnattr_t);
+
+impl Attributes {
+    fn new() -> io::Result<Self> {
+        // SAFETY: all zero is a valid value to initialise.
+        let mut attributes = Attributes(unsafe { mem::zeroed() });
+        // SAFETY: as above.
+        match unsafe { libc::posix_spawnattr_init(&mut attributes.0) } {
+            0 => Ok(attributes),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `new`.
+        unsafe { libc::posix_spawnattr_destroy(&mut self.0) };
+    }
+}

@@ -1,0 +1,179 @@
+//! File descriptors: which stay open, which move, and blobs that travel in one.
+
+#![allow(unsafe_code, reason = "fds are renumbered and closed by number")]
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
+
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+
+use super::generation::PerProcess;
+
+/// The largest blob that is read: far above any environment or preload input.
+const BLOB_LIMIT: u64 = 1 << 32;
+
+/// Copies an fd to a number of at least `least`, closed on exec.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
+    // SAFETY: just made, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Copies `fd` over the standard stream `number`, open across exec.
+pub(crate) fn replace_stdio(number: RawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
+    debug_assert!(
+        (0..3).contains(&number) && fd.as_raw_fd() > 2,
+        "only standard streams"
+    );
+    // SAFETY: the standard streams are nobody's `OwnedFd`.
+    if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Opens `/dev/null` at each of the numbers 0 to 2 that is closed, so that no file
+/// opened later takes the place of a standard stream.
+pub(crate) fn open_stdio() {
+    for number in 0..3 {
+        // SAFETY: asks for flags only.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+            // SAFETY: the path ends in NUL; the lowest free number is `number`.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
+
+/// Closes every fd from `first` on. Rule 6: only before any code that could own one.
+pub(crate) fn close_from(first: RawFd) {
+    // SAFETY: by rule 6 nothing owns these numbers yet.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) } == 0 {
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&fd| fd >= first)
+        .collect();
+    for fd in open {
+        // SAFETY: as above; the directory's own fd is closed already, then EBADF.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Writes `bytes` into a nameless file that nobody can change any more.
+pub(crate) fn blob(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    match memfd_create(c"procession-blob", flags) {
+        Ok(fd) => {
+            let file = File::from(fd);
+            file.write_all_at(bytes, 0)?;
+            let fd = OwnedFd::from(file);
+            fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+            Ok(fd)
+        }
+        // Refused by a sandbox: an unlinked file does as well, only unsealed.
+        Err(_) => {
+            let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+            let fd = nix::fcntl::open(&std::env::temp_dir(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+            let file = File::from(fd);
+            file.write_all_at(bytes, 0)?;
+            Ok(file.into())
+        }
+    }
+}
+
+/// Reads a blob whole.
+pub(crate) fn read_blob(fd: OwnedFd) -> io::Result<Vec<u8>> {
+    let file = File::from(fd);
+    let length = file.metadata()?.len();
+    if length > BLOB_LIMIT {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// The current directory as an fd, also when it was removed or its path is too long
+/// to be named; `None` where it may not be opened.
+pub(crate) fn directory() -> Option<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(OsStr::from_bytes(b"."), flags, Mode::empty()).ok()
+}
+
+/// Changes into the directory `fd`.
+pub(crate) fn enter(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::unistd::fchdir(fd)?)
+}
+
+static KEPT: PerProcess<Mutex<Vec<RawFd>>> = PerProcess::new();
+
+/// An fd of this library itself, that a forked template has no use for: it is
+/// closed there ([`close_kept`]).
+pub(crate) struct Kept(Option<OwnedFd>);
+
+impl Kept {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(fd.as_raw_fd());
+        Kept(Some(fd))
+    }
+}
+
+impl Deref for Kept {
+    type Target = OwnedFd;
+
+    fn deref(&self) -> &OwnedFd {
+        self.0.as_ref().expect("taken in drop only")
+    }
+}
+
+impl AsFd for Kept {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.deref().as_fd()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let Some(fd) = self.0.take() else { return };
+        let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = kept.iter().position(|&raw| raw == fd.as_raw_fd()) {
+            kept.swap_remove(at);
+            drop(fd);
+        } else {
+            // Kept by another generation: the number was closed in this process.
+            std::mem::forget(fd);
+        }
+    }
+}
+
+/// The numbers kept now; taken before a fork for [`close_kept`] after it.
+pub(crate) fn kept() -> Vec<RawFd> {
+    KEPT.get()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+/// Closes, in a forked child, what `numbers` names, but for `spare`. Rule 7: the
+/// `Kept` of the parent's generation are never used again in this process.
+pub(crate) fn close_kept(numbers: &[RawFd], spare: &[BorrowedFd<'_>]) {
+    for &number in numbers {
+        if spare.iter().all(|fd| fd.as_raw_fd() != number) {
+            // SAFETY: rule 7.
+            unsafe { libc::close(number) };
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Waiting on a word of shared memory.
+
+#![allow(unsafe_code, reason = "the futex call")]
+
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+/// Waits until someone wakes the word, it differs from `seen`, the time is over, or
+/// for no reason at all; the caller looks again.
+pub(crate) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
+    let time = timeout.map(|timeout| libc::timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the word is alive and aligned, the time is null or alive; not
+    // FUTEX_PRIVATE, since other processes wake it.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time) };
+}
+
+/// Wakes up to `count` waiters.
+pub(crate) fn wake(word: &AtomicU32, count: i32) {
+    // SAFETY: the word is alive and aligned.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+}

@@ -1,0 +1,275 @@
+//! Shared memory: memfds and their mappings.
+
+#![allow(unsafe_code, reason = "mapping memory")]
+
+use std::ffi::CStr;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::codec::Source;
+use nix::sys::mman::{MapFlags, ProtFlags};
+
+/// Makes an anonymous file of `size` bytes; no page of it exists yet.
+///
+/// Falls back to an unlinked file in the directory for temporary files where the
+/// kernel refuses `memfd_create`.
+pub(crate) fn anonymous_file(name: &CStr, size: usize) -> io::Result<OwnedFd> {
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_FSIZE)?.0;
+    if size as u64 > limit {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name ends in NUL; the call has no other requirements.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+    let fd = if fd >= 0 {
+        // SAFETY: just made, owned by nobody else.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    } else {
+        unlinked_file()?
+    };
+    nix::unistd::ftruncate(&fd, size as i64)?;
+    Ok(fd)
+}
+
+fn unlinked_file() -> io::Result<OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC);
+    Ok(options.open(std::env::temp_dir())?.into())
+}
+
+/// Fixes the size of the file. A file that is no memfd has no seals; that is left so.
+pub(crate) fn seal(fd: &OwnedFd) {
+    add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW);
+}
+
+fn add_seals(fd: &OwnedFd, seals: i32) {
+    // SAFETY: fcntl with integers only.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+}
+
+/// The same file for whoever shall not write it.
+///
+/// It is opened again for reading only, which leaves its owner free to give pages back
+/// (a sealed file could not). Without `/proc` the file is sealed against new writable
+/// mappings instead, and pages are kept.
+pub(crate) fn read_only(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    use nix::sys::stat::Mode;
+    nix::sys::stat::fchmod(fd, Mode::S_IRUSR)?;
+    match std::fs::File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
+        Ok(file) => Ok(file.into()),
+        Err(_) => {
+            add_seals(fd, libc::F_SEAL_FUTURE_WRITE);
+            fd.try_clone()
+        }
+    }
+}
+
+/// A mapping shared with other processes, unmapped on drop.
+///
+/// Other processes may change the bytes at any time, so there is no access by
+/// reference to plain data: only atomics, and copies out and in.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+    writable: bool,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread; shared access is by
+// atomics or by copies to ranges whose ownership the queue's protocol settles.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes of a file.
+    pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, writable: bool) -> io::Result<Self> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut prot = ProtFlags::PROT_READ;
+        prot.set(ProtFlags::PROT_WRITE, writable);
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
+        // SAFETY: a new mapping at an address the kernel chooses.
+        let start = unsafe { nix::sys::mman::mmap(None, size, prot, flags, fd, 0)? };
+        let mapping = Mapping {
+            start: start.cast(),
+            len,
+            writable,
+        };
+        mapping.advise(0, len, libc::MADV_DONTDUMP);
+        Ok(mapping)
+    }
+
+    /// A new anonymous file of the given size with its mapping.
+    pub(crate) fn with_file(name: &CStr, len: usize) -> io::Result<(Self, OwnedFd)> {
+        let fd = anonymous_file(name, len)?;
+        Ok((Self::new(fd.as_fd(), len, true)?, fd))
+    }
+
+    fn advise(&self, offset: usize, len: usize, advice: i32) {
+        if offset.checked_add(len).is_some_and(|end| end <= self.len) {
+            // SAFETY: the range lies within this mapping. Advice that discards
+            // pages is given by `discard` alone, for ranges nobody uses.
+            unsafe { libc::madvise(self.start.as_ptr().add(offset).cast(), len, advice) };
+        }
+    }
+
+    /// Gives the whole pages of a range back to the system; they read as zero
+    /// afterwards.
+    pub(crate) fn discard(&self, offset: usize, len: usize) {
+        let first = offset.next_multiple_of(PAGE);
+        let end = (offset + len) & !(PAGE - 1);
+        if first < end {
+            self.advise(first, end - first, libc::MADV_REMOVE);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The address of a byte of the mapping.
+    ///
+    /// # Panics
+    ///
+    /// If the range does not lie within the mapping.
+    #[inline]
+    pub(crate) fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        assert!(
+            inside,
+            "{len} bytes at {offset} of a mapping of {}",
+            self.len
+        );
+        // SAFETY: within the mapping, as was just checked.
+        unsafe { self.start.add(offset) }
+    }
+
+    /// A structure of atomics that lies in the mapping.
+    ///
+    /// # Panics
+    ///
+    /// If it would not lie within the mapping, or would not be aligned.
+    #[inline]
+    pub(crate) fn view<T: Shared>(&self, offset: usize) -> &T {
+        let at = self.at(offset, size_of::<T>()).cast::<T>();
+        assert!(
+            at.is_aligned(),
+            "a shared structure at {offset} is not aligned"
+        );
+        // SAFETY: in bounds, aligned, alive as long as self; every bit pattern of
+        // a `Shared` type is valid and it is changed through atomics only.
+        unsafe { at.as_ref() }
+    }
+
+    /// Bytes to decode. Only for ranges that the protocol lets this process read.
+    #[inline]
+    pub(crate) fn source(&self, offset: usize, len: usize) -> Source<'_> {
+        let start = self.at(offset, len);
+        // SAFETY: in bounds of a readable mapping that outlives the borrow of self; this
+        // process does not write the range meanwhile, by the protocol.
+        unsafe { Source::from_raw(start, len) }
+    }
+
+    /// The eight bytes at an offset, in one piece or in parts.
+    #[inline]
+    pub(crate) fn load_u64(&self, offset: usize) -> u64 {
+        let at = self.at(offset, 8).cast::<[u8; 8]>();
+        // SAFETY: in bounds; bytes have no alignment. Volatile, since another process
+        // may write; a torn value is a wrong number and nothing worse.
+        u64::from_le_bytes(unsafe { at.read_volatile() })
+    }
+
+    /// Copies bytes in. Only for ranges that the protocol gives to this process.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(self.writable, "a read-only mapping is not written");
+        let at = self.at(offset, bytes.len());
+        // SAFETY: in bounds and writable; `bytes` is private memory, so they
+        // do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.as_ptr(), bytes.len()) };
+    }
+
+    /// Copies bytes out to the end of `to`.
+    pub(crate) fn read_into(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
+        let at = self.at(offset, len);
+        to.reserve(len);
+        // SAFETY: in bounds; the spare room is private memory, so they do not
+        // overlap, and it is initialised by the copy before the length covers it.
+        unsafe {
+            let end = to.as_mut_ptr().add(to.len());
+            std::ptr::copy_nonoverlapping(at.as_ptr(), end, len);
+            to.set_len(to.len() + len);
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: made by mmap with this length; references into it borrow self.
+        let _ = unsafe { nix::sys::mman::munmap(self.start.cast(), self.len) };
+    }
+}
+
+pub(crate) const PAGE: usize = 4096;
+
+/// Types that may lie in memory that others change meanwhile.
+///
+/// # Safety
+///
+/// `repr(C)`, atomics only (or rows of them, or of such types), valid in every bit pattern.
+pub(crate) unsafe trait Shared {}
+
+// SAFETY: an atomic.
+unsafe impl Shared for AtomicU32 {}
+// SAFETY: an atomic.
+unsafe impl Shared for AtomicU64 {}
+// SAFETY: a row of such.
+unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn a_view_and_a_copy_see_the_same_bytes() {
+        let (mapping, _fd) = Mapping::with_file(c"test", 2 * PAGE).unwrap();
+        mapping
+            .view::<AtomicU64>(8)
+            .store(0x0102, Ordering::Relaxed);
+        let mut bytes = Vec::new();
+        mapping.read_into(8, 2, &mut bytes);
+        assert_eq!(bytes, [2, 1]);
+        mapping.write(PAGE, b"x");
+        mapping.discard(PAGE, PAGE);
+        assert_eq!(mapping.view::<AtomicU64>(PAGE).load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_read_only_file_gives_no_writable_mapping() {
+        let (mapping, fd) = Mapping::with_file(c"test", 2 * PAGE).unwrap();
+        seal(&fd);
+        let reader = read_only(&fd).unwrap();
+        assert!(Mapping::new(reader.as_fd(), PAGE, true).is_err());
+        assert!(nix::unistd::ftruncate(&fd, 1).is_err());
+        let reader = Mapping::new(reader.as_fd(), PAGE, false).unwrap();
+        mapping.write(0, &[7]);
+        let mut seen = Vec::new();
+        reader.read_into(0, 1, &mut seen);
+        assert_eq!(seen, [7]);
+    }
+
+    #[test]
+    #[should_panic(expected = "of a mapping of")]
+    fn out_of_bounds_is_refused() {
+        let (mapping, _fd) = Mapping::with_file(c"test", PAGE).unwrap();
+        mapping.at(PAGE - 1, 2);
+    }
+}

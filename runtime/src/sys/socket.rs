@@ -1,0 +1,241 @@
+//! Sequenced-packet sockets: messages with borders, order, and file descriptors.
+
+#![allow(
+    unsafe_code,
+    reason = "control messages are parsed by hand, to lose no fd"
+)]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+
+/// The most file descriptors one message may carry.
+pub(crate) const FDS: usize = 64;
+
+/// Room for [`FDS`] file descriptors, aligned as `cmsghdr` has to be.
+#[repr(C, align(8))]
+struct Control([u8; 16 + FDS * mem::size_of::<RawFd>() + 16]);
+
+/// Whether a call may wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Block,
+    Never,
+}
+
+impl Wait {
+    fn flag(self) -> i32 {
+        match self {
+            Wait::Block => 0,
+            Wait::Never => libc::MSG_DONTWAIT,
+        }
+    }
+}
+
+/// One message.
+pub(crate) struct Message<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) fds: Vec<OwnedFd>,
+    /// Too long for the buffer, or not all of its fds could be opened here; then it
+    /// has none.
+    pub(crate) cut: bool,
+}
+
+/// Makes two connected sockets that no program executed later inherits.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?)
+}
+
+/// Sends one message, whole or not at all; never raises SIGPIPE.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+    wait: Wait,
+) -> io::Result<()> {
+    if fds.len() > FDS || bytes.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut control = Control([0; _]);
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: all zero is a valid `msghdr`.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    if !raw.is_empty() {
+        let length = mem::size_of_val(raw.as_slice()) as u32;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        // SAFETY: pure arithmetic.
+        header.msg_controllen = unsafe { libc::CMSG_SPACE(length) } as _;
+        // SAFETY: `control` is large enough for FDS and aligned, so that the first
+        // header and its data lie inside it.
+        unsafe {
+            let first = libc::CMSG_FIRSTHDR(&raw const header);
+            (*first).cmsg_level = libc::SOL_SOCKET;
+            (*first).cmsg_type = libc::SCM_RIGHTS;
+            (*first).cmsg_len = libc::CMSG_LEN(length) as _;
+            std::ptr::copy_nonoverlapping(
+                raw.as_ptr().cast::<u8>(),
+                libc::CMSG_DATA(first),
+                length as usize,
+            );
+        }
+    }
+    loop {
+        // SAFETY: the header points to living memory; the kernel only reads.
+        let sent = unsafe {
+            libc::sendmsg(
+                socket.as_raw_fd(),
+                &raw const header,
+                libc::MSG_NOSIGNAL | wait.flag(),
+            )
+        };
+        if sent >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Receives one message of at most `buffer.len()` bytes and `limit` fds.
+///
+/// `None` is the end: the other side is gone and nothing is left to read. A message
+/// that was cut short, or has more fds than `limit`, is `InvalidData`, and its fds
+/// are closed.
+pub(crate) fn recv<'a>(
+    socket: BorrowedFd<'_>,
+    buffer: &'a mut [u8],
+    limit: usize,
+    wait: Wait,
+) -> io::Result<Option<Message<'a>>> {
+    match receive(socket, buffer, wait)? {
+        Some(message) if message.cut || message.fds.len() > limit => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message was cut short (too long, or too many open files)",
+        )),
+        message => Ok(message),
+    }
+}
+
+/// As [`recv`], but a message that was cut short is told as such.
+pub(crate) fn receive<'a>(
+    socket: BorrowedFd<'_>,
+    buffer: &'a mut [u8],
+    wait: Wait,
+) -> io::Result<Option<Message<'a>>> {
+    let mut control = Control([0; _]);
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all zero is a valid `msghdr`.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    let mut resets = 0;
+    let length = loop {
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = control.0.len() as _;
+        let flags = libc::MSG_CMSG_CLOEXEC | wait.flag();
+        // SAFETY: the header points to living memory of the lengths it names.
+        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
+        if let Ok(got) = usize::try_from(got) {
+            break got;
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // Told once when the other side died with unread messages; what it had
+            // sent before is still to be read.
+            Some(libc::ECONNRESET) if resets < 2 => resets += 1,
+            _ => return Err(error),
+        }
+    };
+    let mut fds = take_fds(&header);
+    let cut = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
+    if cut {
+        fds.clear();
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Message {
+        bytes: &buffer[..length],
+        fds,
+        cut,
+    }))
+}
+
+/// Takes ownership of every fd that the kernel installed for this message.
+fn take_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel filled the control buffer; the macros keep inside
+    // `msg_controllen`; every fd there is new and owned by nobody else.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(header);
+        while !at.is_null() {
+            if (*at).cmsg_level == libc::SOL_SOCKET && (*at).cmsg_type == libc::SCM_RIGHTS {
+                let data = libc::CMSG_DATA(at);
+                let bytes = (*at).cmsg_len as usize - (data as usize - at as usize);
+                for i in 0..bytes / mem::size_of::<RawFd>() {
+                    let raw = data.cast::<RawFd>().add(i).read_unaligned();
+                    fds.push(OwnedFd::from_raw_fd(raw));
+                }
+            }
+            at = libc::CMSG_NXTHDR(header, at);
+        }
+    }
+    fds
+}
+
+/// The process and user that made the pair `fd` is one end of, if `fd` is an open
+/// sequenced-packet socket of the local family at all.
+pub(crate) fn maker(fd: RawFd) -> Option<libc::ucred> {
+    fn option<T>(fd: RawFd, name: libc::c_int) -> Option<T> {
+        let mut value = mem::MaybeUninit::<T>::uninit();
+        let mut length = mem::size_of::<T>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes into `value`.
+        let done = unsafe {
+            libc::getsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                name,
+                value.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        // SAFETY: filled whole, and `T` below is made of integers only.
+        (done == 0 && length as usize == mem::size_of::<T>())
+            .then(|| unsafe { value.assume_init() })
+    }
+    if option::<libc::c_int>(fd, libc::SO_DOMAIN)? != libc::AF_UNIX
+        || option::<libc::c_int>(fd, libc::SO_TYPE)? != libc::SOCK_SEQPACKET
+    {
+        return None;
+    }
+    option(fd, libc::SO_PEERCRED)
+}
+
+/// Ends a connection for all who hold either end of it.
+pub(crate) fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(shutdown(socket.as_raw_fd(), Shutdown::Both)?)
+}
+
+/// Says that nothing more will be sent; what the other side sends still arrives.
+pub(crate) fn finish(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(shutdown(socket.as_raw_fd(), Shutdown::Write)?)
+}

@@ -1,0 +1,41 @@
+//! The threads of this process, as the kernel lists them.
+
+#![allow(unsafe_code, reason = "prctl")]
+
+use std::ffi::CString;
+use std::io;
+
+/// The kernel's id of the calling thread.
+pub(crate) fn current() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
+/// Id and name of every thread of this process but the calling one.
+pub(crate) fn others() -> io::Result<Vec<(i32, String)>> {
+    let current = current();
+    let mut threads = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/task")? {
+        let name = entry?.file_name();
+        let Some(tid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if tid != current {
+            // Gone in between: not a thread any more.
+            let Ok(name) = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")) else {
+                continue;
+            };
+            threads.push((tid, name.trim_end().to_owned()));
+        }
+    }
+    Ok(threads)
+}
+
+/// Names the calling thread, and the process if it is the main one, as `ps` shows it.
+pub(crate) fn set_name(name: &[u8]) {
+    let mut name = name[..name.len().min(15)].to_vec();
+    name.retain(|&byte| byte != 0);
+    if let Ok(name) = CString::new(name) {
+        // SAFETY: the kernel reads at most 16 bytes up to the NUL.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
+}

@@ -1,0 +1,60 @@
+//! What a worker is told at its birth.
+//!
+//! The caller writes it to the worker's desk, where the first big slot will be, before
+//! the worker exists; so its size does not matter.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::encoded;
+use crate::codec::Source;
+use crate::queue::DeskMap;
+use crate::start::Preload;
+
+/// Everything a worker needs to know that is no file descriptor.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Birth {
+    /// Its seat in the pool: its bit on the board.
+    pub(crate) seat: usize,
+    /// What no other worker of the pool was or will be called.
+    pub(crate) id: usize,
+    /// How many pools it is nested in.
+    pub(crate) depth: usize,
+    /// What to run before it is ready.
+    pub(crate) initializers: Vec<Preload>,
+    /// Leaves after this many tasks.
+    pub(crate) max_tasks: Option<u64>,
+    /// Added to its nice value.
+    pub(crate) nice: i32,
+    /// The only CPU it shall run on.
+    pub(crate) cpu: Option<usize>,
+    /// Bytes of private memory it may have.
+    pub(crate) memory_limit: Option<u64>,
+}
+
+impl Birth {
+    /// Writes it to a desk that no worker has yet.
+    pub(crate) fn write(&self, desk: &DeskMap) -> io::Result<()> {
+        desk.write_first(&encoded(self))
+    }
+
+    /// Reads it from the worker's own desk.
+    pub(super) fn read(desk: &DeskMap) -> Result<Self, crate::codec::DecodeError> {
+        crate::codec::decode(&mut Source::new(&desk.read_first()))
+    }
+
+    /// Applies the settings to this process.
+    pub(super) fn apply(&self) -> io::Result<()> {
+        if self.nice != 0 {
+            crate::sys::limits::nice(self.nice)?;
+        }
+        if let Some(cpu) = self.cpu {
+            crate::sys::limits::pin(cpu)?;
+        }
+        if let Some(bytes) = self.memory_limit {
+            crate::sys::limits::limit_data(bytes)?;
+        }
+        Ok(())
+    }
+}

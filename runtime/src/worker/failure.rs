@@ -1,0 +1,134 @@
+//! Why an input has no output, on its way from a worker to the caller.
+
+use serde::{Deserialize, Serialize};
+
+use crate::__private::Phase;
+use crate::codec::{Sink, Source};
+use crate::error::{Error, ErrorKind, PanicReport};
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FailureKind {
+    Panicked,
+    Decode,
+    Encode,
+    MissingState,
+    Initializer,
+    NotRegistered,
+}
+
+/// The message of a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) text: String,
+    pub(crate) panic: Option<PanicReport>,
+}
+
+impl Failure {
+    pub(crate) fn plain(kind: FailureKind, text: String) -> Self {
+        Failure {
+            kind,
+            text,
+            panic: None,
+        }
+    }
+
+    /// A panic is the task's own while it runs; before and after, it is the decoding
+    /// or encoding that failed.
+    pub(crate) fn of_panic(phase: Phase, report: PanicReport) -> Self {
+        let (kind, what) = match phase {
+            Phase::Decoding => (FailureKind::Decode, "its input could not be decoded"),
+            Phase::Running => (FailureKind::Panicked, ""),
+            Phase::Encoding => (FailureKind::Encode, "its output could not be encoded"),
+        };
+        let text = match kind {
+            FailureKind::Panicked => String::new(),
+            _ => format!("{what}: it panicked with: {}", report.message),
+        };
+        Failure {
+            kind,
+            text,
+            panic: Some(report),
+        }
+    }
+
+    /// The same, told of an initializer.
+    pub(crate) fn of_initializer(mut self, name: &str) -> Self {
+        self.text = match (&self.panic, self.kind) {
+            (Some(panic), FailureKind::Panicked) => {
+                let at = panic
+                    .location
+                    .as_ref()
+                    .map(|at| format!(", at {at}"))
+                    .unwrap_or_default();
+                format!("initializer `{name}` panicked: {}{at}", panic.message)
+            }
+            _ => format!("initializer `{name}` failed: {}", self.text),
+        };
+        self.kind = FailureKind::Initializer;
+        self
+    }
+
+    /// Fits a message of a socket: texts are cut.
+    pub(crate) fn shortened(mut self) -> Self {
+        fn cut(text: &mut String, len: usize) {
+            if text.len() > len {
+                text.truncate(text.floor_char_boundary(len));
+            }
+        }
+        cut(&mut self.text, 8 << 10);
+        if let Some(panic) = &mut self.panic {
+            cut(&mut panic.message, 8 << 10);
+            if let Some(trace) = &mut panic.backtrace {
+                cut(trace, 16 << 10);
+            }
+        }
+        self
+    }
+
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        encoded(self)
+    }
+
+    /// Reads what a worker sent; nonsense becomes a failure that says so.
+    pub(crate) fn decoded(bytes: &[u8]) -> Self {
+        crate::codec::decode(&mut Source::new(bytes)).unwrap_or_else(|error| {
+            let text = format!("the report of its worker could not be decoded: {error}");
+            Failure::plain(FailureKind::Decode, text)
+        })
+    }
+
+    /// As the error of a task; the caller adds which.
+    pub(crate) fn into_error(self) -> Error {
+        let kind = match self.kind {
+            FailureKind::Panicked => ErrorKind::Panicked,
+            FailureKind::Decode => ErrorKind::Decode,
+            FailureKind::Encode => ErrorKind::Encode,
+            FailureKind::MissingState => ErrorKind::MissingState,
+            FailureKind::Initializer => ErrorKind::Initializer,
+            FailureKind::NotRegistered => ErrorKind::NotRegistered,
+        };
+        Error::new(kind, self.text).with(|facts| facts.panic = self.panic.map(Box::new))
+    }
+
+    /// As the error of building a pool.
+    pub(crate) fn into_initializer_error(self, what: &str) -> Error {
+        let text = match self.text.is_empty() {
+            true => format!("{what} failed"),
+            false => self.text.clone(),
+        };
+        Error::new(ErrorKind::Initializer, text)
+            .with(|facts| facts.panic = self.panic.map(Box::new))
+    }
+}
+
+/// Encodes one of our own messages, which cannot fail.
+pub(super) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut sink = Sink::over(&mut bytes);
+    let outcome = crate::codec::encode(value, &mut sink);
+    sink.finish();
+    debug_assert!(outcome.is_ok(), "our own messages encode");
+    bytes
+}

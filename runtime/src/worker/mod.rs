@@ -1,0 +1,205 @@
+//! The worker's side: what runs in a worker process or thread.
+//!
+//! A worker is [set up](setup), runs its initializers, says that it is ready, and then
+//! [serves](serve): claims chunks, runs them, answers. How it came to be is the
+//! business of `start`.
+
+mod birth;
+mod failure;
+mod panic;
+mod serve;
+mod sleep;
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+pub(crate) use birth::Birth;
+pub(crate) use failure::{Failure, FailureKind};
+pub(crate) use serve::Worker;
+
+use crate::__private::Call;
+use crate::codec::Source;
+use crate::error::{Error, PanicReport};
+use crate::queue::DeskMap;
+use crate::registry;
+use crate::start::{Gift, Preload};
+
+/// What a worker says on its control socket after the greeting.
+pub(crate) const READY: u8 = 1;
+/// The same, followed by an encoded [`Failure`].
+pub(crate) const FAILED: u8 = 2;
+
+/// The longest message on a control socket.
+pub(crate) const MESSAGE_LEN: usize = 48 << 10;
+
+const NOBODY: usize = usize::MAX;
+static PROCESS: AtomicUsize = AtomicUsize::new(NOBODY);
+static PARENT: AtomicU32 = AtomicU32::new(0);
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+
+/// What a thread that is a worker knows of itself.
+#[derive(Clone, Copy)]
+struct ThreadWorker {
+    id: usize,
+    depth: usize,
+    pool: u64,
+}
+
+thread_local! {
+    static THREAD: Cell<Option<ThreadWorker>> = const { Cell::new(None) };
+}
+
+/// The id of the worker this code runs in, `None` outside of workers.
+///
+/// In a worker process all threads see it; with
+/// [`StartMethod::Thread`](crate::StartMethod::Thread) the worker's own thread alone.
+pub fn worker_id() -> Option<usize> {
+    THREAD.get().map(|worker| worker.id).or_else(|| {
+        let id = PROCESS.load(Ordering::Relaxed);
+        (id != NOBODY).then_some(id)
+    })
+}
+
+/// The process id of the process whose pool this worker belongs to, `None` outside of
+/// workers.
+pub fn parent_id() -> Option<u32> {
+    if THREAD.get().is_some() {
+        return Some(std::process::id());
+    }
+    let parent = PARENT.load(Ordering::Relaxed);
+    (parent != 0).then_some(parent)
+}
+
+/// How many pools this code is nested in: 0 outside of workers.
+pub(crate) fn depth() -> usize {
+    THREAD
+        .get()
+        .map_or_else(|| DEPTH.load(Ordering::Relaxed), |worker| worker.depth)
+}
+
+/// Makes the current thread a worker of a pool.
+pub(crate) fn enter_thread(id: usize, depth: usize, pool: u64) {
+    THREAD.set(Some(ThreadWorker { id, depth, pool }));
+    panic::install_in_thread();
+}
+
+/// Takes the panics of this thread down instead of printing them.
+pub(crate) fn watch_panics() {
+    panic::install_in_thread();
+}
+
+/// The pool whose worker this thread is; not for processes.
+pub(crate) fn pool_of_thread() -> Option<u64> {
+    THREAD.get().map(|worker| worker.pool)
+}
+
+/// A new worker process: never returns.
+pub(crate) fn process(gift: Gift) -> ! {
+    let method = gift.method;
+    let code = match run_process(gift) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    };
+    crate::state::clear();
+    flush();
+    crate::sys::process::leave(code, method)
+}
+
+fn run_process(gift: Gift) -> io::Result<()> {
+    let Gift {
+        control,
+        fds,
+        parent,
+        method: _,
+    } = gift;
+    crate::start::handshake::greet(&control)?;
+    let [desk, tasks, board, bell]: [OwnedFd; 4] =
+        fds.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
+    let desk = Arc::new(DeskMap::open(desk.as_fd())?);
+    let birth = Birth::read(&desk).map_err(io::Error::other)?;
+    PARENT.store(parent, Ordering::Relaxed);
+    DEPTH.store(birth.depth, Ordering::Relaxed);
+    PROCESS.store(birth.id, Ordering::Relaxed);
+    THREAD.set(None);
+    panic::install_in_process(Arc::clone(&desk));
+    crate::sys::signals::watch_faults(fault_record(&desk));
+    let ready = birth
+        .apply()
+        .map_err(|error| Box::new(Failure::plain(FailureKind::Initializer, error.to_string())))
+        .and_then(|()| initialize(&birth.initializers));
+    if let Err(failure) = ready {
+        let mut message = vec![FAILED];
+        message.extend(failure.shortened().encoded());
+        message.truncate(MESSAGE_LEN);
+        say(&control, &message)?;
+        return Ok(());
+    }
+    let mut worker = Worker::open(birth.seat, desk, &tasks, &board, bell, birth.max_tasks)?;
+    say(&control, &[READY])?;
+    worker.serve();
+    Ok(())
+}
+
+fn say(control: &OwnedFd, message: &[u8]) -> io::Result<()> {
+    use crate::sys::socket::{Wait, send};
+    send(control.as_fd(), message, &[], Wait::Block)
+}
+
+/// The record lives as long as the process: its desk is never unmapped.
+fn fault_record(desk: &Arc<DeskMap>) -> &'static crate::sys::signals::FaultRecord {
+    let leaked: &'static Arc<DeskMap> = Box::leak(Box::new(Arc::clone(desk)));
+    &leaked.desk().faults
+}
+
+/// Runs initializers one after the other, up to the first that fails.
+pub(crate) fn initialize(initializers: &[Preload]) -> Result<(), Box<Failure>> {
+    initializers.iter().try_for_each(|Preload { task, input }| {
+        let Some(entry) = registry::get(*task) else {
+            return Err(Box::new(Failure::plain(
+                FailureKind::NotRegistered,
+                String::new(),
+            )));
+        };
+        let mut call = Call::initializing(Source::new(input));
+        let outcome = catch_unwind(AssertUnwindSafe(|| (entry.registration.thunk)(&mut call)));
+        panic::survived();
+        let failure = match outcome {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(stop)) => *stop.0,
+            Err(payload) => Failure::of_panic(call.phase, panic::report(&*payload)),
+        };
+        Err(Box::new(failure.of_initializer(entry.name())))
+    })
+}
+
+/// Runs the preloads in a server process; the bytes are for [`preload_error`].
+pub(crate) fn preload(preloads: &[Preload]) -> Result<(), Vec<u8>> {
+    panic::install_in_server();
+    initialize(preloads).map_err(|failure| failure.shortened().encoded())
+}
+
+/// The error of a preload that failed in a server.
+pub(crate) fn preload_error(bytes: &[u8]) -> Error {
+    Failure::decoded(bytes).into_initializer_error("a preload")
+}
+
+/// Writes out what the standard library still holds of the worker's output.
+fn flush() {
+    use std::io::Write;
+    // Nobody to tell: the other end of the output may be closed.
+    let _ = io::stdout().flush();
+}
+
+/// What a crash box holds.
+pub(crate) fn crash_report(bytes: &[u8]) -> PanicReport {
+    crate::codec::decode(&mut Source::new(bytes)).unwrap_or_else(|_| PanicReport {
+        message: "a panic whose report was damaged".to_owned(),
+        location: None,
+        backtrace: None,
+        thread: None,
+    })
+}

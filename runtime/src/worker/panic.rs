@@ -1,0 +1,233 @@
+//! Panics in workers: seen by a hook, told to the caller, printed by nobody twice.
+//!
+//! The hook takes message, place, thread and backtrace down. If the task ends with a
+//! panic, the report goes to the caller; a panic that the task caught, or that ended a
+//! thread nobody joined, is printed as the standard library would have. In case
+//! the process does not survive, the report also lies in the crash box of the desk.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::panic::{PanicHookInfo, set_hook, take_hook};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::ThreadId;
+
+use super::failure::encoded;
+use crate::error::{Location, PanicReport};
+use crate::queue::DeskMap;
+
+/// The longest backtrace kept.
+const TRACE_LEN: usize = 64 << 10;
+
+struct Seen {
+    report: PanicReport,
+    own: bool,
+}
+
+/// The panics in a worker process since its last task, of all its threads.
+struct Process {
+    worker: ThreadId,
+    desk: Option<Arc<DeskMap>>,
+    seen: Vec<Seen>,
+}
+
+static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
+static ANY_SEEN: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+    static SEEN: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
+}
+
+fn process() -> std::sync::MutexGuard<'static, Option<Process>> {
+    PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In a new worker process.
+pub(super) fn install_in_process(desk: Arc<DeskMap>) {
+    install(Some(desk));
+}
+
+/// In a server, for its preloads.
+pub(super) fn install_in_server() {
+    install(None);
+}
+
+fn install(desk: Option<Arc<DeskMap>>) {
+    let worker = std::thread::current().id();
+    // A forked worker has its server's, or its caller's, record: not its own.
+    let old = process().replace(Process {
+        worker,
+        desk,
+        seen: Vec::new(),
+    });
+    std::mem::forget(old);
+    set_hook(Box::new(|info| {
+        let report = report_of(info);
+        let mut process = process();
+        let Some(process) = process.as_mut() else {
+            return;
+        };
+        let own = std::thread::current().id() == process.worker;
+        let report = if own {
+            report
+        } else {
+            PanicReport {
+                thread: Some(thread_name()),
+                ..report
+            }
+        };
+        if let Some(desk) = &process.desk {
+            desk.desk().leave_crash(&encoded(&for_crash_box(&report)));
+        }
+        process.seen.push(Seen { report, own });
+        ANY_SEEN.store(true, Ordering::Release);
+    }));
+}
+
+/// In a thread that is a worker: its panics are taken down, those of other threads go
+/// where they went before.
+pub(crate) fn install_in_thread() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !WATCHED.try_with(Cell::get).unwrap_or(false) {
+                return before(info);
+            }
+            let report = report_of(info);
+            let _ = SEEN.try_with(|seen| seen.borrow_mut().push(Seen { report, own: true }));
+            ANY_SEEN.store(true, Ordering::Release);
+        }));
+    });
+    WATCHED.set(true);
+}
+
+fn thread_name() -> String {
+    let thread = std::thread::current();
+    thread
+        .name()
+        .map_or_else(|| format!("{:?}", thread.id()), str::to_owned)
+}
+
+fn report_of(info: &PanicHookInfo<'_>) -> PanicReport {
+    let location = info.location().map(|at| Location {
+        file: at.file().to_owned(),
+        line: at.line(),
+        column: at.column(),
+    });
+    let mut backtrace = Backtrace::force_capture().to_string();
+    backtrace.truncate(backtrace.floor_char_boundary(TRACE_LEN));
+    let message = text_of(info.payload());
+    PanicReport {
+        message,
+        location,
+        backtrace: Some(backtrace),
+        thread: None,
+    }
+}
+
+fn for_crash_box(report: &PanicReport) -> PanicReport {
+    fn cut(text: &str, len: usize) -> String {
+        text[..text.floor_char_boundary(len)].to_owned()
+    }
+    PanicReport {
+        message: cut(&report.message, 4 << 10),
+        location: report.location.clone(),
+        backtrace: report.backtrace.as_deref().map(|trace| cut(trace, 8 << 10)),
+        thread: report.thread.clone(),
+    }
+}
+
+fn text_of(payload: &dyn Any) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic whose payload is not text".to_owned()
+    }
+}
+
+fn take_seen() -> Vec<Seen> {
+    if !ANY_SEEN.swap(false, Ordering::Acquire) {
+        return Vec::new();
+    }
+    if WATCHED.get() {
+        // Other worker threads may have seen panics too.
+        ANY_SEEN.store(true, Ordering::Release);
+        return SEEN.take();
+    }
+    process()
+        .as_mut()
+        .map(|process| std::mem::take(&mut process.seen))
+        .unwrap_or_default()
+}
+
+/// The report of the panic that ended a task with this payload.
+///
+/// Where the task's own panic only passes on that a thread it joined had panicked, the
+/// report is that thread's.
+pub(super) fn report(payload: &(dyn Any + Send)) -> PanicReport {
+    let mut seen = take_seen();
+    let text = text_of(payload);
+    let own = seen.iter().rposition(|seen| seen.own);
+    let other = seen.iter().position(|seen| !seen.own);
+    let relays = own.is_none_or(|own| passes_on(&seen[own].report.message));
+    let chosen = match (own, other) {
+        (_, Some(other)) if relays => other,
+        (Some(own), _) => own,
+        (None, _) => {
+            print_all(seen);
+            return PanicReport {
+                message: text,
+                location: None,
+                backtrace: None,
+                thread: None,
+            };
+        }
+    };
+    let report = seen.remove(chosen).report;
+    if let Some(own) = own.filter(|_| relays && other.is_some()) {
+        // The passing on itself says nothing.
+        seen.remove(if own > chosen { own - 1 } else { own });
+    }
+    print_all(seen);
+    report
+}
+
+/// Whether a message only says that another thread panicked.
+fn passes_on(message: &str) -> bool {
+    ["a scoped thread panicked", "Any { .. }", "PoisonError"]
+        .iter()
+        .any(|sign| message.contains(sign))
+}
+
+/// After a task that did not panic: what it saw of panics is printed, and no longer
+/// blamed if the process dies later.
+#[inline]
+pub(super) fn survived_quietly(desk: &DeskMap) {
+    if ANY_SEEN.load(Ordering::Relaxed) {
+        print_all(take_seen());
+        desk.desk().clear_crash();
+    }
+}
+
+/// After an initializer: its report is not that of a later task.
+pub(super) fn survived() {
+    if let Some(Process {
+        desk: Some(desk), ..
+    }) = process().as_ref()
+    {
+        desk.desk().clear_crash();
+    }
+}
+
+fn print_all(seen: Vec<Seen>) {
+    for Seen { report, .. } in seen {
+        let thread = report.thread.as_deref().unwrap_or("worker");
+        let at = report.location.map(|at| at.to_string()).unwrap_or_default();
+        eprintln!("\nthread '{thread}' panicked at {at}:\n{}", report.message);
+    }
+}

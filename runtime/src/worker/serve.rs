@@ -1,0 +1,281 @@
+//! The loop of a worker: claim a chunk, run its inputs, answer each (rules 2 and 7).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use super::sleep::Sleeper;
+use super::{Failure, FailureKind, panic};
+use crate::__private::{Call, Thunk};
+use crate::fault::fault;
+use crate::queue::{
+    Descriptor, DeskMap, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake,
+};
+use crate::registry;
+use crate::sys::clock;
+use crate::sys::memory::Mapping;
+
+/// A worker at work.
+pub(crate) struct Worker {
+    sleeper: Sleeper,
+    tasks: Arc<Mapping>,
+    output: Output,
+    producer: Producer,
+    /// The last chunk that was given to this worker alone.
+    last_direct: u64,
+    done: u64,
+    max_tasks: u64,
+    leaving: bool,
+}
+
+impl Worker {
+    /// A worker in a process of its own: maps what it was given.
+    pub(super) fn open(
+        number: usize,
+        desk: Arc<DeskMap>,
+        tasks: &OwnedFd,
+        board: &OwnedFd,
+        bell: OwnedFd,
+        max_tasks: Option<u64>,
+    ) -> io::Result<Self> {
+        let map = |fd: &OwnedFd, writable| -> io::Result<_> {
+            let len = nix::sys::stat::fstat(fd)?.st_size as usize;
+            Ok(Arc::new(Mapping::new(fd.as_fd(), len, writable)?))
+        };
+        let (tasks, board) = (map(tasks, false)?, map(board, true)?);
+        Ok(Worker::new(
+            number,
+            desk,
+            tasks,
+            board,
+            Arc::new(bell),
+            max_tasks,
+        ))
+    }
+
+    /// A worker over regions that are mapped already.
+    pub(crate) fn new(
+        number: usize,
+        desk: Arc<DeskMap>,
+        tasks: Arc<Mapping>,
+        board: Arc<Mapping>,
+        bell: Arc<OwnedFd>,
+        max_tasks: Option<u64>,
+    ) -> Self {
+        let sleeper = Sleeper {
+            number,
+            desk: Arc::clone(&desk),
+            board,
+            bell,
+        };
+        let waiter = sleeper.clone();
+        let output = Output::new(desk, Box::new(move || waiter.wait_for_caller()));
+        Worker {
+            sleeper,
+            tasks,
+            output,
+            producer: Producer::default(),
+            last_direct: 0,
+            done: 0,
+            max_tasks: max_tasks.unwrap_or(u64::MAX),
+            leaving: false,
+        }
+    }
+
+    /// Works until asked to leave.
+    pub(crate) fn serve(&mut self) {
+        let desk = Arc::clone(&self.sleeper.desk);
+        let desk = desk.desk();
+        desk.set_phase(Phase::Idle);
+        loop {
+            if let Some((position, descriptor)) = self.next() {
+                self.chunk(position, &descriptor);
+            } else if !self.leaving && !desk.is_asked_to_leave() {
+                self.wait();
+            }
+            if self.leaving || (desk.is_asked_to_leave() && !self.has_direct()) {
+                break;
+            }
+        }
+        desk.set_phase(Phase::Leaving);
+    }
+
+    #[inline]
+    fn region(&self) -> &Tasks {
+        self.tasks.view(0)
+    }
+
+    fn has_direct(&self) -> bool {
+        let directed = self.region().directed(self.sleeper.number);
+        directed.is_some_and(|(position, _)| position != self.last_direct)
+    }
+
+    /// Claims a chunk, one for this worker alone first.
+    #[inline]
+    fn next(&mut self) -> Option<(u64, Descriptor)> {
+        let number = self.sleeper.number;
+        let directed = self.region().directed(number);
+        if let Some((position, descriptor)) = directed.filter(|(p, _)| *p != self.last_direct) {
+            self.last_direct = position;
+            return Some((position, descriptor));
+        }
+        let region = self.region();
+        let claims = self.sleeper.board().claims();
+        claims.claim(region.tail(), number, |position| region.described(position))
+    }
+
+    fn wait(&mut self) {
+        let (sleeper, tasks, last) = (
+            self.sleeper.clone(),
+            Arc::clone(&self.tasks),
+            self.last_direct,
+        );
+        let has_work = || {
+            let region: &Tasks = tasks.view(0);
+            sleeper.board().claims().cursor() < region.tail()
+                || sleeper.desk.desk().is_asked_to_leave()
+                || region
+                    .directed(sleeper.number)
+                    .is_some_and(|(position, _)| position != last)
+        };
+        if sleeper.spin(has_work) {
+            return;
+        }
+        super::flush();
+        let output = &mut self.output;
+        let tidy = (!output.is_trimmed()).then_some(|| output.trim());
+        sleeper.sleep(has_work, tidy);
+    }
+
+    fn chunk(&mut self, position: u64, descriptor: &Descriptor) {
+        fault("claimed");
+        let map = Arc::clone(&self.sleeper.desk);
+        let desk = map.desk();
+        let begun = clock::now();
+        desk.set_chunk(position, begun);
+        desk.set_phase(Phase::Busy);
+        fence(Ordering::SeqCst);
+        self.sleeper.tell_caller(Wake::Claimed);
+        push(
+            &mut self.producer,
+            &self.sleeper,
+            Kind::Chunk,
+            0,
+            &position.to_le_bytes(),
+        );
+        let thunk = registry::get(descriptor.task).map(|entry| entry.registration.thunk);
+        // Only chunks of one input are timed, cancelled or direct, so only they are doomed.
+        let may_be_doomed = descriptor.count == 1;
+        let (mut at, end) = (
+            descriptor.offset,
+            descriptor.offset.saturating_add(descriptor.len),
+        );
+        for index in 0..descriptor.count as usize {
+            if desk.skip() == position || (index > 0 && self.done >= self.max_tasks) {
+                break;
+            }
+            let started = Started { position, index };
+            desk.set_started(started);
+            fault("started");
+            let input = self.input(at, end);
+            at = at.saturating_add(8 + input.map_or(0, |(_, len)| len as u64));
+            self.run(thunk, index, input);
+            self.done += 1;
+            if may_be_doomed && desk.is_doomed(started) {
+                self.sleeper.stand_still(|| desk.is_doomed(started));
+            }
+            if self.leaving {
+                break;
+            }
+        }
+        fault("answered");
+        desk.set_done(self.done);
+        let took = clock::now() - begun;
+        push(
+            &mut self.producer,
+            &self.sleeper,
+            Kind::End,
+            0,
+            &took.to_le_bytes(),
+        );
+        desk.set_chunk(0, 0);
+        self.sleeper.board().end();
+        self.sleeper.tell_caller(Wake::End);
+        self.leaving |= self.done >= self.max_tasks;
+    }
+
+    /// Where the input at an offset lies: its offset and length.
+    #[inline]
+    fn input(&self, at: u64, end: u64) -> Option<(usize, usize)> {
+        let first = at.checked_add(8).filter(|first| *first <= end)?;
+        let len = self.tasks.load_u64(usize::try_from(at).ok()?);
+        let inside = first.checked_add(len).is_some_and(|past| past <= end);
+        inside.then_some((first as usize, len as usize))
+    }
+
+    /// Runs one input and answers it with exactly one message.
+    #[inline]
+    fn run(&mut self, thunk: Option<Thunk>, index: usize, input: Option<(usize, usize)>) {
+        let (Some(thunk), Some((offset, len))) = (thunk, input) else {
+            let text = "the chunk it came in makes no sense".to_owned();
+            return self.fail(index, &Failure::plain(FailureKind::Decode, text));
+        };
+        let mut call = Call::new(self.tasks.source(offset, len), self.output.sink());
+        let outcome = catch_unwind(AssertUnwindSafe(|| thunk(&mut call)));
+        let phase = call.phase;
+        drop(call);
+        match outcome {
+            Ok(Ok(())) => {
+                panic::survived_quietly(&self.sleeper.desk);
+                self.answer(Kind::Value, Kind::BigValue, index);
+            }
+            Ok(Err(stop)) => {
+                panic::survived_quietly(&self.sleeper.desk);
+                self.fail(index, &stop.0);
+            }
+            Err(payload) => {
+                let failure = Failure::of_panic(phase, panic::report(&*payload));
+                // Its destructor is the task's code and may panic again.
+                std::mem::forget(payload);
+                self.sleeper.desk.desk().clear_crash();
+                self.leaving |= crate::state::half_changed();
+                self.fail(index, &failure);
+            }
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, index: usize, failure: &Failure) {
+        let outcome = crate::codec::encode(failure, &mut self.output.sink());
+        debug_assert!(outcome.is_ok(), "our own messages encode");
+        self.answer(Kind::Fail, Kind::BigFail, index);
+    }
+
+    #[inline]
+    fn answer(&mut self, kind: Kind, big: Kind, index: usize) {
+        fault("encoded");
+        let Worker {
+            output,
+            producer,
+            sleeper,
+            ..
+        } = self;
+        match output.encoded() {
+            Encoded::Inline(bytes) => push(producer, sleeper, kind, index, bytes),
+            Encoded::Big(place) => push(producer, sleeper, big, index, &place.to_bytes()),
+        }
+    }
+}
+
+/// Writes a message to the ring, as soon as there is room.
+#[inline]
+fn push(producer: &mut Producer, sleeper: &Sleeper, kind: Kind, index: usize, payload: &[u8]) {
+    let ring = sleeper.desk.desk().ring();
+    while !producer.fits(ring, payload.len()) {
+        fence(Ordering::SeqCst);
+        sleeper.wait_for_caller();
+    }
+    producer.push(ring, kind, index, payload);
+}
