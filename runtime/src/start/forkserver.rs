@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::link::{Host, Served};
 use super::wire::{Frame, Setup};
-use super::{Exit, Preload, birth, preload, spawn};
+use super::{Exit, Preload, birth, preload, server, spawn};
+use crate::config::StartMethod;
 use crate::error::{Error, Result};
 use crate::sys::entry;
 use crate::sys::fds::Kept;
@@ -183,4 +184,24 @@ fn execute(key: &Key) -> Result<Peer> {
     let peer = Peer::new(child.socket, child.pidfd, child.pid);
     sent.map_err(cannot)?;
     Ok(peer)
+}
+
+/// Becomes the server, in the process that was executed for it.
+pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().expect("a frame is read only with all its fds");
+    let (watch, preloads) = (next(), preload::unpack(next()));
+    let env = setup
+        .env
+        .then(&mut next)
+        .map_or(Ok(()), birth::unpack_environment);
+    let (Some(preloads), Ok(())) = (preloads, env) else {
+        process::vanish(1)
+    };
+    let role = server::Role {
+        method: StartMethod::ForkServer,
+        caller: setup.caller,
+        threads_allowed: setup.threads_allowed,
+    };
+    server::serve(role, main, watch, &preloads)
 }

@@ -22,6 +22,8 @@
 //! - An exit is told exactly once: by `exit_of` under `Spawn`, by [`Event::Exited`]
 //!   under the others, except that after [`Event::Gone`] `exit_of` answers for every
 //!   worker whose end was not told.
+//! - The first message of a worker is its hello, sent by [`handshake::greet`] from
+//!   `crate::worker::process`; that sending fails means that the caller is gone.
 //! - Call `events` after each `launch`, and whenever [`Launcher::fd`] is readable. The
 //!   fd may be another one after `launch` or `events`.
 //! - Dropping a launcher ends its workers, and waits, for a bounded time, until no
@@ -36,7 +38,8 @@
 //!    is the dispatcher for a spawned worker, so the launcher must live on one thread;
 //!    it is the only thread of a server for a forked one. A server outlives the thread
 //!    that started it (once its preloads are done), and ends with the caller, whose
-//!    pidfd it polls, or with its main socket.
+//!    pidfd it polls, or with its main socket; so a server that someone has stopped
+//!    (SIGSTOP) keeps its workers until it is continued or killed.
 //! 3. *A pid is only used where it cannot be another's*: by the parent, between birth
 //!    and reaping, to open the pidfd; only then may the pidfd leave the parent.
 //! 4. *A server forks with one thread.* After the preloads it looks, and refuses to
@@ -189,7 +192,7 @@ pub(crate) fn child(socket: OwnedFd, caller: u32) -> ! {
         process::vanish(0)
     };
     match Frame::read(message.bytes, message.fds.len()) {
-        Some(Frame::Setup(setup)) => server::executed(socket, setup, message.fds),
+        Some(Frame::Setup(setup)) => forkserver::executed(socket, setup, message.fds),
         Some(Frame::Order(order)) => {
             drop(socket);
             birth::Parts::new(order, message.fds).work(caller, StartMethod::Spawn)

@@ -1,12 +1,15 @@
 //! Preloads: functions run once in a server, before it forks.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::server::Role;
-use super::wire::Frame;
+use super::wire::{self, Frame};
 use super::{Preload, gate};
 use crate::error::ErrorKind;
+use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process};
 
 /// Why a server will not serve: what to tell its callers.
@@ -43,6 +46,39 @@ pub(super) fn run(role: Role, preloads: &[Preload]) -> Result<(), Refusal> {
         return refused(ErrorKind::ForkWithThreads, text);
     }
     Ok(())
+}
+
+/// Tells those who attached why there is no server, and ends.
+pub(super) fn give_up(role: Role, main: &OwnedFd, watch: &OwnedFd, refusal: Refusal) -> ! {
+    let (frame, report) = refusal;
+    let mut told = false;
+    let mut buffer = [0; wire::LIMIT];
+    let fds: Vec<_> = report.iter().map(|report| report.as_fd()).collect();
+    loop {
+        // At least one comes: whoever started this process.
+        if !told && !wait(main, watch) {
+            break;
+        }
+        let Ok(Some(message)) = socket::recv(main.as_fd(), &mut buffer, socket::FDS, Wait::Never)
+        else {
+            break;
+        };
+        for connection in &message.fds {
+            let _ = socket::send(connection.as_fd(), &frame.write(), &fds, Wait::Never);
+            told = true;
+        }
+    }
+    process::leave(1, role.method)
+}
+
+/// Waits for a message on the main socket; false if the caller ended.
+fn wait(main: &OwnedFd, watch: &OwnedFd) -> bool {
+    let mut polled = [
+        PollFd::new(main.as_fd(), PollFlags::POLLIN),
+        PollFd::new(watch.as_fd(), PollFlags::POLLIN),
+    ];
+    while poll(&mut polled, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
+    polled[1].revents().is_some_and(|events| events.is_empty())
 }
 
 /// The preloads as a blob: for each, task, length and input.

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::birth::{self, Parts};
+use super::birth::Parts;
 use super::clients::{Clients, Connection, Request};
-use super::wire::{self, Frame, Setup};
+use super::wire::{self, Frame};
 use super::{NoUnwind, Preload, preload};
 use crate::config::StartMethod;
 use crate::sys::socket::{self, Wait};
@@ -64,36 +64,15 @@ enum Next {
     Stand(Box<Server>),
 }
 
-/// Serves in a process that was executed for it.
-pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
-    let mut fds = fds.into_iter();
-    let mut next = || fds.next().expect("a frame is read only with all its fds");
-    let (watch, preloads) = (next(), preload::unpack(next()));
-    let env = setup
-        .env
-        .then(&mut next)
-        .map_or(Ok(()), birth::unpack_environment);
-    let (Some(preloads), Ok(())) = (preloads, env) else {
-        process::vanish(1)
-    };
-    let role = Role {
-        method: StartMethod::ForkServer,
-        caller: setup.caller,
-        threads_allowed: setup.threads_allowed,
-    };
-    serve(role, main, watch, &preloads)
-}
-
 /// Serves until the caller or the main socket ends.
 pub(super) fn serve(role: Role, main: OwnedFd, watch: OwnedFd, preloads: &[Preload]) -> ! {
     let _guard = NoUnwind;
-    let server = Server::new(role, main, watch);
-    if let Err((frame, report)) = preload::run(role, preloads) {
-        server.give_up(&frame, report.as_ref())
+    if let Err(refusal) = preload::run(role, preloads) {
+        preload::give_up(role, &main, &watch, refusal)
     }
     // Rule 2: from here on the caller's pidfd is watched.
     process::outlive_parent();
-    server.run()
+    Server::new(role, main, watch).run()
 }
 
 impl Server {
@@ -108,39 +87,6 @@ impl Server {
             standby: None,
             next_standby: Instant::now(),
         }
-    }
-
-    /// Tells those who attached why there is no server, and ends.
-    fn give_up(self, frame: &Frame, report: Option<&OwnedFd>) -> ! {
-        let mut told = false;
-        let mut buffer = [0; wire::LIMIT];
-        let fds: Vec<_> = report.iter().map(|report| report.as_fd()).collect();
-        loop {
-            // At least one comes: whoever started this process.
-            if !told && !self.wait_for_main() {
-                break;
-            }
-            let Ok(Some(message)) =
-                socket::recv(self.main.as_fd(), &mut buffer, socket::FDS, Wait::Never)
-            else {
-                break;
-            };
-            for connection in &message.fds {
-                let _ = socket::send(connection.as_fd(), &frame.write(), &fds, Wait::Never);
-                told = true;
-            }
-        }
-        process::leave(1, self.role.method)
-    }
-
-    /// Waits for a message on the main socket; false if the caller ended.
-    fn wait_for_main(&self) -> bool {
-        let mut polled = [
-            PollFd::new(self.main.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.watch.as_fd(), PollFlags::POLLIN),
-        ];
-        while poll(&mut polled, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
-        polled[1].revents().is_some_and(|events| events.is_empty())
     }
 
     fn run(mut self) -> ! {

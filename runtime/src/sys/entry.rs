@@ -283,7 +283,11 @@ unsafe extern "C" fn look_at(
         for header in headers {
             let start = base.wrapping_add(header.p_vaddr as usize);
             let length = header.p_memsz as usize;
-            let place = [header.p_vaddr, header.p_memsz, header.p_filesz];
+            let place = [
+                header.p_vaddr as usize,
+                header.p_memsz as usize,
+                header.p_filesz as usize,
+            ];
             for word in place {
                 image.hash = hash(image.hash, &word.to_le_bytes());
             }
