@@ -49,18 +49,12 @@ impl Annotated {
             let head = head(rest);
             if !is_function(&head) {
                 input.parse::<TokenStream>()?;
-                return Err(syn::Error::new_spanned(
-                    head,
-                    Mistake::NotAFunction.wording(role),
-                ));
+                return Err(syn::Error::new_spanned(head, Mistake::NotAFunction.wording(role)));
             }
             let signature = input.parse::<Signature>()?;
             if !input.peek(syn::token::Brace) {
                 input.parse::<TokenStream>()?;
-                return Err(syn::Error::new_spanned(
-                    signature,
-                    Mistake::NoBody.wording(role),
-                ));
+                return Err(syn::Error::new_spanned(signature, Mistake::NoBody.wording(role)));
             }
             input.parse::<TokenStream>()?;
             Ok((attrs, signature))
@@ -82,11 +76,7 @@ impl Argument {
         let known = |input: ParseStream<'_>| {
             let name = Ident::parse_any(input)?;
             let value = input.parse::<TokenStream>()?;
-            if name == "crate" {
-                Ok((name, value))
-            } else {
-                Err(input.error("unknown"))
-            }
+            if name == "crate" { Ok((name, value)) } else { Err(input.error("unknown")) }
         };
         let Ok((name, value)) = known.parse2(tokens.clone()) else {
             return Argument::Unknown(tokens);
@@ -126,9 +116,9 @@ fn head(item: TokenStream) -> TokenStream {
 fn is_function(head: &TokenStream) -> bool {
     let mut tokens = head.clone().into_iter();
     let qualifier = |token: &TokenTree| match token {
-        TokenTree::Ident(word) => ["const", "async", "unsafe", "safe", "extern"]
-            .iter()
-            .any(|known| word == known),
+        TokenTree::Ident(word) => {
+            ["const", "async", "unsafe", "safe", "extern"].iter().any(|known| word == known)
+        }
         TokenTree::Literal(_) => true,
         TokenTree::Group(_) | TokenTree::Punct(_) => false,
     };
@@ -142,10 +132,7 @@ fn split(arguments: TokenStream) -> impl Iterator<Item = TokenStream> {
     for token in arguments {
         match token {
             TokenTree::Punct(comma) if comma.as_char() == ',' => parts.push(TokenStream::new()),
-            token => parts
-                .last_mut()
-                .expect("there is always a last part")
-                .extend([token]),
+            token => parts.last_mut().expect("there is always a last part").extend([token]),
         }
     }
     parts.into_iter().filter(|part| !part.is_empty())

@@ -41,17 +41,12 @@ impl<'a> Registration<'a> {
     /// the parameter's type if that cannot be decoded.
     fn decode(&self) -> TokenStream {
         let Registration { private, call, .. } = self;
-        let statements = self
-            .task
-            .params
-            .iter()
-            .zip(&self.locals)
-            .map(|(param, local)| {
-                let (start, _) = ends(&param.ty);
-                let ty = self.decoded(param);
-                let name = text::line(param.pat.to_token_stream());
-                quote_spanned!(start=> let #local = #private::Call::param::<#ty>(#call, #name)?;)
-            });
+        let statements = self.task.params.iter().zip(&self.locals).map(|(param, local)| {
+            let (start, _) = ends(&param.ty);
+            let ty = self.decoded(param);
+            let name = text::line(param.pat.to_token_stream());
+            quote_spanned!(start=> let #local = #private::Call::param::<#ty>(#call, #name)?;)
+        });
         statements.collect()
     }
 
@@ -69,15 +64,12 @@ impl<'a> Registration<'a> {
 
     /// The call of the function, with the parameters borrowed that it borrows.
     fn invoke(&self) -> TokenStream {
-        let arguments = self
-            .task
-            .params
-            .iter()
-            .zip(&self.locals)
-            .map(|(param, local)| match types::peel(&param.ty) {
+        let arguments = self.task.params.iter().zip(&self.locals).map(|(param, local)| {
+            match types::peel(&param.ty) {
                 Type::Reference(_) => quote_spanned!(Span::mixed_site()=> &#local),
                 _ => local.to_token_stream(),
-            });
+            }
+        });
         let ident = &self.task.ident;
         quote_spanned!(Span::mixed_site()=> #ident(#(#arguments),*))
     }
@@ -109,12 +101,7 @@ impl<'a> Registration<'a> {
 
     /// The signature as text, without what only the function itself needs.
     fn signature(&self) -> String {
-        let Task {
-            ident,
-            params,
-            output,
-            ..
-        } = self.task;
+        let Task { ident, params, output, .. } = self.task;
         let params = params.iter().map(|Param { pat, ty }| quote!(#pat: #ty));
         let output = output.as_ref().map(|ty| quote!(-> #ty));
         text::line(quote!(fn #ident(#(#params),*) #output))
@@ -123,14 +110,7 @@ impl<'a> Registration<'a> {
 
 impl ToTokens for Registration<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Registration {
-            private,
-            call,
-            task: Task {
-                role, attrs, ident, ..
-            },
-            ..
-        } = self;
+        let Registration { private, call, task: Task { role, attrs, ident, .. }, .. } = self;
         let attrs = attrs.iter().map(|attr| match attr {
             Shared::Cfg(condition) => quote!(#[cfg(#condition)]),
             Shared::Allow(lints) => quote!(#[allow(#lints)]),
@@ -167,8 +147,5 @@ fn ends(ty: &Type) -> (Span, Span) {
     let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
     let start = spans.next().unwrap_or_else(Span::call_site);
     let end = spans.last().unwrap_or(start);
-    (
-        start.resolved_at(Span::mixed_site()),
-        end.resolved_at(Span::mixed_site()),
-    )
+    (start.resolved_at(Span::mixed_site()), end.resolved_at(Span::mixed_site()))
 }

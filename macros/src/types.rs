@@ -56,13 +56,7 @@ pub(crate) fn state(ty: &Type) -> Option<String> {
 /// Reports what is wrong with the type of a parameter.
 pub(crate) fn check_param(ty: &Type, place: Place<'_>, mistakes: &mut Mistakes) {
     let ty = peel(ty);
-    let mut look = Look {
-        place,
-        side: Side::Param {
-            state: state(ty).is_some(),
-        },
-        mistakes,
-    };
+    let mut look = Look { place, side: Side::Param { state: state(ty).is_some() }, mistakes };
     let Type::Reference(reference) = ty else {
         return look.visit_type(ty);
     };
@@ -83,12 +77,7 @@ pub(crate) fn check_output(ty: &Type, place: Place<'_>, mistakes: &mut Mistakes)
     if let Type::Never(never) = peel(ty) {
         return mistakes.push(never, Mistake::NeverReturns);
     }
-    Look {
-        place,
-        side: Side::Output,
-        mistakes,
-    }
-    .visit_type(ty);
+    Look { place, side: Side::Output, mistakes }.visit_type(ty);
 }
 
 /// Which side of the function a type stands on.
@@ -121,9 +110,9 @@ impl<'ast> Visit<'ast> for Look<'_> {
             Side::Output => self.mistakes.push(lifetime, Mistake::ReturnedBorrow),
             Side::Param { .. } if lifetime.ident == "_" || self.place.declares(lifetime) => {}
             Side::Param { state: true } if lifetime.ident == "static" => {}
-            Side::Param { .. } => self
-                .mistakes
-                .push(lifetime, Mistake::Lifetime(lifetime.to_string())),
+            Side::Param { .. } => {
+                self.mistakes.push(lifetime, Mistake::Lifetime(lifetime.to_string()))
+            }
         }
     }
 

@@ -53,12 +53,7 @@ impl Task {
     /// # Errors
     /// All its mistakes at once.
     pub(crate) fn check(
-        Annotated {
-            role,
-            arguments,
-            attrs,
-            signature,
-        }: Annotated,
+        Annotated { role, arguments, attrs, signature }: Annotated,
     ) -> syn::Result<Self> {
         let mut mistakes = Mistakes::of(role);
 
@@ -66,10 +61,7 @@ impl Task {
         let attrs = shared(&attrs, &mut mistakes);
         qualifiers(&signature, &mut mistakes);
         generics(&signature, &mut mistakes);
-        let place = Place {
-            method: signature.receiver().is_some(),
-            declared: &signature.generics,
-        };
+        let place = Place { method: signature.receiver().is_some(), declared: &signature.generics };
         let params = params(signature.inputs, place, &mut mistakes);
         if let Some(variadic) = &signature.variadic {
             mistakes.push(variadic, Mistake::Variadic);
@@ -83,14 +75,7 @@ impl Task {
         };
 
         mistakes.into_result()?;
-        Ok(Task {
-            role,
-            krate,
-            attrs,
-            ident: signature.ident,
-            params,
-            output,
-        })
+        Ok(Task { role, krate, attrs, ident: signature.ident, params, output })
     }
 }
 
@@ -115,11 +100,7 @@ fn krate(arguments: Vec<Argument>, mistakes: &mut Mistakes) -> Path {
 fn shared(attrs: &[Attribute], mistakes: &mut Mistakes) -> Vec<Shared> {
     let mut shared = Vec::new();
     for attr in attrs {
-        let name = attr
-            .path()
-            .segments
-            .last()
-            .map(|segment| segment.ident.to_string());
+        let name = attr.path().segments.last().map(|segment| segment.ident.to_string());
         match (name.as_deref(), &attr.meta) {
             (Some("worker" | "initializer"), _) => mistakes.push(attr, Mistake::RegisteredTwice),
             (Some("cfg"), Meta::List(list)) => shared.push(Shared::Cfg(list.tokens.clone())),
@@ -127,9 +108,7 @@ fn shared(attrs: &[Attribute], mistakes: &mut Mistakes) -> Vec<Shared> {
                 shared.push(Shared::Allow(list.tokens.clone()));
             }
             (Some("deprecated"), _) => {
-                shared.push(Shared::Allow(
-                    format_ident!("deprecated").into_token_stream(),
-                ));
+                shared.push(Shared::Allow(format_ident!("deprecated").into_token_stream()));
             }
             _ => {}
         }
@@ -194,19 +173,13 @@ fn params(
             None => ordinary.push(tokens),
         }
         types::check_param(&ty, place, mistakes);
-        params.push(Param {
-            pat: unmut(*pat),
-            ty: *ty,
-        });
+        params.push(Param { pat: unmut(*pat), ty: *ty });
     }
     if states.len() > MAX_STATES {
         mistakes.push(span_of(&states[MAX_STATES..]), Mistake::TooManyStates);
     }
     if ordinary.len() > MAX_ORDINARY {
-        mistakes.push(
-            span_of(&ordinary[MAX_ORDINARY..]),
-            Mistake::TooManyParameters,
-        );
+        mistakes.push(span_of(&ordinary[MAX_ORDINARY..]), Mistake::TooManyParameters);
     }
     params
 }

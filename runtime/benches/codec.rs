@@ -65,19 +65,13 @@ fn chunk<T: Serialize + DeserializeOwned + Clone>(name: &str, value: T) {
 fn small<T: Serialize + DeserializeOwned>(name: &str, value: &T) {
     let row =
         times(value, 20_000).map(|time| format!("{:.1} ns", time.as_secs_f64() * 1e9 / 20_000.0));
-    println!(
-        "{name:<28} {:>12} {:>12} {:>12} {:>12}",
-        row[0], row[1], row[2], row[3]
-    );
+    println!("{name:<28} {:>12} {:>12} {:>12} {:>12}", row[0], row[1], row[2], row[3]);
 }
 
 /// GiB each second, for values of 8 MiB.
 fn large<T: Serialize + DeserializeOwned>(name: &str, value: &T) {
     let row = times(value, 1).map(|time| format!("{:.2} GiB/s", rate(time)));
-    println!(
-        "{name:<28} {:>12} {:>12} {:>12} {:>12}",
-        row[0], row[1], row[2], row[3]
-    );
+    println!("{name:<28} {:>12} {:>12} {:>12} {:>12}", row[0], row[1], row[2], row[3]);
 }
 
 fn times<T: Serialize + DeserializeOwned>(value: &T, repeat: usize) -> [Duration; 4] {

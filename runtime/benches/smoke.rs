@@ -21,28 +21,16 @@ fn echof(b: Vec<f64>) -> Vec<f64> {
 }
 fn main() {
     let t = Instant::now();
-    let pool = Pool::builder()
-        .workers(2)
-        .start_method(StartMethod::ForkServer)
-        .build()
-        .unwrap();
+    let pool = Pool::builder().workers(2).start_method(StartMethod::ForkServer).build().unwrap();
     pool.apply(inc, 1).unwrap();
     println!("start cold {:?}", t.elapsed());
     let t = Instant::now();
-    let p2 = Pool::builder()
-        .workers(2)
-        .start_method(StartMethod::ForkServer)
-        .build()
-        .unwrap();
+    let p2 = Pool::builder().workers(2).start_method(StartMethod::ForkServer).build().unwrap();
     p2.apply(inc, 1).unwrap();
     println!("start warm {:?}", t.elapsed());
     drop(p2);
     let t = Instant::now();
-    let p2 = Pool::builder()
-        .workers(2)
-        .start_method(StartMethod::Spawn)
-        .build()
-        .unwrap();
+    let p2 = Pool::builder().workers(2).start_method(StartMethod::Spawn).build().unwrap();
     p2.apply(inc, 1).unwrap();
     println!("start spawn {:?}", t.elapsed());
     let t = Instant::now();
@@ -51,10 +39,7 @@ fn main() {
     for _ in 0..5 {
         let t = Instant::now();
         let r = pool.map(inc, 0..1_000_000).unwrap();
-        println!(
-            "map 1M u64: {:.1} ns/task",
-            t.elapsed().as_nanos() as f64 / 1e6
-        );
+        println!("map 1M u64: {:.1} ns/task", t.elapsed().as_nanos() as f64 / 1e6);
         assert_eq!(r[999_999], 1_000_000);
     }
     let mut l: Vec<_> = (0..5000u64)
@@ -78,34 +63,22 @@ fn main() {
     for _ in 0..3 {
         let t = Instant::now();
         pool.map(spin, std::iter::repeat_n(10, 20000)).unwrap();
-        println!(
-            "10us x 20000: efficiency {:.3}",
-            0.1 / t.elapsed().as_secs_f64()
-        );
+        println!("10us x 20000: efficiency {:.3}", 0.1 / t.elapsed().as_secs_f64());
         let t = Instant::now();
         pool.map(spin, std::iter::repeat_n(1000, 400)).unwrap();
-        println!(
-            "1ms x 400: efficiency {:.3}",
-            0.2 / t.elapsed().as_secs_f64()
-        );
+        println!("1ms x 400: efficiency {:.3}", 0.2 / t.elapsed().as_secs_f64());
         let b = vec![1u8; 8 << 20];
         let t = Instant::now();
         for _ in 0..5 {
             pool.apply(echo, b.clone()).unwrap();
         }
-        println!(
-            "8MiB bytes {:.2} GiB/s",
-            80.0 / 1024.0 / t.elapsed().as_secs_f64()
-        );
+        println!("8MiB bytes {:.2} GiB/s", 80.0 / 1024.0 / t.elapsed().as_secs_f64());
         let f = vec![1f64; 1 << 20];
         let t = Instant::now();
         for _ in 0..5 {
             pool.apply(echof, f.clone()).unwrap();
         }
-        println!(
-            "8MiB f64 {:.2} GiB/s",
-            80.0 / 1024.0 / t.elapsed().as_secs_f64()
-        );
+        println!("8MiB f64 {:.2} GiB/s", 80.0 / 1024.0 / t.elapsed().as_secs_f64());
     }
     let big = vec![7u8; 1 << 30];
     let t = Instant::now();

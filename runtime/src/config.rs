@@ -42,12 +42,7 @@ pub enum StartMethod {
 impl StartMethod {
     /// The methods this platform has, the default one first.
     pub fn available() -> &'static [StartMethod] {
-        &[
-            StartMethod::ForkServer,
-            StartMethod::Spawn,
-            StartMethod::Fork,
-            StartMethod::Thread,
-        ]
+        &[StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork, StartMethod::Thread]
     }
 
     /// The name of the method, as [`FromStr`] reads it.

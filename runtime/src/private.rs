@@ -26,11 +26,7 @@ pub struct Stop(pub(crate) Box<Failure>);
 
 impl Stop {
     fn new(kind: FailureKind, text: String) -> Self {
-        Stop(Box::new(Failure {
-            kind,
-            text,
-            panic: None,
-        }))
+        Stop(Box::new(Failure { kind, text, panic: None }))
     }
 }
 
@@ -52,20 +48,12 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call of a task.
     pub(crate) fn new(source: Source<'a>, sink: Sink<'a>) -> Self {
-        Call {
-            source,
-            sink: Some(sink),
-            phase: Phase::Decoding,
-        }
+        Call { source, sink: Some(sink), phase: Phase::Decoding }
     }
 
     /// A call of an initializer, whose value stays here.
     pub(crate) fn initializing(source: Source<'a>) -> Self {
-        Call {
-            source,
-            sink: None,
-            phase: Phase::Decoding,
-        }
+        Call { source, sink: None, phase: Phase::Decoding }
     }
 
     /// The next parameter.
@@ -77,10 +65,7 @@ impl<'a> Call<'a> {
     fn begin(&mut self) -> Outcome {
         fault("decoded");
         self.source.finish().map_err(|error| {
-            Stop::new(
-                FailureKind::Decode,
-                format!("its input could not be decoded: {error}"),
-            )
+            Stop::new(FailureKind::Decode, format!("its input could not be decoded: {error}"))
         })?;
         self.phase = Phase::Running;
         Ok(())
@@ -212,9 +197,7 @@ impl<T: 'static, E> KeepFallibleLocal for &&Made<Result<T, E>> {
     where
         E: std::fmt::Display,
     {
-        self.get()
-            .map(state::keep_local)
-            .map_err(|error| failed(&error))
+        self.get().map(state::keep_local).map_err(|error| failed(&error))
     }
 }
 
@@ -258,10 +241,7 @@ mod tests {
     #[test]
     fn the_most_specific_way_of_keeping_is_chosen() {
         let text = |outcome: Outcome| outcome.err().map(|stop| stop.0.text);
-        assert_eq!(
-            text(keeps(Ok::<u64, String>(1), |m, c| (&&&&m).keep(c))),
-            None
-        );
+        assert_eq!(text(keeps(Ok::<u64, String>(1), |m, c| (&&&&m).keep(c))), None);
         assert_eq!(*state::get::<u64>().unwrap(), 1);
         let failed = keeps(Err::<u64, _>("no file"), |m, c| (&&&&m).keep(c));
         assert_eq!(text(failed).as_deref(), Some("no file"));

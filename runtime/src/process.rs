@@ -43,10 +43,7 @@ impl Stdio {
                 let (reader, writer) = io::pipe()?;
                 Ok((Some(writer.into()), Some(reader)))
             }
-            Stdio::Null => Ok((
-                Some(File::options().write(true).open("/dev/null")?.into()),
-                None,
-            )),
+            Stdio::Null => Ok((Some(File::options().write(true).open("/dev/null")?.into()), None)),
             Stdio::File(file) => Ok((Some(file.into()), None)),
         }
     }
@@ -116,14 +113,7 @@ impl ProcessBuilder {
         let pid = pool.workers().first().map_or(0, |worker| worker.pid());
         let handle = pool.submit(task, input);
         pool.close();
-        Ok(Process {
-            name: self.name,
-            pid,
-            handle,
-            pool,
-            stdout: stdout_pipe,
-            stderr: stderr_pipe,
-        })
+        Ok(Process { name: self.name, pid, handle, pool, stdout: stdout_pipe, stderr: stderr_pipe })
     }
 }
 

@@ -116,16 +116,8 @@ impl Table {
             let [a, b] = pair else { return None };
             (a.name() == b.name()).then(|| (a.name(), a.place, b.place))
         });
-        let by_type = (0..)
-            .zip(&sorted)
-            .map(|(i, entry)| (entry.type_id, i))
-            .collect();
-        Table {
-            by_type,
-            digest: hasher.finish(),
-            duplicate,
-            sorted,
-        }
+        let by_type = (0..).zip(&sorted).map(|(i, entry)| (entry.type_id, i)).collect();
+        Table { by_type, digest: hasher.finish(), duplicate, sorted }
     }
 }
 
@@ -169,10 +161,7 @@ pub(crate) fn find<F: 'static>(role: Role) -> Result<Entry> {
         ));
     }
     let name = std::any::type_name::<F>();
-    let entry = table
-        .by_type
-        .get(&TypeId::of::<F>())
-        .and_then(|id| get(*id));
+    let entry = table.by_type.get(&TypeId::of::<F>()).and_then(|id| get(*id));
     let attribute = match role {
         Role::Worker => "#[worker]",
         Role::Initializer => "#[initializer]",
@@ -224,10 +213,7 @@ pub(crate) fn digest() -> u64 {
 /// ```
 pub fn registered() -> Vec<&'static str> {
     let tasks = table().sorted.iter();
-    tasks
-        .filter(|entry| entry.role == Role::Worker)
-        .map(|entry| entry.name())
-        .collect()
+    tasks.filter(|entry| entry.role == Role::Worker).map(|entry| entry.name()).collect()
 }
 
 #[cfg(test)]
@@ -238,11 +224,7 @@ mod tests {
         Ok(())
     }
 
-    const HERE: Place = Place {
-        file: "a.rs",
-        line: 1,
-        column: 2,
-    };
+    const HERE: Place = Place { file: "a.rs", line: 1, column: 2 };
 
     #[test]
     fn duplicates_are_found_with_both_places() {

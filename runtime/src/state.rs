@@ -179,9 +179,7 @@ pub(crate) fn keep_local<T: 'static>(value: T) {
 pub(crate) fn keep<T: Send + Sync + 'static>(value: T) {
     fn share<T: Send + Sync + 'static>(cell: &dyn Any) -> Option<Share> {
         let value = cell.downcast_ref::<Option<Arc<T>>>()?.clone()?;
-        Some(Arc::new(move || {
-            insert(Arc::clone(&value), Some(share::<T>))
-        }))
+        Some(Arc::new(move || insert(Arc::clone(&value), Some(share::<T>))))
     }
     insert(Arc::new(value), Some(share::<T>));
 }
@@ -190,10 +188,7 @@ pub(crate) fn keep<T: Send + Sync + 'static>(value: T) {
 /// not be shared by threads.
 pub(crate) fn share_all() -> Option<Vec<Share>> {
     SLOTS.with_borrow(|slots| {
-        slots
-            .values()
-            .map(|slot| slot.share.and_then(|share| share(&*slot.value)))
-            .collect()
+        slots.values().map(|slot| slot.share.and_then(|share| share(&*slot.value))).collect()
     })
 }
 

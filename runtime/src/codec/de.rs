@@ -19,15 +19,9 @@ type Decoder<'a> = DecoderImpl<Input<'a>, Format, ()>;
 /// Reads one value from the front of `source`.
 #[inline]
 pub(super) fn decode<T: DeserializeOwned>(source: &mut Source<'_>) -> Result<T, DecodeError> {
-    let input = Input {
-        source: source.again(),
-        empty_elements: 0,
-    };
+    let input = Input { source: source.again(), empty_elements: 0 };
     let mut decoder = DecoderImpl::new(input, FORMAT, ());
-    let value = T::deserialize(Level {
-        decoder: &mut decoder,
-        depth: 0,
-    })?;
+    let value = T::deserialize(Level { decoder: &mut decoder, depth: 0 })?;
     *source = decoder.reader().source.again();
     Ok(value)
 }
@@ -92,10 +86,7 @@ impl<'a> Level<'_, 'a> {
     /// Another value at the same level.
     #[inline]
     fn again(&mut self) -> Level<'_, 'a> {
-        Level {
-            decoder: &mut *self.decoder,
-            depth: self.depth,
-        }
+        Level { decoder: &mut *self.decoder, depth: self.depth }
     }
 
     #[inline]
@@ -105,10 +96,7 @@ impl<'a> Level<'_, 'a> {
                 "the bytes nest deeper than {DEPTH} levels"
             )));
         }
-        Ok(Level {
-            decoder: self.decoder,
-            depth: self.depth + 1,
-        })
+        Ok(Level { decoder: self.decoder, depth: self.depth + 1 })
     }
 }
 
@@ -161,9 +149,9 @@ impl<'de> Deserializer<'de> for Level<'_, '_> {
         match self.scalar::<u8>()? {
             0 => visitor.visit_none(),
             1 => visitor.visit_some(self.deeper()?),
-            found => Err(DecodeError::new(format_args!(
-                "an option starts with 0 or 1, not {found}"
-            ))),
+            found => {
+                Err(DecodeError::new(format_args!("an option starts with 0 or 1, not {found}")))
+            }
         }
     }
 

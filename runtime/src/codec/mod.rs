@@ -52,10 +52,7 @@ use serde::de::DeserializeOwned;
 /// [`Source`].
 type Format = Configuration<LittleEndian, Fixint, Limit<{ isize::MAX as usize }>>;
 
-const FORMAT: Format = standard()
-    .with_little_endian()
-    .with_fixed_int_encoding()
-    .with_limit();
+const FORMAT: Format = standard().with_little_endian().with_fixed_int_encoding().with_limit();
 
 /// How many levels a value may nest: each struct, tuple, sequence, map, variant with fields,
 /// newtype and `Some` is one. Bounds the stack, which corrupt bytes of a recursive type would

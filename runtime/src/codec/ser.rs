@@ -23,15 +23,9 @@ type Outcome = Result<(), EncodeError>;
 /// Appends `value`, or nothing.
 #[inline]
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> Outcome {
-    let output = Output {
-        draft: sink.draft(),
-        empty_elements: 0,
-    };
+    let output = Output { draft: sink.draft(), empty_elements: 0 };
     let mut encoder = EncoderImpl::new(output, FORMAT);
-    value.serialize(Level {
-        encoder: &mut encoder,
-        depth: 0,
-    })?;
+    value.serialize(Level { encoder: &mut encoder, depth: 0 })?;
     encoder.into_writer().draft.commit();
     Ok(())
 }
@@ -69,18 +63,12 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
                 "the value nests deeper than {DEPTH} levels"
             )));
         }
-        Ok(Level {
-            encoder: self.encoder,
-            depth: self.depth + 1,
-        })
+        Ok(Level { encoder: self.encoder, depth: self.depth + 1 })
     }
 
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
-        value.serialize(Level {
-            encoder: &mut *self.encoder,
-            depth: self.depth,
-        })
+        value.serialize(Level { encoder: &mut *self.encoder, depth: self.depth })
     }
 
     #[inline]
@@ -262,10 +250,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         let output = self.encoder.writer();
         let at = output.draft.len();
         output.write(&[0; 8])?;
-        let mut text = Text {
-            output,
-            result: Ok(()),
-        };
+        let mut text = Text { output, result: Ok(()) };
         let shown = write!(text, "{value}");
         text.result?;
         shown.map_err(|_| EncodeError::new("a `Display` implementation returned an error"))?;

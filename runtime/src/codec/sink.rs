@@ -60,12 +60,7 @@ impl<'a> Sink<'a> {
     /// until `backing` is first asked to grow, and otherwise for as long as the sink lives.
     /// `backing` must take it for the region that it gave last.
     pub(crate) unsafe fn new(backing: &'a mut dyn Backing, region: NonNull<[u8]>) -> Self {
-        Sink {
-            start: region.cast(),
-            len: 0,
-            cap: region.len(),
-            backing,
-        }
+        Sink { start: region.cast(), len: 0, cap: region.len(), backing }
     }
 
     /// A sink that appends to `vec`, which gets its new length when the sink is dropped.
@@ -103,24 +98,17 @@ impl<'a> Sink<'a> {
     /// Starts to append bytes that count only once they are committed.
     #[inline]
     pub(super) fn draft(&mut self) -> Draft<'_, 'a> {
-        Draft {
-            start: self.start,
-            len: self.len,
-            cap: self.cap,
-            sink: self,
-        }
+        Draft { start: self.start, len: self.len, cap: self.cap, sink: self }
     }
 
     /// Overwrites bytes that were written before.
     ///
     /// # Panics
     /// When `at .. at + bytes.len()` is not within what was written.
+    #[inline]
     pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
         let end = at.checked_add(bytes.len());
-        assert!(
-            end.is_some_and(|end| end <= self.len),
-            "patch past the end of the sink"
-        );
+        assert!(end.is_some_and(|end| end <= self.len), "patch past the end of the sink");
         // SAFETY: `at + bytes.len() <= len <= cap`, and `bytes` is elsewhere as in `write`.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(at), bytes.len());
@@ -149,10 +137,7 @@ impl<'a> Sink<'a> {
         let filled = NonNull::slice_from_raw_parts(self.start, len);
         // SAFETY: `start` is the region given last, and the sink or its draft has written `len` bytes.
         let region = unsafe { self.backing.grow(filled, more) }?;
-        assert!(
-            region.len() >= wanted,
-            "the backing of a sink grew too little"
-        );
+        assert!(region.len() >= wanted, "the backing of a sink grew too little");
         self.start = region.cast();
         self.cap = region.len();
         Ok((self.start, self.cap))
@@ -223,10 +208,7 @@ impl Draft<'_, '_> {
 impl Writer for Draft<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncode> {
-        Draft::write(self, bytes).map_err(|inner| BincodeEncode::Io {
-            inner,
-            index: self.len,
-        })
+        Draft::write(self, bytes).map_err(|inner| BincodeEncode::Io { inner, index: self.len })
     }
 }
 
@@ -242,8 +224,7 @@ unsafe impl Backing for Vec<u8> {
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
         // SAFETY: `filled` is this vector's allocation, and initialized.
         unsafe { self.settle(filled.len()) };
-        self.try_reserve(more)
-            .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        self.try_reserve(more).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         Ok(spare_of(self))
     }
 

@@ -40,11 +40,7 @@ impl<'a> Source<'a> {
     /// The bytes must be mapped, readable and initialized for `'a`. Other processes may write to
     /// them at any time; this one must not.
     pub(crate) unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Self {
-        Source {
-            next: start,
-            remaining: len,
-            region: PhantomData,
-        }
+        Source { next: start, remaining: len, region: PhantomData }
     }
 
     /// Another one that stands at the same place.
@@ -67,9 +63,7 @@ impl<'a> Source<'a> {
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
         match self.remaining {
             0 => Ok(()),
-            left => Err(DecodeError::new(format_args!(
-                "{left} bytes are left after the value"
-            ))),
+            left => Err(DecodeError::new(format_args!("{left} bytes are left after the value"))),
         }
     }
 
@@ -139,9 +133,7 @@ impl Reader for Source<'_> {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), BincodeDecode> {
         if bytes.len() > self.remaining {
-            return Err(BincodeDecode::UnexpectedEnd {
-                additional: bytes.len() - self.remaining,
-            });
+            return Err(BincodeDecode::UnexpectedEnd { additional: bytes.len() - self.remaining });
         }
         // SAFETY: the length was just checked, and `bytes` is writable.
         unsafe { self.copy_out(bytes.as_mut_ptr(), bytes.len()) }

@@ -132,16 +132,10 @@ fn note(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, ", at {at}")?;
         }
     }
-    if facts.detail.is_empty() {
-        Ok(())
-    } else {
-        write!(f, "; {}", facts.detail)
-    }
+    if facts.detail.is_empty() { Ok(()) } else { write!(f, "; {}", facts.detail) }
 }
 
 /// The name of a signal, for the signals that end processes.
 fn signal_name(signal: i32) -> Option<&'static str> {
-    nix::sys::signal::Signal::try_from(signal)
-        .ok()
-        .map(nix::sys::signal::Signal::as_str)
+    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
 }

@@ -63,19 +63,11 @@ pub(crate) struct Settings {
 impl Settings {
     /// The standard streams for a worker, given once.
     pub(super) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
-        std::mem::take(
-            &mut self
-                .stdio
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     fn has_stdio(&mut self) -> bool {
-        let stdio = self
-            .stdio
-            .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stdio = self.stdio.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         stdio.iter().any(Option::is_some)
     }
 }
@@ -200,9 +192,7 @@ impl PoolBuilder {
     /// Sets an environment variable in the workers, besides those of the caller. Not
     /// with `Thread`.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.settings
-            .env
-            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.settings.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -219,10 +209,7 @@ impl PoolBuilder {
     /// In the copy the other threads do not exist, but what they held does: locks stay
     /// locked, data they were changing stays half changed. Workers must not touch
     /// anything of theirs, the allocator of a C library included.
-    #[allow(
-        unsafe_code,
-        reason = "an unsafe promise of the user, nothing is done here"
-    )]
+    #[allow(unsafe_code, reason = "an unsafe promise of the user, nothing is done here")]
     pub unsafe fn allow_fork_with_threads(mut self) -> Self {
         self.settings.fork_with_threads = true;
         self
@@ -317,8 +304,5 @@ fn encoded<M, F: Initializer<M>>(_: F, input: &F::Input) -> Result<Preload> {
         Error::new(ErrorKind::Encode, text).on_task(entry.name())
     })?;
     sink.finish();
-    Ok(Preload {
-        task: entry.id,
-        input: bytes,
-    })
+    Ok(Preload { task: entry.id, input: bytes })
 }

@@ -61,25 +61,21 @@ pub(super) struct Call {
 /// Results that came, in the order they came.
 #[derive(Default)]
 pub(super) struct Inbox {
+    /// Short results, each after a word with its length.
     words: Vec<u64>,
     items: Vec<Item>,
 }
 
-struct Item {
-    index: usize,
-    place: Place,
-}
-
-enum Place {
-    /// From this word of the inbox on, so many bytes.
-    Words {
-        at: usize,
-        len: usize,
+enum Item {
+    /// Short results of inputs with consecutive indices.
+    Run {
+        first: usize,
+        count: usize,
     },
     /// In a big slot; only while the owner of the call reads (rule 9).
-    Big(BigRef),
-    Copied(Vec<u8>),
-    Failed(Error),
+    Big(usize, BigRef),
+    Copied(usize, Vec<u8>),
+    Failed(usize, Error),
 }
 
 /// A result in a big slot, which is given back when this is dropped.
@@ -106,35 +102,27 @@ impl Inbox {
         self.items.is_empty()
     }
 
+    /// Where the payload of a short result is put; its length is told first.
     #[inline]
-    pub(super) fn push_words(&mut self, index: usize, words: &[u64], len: usize) {
-        let place = Place::Words {
-            at: self.words.len(),
-            len,
-        };
-        self.words.extend_from_slice(words);
-        self.items.push(Item { index, place });
+    pub(super) fn begin_short(&mut self, index: usize, len: usize) -> &mut Vec<u64> {
+        match self.items.last_mut() {
+            Some(Item::Run { first, count }) if *first + *count == index => *count += 1,
+            _ => self.items.push(Item::Run { first: index, count: 1 }),
+        }
+        self.words.push(len as u64);
+        &mut self.words
     }
 
     pub(super) fn push_big(&mut self, index: usize, big: BigRef) {
-        self.items.push(Item {
-            index,
-            place: Place::Big(big),
-        });
+        self.items.push(Item::Big(index, big));
     }
 
     pub(super) fn push_copied(&mut self, index: usize, bytes: Vec<u8>) {
-        self.items.push(Item {
-            index,
-            place: Place::Copied(bytes),
-        });
+        self.items.push(Item::Copied(index, bytes));
     }
 
     pub(super) fn push_failed(&mut self, index: usize, error: Error) {
-        self.items.push(Item {
-            index,
-            place: Place::Failed(error),
-        });
+        self.items.push(Item::Failed(index, error));
     }
 
     /// Hands all results out and is empty afterwards; stops at the first error.
@@ -142,25 +130,23 @@ impl Inbox {
         &mut self,
         mut each: impl FnMut(usize, Answer<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let bytes = crate::queue::bytes_of(&self.words);
-        let mut outcome = Ok(());
-        for Item { index, place } in self.items.drain(..) {
-            if outcome.is_err() {
-                continue;
-            }
-            outcome = match place {
-                Place::Words { at, len } => each(
-                    index,
-                    Answer::Value(Source::new(&bytes[at * 8..at * 8 + len])),
-                ),
-                Place::Big(place) => match place.desk.big(place.big.slot, place.big.len) {
-                    Some(source) => each(index, Answer::Value(source)),
-                    None => Ok(()),
-                },
-                Place::Copied(bytes) => each(index, Answer::Value(Source::new(&bytes))),
-                Place::Failed(error) => each(index, Answer::Failed(error)),
-            };
-        }
+        let Inbox { words, items } = self;
+        let bytes = crate::queue::bytes_of(words);
+        let mut at = 0;
+        let outcome = items.drain(..).try_for_each(|item| match item {
+            Item::Run { first, count } => (first..first + count).try_for_each(|index| {
+                let len = words[at] as usize;
+                let start = (at + 1) * 8;
+                at += 1 + len.div_ceil(8);
+                each(index, Answer::Value(Source::new(&bytes[start..start + len])))
+            }),
+            Item::Big(index, place) => match place.desk.big(place.big.slot, place.big.len) {
+                Some(source) => each(index, Answer::Value(source)),
+                None => Ok(()),
+            },
+            Item::Copied(index, bytes) => each(index, Answer::Value(Source::new(&bytes))),
+            Item::Failed(index, error) => each(index, Answer::Failed(error)),
+        });
         self.words.clear();
         outcome
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::CallId;
-use crate::queue::{Block, Descriptor};
+use crate::queue::{Block, Descriptor, Header, Violation};
 
 /// Some inputs of a call, encoded in a block, and how many of them are answered.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(super) struct Chunk {
     pub(super) answered: usize,
     /// How long its one input may run.
     pub(super) timeout: Option<Duration>,
+    /// It may be cut to the length that is right when it is published.
+    pub(super) divisible: bool,
     /// Only this worker may run it.
     pub(super) only: Option<usize>,
 }
@@ -35,16 +37,22 @@ impl Chunk {
         }
     }
 
+    /// Notes an answer; it must be that of the next input (rule 7).
+    #[inline]
+    pub(super) fn answers(&mut self, header: Header) -> Result<(), Violation> {
+        if header.index != self.answered || self.answered == self.count {
+            return Err(Violation("it answered another input than the next"));
+        }
+        self.answered += 1;
+        Ok(())
+    }
+
     /// Takes the first `count` inputs off.
     pub(super) fn cut(&mut self, count: usize) -> Chunk {
-        let front = (0..count).map(|_| ()).fold(0, |len, ()| {
-            len + 8 + self.block.length_at(self.at + len) as usize
-        });
-        let taken = Chunk {
-            count,
-            len: front,
-            ..self.clone()
-        };
+        let front = (0..count)
+            .map(|_| ())
+            .fold(0, |len, ()| len + 8 + self.block.length_at(self.at + len) as usize);
+        let taken = Chunk { count, len: front, ..self.clone() };
         self.first += count;
         self.count -= count;
         self.at += front;
@@ -55,9 +63,12 @@ impl Chunk {
     /// What is left when its answered inputs are taken off; they were the first.
     pub(super) fn into_rest(mut self) -> Option<Chunk> {
         let answered = std::mem::take(&mut self.answered);
+        if answered == self.count {
+            return None;
+        }
         if answered > 0 {
             self.cut(answered);
         }
-        (self.count > 0).then_some(self)
+        Some(self)
     }
 }

@@ -62,7 +62,7 @@ pub(super) enum Life {
 }
 
 pub(super) struct Core {
-    calls: Vec<Option<Call>>,
+    pub(super) calls: Vec<Option<Call>>,
     free_calls: Vec<usize>,
     serial: u64,
     /// Calls with pending chunks, in turn.
@@ -125,10 +125,7 @@ impl Shared {
         memory::seal(&board_fd);
         let tasks_fd = memory::read_only(&tasks_file).map_err(memory)?;
         let tasks = Arc::new(tasks);
-        let arena = Arena::new(
-            Arc::clone(&tasks),
-            size_of::<Tasks>().next_multiple_of(PAGE),
-        );
+        let arena = Arena::new(Arc::clone(&tasks), size_of::<Tasks>().next_multiple_of(PAGE));
         let flags =
             nix::sys::eventfd::EfdFlags::EFD_CLOEXEC | nix::sys::eventfd::EfdFlags::EFD_NONBLOCK;
         let bell = nix::sys::eventfd::EventFd::from_value_and_flags(0, flags)
@@ -162,9 +159,7 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> Locked<'_> {
-        Locked {
-            core: Some(self.core.lock().unwrap_or_else(PoisonError::into_inner)),
-        }
+        Locked { core: Some(self.core.lock().unwrap_or_else(PoisonError::into_inner)) }
     }
 
     /// Makes the dispatcher look at everything.
@@ -199,9 +194,7 @@ impl<'a> Locked<'a> {
             // They are called by someone who holds nothing; put them back for that.
             core.wakers = wakers;
         }
-        let (core, _) = on
-            .wait_timeout(core, timeout)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (core, _) = on.wait_timeout(core, timeout).unwrap_or_else(PoisonError::into_inner);
         Locked { core: Some(core) }
     }
 }
@@ -285,10 +278,7 @@ impl Core {
             self.calls.push(None);
             self.calls.len() - 1
         });
-        let id = CallId {
-            slot,
-            serial: self.serial,
-        };
+        let id = CallId { slot, serial: self.serial };
         self.calls[slot] = Some(Call {
             id,
             entry,
@@ -308,10 +298,7 @@ impl Core {
 
     #[inline]
     pub(super) fn call(&mut self, id: CallId) -> Option<&mut Call> {
-        self.calls
-            .get_mut(id.slot)?
-            .as_mut()
-            .filter(|call| call.id == id)
+        find_call(&mut self.calls, id)
     }
 
     /// Drops a call with all that is not done of it.
@@ -351,10 +338,7 @@ impl Core {
 
     /// A thread that waits without leading.
     pub(super) fn any_follower(&self) -> Option<Arc<Condvar>> {
-        self.calls
-            .iter()
-            .flatten()
-            .find_map(|call| call.follower.clone())
+        self.calls.iter().flatten().find_map(|call| call.follower.clone())
     }
 
     /// All calls, to end them.
@@ -363,13 +347,8 @@ impl Core {
     }
 
     /// The chunk at a position, wherever it is kept.
-    #[inline]
     pub(super) fn chunk(&mut self, position: u64) -> Option<&mut Chunk> {
-        match &mut self.slots[position as usize % SLOTS] {
-            Some((at, chunk)) if *at == position => Some(chunk),
-            _ if position >= crate::queue::DIRECT => self.direct.get_mut(&position),
-            _ => self.displaced.get_mut(&position).map(|(chunk, _)| chunk),
-        }
+        find_chunk(&mut self.slots, &mut self.direct, &mut self.displaced, position)
     }
 
     /// Takes the chunk at a position out; it has ended.
@@ -380,5 +359,25 @@ impl Core {
             None if position >= crate::queue::DIRECT => self.direct.remove(&position),
             None => self.displaced.remove(&position).map(|(chunk, _)| chunk),
         }
+    }
+}
+
+/// The call with an id, if it is still open.
+#[inline]
+pub(super) fn find_call(calls: &mut [Option<Call>], id: CallId) -> Option<&mut Call> {
+    calls.get_mut(id.slot)?.as_mut().filter(|call| call.id == id)
+}
+
+/// The chunk at a position: in its slot, with one worker, or displaced (rule 3).
+pub(super) fn find_chunk<'a>(
+    slots: &'a mut [Option<(u64, Chunk)>],
+    direct: &'a mut HashMap<u64, Chunk>,
+    displaced: &'a mut HashMap<u64, (Chunk, usize)>,
+    position: u64,
+) -> Option<&'a mut Chunk> {
+    match &mut slots[position as usize % SLOTS] {
+        Some((at, chunk)) if *at == position => Some(chunk),
+        _ if position >= crate::queue::DIRECT => direct.get_mut(&position),
+        _ => displaced.get_mut(&position).map(|(chunk, _)| chunk),
     }
 }

@@ -142,10 +142,7 @@ impl Dispatcher {
                     let Some(seat) = &mut core.seats[at] else {
                         continue;
                     };
-                    seat.body = Body::Process {
-                        pid,
-                        pidfd: Arc::new(pidfd),
-                    };
+                    seat.body = Body::Process { pid, pidfd: Arc::new(pidfd) };
                     if let Some(verdict) = seat.verdict.take() {
                         core.sentence(at, verdict);
                     }
@@ -185,10 +182,8 @@ impl Dispatcher {
                     if seat.ended.is_some()
                         || crate::sys::process::ended(pidfd.as_fd(), Duration::ZERO)
                     {
-                        let exit = self
-                            .launcher
-                            .as_mut()
-                            .and_then(|l| l.exit_of(pid, pidfd.as_fd()));
+                        let exit =
+                            self.launcher.as_mut().and_then(|l| l.exit_of(pid, pidfd.as_fd()));
                         core.may_have_ended(shared, at, exit);
                     }
                 }
@@ -232,9 +227,7 @@ impl Dispatcher {
                 continue;
             }
             if let Body::Thread(body) = std::mem::replace(&mut seat.body, Body::Expected) {
-                let chunk = seat
-                    .chunk
-                    .and_then(|position| core.chunk(position).cloned());
+                let chunk = seat.chunk.and_then(|position| core.chunk(position).cloned());
                 self.abandoned.push((body, chunk));
             }
             core.bury(&self.shared, at, Exit::Unknown);
@@ -277,9 +270,7 @@ impl Dispatcher {
         };
         let (ours, theirs) = socket::pair().map_err(failed)?;
         let mut core = shared.lock();
-        let desk = core
-            .occupy(shared, at, Some(Arc::new(ours)))
-            .map_err(failed)?;
+        let desk = core.occupy(shared, at, Some(Arc::new(ours))).map_err(failed)?;
         let id = core.seats[at].as_ref().map_or(0, |seat| seat.id);
         drop(core);
         let stdio = shared.settings.take_stdio();

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::call::{BigRef, CallId};
 use super::chunk::Chunk;
-use super::core::{Core, Shared};
-use super::seat::Verdict;
+use super::core::{Core, Shared, find_call, find_chunk};
+use super::seat::{Seat, Verdict};
 use crate::error::Error;
-use crate::queue::{Big, DIRECT, Header, Kind, Owner, Violation, bytes_of};
+use crate::queue::{Big, Consumer, DIRECT, Header, Kind, Owner, Ring, Violation, bytes_of};
 use crate::worker::Failure;
 
 impl Core {
@@ -33,11 +33,8 @@ impl Core {
         }
         let desk = Arc::clone(&seat.desk);
         let mut consumer = seat.consumer;
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = consumer.read(desk.desk().ring(), &mut scratch, |header, words| {
-            self.message(shared, at, reader, header, words)
-        });
-        self.scratch = scratch;
+        let outcome = self.read(shared, at, reader, desk.desk().ring(), &mut consumer);
+        consumer.tell(desk.desk().ring());
         desk.desk().wake_if_stuck();
         if let Some(seat) = &mut self.seats[at] {
             seat.consumer = consumer;
@@ -48,7 +45,61 @@ impl Core {
         }
     }
 
-    #[inline]
+    fn read(
+        &mut self,
+        shared: &Shared,
+        at: usize,
+        reader: Option<CallId>,
+        ring: Ring<'_>,
+        consumer: &mut Consumer,
+    ) -> Result<(), Violation> {
+        let mut words = std::mem::take(&mut self.scratch);
+        let end = consumer.end(ring)?;
+        while let Some(header) = consumer.peek(ring, end)? {
+            if header.kind == Kind::Value {
+                self.values(shared, at, ring, consumer, end)?;
+                continue;
+            }
+            words.clear();
+            consumer.take(ring, header, &mut words);
+            self.message(shared, at, reader, header, &words)?;
+        }
+        self.scratch = words;
+        Ok(())
+    }
+
+    /// Reads short values that come one after the other: the hot loop.
+    fn values(
+        &mut self,
+        shared: &Shared,
+        at: usize,
+        ring: Ring<'_>,
+        consumer: &mut Consumer,
+        end: u64,
+    ) -> Result<(), Violation> {
+        let position = self.seat(at).chunk.ok_or(Violation("it answered outside of a chunk"))?;
+        let Core { slots, direct, displaced, calls, scratch, .. } = self;
+        let chunk =
+            find_chunk(slots, direct, displaced, position).ok_or(Violation("its chunk is gone"))?;
+        let (before, id) = (chunk.answered, chunk.call);
+        let mut call = find_call(calls, id).filter(|call| !call.detached);
+        while let Some(header) = consumer.peek(ring, end)?.filter(|next| next.kind == Kind::Value) {
+            chunk.answers(header)?;
+            let to = match &mut call {
+                Some(call) => call.inbox.begin_short(chunk.first + header.index, header.len),
+                None => {
+                    scratch.clear();
+                    &mut *scratch
+                }
+            };
+            consumer.take(ring, header, to);
+        }
+        let count = chunk.answered - before;
+        self.deaths = 0;
+        self.count_answers(shared, id, count);
+        Ok(())
+    }
+
     fn message(
         &mut self,
         shared: &Shared,
@@ -57,36 +108,28 @@ impl Core {
         header: Header,
         words: &[u64],
     ) -> Result<(), Violation> {
-        let seat = self.seats[at]
-            .as_mut()
-            .expect("only occupied seats are read");
         match header.kind {
             Kind::Chunk => {
                 let position = *words.first().ok_or(Violation("a chunk without position"))?;
-                if seat.chunk.is_some() || !self.owns(shared, at, position) {
+                if self.seat(at).chunk.is_some() || !self.owns(shared, at, position) {
                     return Err(Violation("it began a chunk that is not its own"));
                 }
-                self.seats[at].as_mut().expect("as above").chunk = Some(position);
+                self.seat(at).chunk = Some(position);
                 Ok(())
             }
             Kind::End => {
+                let seat = self.seat(at);
                 let position = seat.chunk.take().ok_or(Violation("it ended no chunk"))?;
-                if seat.direct == Some(position) {
-                    seat.direct = None;
-                }
+                seat.direct.take_if(|direct| *direct == position);
                 let ns = *words.first().ok_or(Violation("an end without duration"))?;
                 self.ended(shared, position, ns);
                 Ok(())
             }
             _ => {
-                let position = seat
-                    .chunk
-                    .ok_or(Violation("it answered outside of a chunk"))?;
+                let position =
+                    self.seat(at).chunk.ok_or(Violation("it answered outside of a chunk"))?;
                 let chunk = self.chunk(position).ok_or(Violation("its chunk is gone"))?;
-                if header.index != chunk.answered || chunk.answered == chunk.count {
-                    return Err(Violation("it answered another input than the next"));
-                }
-                chunk.answered += 1;
+                chunk.answers(header)?;
                 let (id, index) = (chunk.call, chunk.first + header.index);
                 self.deaths = 0;
                 self.answer(shared, at, id, index, reader == Some(id), header, words)
@@ -94,12 +137,14 @@ impl Core {
         }
     }
 
+    fn seat(&mut self, at: usize) -> &mut Seat {
+        self.seats[at].as_mut().expect("only occupied seats are read")
+    }
+
     /// Whether a chunk is with this worker (rule 21).
     fn owns(&mut self, shared: &Shared, at: usize, position: u64) -> bool {
         if position >= DIRECT {
-            return self.seats[at]
-                .as_ref()
-                .is_some_and(|seat| seat.direct == Some(position));
+            return self.seats[at].as_ref().is_some_and(|seat| seat.direct == Some(position));
         }
         if let Some((_, owner)) = self.displaced.get(&position) {
             return *owner == at;
@@ -109,7 +154,6 @@ impl Core {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one message")]
-    #[inline]
     fn answer(
         &mut self,
         shared: &Shared,
@@ -126,8 +170,7 @@ impl Core {
             return Ok(());
         };
         match (header.kind, big) {
-            (Kind::Value | Kind::BigValue, _) if call.detached => {}
-            (Kind::Value, _) => call.inbox.push_words(index, words, header.len),
+            (Kind::BigValue, _) if call.detached => {}
             (Kind::BigValue, Some(big)) if in_place => call.inbox.push_big(index, big),
             (Kind::BigValue, Some(place)) => {
                 let bytes = place.desk.copy_big(place.big.slot, place.big.len);
@@ -146,23 +189,16 @@ impl Core {
                 return Ok(());
             }
         }
-        self.count_answer(shared, id);
+        self.count_answers(shared, id, 1);
         Ok(())
     }
 
     fn big(&self, at: usize, words: &[u64]) -> Result<BigRef, Violation> {
-        let seat = self.seats[at]
-            .as_ref()
-            .expect("only occupied seats are read");
+        let seat = self.seats[at].as_ref().expect("only occupied seats are read");
         let big = Big::from_words(words).ok_or(Violation("a long result without a place"))?;
         // Looked at before anything refers to it.
-        seat.desk
-            .big(big.slot, big.len)
-            .ok_or(Violation("a long result lies nowhere"))?;
-        Ok(BigRef {
-            desk: Arc::clone(&seat.desk),
-            big,
-        })
+        seat.desk.big(big.slot, big.len).ok_or(Violation("a long result lies nowhere"))?;
+        Ok(BigRef { desk: Arc::clone(&seat.desk), big })
     }
 
     /// Ends an input with an error, told of the worker in a seat.
@@ -174,9 +210,7 @@ impl Core {
         error: Error,
         at: Option<usize>,
     ) {
-        let place = at
-            .and_then(|at| self.seats[at].as_ref())
-            .map(|seat| (seat.id, seat.pid()));
+        let place = at.and_then(|at| self.seats[at].as_ref()).map(|seat| (seat.id, seat.pid()));
         let Some(call) = self.call(id) else { return };
         let mut error = error.on_task(call.entry.name()).at(index);
         if let Some((worker, pid)) = place {
@@ -185,26 +219,23 @@ impl Core {
         if !call.detached {
             call.inbox.push_failed(index, error);
         }
-        self.count_answer(shared, id);
+        self.count_answers(shared, id, 1);
         self.tell_follower(id);
     }
 
-    #[inline]
-    fn count_answer(&mut self, shared: &Shared, id: CallId) {
+    fn count_answers(&mut self, shared: &Shared, id: CallId, count: usize) {
         let Some(call) = self.call(id) else { return };
-        call.outstanding -= 1;
+        call.outstanding -= count;
         let timed = call.options.timeout.is_some();
         let gone = call.detached && call.outstanding == 0;
         let waker = call.waker.take();
         self.wakers.extend(waker);
-        self.outstanding -= 1;
-        self.timed -= usize::from(timed);
+        self.outstanding -= count;
+        self.timed -= if timed { count } else { 0 };
         if gone {
             self.close_call(shared, id);
         }
-        if self.outstanding == 0 {
-            self.tell_if_empty(shared);
-        }
+        self.tell_if_empty(shared);
     }
 
     /// A chunk has ended: what it left goes back, and its time is learnt from.

@@ -63,7 +63,7 @@ impl OpenCall {
             }
             count += 1;
             // A slow iterator does not hold back what it gave so far.
-            let look = count < 16 && count.is_power_of_two() || count % 16 == 0;
+            let look = count % 64 == 0 || (count < 64 && count.is_power_of_two());
             if look && begun.elapsed().as_micros() > 500 {
                 break;
             }
@@ -83,6 +83,7 @@ impl OpenCall {
             len,
             answered: 0,
             timeout: self.timeout,
+            divisible: false,
             only: None,
         });
         match chunk {
@@ -94,17 +95,13 @@ impl OpenCall {
     #[cold]
     fn not_encoded(&self, index: usize, error: &dyn std::fmt::Display) -> Error {
         let text = format!("its input could not be encoded: {error}");
-        Error::new(ErrorKind::Encode, text)
-            .on_task(self.entry.name())
-            .at(index)
+        Error::new(ErrorKind::Encode, text).on_task(self.entry.name()).at(index)
     }
 
     #[cold]
     fn no_memory(&self, index: usize, error: &std::io::Error) -> Error {
         let text = format!("its input does not fit the memory shared with the workers: {error}");
-        Error::new(ErrorKind::OutOfMemory, text)
-            .on_task(self.entry.name())
-            .at(index)
+        Error::new(ErrorKind::OutOfMemory, text).on_task(self.entry.name()).at(index)
     }
 
     /// Reads the rings and takes what came for this call; `look` sees the state with it.
@@ -124,8 +121,7 @@ impl OpenCall {
         mut each: impl FnMut(usize, Result<R>) -> Result<(), E>,
     ) -> Result<(), E> {
         let entry = self.entry;
-        self.inbox
-            .take_each(|index, answer| each(index, decoded(entry, index, answer)))
+        self.inbox.take_each(|index, answer| each(index, decoded(entry, index, answer)))
     }
 
     /// Lets the call go on by itself.
@@ -144,11 +140,7 @@ impl OpenCall {
         let mut core = self.shared.lock();
         let seats: Vec<usize> = (0..core.target).collect();
         for (first, at) in seats.iter().enumerate() {
-            let chunk = Chunk {
-                first,
-                only: Some(*at),
-                ..chunk.clone()
-            };
+            let chunk = Chunk { first, only: Some(*at), ..chunk.clone() };
             core.push_direct(&self.shared, chunk);
         }
         Ok(seats.len())
@@ -202,9 +194,7 @@ pub(super) fn decoded<R: DeserializeOwned>(
     };
     let bad = |why: String| {
         let text = format!("its output could not be decoded: {why}");
-        Err(Error::new(ErrorKind::Decode, text)
-            .on_task(entry.name())
-            .at(index))
+        Err(Error::new(ErrorKind::Decode, text).on_task(entry.name()).at(index))
     };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
         Ok(Ok(value)) => Ok(value),
@@ -227,12 +217,7 @@ where
 {
     pub(super) fn new(shared: &Shared, inputs: I) -> Self {
         let payload = Payload::new(&shared.arena);
-        Feeder {
-            inputs: inputs.fuse(),
-            payload,
-            fed: 0,
-            exhausted: false,
-        }
+        Feeder { inputs: inputs.fuse(), payload, fed: 0, exhausted: false }
     }
 
     /// How many inputs are left, if the iterator knows.

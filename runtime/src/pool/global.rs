@@ -29,19 +29,15 @@ static POOLS: PerProcess<Mutex<HashMap<usize, &'static Pool>>> = PerProcess::new
 /// ```
 pub fn pool() -> &'static Pool {
     let mut pools = POOLS.get().lock().unwrap_or_else(PoisonError::into_inner);
-    pools.entry(crate::worker::depth()).or_insert_with(|| {
-        Box::leak(Box::new(Pool {
-            inner: Inner::Global(Mutex::new(None)),
-        }))
-    })
+    pools
+        .entry(crate::worker::depth())
+        .or_insert_with(|| Box::leak(Box::new(Pool { inner: Inner::Global(Mutex::new(None)) })))
 }
 
 /// Starts a pool as the process-wide one.
 pub(super) fn install(builder: PoolBuilder) -> Result<&'static Pool> {
     let pool = pool();
-    let Inner::Global(slot) = &pool.inner else {
-        unreachable!("pool() makes no other")
-    };
+    let Inner::Global(slot) = &pool.inner else { unreachable!("pool() makes no other") };
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     if slot.is_some() {
         return Err(Error::new(

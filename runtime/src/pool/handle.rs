@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::call::Options;
+use super::chunk::Chunk;
 use super::core::Shared;
 use super::feed::OpenCall;
 use super::wait::Patience;
@@ -95,18 +96,13 @@ impl<R: DeserializeOwned> Collect<Vec<R>> for Many<R> {
 
     fn finish(&mut self) -> Result<Vec<R>> {
         let outputs = std::mem::take(&mut self.0);
-        Ok(outputs
-            .into_iter()
-            .map(|output| output.expect("answered"))
-            .collect())
+        Ok(outputs.into_iter().map(|output| output.expect("answered")).collect())
     }
 }
 
 impl<R> Handle<R> {
     pub(super) fn failed(error: Error) -> Self {
-        Handle {
-            state: Some(State::Failed(error)),
-        }
+        Handle { state: Some(State::Failed(error)) }
     }
 
     /// Waits for the output.
@@ -172,11 +168,7 @@ impl<R> Handle<R> {
 
     /// Takes what there is; waits if it is not all and `end` allows.
     fn look(&mut self, end: Option<Instant>) -> Option<Result<R>> {
-        let open = match self
-            .state
-            .take()
-            .expect("the output of a handle is given once")
-        {
+        let open = match self.state.take().expect("the output of a handle is given once") {
             State::Failed(error) => return Some(Err(error)),
             State::Open(open) => self.state.insert(State::Open(open)),
         };
@@ -251,9 +243,7 @@ impl<R> Drop for Handle<R> {
 
 impl<R> std::fmt::Debug for Handle<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle")
-            .field("is_done", &self.is_done())
-            .finish()
+        f.debug_struct("Handle").field("is_done", &self.is_done()).finish()
     }
 }
 
@@ -272,6 +262,7 @@ impl OpenCall {
                 return Err(error);
             }
             let Some(chunk) = chunk else { return Ok(count) };
+            let chunk = Chunk { divisible: true, ..chunk };
             count += chunk.count;
             self.shared.lock().push(&self.shared, chunk);
         }
@@ -324,14 +315,7 @@ where
             let shared = Arc::clone(&call.shared);
             shared.lock().pass_on(&shared, None);
             let collect = collect(count);
-            Handle {
-                state: Some(State::Open(Open {
-                    call,
-                    count,
-                    answered: 0,
-                    collect,
-                })),
-            }
+            Handle { state: Some(State::Open(Open { call, count, answered: 0, collect })) }
         }
         Err(error) => Handle::failed(error),
     }

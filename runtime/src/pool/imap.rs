@@ -125,28 +125,15 @@ where
         let feeder = Feeder::new(&shared, inputs);
         let ahead = AHEAD * shared.settings.workers;
         let call = OpenCall::new(shared, entry, options)?;
-        Ok(Box::new(Fed {
-            call,
-            feeder,
-            answered: 0,
-            given: 0,
-            ahead,
-        }))
+        Ok(Box::new(Fed { call, feeder, answered: 0, given: 0, ahead }))
     };
     let source = open().unwrap_or_else(|error| Box::new(Refused(Some(error))));
-    ImapUnordered {
-        source,
-        came: VecDeque::new(),
-    }
+    ImapUnordered { source, came: VecDeque::new() }
 }
 
 impl<'a, R> Imap<'a, R> {
     pub(super) fn new(unordered: ImapUnordered<'a, R>) -> Self {
-        Imap {
-            unordered,
-            early: HashMap::new(),
-            next: 0,
-        }
+        Imap { unordered, early: HashMap::new(), next: 0 }
     }
 }
 
@@ -189,9 +176,7 @@ impl<R> Iterator for Imap<'_, R> {
 
 impl<R> std::fmt::Debug for Imap<'_, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Imap")
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("Imap").field("next", &self.next).finish_non_exhaustive()
     }
 }
 

@@ -86,9 +86,7 @@ impl Core {
             let desk = seat.desk.desk();
             let (position, since) = desk.chunk();
             let task = self.chunk(position).map(|chunk| chunk.task);
-            let task = task
-                .and_then(crate::registry::get)
-                .map(|entry| entry.name());
+            let task = task.and_then(crate::registry::get).map(|entry| entry.name());
             let state = match (seat.stage, desk.phase()) {
                 _ if seat.leaving || seat.verdict.is_some() || seat.ended.is_some() => {
                     WorkerState::Leaving
@@ -98,11 +96,7 @@ impl Core {
                 (Stage::Serving, _) => WorkerState::Idle,
                 _ => WorkerState::Starting,
             };
-            let pid = if matches!(seat.body, Body::Expected) {
-                0
-            } else {
-                seat.pid()
-            };
+            let pid = if matches!(seat.body, Body::Expected) { 0 } else { seat.pid() };
             WorkerInfo {
                 id: seat.id,
                 pid,

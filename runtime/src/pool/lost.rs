@@ -54,12 +54,7 @@ impl Core {
         let in_queue = self.slots.iter().flatten().map(|(position, _)| *position);
         let mut lost: Vec<u64> = in_queue
             .filter(|position| claims.owner(*position) == Owner::Worker(at))
-            .chain(
-                self.displaced
-                    .iter()
-                    .filter(|(_, (_, owner))| *owner == at)
-                    .map(|(p, _)| *p),
-            )
+            .chain(self.displaced.iter().filter(|(_, (_, owner))| *owner == at).map(|(p, _)| *p))
             .chain(seat.direct)
             .collect();
         lost.sort_unstable();
@@ -78,11 +73,7 @@ impl Core {
             return;
         };
         let id = chunk.call;
-        let begun = started
-            == Some(Started {
-                position,
-                index: chunk.answered,
-            });
+        let begun = started == Some(Started { position, index: chunk.answered });
         let Some(call) = self.call(id) else { return };
         call.active -= 1;
         if begun && chunk.answered < chunk.count {
@@ -103,10 +94,9 @@ impl Core {
     fn obituary(&self, shared: &Shared, at: usize, exit: Exit) -> Error {
         let seat = self.seats[at].as_ref().expect("looked at before");
         let error = match &seat.verdict {
-            Some(Verdict::TimedOut) => Error::new(
-                ErrorKind::TimedOut,
-                "it ran longer than its timeout and was killed",
-            ),
+            Some(Verdict::TimedOut) => {
+                Error::new(ErrorKind::TimedOut, "it ran longer than its timeout and was killed")
+            }
             Some(Verdict::Terminated) => cancelled(),
             Some(Verdict::Broken(error)) => error.duplicate(),
             None if seat.stage != Stage::Serving => unborn(seat, &exit),
@@ -166,10 +156,8 @@ impl Core {
         let Some(call) = self.call(id) else { return 0 };
         call.active -= ended.len();
         ended.extend(call.pending.drain(..));
-        let (own, others): (Vec<_>, Vec<_>) = self
-            .waiting_direct
-            .drain(..)
-            .partition(|chunk| chunk.call == id);
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.waiting_direct.drain(..).partition(|chunk| chunk.call == id);
         self.waiting_direct = others.into();
         ended.extend(own);
         let mut count = 0;
@@ -184,10 +172,7 @@ impl Core {
 }
 
 pub(super) fn cancelled() -> Error {
-    Error::new(
-        ErrorKind::Cancelled,
-        "its pool was terminated before it was done",
-    )
+    Error::new(ErrorKind::Cancelled, "its pool was terminated before it was done")
 }
 
 fn unborn(seat: &Seat, exit: &Exit) -> Error {
@@ -209,22 +194,14 @@ fn unborn(seat: &Seat, exit: &Exit) -> Error {
 }
 
 fn of_exit(shared: &Shared, seat: &Seat, exit: &Exit) -> Error {
-    let report = seat
-        .desk
-        .desk()
-        .crash()
-        .map(|bytes| crate::worker::crash_report(&bytes));
+    let report = seat.desk.desk().crash().map(|bytes| crate::worker::crash_report(&bytes));
     let error = match exit {
         Exit::Code(code) => {
             Error::new(ErrorKind::Exited, "").with(|facts| facts.exit_code = Some(*code))
         }
         Exit::Signal(signal) => {
             let aborted = report.is_some() && cfg!(panic = "abort") && *signal == libc::SIGABRT;
-            let kind = if aborted {
-                ErrorKind::Panicked
-            } else {
-                ErrorKind::Signaled
-            };
+            let kind = if aborted { ErrorKind::Panicked } else { ErrorKind::Signaled };
             let note = signal_note(shared, seat, *signal);
             Error::new(kind, note).with(|facts| facts.signal = Some(*signal))
         }

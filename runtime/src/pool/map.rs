@@ -65,10 +65,7 @@ fn put<T>(outcomes: &mut Vec<Option<T>>, index: usize, outcome: T) {
 }
 
 fn complete<T>(outcomes: Vec<Option<T>>) -> Vec<T> {
-    outcomes
-        .into_iter()
-        .map(|outcome| outcome.expect("every input has an outcome"))
-        .collect()
+    outcomes.into_iter().map(|outcome| outcome.expect("every input has an outcome")).collect()
 }
 
 /// All outputs, or the first failure that was seen.
@@ -84,16 +81,10 @@ where
     R: DeserializeOwned,
 {
     let mut outputs = Vec::with_capacity(inputs.size_hint().0.min(1 << 20));
-    run(
-        shared,
-        entry,
-        options,
-        inputs,
-        |index, outcome: Result<R>| {
-            put(&mut outputs, index, outcome?);
-            Ok(())
-        },
-    )?;
+    run(shared, entry, options, inputs, |index, outcome: Result<R>| {
+        put(&mut outputs, index, outcome?);
+        Ok(())
+    })?;
     Ok(complete(outputs))
 }
 
@@ -124,10 +115,7 @@ where
 
 /// The same error for every input.
 pub(super) fn refused<T, R>(error: &Error, inputs: impl Iterator<Item = T>) -> Vec<Result<R>> {
-    inputs
-        .enumerate()
-        .map(|(index, _)| Err(error.duplicate().at(index)))
-        .collect()
+    inputs.enumerate().map(|(index, _)| Err(error.duplicate().at(index))).collect()
 }
 
 /// The output of one input.

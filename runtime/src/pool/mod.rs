@@ -96,9 +96,7 @@ impl Pool {
     }
 
     fn start(settings: Settings) -> Result<Pool> {
-        Ok(Pool {
-            inner: Inner::Started(Started::new(settings)?),
-        })
+        Ok(Pool { inner: Inner::Started(Started::new(settings)?) })
     }
 
     fn started(&self) -> Result<Arc<Shared>> {
@@ -307,10 +305,7 @@ impl Pool {
         if workers == 0 || workers > crate::queue::MAX_WORKERS {
             return Err(Error::new(
                 ErrorKind::Configuration,
-                format!(
-                    "a pool has 1 to {} workers, not {workers}",
-                    crate::queue::MAX_WORKERS
-                ),
+                format!("a pool has 1 to {} workers, not {workers}", crate::queue::MAX_WORKERS),
             ));
         }
         let mut core = shared.lock();
@@ -322,9 +317,7 @@ impl Pool {
 
     /// The workers as they are now; none if the process-wide pool was not used yet.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.present()
-            .map(|shared| shared.lock().infos(&shared))
-            .unwrap_or_default()
+        self.present().map(|shared| shared.lock().infos(&shared)).unwrap_or_default()
     }
 
     /// How the last worker ended: its exit code, or the signal.
@@ -355,10 +348,7 @@ impl Started {
         let method = settings.method;
         let (launcher, shares) = match method {
             StartMethod::Thread => (None, threads::preload(&settings.preloads)?),
-            StartMethod::Spawn => (
-                Some(crate::start::launcher(method, &[], false)?),
-                Vec::new(),
-            ),
+            StartMethod::Spawn => (Some(crate::start::launcher(method, &[], false)?), Vec::new()),
             _ => {
                 let with_threads = settings.fork_with_threads;
                 let launcher = crate::start::launcher(method, &settings.preloads, with_threads)?;
@@ -367,10 +357,7 @@ impl Started {
         };
         let shared = Arc::new(Shared::new(settings)?);
         let thread = dispatcher::start(Arc::clone(&shared), launcher, shares)?;
-        let started = Started {
-            shared,
-            dispatcher: Mutex::new(Some(thread)),
-        };
+        let started = Started { shared, dispatcher: Mutex::new(Some(thread)) };
         started.until_ready()?;
         Ok(started)
     }

@@ -36,11 +36,7 @@ pub struct TaskCall<'p, M, F> {
 
 impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     pub(super) fn new(pool: &'p Pool, _: F) -> Self {
-        TaskCall {
-            pool,
-            task: PhantomData,
-            options: Options::default(),
-        }
+        TaskCall { pool, task: PhantomData, options: Options::default() }
     }
 
     /// How long one input may run, counted from when its worker takes it. A worker whose
@@ -82,14 +78,12 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
 
     fn entry(&self) -> Result<Entry> {
         let bad = match &self.options {
-            Options {
-                chunk_size: Some(0),
-                ..
-            } => "chunk_size(0) would hand nothing in; give 1 or more",
-            Options {
-                max_active: Some(0),
-                ..
-            } => "max_active(0) would run nothing; give 1 or more",
+            Options { chunk_size: Some(0), .. } => {
+                "chunk_size(0) would hand nothing in; give 1 or more"
+            }
+            Options { max_active: Some(0), .. } => {
+                "max_active(0) would run nothing; give 1 or more"
+            }
             _ => return registry::find::<F>(Role::Worker),
         };
         Err(Error::new(ErrorKind::Configuration, bad))
@@ -201,8 +195,6 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
 
 impl<M, F> std::fmt::Debug for TaskCall<'_, M, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TaskCall")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("TaskCall").field("options", &self.options).finish_non_exhaustive()
     }
 }

@@ -104,20 +104,13 @@ impl Core {
                 break;
             };
             let Some(call) = self.call(id) else { continue };
-            if call
-                .options
-                .max_active
-                .is_some_and(|most| call.active >= most)
-            {
+            if call.options.max_active.is_some_and(|most| call.active >= most) {
                 // It is put back when one of its chunks ends.
                 continue;
             }
-            let remaining = call.pending.iter().map(|chunk| chunk.count).sum();
-            let len = call.chunk_len(workers, Some(remaining));
-            let Some(mut chunk) = call.pending.pop_front() else {
-                continue;
-            };
-            if chunk.count > len {
+            let Some(mut chunk) = call.pending.pop_front() else { continue };
+            let len = call.chunk_len(workers, Some(call.outstanding));
+            if chunk.divisible && chunk.count > len {
                 let front = chunk.cut(len);
                 call.pending.push_front(chunk);
                 chunk = front;

@@ -40,9 +40,7 @@ impl Core {
         if self.seats.len() < self.target {
             self.seats.resize_with(self.target, || None);
         }
-        (0..self.target)
-            .filter(|at| self.seats[*at].is_none())
-            .collect()
+        (0..self.target).filter(|at| self.seats[*at].is_none()).collect()
     }
 
     /// Prepares a seat: its desk and what its worker will be told.
@@ -92,9 +90,7 @@ impl Core {
     }
 
     pub(super) fn seat_of(&self, id: usize) -> Option<usize> {
-        self.seats
-            .iter()
-            .position(|seat| seat.as_ref().is_some_and(|seat| seat.id == id))
+        self.seats.iter().position(|seat| seat.as_ref().is_some_and(|seat| seat.id == id))
     }
 
     pub(super) fn seat_of_pid(&self, pid: u32) -> Option<usize> {
@@ -133,9 +129,9 @@ impl Core {
                     Ok(())
                 }
                 (Stage::Initializing, [FAILED, report @ ..]) => Err(Failure::of_birth(report)),
-                _ => Err(Error::start(
-                    "it said something that makes no sense on its control socket",
-                )),
+                _ => {
+                    Err(Error::start("it said something that makes no sense on its control socket"))
+                }
             };
             if let Err(error) = outcome {
                 self.sentence(at, Verdict::Broken(error));
@@ -152,12 +148,7 @@ impl Core {
         seat.stage = Stage::Serving;
         seat.control = None;
         self.failed_births = 0;
-        let serving = self
-            .seats
-            .iter()
-            .flatten()
-            .filter(|seat| seat.is_serving())
-            .count();
+        let serving = self.seats.iter().flatten().filter(|seat| seat.is_serving()).count();
         self.complete |= serving >= self.target;
         self.give_direct(shared);
         shared.changed.notify_all();
@@ -200,10 +191,7 @@ impl Core {
         }
         let now = clock::now();
         for at in 0..self.seats.len() {
-            let Some(seat) = self.seats[at]
-                .as_ref()
-                .filter(|seat| seat.verdict.is_none())
-            else {
+            let Some(seat) = self.seats[at].as_ref().filter(|seat| seat.verdict.is_none()) else {
                 continue;
             };
             let (position, since) = seat.desk.desk().chunk();
@@ -226,12 +214,8 @@ impl Core {
         let started = Started { position, index: 0 };
         desk.desk().set_doom(Some(started));
         self.drain_seat(shared, at, None);
-        let at_it = self.seats[at]
-            .as_ref()
-            .is_some_and(|seat| seat.chunk == Some(position))
-            && self
-                .chunk(position)
-                .is_some_and(|chunk| chunk.answered == 0)
+        let at_it = self.seats[at].as_ref().is_some_and(|seat| seat.chunk == Some(position))
+            && self.chunk(position).is_some_and(|chunk| chunk.answered == 0)
             && desk.desk().started() == Some(started);
         if !at_it {
             desk.desk().set_doom(None);
@@ -265,11 +249,7 @@ impl Core {
                 Stage::Initializing => ErrorKind::Initializer,
                 _ => ErrorKind::Start,
             };
-            let text = format!(
-                "worker {} (pid {}) {what} within {limit:?}",
-                seat.id,
-                seat.pid()
-            );
+            let text = format!("worker {} (pid {}) {what} within {limit:?}", seat.id, seat.pid());
             self.sentence(at, Verdict::Broken(Error::new(kind, text)));
         }
         next
@@ -295,12 +275,7 @@ impl Core {
 
     /// Asks workers to leave that were idle too long.
     pub(super) fn watch_idlers(&mut self, limit: Duration) {
-        for seat in self
-            .seats
-            .iter_mut()
-            .flatten()
-            .filter(|seat| seat.is_serving())
-        {
+        for seat in self.seats.iter_mut().flatten().filter(|seat| seat.is_serving()) {
             let desk = seat.desk.desk();
             if self.outstanding > 0 || desk.phase() != Phase::Idle {
                 seat.idle_since = None;
@@ -312,11 +287,7 @@ impl Core {
 
     /// Asks the workers over the target, or all, to leave.
     pub(super) fn dismiss(&mut self, from: usize) {
-        self.seats
-            .iter_mut()
-            .skip(from)
-            .flatten()
-            .for_each(Seat::leave);
+        self.seats.iter_mut().skip(from).flatten().for_each(Seat::leave);
     }
 
     /// Gives waiting direct chunks to their workers.

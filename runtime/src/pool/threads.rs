@@ -22,10 +22,7 @@ pub(super) struct ThreadBody {
 impl ThreadBody {
     /// What its initializers said; once.
     pub(super) fn news(&self) -> Option<Result<(), Box<Failure>>> {
-        self.news
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -53,13 +50,7 @@ pub(super) fn start(
     let said = Arc::clone(&news);
     let (tasks, board) = (Arc::clone(&shared.tasks), Arc::clone(&shared.board));
     let (bell, depth) = (Arc::clone(&shared.bell), worker::depth() + 1);
-    let Settings {
-        initializers,
-        max_tasks,
-        pin_cpus,
-        name,
-        ..
-    } = &shared.settings;
+    let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
     let (initializers, max_tasks, pool) = (initializers.clone(), *max_tasks, shared.id);
     let cpu = pin_cpus.then(|| super::supervise::cpu_of(seat)).flatten();
     let ring = Arc::clone(&bell);
@@ -87,10 +78,7 @@ pub(super) fn start(
         .name(format!("{name}-worker-{id}"))
         .spawn(work)
         .map_err(|error| Error::start(format!("a worker thread could not be started: {error}")))?;
-    Ok(ThreadBody {
-        handle: Some(handle),
-        news,
-    })
+    Ok(ThreadBody { handle: Some(handle), news })
 }
 
 /// Runs the preloads in a thread of their own and gives what they share.
@@ -113,14 +101,8 @@ pub(super) fn preload(preloads: &[Preload]) -> Result<Vec<Share>> {
             )
         })
     };
-    match std::thread::Builder::new()
-        .name("preload".to_owned())
-        .spawn(run)
-        .map(JoinHandle::join)
-    {
+    match std::thread::Builder::new().name("preload".to_owned()).spawn(run).map(JoinHandle::join) {
         Ok(Ok(outcome)) => outcome,
-        _ => Err(Error::start(
-            "the thread for the preloads could not be started",
-        )),
+        _ => Err(Error::start("the thread for the preloads could not be started")),
     }
 }

@@ -48,9 +48,7 @@ impl Shared {
         let news = waiting == Waiting::End && ended != *seen && core.has_answers(id);
         *seen = ended;
         let over = core.call(id).is_none_or(|call| call.outstanding == 0);
-        let time = end.map_or(TICK, |end| {
-            end.saturating_duration_since(Instant::now()).min(TICK)
-        });
+        let time = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
         if news || over || time.is_zero() {
             return core.pass_on(self, Some(id));
         }
@@ -118,8 +116,7 @@ fn follow(mut core: Locked<'_>, id: CallId, time: Duration) {
 impl Core {
     /// Whether a call has something to be taken, or nothing more to wait for.
     pub(super) fn has_answers(&mut self, id: CallId) -> bool {
-        self.call(id)
-            .is_none_or(|call| !call.inbox.is_empty() || call.outstanding == 0)
+        self.call(id).is_none_or(|call| !call.inbox.is_empty() || call.outstanding == 0)
     }
 
     /// How many workers have something to do, by the board.
@@ -145,9 +142,7 @@ impl Core {
         if self.leader == Leader::Thread || self.outstanding == 0 {
             return;
         }
-        let mine = own
-            .and_then(|id| self.call(id))
-            .map_or(0, |call| call.outstanding);
+        let mine = own.and_then(|id| self.call(id)).map_or(0, |call| call.outstanding);
         if self.outstanding == mine {
             return;
         }

@@ -42,16 +42,8 @@ struct Free {
 
 impl Arena {
     pub(crate) fn new(mapping: Arc<Mapping>, start: usize) -> Arc<Self> {
-        let state = State {
-            top: start,
-            free: BTreeMap::new(),
-            warm: 0,
-            used: 0,
-        };
-        Arc::new(Arena {
-            mapping,
-            state: Mutex::new(state),
-        })
+        let state = State { top: start, free: BTreeMap::new(), warm: 0, used: 0 };
+        Arc::new(Arena { mapping, state: Mutex::new(state) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -60,10 +52,8 @@ impl Arena {
 
     /// A block of at least `len` bytes.
     pub(crate) fn block(self: &Arc<Self>, len: usize) -> io::Result<Block> {
-        let size = len
-            .max(SMALLEST)
-            .checked_next_power_of_two()
-            .ok_or(io::ErrorKind::OutOfMemory)?;
+        let size =
+            len.max(SMALLEST).checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
         let state = &mut *self.state();
         let offset = match state.free.get_mut(&size).and_then(Vec::pop) {
             Some(free) => {
@@ -74,19 +64,13 @@ impl Arena {
             }
             None => {
                 let offset = state.top;
-                let end = offset
-                    .checked_add(size)
-                    .filter(|end| *end <= self.mapping.len());
+                let end = offset.checked_add(size).filter(|end| *end <= self.mapping.len());
                 state.top = end.ok_or(io::ErrorKind::OutOfMemory)?;
                 offset
             }
         };
         state.used += size;
-        Ok(Block {
-            arena: Arc::clone(self),
-            offset,
-            size,
-        })
+        Ok(Block { arena: Arc::clone(self), offset, size })
     }
 
     /// Bytes of all blocks in use.
@@ -106,11 +90,7 @@ impl Arena {
         }
         let list = state.free.entry(size).or_default();
         let free = Free { offset, warm };
-        if warm {
-            list.push(free)
-        } else {
-            list.insert(0, free)
-        }
+        if warm { list.push(free) } else { list.insert(0, free) }
     }
 
     /// Gives the pages of free blocks back to the system.
@@ -144,10 +124,7 @@ impl Block {
 
     /// Copies bytes to its start.
     pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
-        assert!(
-            at + bytes.len() <= self.size,
-            "a block is written within its size"
-        );
+        assert!(at + bytes.len() <= self.size, "a block is written within its size");
         self.arena.mapping.write(self.offset + at, bytes);
     }
 

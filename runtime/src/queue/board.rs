@@ -23,10 +23,7 @@ impl Bits {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.0
-            .iter()
-            .map(|word| word.load(Ordering::SeqCst).count_ones() as usize)
-            .sum()
+        self.0.iter().map(|word| word.load(Ordering::SeqCst).count_ones() as usize).sum()
     }
 
     /// Takes one worker out of the set.
@@ -113,9 +110,7 @@ impl Board {
 
     /// Caller: does not wait any more.
     pub(crate) fn renounce(&self) {
-        self.caller
-            .waiting
-            .store(Waiting::Nobody as u32, Ordering::SeqCst);
+        self.caller.waiting.store(Waiting::Nobody as u32, Ordering::SeqCst);
     }
 
     pub(crate) fn notify_word(&self) -> &AtomicU32 {

@@ -41,8 +41,7 @@ impl<'a> Claims<'a> {
 
     /// Caller: makes a chunk claimable (rules 1 and 3).
     pub(crate) fn offer(&self, position: u64) {
-        self.slot(position)
-            .store(word(position, FREE), Ordering::Release);
+        self.slot(position).store(word(position, FREE), Ordering::Release);
     }
 
     /// Caller: who has a chunk.
@@ -66,9 +65,7 @@ impl<'a> Claims<'a> {
 
     fn swap(&self, position: u64, owner: u64) -> bool {
         let (from, to) = (word(position, FREE), word(position, owner));
-        self.slot(position)
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.slot(position).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// No position below this one is free (rule 5); a hint.
@@ -110,9 +107,7 @@ impl<'a> Claims<'a> {
     /// Moves the hint forward unless it moved meanwhile (rule 5).
     fn advance(&self, from: u64, to: u64) {
         if from < to {
-            let _ = self
-                .cursor
-                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.cursor.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }

@@ -45,10 +45,7 @@ impl Started {
     }
 
     fn from_word(word: u64) -> Option<Self> {
-        (word != 0).then_some(Started {
-            position: word >> 16,
-            index: (word & 0xffff) as usize,
-        })
+        (word != 0).then_some(Started { position: word >> 16, index: (word & 0xffff) as usize })
     }
 }
 
@@ -100,18 +97,12 @@ impl Desk {
     /// The ring of results.
     #[inline]
     pub(crate) fn ring(&self) -> Ring<'_> {
-        Ring {
-            data: &self.ring,
-            produced: &self.worker.produced,
-            consumed: &self.caller.consumed,
-        }
+        Ring { data: &self.ring, produced: &self.worker.produced, consumed: &self.caller.consumed }
     }
 
     #[inline]
     pub(crate) fn set_started(&self, started: Started) {
-        self.worker
-            .started
-            .store(started.to_word(), Ordering::Release);
+        self.worker.started.store(started.to_word(), Ordering::Release);
     }
 
     pub(crate) fn started(&self) -> Option<Started> {
@@ -166,9 +157,7 @@ impl Desk {
 
     /// Announces the death of the worker for what it has begun (rule 15).
     pub(crate) fn set_doom(&self, doom: Option<Started>) {
-        self.caller
-            .doom
-            .store(doom.map_or(0, Started::to_word), Ordering::SeqCst);
+        self.caller.doom.store(doom.map_or(0, Started::to_word), Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
@@ -257,9 +246,8 @@ impl Desk {
             return None;
         }
         let words = self.crash[..len.div_ceil(8)].iter();
-        let mut bytes: Vec<u8> = words
-            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
-            .collect();
+        let mut bytes: Vec<u8> =
+            words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
         bytes.truncate(len);
         Some(bytes)
     }
@@ -293,14 +281,8 @@ impl DeskMap {
     /// Maps the desk that the caller made.
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let size = nix::sys::stat::fstat(fd.as_fd())?.st_size as usize;
-        let big_len = size
-            .checked_sub(Self::HEAD)
-            .ok_or(io::ErrorKind::InvalidData)?
-            / BIG_SLOTS;
-        Ok(DeskMap {
-            mapping: Mapping::new(fd, size, true)?,
-            big_len,
-        })
+        let big_len = size.checked_sub(Self::HEAD).ok_or(io::ErrorKind::InvalidData)? / BIG_SLOTS;
+        Ok(DeskMap { mapping: Mapping::new(fd, size, true)?, big_len })
     }
 
     #[inline]
@@ -315,9 +297,7 @@ impl DeskMap {
 
     /// Worker: all of a big slot that it has, to encode into.
     pub(super) fn big_region(&self, slot: usize) -> std::ptr::NonNull<[u8]> {
-        let start = self
-            .mapping
-            .at(Self::HEAD + slot * self.big_len, self.big_len);
+        let start = self.mapping.at(Self::HEAD + slot * self.big_len, self.big_len);
         std::ptr::NonNull::slice_from_raw_parts(start, self.big_len)
     }
 
@@ -333,8 +313,7 @@ impl DeskMap {
             return None;
         }
         let mut bytes = Vec::new();
-        self.mapping
-            .read_into(Self::HEAD + slot * self.big_len, len, &mut bytes);
+        self.mapping.read_into(Self::HEAD + slot * self.big_len, len, &mut bytes);
         Some(bytes)
     }
 
@@ -344,18 +323,14 @@ impl DeskMap {
         if bytes.len() + 8 > self.big_len {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        self.mapping
-            .write(Self::HEAD, &(bytes.len() as u64).to_le_bytes());
+        self.mapping.write(Self::HEAD, &(bytes.len() as u64).to_le_bytes());
         self.mapping.write(Self::HEAD + 8, bytes);
         Ok(())
     }
 
     /// Worker: what was left for it.
     pub(crate) fn read_first(&self) -> Vec<u8> {
-        let len = self
-            .mapping
-            .view::<AtomicU64>(Self::HEAD)
-            .load(Ordering::Acquire) as usize;
+        let len = self.mapping.view::<AtomicU64>(Self::HEAD).load(Ordering::Acquire) as usize;
         let mut bytes = Vec::new();
         if len <= self.big_len - 8 {
             self.mapping.read_into(Self::HEAD + 8, len, &mut bytes);
@@ -366,8 +341,7 @@ impl DeskMap {
     /// Gives the memory of a big slot back, but for its first part.
     pub(crate) fn trim_big(&self, slot: usize, keep: usize, len: usize) {
         if keep < len && len <= self.big_len {
-            self.mapping
-                .discard(Self::HEAD + slot * self.big_len + keep, len - keep);
+            self.mapping.discard(Self::HEAD + slot * self.big_len + keep, len - keep);
         }
     }
 }

@@ -33,12 +33,7 @@ pub(crate) struct Payload {
 impl Payload {
     pub(crate) fn new(arena: &Arc<Arena>) -> Self {
         let arena = Arc::clone(arena);
-        Payload {
-            arena,
-            scratch: Vec::with_capacity(4096),
-            block: None,
-            len: 0,
-        }
+        Payload { arena, scratch: Vec::with_capacity(4096), block: None, len: 0 }
     }
 
     /// Where to encode the next chunk.
@@ -62,9 +57,7 @@ impl Payload {
         }
         let block = self.arena.block(self.len)?;
         // SAFETY: the sink wrote the first `len` bytes of the scratch's room.
-        block.write(0, unsafe {
-            std::slice::from_raw_parts(self.scratch.as_ptr(), self.len)
-        });
+        block.write(0, unsafe { std::slice::from_raw_parts(self.scratch.as_ptr(), self.len) });
         Ok(block)
     }
 }
@@ -78,21 +71,14 @@ impl Payload {
 unsafe fn carry_over(filled: NonNull<[u8]>, region: NonNull<[u8]>) {
     debug_assert!(filled.len() <= region.len());
     // SAFETY: by contract.
-    unsafe {
-        region
-            .cast::<u8>()
-            .copy_from_nonoverlapping(filled.cast(), filled.len())
-    };
+    unsafe { region.cast::<u8>().copy_from_nonoverlapping(filled.cast(), filled.len()) };
 }
 
 // SAFETY: the regions are the spare room of a vector or a block, both kept here until
 // the next growth, and long enough.
 unsafe impl Backing for Payload {
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
-        let need = filled
-            .len()
-            .checked_add(more)
-            .ok_or(io::ErrorKind::OutOfMemory)?;
+        let need = filled.len().checked_add(more).ok_or(io::ErrorKind::OutOfMemory)?;
         if need < STRAIGHT && self.block.is_none() {
             let mut bigger = Vec::with_capacity(need.next_power_of_two());
             let region = spare(&mut bigger);
@@ -161,22 +147,13 @@ impl Big {
         let [slot, len, ticket] = *words else {
             return None;
         };
-        Some(Big {
-            slot: slot as usize,
-            len: len as usize,
-            ticket,
-        })
+        Some(Big { slot: slot as usize, len: len as usize, ticket })
     }
 }
 
 /// The bytes of words as they came through a ring.
 pub(crate) fn bytes_of(words: &[u64]) -> &[u8] {
-    const {
-        assert!(
-            cfg!(target_endian = "little"),
-            "rings carry little-endian words"
-        )
-    };
+    const { assert!(cfg!(target_endian = "little"), "rings carry little-endian words") };
     // SAFETY: the same memory; bytes have no alignment and no invalid values.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
@@ -191,15 +168,7 @@ impl Output {
     pub(crate) fn new(desk: Arc<DeskMap>, wait: Box<dyn Fn()>) -> Self {
         let scratch = Vec::with_capacity(INLINE_LEN);
         let slots = [Slot::default(); BIG_SLOTS];
-        Output {
-            desk,
-            wait,
-            scratch,
-            slots,
-            tickets: 0,
-            current: None,
-            len: 0,
-        }
+        Output { desk, wait, scratch, slots, tickets: 0, current: None, len: 0 }
     }
 
     /// Where to encode the next output.
@@ -225,11 +194,7 @@ impl Output {
                 let state = &mut self.slots[slot];
                 state.ticket = self.tickets;
                 state.written = state.written.max(self.len);
-                Encoded::Big(Big {
-                    slot,
-                    len: self.len,
-                    ticket: self.tickets,
-                })
+                Encoded::Big(Big { slot, len: self.len, ticket: self.tickets })
             }
         }
     }

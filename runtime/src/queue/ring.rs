@@ -29,14 +29,8 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_bits(bits: u64) -> Option<Kind> {
-        const ALL: [Kind; 6] = [
-            Kind::Chunk,
-            Kind::Value,
-            Kind::Fail,
-            Kind::BigValue,
-            Kind::BigFail,
-            Kind::End,
-        ];
+        const ALL: [Kind; 6] =
+            [Kind::Chunk, Kind::Value, Kind::Fail, Kind::BigValue, Kind::BigFail, Kind::End];
         ALL.into_iter().find(|kind| *kind as u64 == bits)
     }
 }
@@ -111,18 +105,11 @@ impl Producer {
     /// Writes a message; it must [fit](Self::fits).
     #[inline]
     pub(crate) fn push(&mut self, ring: Ring<'_>, kind: Kind, index: usize, payload: &[u8]) {
-        let header = Header {
-            kind,
-            index,
-            len: payload.len(),
-        };
+        let header = Header { kind, index, len: payload.len() };
         self.put(ring, header.to_word());
         let mut words = payload.chunks_exact(8);
         for word in &mut words {
-            self.put(
-                ring,
-                u64::from_le_bytes(word.try_into().expect("eight bytes")),
-            );
+            self.put(ring, u64::from_le_bytes(word.try_into().expect("eight bytes")));
         }
         let rest = words.remainder();
         if !rest.is_empty() {
@@ -154,41 +141,52 @@ impl Consumer {
         ring.produced.load(Ordering::Acquire) != self.at
     }
 
-    /// Reads the messages that are there, each with its payload, until `each` fails;
-    /// then tells the worker what was read. Gives their number.
+    /// How far the ring can be read now.
     ///
     /// # Errors
     ///
-    /// If the words make no sense, or `each` finds that they do not.
+    /// If that cannot be (rule 20).
     #[inline]
-    pub(crate) fn read(
-        &mut self,
-        ring: Ring<'_>,
-        scratch: &mut Vec<u64>,
-        mut each: impl FnMut(Header, &[u64]) -> Result<(), Violation>,
-    ) -> Result<usize, Violation> {
+    pub(crate) fn end(&self, ring: Ring<'_>) -> Result<u64, Violation> {
         let end = ring.produced.load(Ordering::Acquire);
-        if end.wrapping_sub(self.at) > ring.data.len() as u64 {
-            return Err(Violation("its ring holds more than fits"));
+        match end.wrapping_sub(self.at) <= ring.data.len() as u64 {
+            true => Ok(end),
+            false => Err(Violation("its ring holds more than fits")),
         }
-        let mut count = 0;
-        let mut outcome = Ok(());
-        while self.at != end && outcome.is_ok() {
-            let word = ring.word(self.at).load(Ordering::Relaxed);
-            let header =
-                Header::from_word(word).ok_or(Violation("a result has no valid header"))?;
-            let past = self.at + 1 + header.words() as u64;
-            if past > end {
-                return Err(Violation("a result is longer than its ring"));
-            }
-            scratch.clear();
-            scratch.extend((self.at + 1..past).map(|at| ring.word(at).load(Ordering::Relaxed)));
-            self.at = past;
-            count += 1;
-            outcome = each(header, scratch);
+    }
+
+    /// The message that comes next before `end`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If its header makes no sense, or it does not end before `end` (rule 20).
+    #[inline]
+    pub(crate) fn peek(&self, ring: Ring<'_>, end: u64) -> Result<Option<Header>, Violation> {
+        if self.at == end {
+            return Ok(None);
         }
+        // Read once: it may change under our eyes.
+        let word = ring.word(self.at).load(Ordering::Relaxed);
+        let header = Header::from_word(word).ok_or(Violation("a result has no valid header"))?;
+        match end.wrapping_sub(self.at) > header.words() as u64 {
+            true => Ok(Some(header)),
+            false => Err(Violation("a result is longer than its ring")),
+        }
+    }
+
+    /// Appends the payload of a message that was [peeked](Self::peek), and steps over it.
+    #[inline]
+    pub(crate) fn take(&mut self, ring: Ring<'_>, header: Header, to: &mut Vec<u64>) {
+        let first = self.at.wrapping_add(1);
+        let words = header.words() as u64;
+        to.extend((0..words).map(|n| ring.word(first.wrapping_add(n)).load(Ordering::Relaxed)));
+        self.at = first.wrapping_add(words);
+    }
+
+    /// Tells the worker what was read, so that it may write there again (rule 8).
+    #[inline]
+    pub(crate) fn tell(&self, ring: Ring<'_>) {
         ring.consumed.store(self.at, Ordering::Release);
-        outcome.map(|()| count)
     }
 }
 
@@ -212,11 +210,7 @@ mod tests {
         }
 
         fn ring(&self) -> Ring<'_> {
-            Ring {
-                data: &self.data,
-                produced: &self.produced,
-                consumed: &self.consumed,
-            }
+            Ring { data: &self.data, produced: &self.produced, consumed: &self.consumed }
         }
     }
 
@@ -224,11 +218,14 @@ mod tests {
         ring: Ring<'_>,
         consumer: &mut Consumer,
     ) -> Result<Vec<(Header, Vec<u64>)>, Violation> {
-        let (mut seen, mut scratch) = (Vec::new(), Vec::new());
-        consumer.read(ring, &mut scratch, |header, words| {
-            seen.push((header, words.to_vec()));
-            Ok(())
-        })?;
+        let mut seen = Vec::new();
+        let end = consumer.end(ring)?;
+        while let Some(header) = consumer.peek(ring, end)? {
+            let mut words = Vec::new();
+            consumer.take(ring, header, &mut words);
+            seen.push((header, words));
+        }
+        consumer.tell(ring);
         Ok(seen)
     }
 
@@ -244,19 +241,8 @@ mod tests {
             assert!(!producer.fits(ring, 40), "8 words do not hold 4 and 6");
             let seen = drain(ring, &mut consumer).unwrap();
             assert_eq!(seen.len(), 1);
-            assert_eq!(
-                seen[0].0,
-                Header {
-                    kind: Kind::Value,
-                    index: round,
-                    len: 17
-                }
-            );
-            let bytes: Vec<u8> = seen[0]
-                .1
-                .iter()
-                .flat_map(|word| word.to_le_bytes())
-                .collect();
+            assert_eq!(seen[0].0, Header { kind: Kind::Value, index: round, len: 17 });
+            let bytes: Vec<u8> = seen[0].1.iter().flat_map(|word| word.to_le_bytes()).collect();
             assert_eq!(bytes[..17], payload);
         }
     }
@@ -269,13 +255,7 @@ mod tests {
             owned.data[0].store(header.map_or(0, Header::to_word), Ordering::Relaxed);
             drain(owned.ring(), &mut Consumer::default()).is_err()
         };
-        let value = |len| {
-            Some(Header {
-                kind: Kind::Value,
-                index: 0,
-                len,
-            })
-        };
+        let value = |len| Some(Header { kind: Kind::Value, index: 0, len });
         assert!(refused(9, value(0)), "more than fits");
         assert!(refused(1, None), "kind 0");
         assert!(refused(1, value(64)), "cut off");

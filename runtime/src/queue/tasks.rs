@@ -87,9 +87,7 @@ impl Tasks {
     /// Caller: gives a chunk to one worker; it has ended the one before.
     pub(crate) fn direct(&self, worker: usize, position: u64, descriptor: &Descriptor) {
         self.direct[worker].write(descriptor);
-        self.direct[worker]
-            .position
-            .store(position, Ordering::Release);
+        self.direct[worker].position.store(position, Ordering::Release);
     }
 
     /// Worker: the chunk that was last given to it alone.

@@ -46,11 +46,7 @@ pub(super) fn environment(extra: &[(OsString, OsString)]) -> Result<Vec<CString>
 
 /// An environment as a blob.
 pub(super) fn pack_environment(strings: &[CString]) -> Result<OwnedFd> {
-    let block: Vec<u8> = strings
-        .iter()
-        .flat_map(|s| s.as_bytes_with_nul())
-        .copied()
-        .collect();
+    let block: Vec<u8> = strings.iter().flat_map(|s| s.as_bytes_with_nul()).copied().collect();
     fds::blob(&block)
         .map_err(|e| Error::start(format!("the environment of a worker cannot be stored: {e}")))
 }
@@ -88,9 +84,7 @@ pub(super) fn send(
 /// Refuses an order that cannot be sent.
 pub(super) fn validate(order: &Order<'_>) -> Result<()> {
     if order.fds.len() > FDS {
-        return Err(Error::start(format!(
-            "a worker cannot be given more than {FDS} open files"
-        )));
+        return Err(Error::start(format!("a worker cannot be given more than {FDS} open files")));
     }
     Ok(())
 }
@@ -113,13 +107,7 @@ impl Parts {
         let env = order.env.then(&mut next);
         let directory = order.directory.then(&mut next);
         let stdio = order.stdio.map(|there| there.then(&mut next));
-        Parts {
-            control,
-            env,
-            directory,
-            stdio,
-            fds: fds.collect(),
-        }
+        Parts { control, env, directory, stdio, fds: fds.collect() }
     }
 
     /// Becomes the worker, in its own process.

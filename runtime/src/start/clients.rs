@@ -43,11 +43,7 @@ impl Connection {
     }
 
     pub(super) fn polled(&self) -> PollFd<'_> {
-        let out = if self.outbox.is_empty() {
-            PollFlags::empty()
-        } else {
-            PollFlags::POLLOUT
-        };
+        let out = if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
         PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | out)
     }
 
@@ -79,15 +75,11 @@ impl Clients {
 
     /// Those that may still want something.
     pub(super) fn open(&self) -> impl Iterator<Item = &Connection> {
-        self.connections
-            .iter()
-            .filter(|connection| !connection.closing)
+        self.connections.iter().filter(|connection| !connection.closing)
     }
 
     fn find(&mut self, name: u64) -> Option<&mut Connection> {
-        self.connections
-            .iter_mut()
-            .find(|connection| connection.name == name)
+        self.connections.iter_mut().find(|connection| connection.name == name)
     }
 
     pub(super) fn tell(&mut self, name: u64, frame: Frame, fd: Option<OwnedFd>) {
@@ -129,7 +121,6 @@ impl Clients {
 
     /// Drops the closed connections that are not `used`.
     pub(super) fn sweep(&mut self, used: impl Fn(u64) -> bool) {
-        self.connections
-            .retain(|connection| !connection.closing || used(connection.name));
+        self.connections.retain(|connection| !connection.closing || used(connection.name));
     }
 }

@@ -42,11 +42,7 @@ pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Serve
         if !process::die_with_parent(caller) {
             process::vanish(0);
         }
-        let role = server::Role {
-            method: StartMethod::Fork,
-            caller,
-            threads_allowed,
-        };
+        let role = server::Role { method: StartMethod::Fork, caller, threads_allowed };
         server::serve(role, theirs, watch, preloads)
     };
     drop(blocked);
@@ -56,10 +52,7 @@ pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Serve
         process::discard(pid);
         cannot(e)
     })?;
-    Served::new(Fork {
-        template: Peer::new(ours, pidfd, pid),
-        standby: None,
-    })
+    Served::new(Fork { template: Peer::new(ours, pidfd, pid), standby: None })
 }
 
 impl Host for Fork {

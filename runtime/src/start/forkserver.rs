@@ -31,12 +31,7 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(main: OwnedFd, pidfd: OwnedFd, pid: u32) -> Self {
-        Peer {
-            main: Kept::new(main),
-            pidfd: Kept::new(pidfd),
-            pid,
-            owner: std::process::id(),
-        }
+        Peer { main: Kept::new(main), pidfd: Kept::new(pidfd), pid, owner: std::process::id() }
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -45,12 +40,7 @@ impl Peer {
 
     pub(super) fn attach(&self, connection: &OwnedFd) -> std::io::Result<()> {
         let frame = Frame::Attach.write();
-        socket::send(
-            self.main.as_fd(),
-            &frame,
-            &[connection.as_fd()],
-            Wait::Never,
-        )
+        socket::send(self.main.as_fd(), &frame, &[connection.as_fd()], Wait::Never)
     }
 
     /// How it ended, if it has.
@@ -103,10 +93,7 @@ pub(super) struct ForkServer {
 pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Served<ForkServer>> {
     entry::check().map_err(Error::start)?;
     Served::new(ForkServer {
-        key: Key {
-            preloads: preloads.to_vec(),
-            threads_allowed,
-        },
+        key: Key { preloads: preloads.to_vec(), threads_allowed },
         server: None,
     })
 }
@@ -124,15 +111,11 @@ impl Host for ForkServer {
                     forget(&self.key);
                 }
                 Err(error) => {
-                    return Err(Error::start(format!(
-                        "the forkserver cannot be reached: {error}"
-                    )));
+                    return Err(Error::start(format!("the forkserver cannot be reached: {error}")));
                 }
             }
         }
-        Err(Error::start(
-            "the forkserver ended as soon as it was started",
-        ))
+        Err(Error::start("the forkserver ended as soon as it was started"))
     }
 
     fn epitaph(&mut self) -> String {
@@ -156,10 +139,7 @@ fn forget(key: &Key) {
 fn find(key: &Key) -> Result<Arc<Peer>> {
     let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
     let living = |server: &Weak<Peer>| server.upgrade().filter(|server| server.is_alive());
-    if let Some(server) = servers
-        .iter()
-        .find_map(|(other, s)| living(s).filter(|_| other == key))
-    {
+    if let Some(server) = servers.iter().find_map(|(other, s)| living(s).filter(|_| other == key)) {
         return Ok(server);
     }
     let server = Arc::new(execute(key)?);
@@ -191,13 +171,8 @@ pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().expect("a frame is read only with all its fds");
     let (watch, preloads) = (next(), preload::unpack(next()));
-    let env = setup
-        .env
-        .then(&mut next)
-        .map_or(Ok(()), birth::unpack_environment);
-    let (Some(preloads), Ok(())) = (preloads, env) else {
-        process::vanish(1)
-    };
+    let env = setup.env.then(&mut next).map_or(Ok(()), birth::unpack_environment);
+    let (Some(preloads), Ok(())) = (preloads, env) else { process::vanish(1) };
     let role = server::Role {
         method: StartMethod::ForkServer,
         caller: setup.caller,

@@ -30,12 +30,7 @@ pub(crate) struct Working(#[expect(dead_code, reason = "held")] RwLockReadGuard<
 /// Passes the gate; waits while someone forks. Rule 5: never taken twice by one
 /// thread, and never held by one that builds a pool.
 pub(crate) fn working() -> Working {
-    Working(
-        GATE.get()
-            .lock
-            .read()
-            .unwrap_or_else(PoisonError::into_inner),
-    )
+    Working(GATE.get().lock.read().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The calling thread as one that keeps to the gate, until dropped.
@@ -45,10 +40,7 @@ pub(crate) struct Registered(i32);
 pub(crate) fn register() -> Registered {
     let thread = threads::current();
     let dispatchers = &GATE.get().dispatchers;
-    dispatchers
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(thread);
+    dispatchers.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     Registered(thread)
 }
 
@@ -69,12 +61,7 @@ const PATIENCE: u32 = 50;
 /// Closes the gate, if no thread of the program stands in the way or that is allowed.
 pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
     for tries in 0.. {
-        let closed = Closed(
-            GATE.get()
-                .lock
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let closed = Closed(GATE.get().lock.write().unwrap_or_else(PoisonError::into_inner));
         if threads_allowed {
             return Ok(closed);
         }
@@ -100,14 +87,8 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
 /// The names of the threads that are neither this one nor known.
 fn strangers() -> io::Result<Vec<String>> {
     let threads = threads::others()?;
-    let known = GATE
-        .get()
-        .dispatchers
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let strange = threads
-        .into_iter()
-        .filter(|(thread, _)| !known.contains(thread));
+    let known = GATE.get().dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+    let strange = threads.into_iter().filter(|(thread, _)| !known.contains(thread));
     Ok(strange.map(|(_, name)| name).collect())
 }
 
@@ -126,11 +107,7 @@ pub(super) fn threads_left() -> Vec<String> {
 
 /// Names as a person lists them.
 pub(super) fn list(names: &[String]) -> String {
-    let shown: Vec<String> = names
-        .iter()
-        .take(8)
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let shown: Vec<String> = names.iter().take(8).map(|name| format!("`{name}`")).collect();
     let more = match names.len().saturating_sub(shown.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -23,12 +23,7 @@ pub(crate) const LIMIT: usize = 1024;
 
 /// Sends the hello of this process.
 pub(crate) fn greet(control: &OwnedFd) -> io::Result<()> {
-    let hello = hello(
-        PROTOCOL,
-        entry::fingerprint(),
-        registry::digest(),
-        std::process::id(),
-    );
+    let hello = hello(PROTOCOL, entry::fingerprint(), registry::digest(), std::process::id());
     socket::send(control.as_fd(), &hello, &[], Wait::Block)
 }
 
@@ -36,12 +31,7 @@ pub(crate) fn greet(control: &OwnedFd) -> io::Result<()> {
 pub(super) fn apologize(control: &OwnedFd, reason: &str) {
     let reason = &reason.as_bytes()[..reason.floor_char_boundary(LIMIT - SORRY.len())];
     // Nobody is left to tell if this fails.
-    let _ = socket::send(
-        control.as_fd(),
-        &[&SORRY, reason].concat(),
-        &[],
-        Wait::Block,
-    );
+    let _ = socket::send(control.as_fd(), &[&SORRY, reason].concat(), &[], Wait::Block);
 }
 
 fn hello(protocol: u32, fingerprint: u64, digest: u64, pid: u32) -> [u8; SIZE] {
@@ -98,9 +88,7 @@ fn compare(bytes: &[u8], fingerprint: u64, digest: u64) -> Result<u32> {
         ));
     }
     match word(12) {
-        0 => Err(Error::start(
-            "a worker did not introduce itself: it has no pid",
-        )),
+        0 => Err(Error::start("a worker did not introduce itself: it has no pid")),
         pid => Ok(pid),
     }
 }
@@ -129,13 +117,8 @@ mod tests {
         let (here, there) = socket::pair().unwrap();
         apologize(&there, "no such directory");
         let mut buffer = [0; LIMIT];
-        let message = socket::recv(here.as_fd(), &mut buffer, 0, Wait::Never)
-            .unwrap()
-            .unwrap();
+        let message = socket::recv(here.as_fd(), &mut buffer, 0, Wait::Never).unwrap().unwrap();
         let error = check(message.bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a worker could not start: no such directory"
-        );
+        assert_eq!(error.to_string(), "a worker could not start: no such directory");
     }
 }

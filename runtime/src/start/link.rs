@@ -113,11 +113,7 @@ impl<H: Host> Served<H> {
                 });
             }
             (Frame::Refused { threads, text }, _) => {
-                let kind = if threads {
-                    ErrorKind::ForkWithThreads
-                } else {
-                    ErrorKind::Start
-                };
+                let kind = if threads { ErrorKind::ForkWithThreads } else { ErrorKind::Start };
                 self.failure = Some(Error::new(kind, text));
             }
             (Frame::Born { ticket, pid }, Some(pidfd)) => {
@@ -167,10 +163,7 @@ impl<H: Host> Served<H> {
     fn lose(&mut self, why: &str) {
         self.link = None;
         self.workers.clear();
-        let error = self
-            .failure
-            .take()
-            .unwrap_or_else(|| Error::start(why.to_owned()));
+        let error = self.failure.take().unwrap_or_else(|| Error::start(why.to_owned()));
         for ticket in self.open.drain(..) {
             let error = error.duplicate();
             self.events.push(Event::NotBorn { ticket, error });
@@ -213,9 +206,7 @@ impl<H: Host> Launcher for Served<H> {
                     break;
                 }
                 Err(error) if last => {
-                    return Err(Error::start(format!(
-                        "the server of workers is lost: {error}"
-                    )));
+                    return Err(Error::start(format!("the server of workers is lost: {error}")));
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => self.read(),
                 Err(error) => {

@@ -169,15 +169,13 @@ pub(crate) fn launcher(
     generation();
     match method {
         StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
-        StartMethod::ForkServer => Ok(Box::new(forkserver::start(
-            preloads,
-            allow_fork_with_threads,
-        )?)),
+        StartMethod::ForkServer => {
+            Ok(Box::new(forkserver::start(preloads, allow_fork_with_threads)?))
+        }
         StartMethod::Fork => Ok(Box::new(fork::start(preloads, allow_fork_with_threads)?)),
-        StartMethod::Thread => Err(Error::new(
-            ErrorKind::Configuration,
-            "threads are not launched as processes",
-        )),
+        StartMethod::Thread => {
+            Err(Error::new(ErrorKind::Configuration, "threads are not launched as processes"))
+        }
     }
 }
 

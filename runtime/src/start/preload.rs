@@ -27,10 +27,9 @@ pub(super) fn run(role: Role, preloads: &[Preload]) -> Result<(), Refusal> {
         if let Err(report) = done {
             return match fds::blob(&report) {
                 Ok(report) => Err((Frame::Failed, Some(report))),
-                Err(e) => refused(
-                    ErrorKind::Start,
-                    format!("a preload failed; its report is lost: {e}"),
-                ),
+                Err(e) => {
+                    refused(ErrorKind::Start, format!("a preload failed; its report is lost: {e}"))
+                }
             };
         }
     }
@@ -102,10 +101,7 @@ pub(super) fn unpack(blob: OwnedFd) -> Option<Vec<Preload>> {
         let (length, tail) = tail.split_first_chunk()?;
         let (input, tail) =
             tail.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        preloads.push(Preload {
-            task: u32::from_le_bytes(*task),
-            input: input.to_vec(),
-        });
+        preloads.push(Preload { task: u32::from_le_bytes(*task), input: input.to_vec() });
         rest = tail;
     }
     Some(preloads)

@@ -142,16 +142,11 @@ impl Server {
             return Next::End;
         }
         if standby {
-            self.standby
-                .take_if(|standby| process::reap(standby.as_fd()).is_some());
+            self.standby.take_if(|standby| process::reap(standby.as_fd()).is_some());
             self.next_standby = Instant::now() + PAUSE;
         }
         let workers: Vec<bool> = self.workers.iter().map(|_| is_ready()).collect();
-        let names = self
-            .clients
-            .open()
-            .filter(|_| is_ready())
-            .map(Connection::name);
+        let names = self.clients.open().filter(|_| is_ready()).map(Connection::name);
         let names: Vec<u64> = names.collect();
         self.reap(&workers);
         for name in names {
@@ -170,11 +165,7 @@ impl Server {
         let nothing = PollFlags::empty();
         // A standby leaves its main socket unread until it takes over; that the other
         // side is gone shows all the same.
-        let main = if self.elder.is_some() {
-            nothing
-        } else {
-            PollFlags::POLLIN
-        };
+        let main = if self.elder.is_some() { nothing } else { PollFlags::POLLIN };
         let mut polled = vec![
             PollFd::new(self.main.as_fd(), main),
             PollFd::new(self.watch.as_fd(), PollFlags::POLLIN),
@@ -186,11 +177,7 @@ impl Server {
             });
         }
         let absent = [self.elder.is_none(), self.standby.is_none()];
-        polled.extend(
-            self.workers
-                .iter()
-                .map(|w| PollFd::new(w.pidfd.as_fd(), PollFlags::POLLIN)),
-        );
+        polled.extend(self.workers.iter().map(|w| PollFd::new(w.pidfd.as_fd(), PollFlags::POLLIN)));
         polled.extend(self.clients.open().map(Connection::polled));
         // Interrupted, or out of memory: the next turn comes.
         poll(&mut polled, patience).ok()?;
@@ -233,11 +220,7 @@ impl Server {
             }
             Request::End => {
                 // Nobody asks for the workers of a closed connection any more.
-                for worker in self
-                    .workers
-                    .iter()
-                    .filter(|worker| worker.connection == name)
-                {
+                for worker in self.workers.iter().filter(|worker| worker.connection == name) {
                     process::signal(worker.pidfd.as_fd(), libc::SIGKILL);
                 }
                 self.sweep();
@@ -250,8 +233,7 @@ impl Server {
     /// Drops the closed connections that have no worker left.
     fn sweep(&mut self) {
         let workers = &self.workers;
-        self.clients
-            .sweep(|name| workers.iter().any(|worker| worker.connection == name));
+        self.clients.sweep(|name| workers.iter().any(|worker| worker.connection == name));
     }
 
     fn bear(&mut self, connection: u64, order: wire::Order, fds: Vec<OwnedFd>) -> Option<Parts> {
@@ -273,11 +255,7 @@ impl Server {
             Ok(Some(pid)) => {
                 match process::open(pid).and_then(|pidfd| Ok((pidfd.try_clone()?, pidfd))) {
                     Ok((theirs, pidfd)) => {
-                        self.workers.push(Worker {
-                            pid,
-                            pidfd,
-                            connection,
-                        });
+                        self.workers.push(Worker { pid, pidfd, connection });
                         (Frame::Born { ticket, pid }, Some(theirs))
                     }
                     Err(error) => {
@@ -297,16 +275,13 @@ impl Server {
         let mut ended = ended.iter();
         let mut told = Vec::new();
         self.workers.retain(|worker| {
-            let exit = ended
-                .next()
-                .filter(|e| **e)
-                .and_then(|_| process::reap(worker.pidfd.as_fd()));
+            let exit =
+                ended.next().filter(|e| **e).and_then(|_| process::reap(worker.pidfd.as_fd()));
             told.extend(exit.map(|exit| (worker.connection, worker.pid, exit)));
             exit.is_none()
         });
         for (connection, pid, exit) in told {
-            self.clients
-                .tell(connection, Frame::Exited { pid, exit }, None);
+            self.clients.tell(connection, Frame::Exited { pid, exit }, None);
         }
         self.sweep();
     }

@@ -45,12 +45,7 @@ pub(super) fn execute(
         process::discard(pid);
         cannot("it cannot be watched", e)
     })?;
-    Ok(Executed {
-        pid,
-        pidfd,
-        socket: ours,
-        env: blob,
-    })
+    Ok(Executed { pid, pidfd, socket: ours, env: blob })
 }
 
 /// The launcher of this method.
@@ -91,11 +86,7 @@ impl Launcher for Spawn {
                 return Err(Error::start(text));
             }
         }
-        self.born.push(Event::Born {
-            ticket: order.ticket,
-            pid: child.pid,
-            pidfd: child.pidfd,
-        });
+        self.born.push(Event::Born { ticket: order.ticket, pid: child.pid, pidfd: child.pidfd });
         Ok(())
     }
 

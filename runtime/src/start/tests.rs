@@ -15,11 +15,7 @@ fn frames() -> Vec<(Frame, usize)> {
         directory: false,
         stdio: [true, false, true],
     };
-    let setup = Setup {
-        caller: 77,
-        threads_allowed: true,
-        env: false,
-    };
+    let setup = Setup { caller: 77, threads_allowed: true, env: false };
     vec![
         (Frame::Setup(setup), 2),
         (Frame::Setup(Setup { env: true, ..setup }), 3),
@@ -27,42 +23,12 @@ fn frames() -> Vec<(Frame, usize)> {
         (Frame::Order(order), 11),
         (Frame::Ready, 0),
         (Frame::Failed, 1),
-        (
-            Frame::Refused {
-                threads: true,
-                text: "no".into(),
-            },
-            0,
-        ),
+        (Frame::Refused { threads: true, text: "no".into() }, 0),
         (Frame::Born { ticket: 3, pid: 4 }, 1),
-        (
-            Frame::NotBorn {
-                ticket: 3,
-                text: "ä".into(),
-            },
-            0,
-        ),
-        (
-            Frame::Exited {
-                pid: 9,
-                exit: Exit::Code(-1),
-            },
-            0,
-        ),
-        (
-            Frame::Exited {
-                pid: 9,
-                exit: Exit::Signal(9),
-            },
-            0,
-        ),
-        (
-            Frame::Exited {
-                pid: 9,
-                exit: Exit::Unknown,
-            },
-            0,
-        ),
+        (Frame::NotBorn { ticket: 3, text: "ä".into() }, 0),
+        (Frame::Exited { pid: 9, exit: Exit::Code(-1) }, 0),
+        (Frame::Exited { pid: 9, exit: Exit::Signal(9) }, 0),
+        (Frame::Exited { pid: 9, exit: Exit::Unknown }, 0),
         (Frame::Standby { pid: 5 }, 2),
         (Frame::Kill { pid: 5 }, 0),
     ]
@@ -88,9 +54,7 @@ fn any_bytes_are_read_without_a_panic() {
         for _ in 0..2000 {
             let mut bytes = whole.clone();
             for byte in &mut bytes {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 if state >> 61 == 0 {
                     *byte = (state >> 33) as u8;
                 }
@@ -102,13 +66,8 @@ fn any_bytes_are_read_without_a_panic() {
 
 #[test]
 fn a_long_text_is_cut_at_a_character() {
-    let frame = Frame::NotBorn {
-        ticket: 1,
-        text: "é".repeat(5000),
-    };
-    let Some(Frame::NotBorn { text, .. }) = Frame::read(&frame.write(), 0) else {
-        panic!()
-    };
+    let frame = Frame::NotBorn { ticket: 1, text: "é".repeat(5000) };
+    let Some(Frame::NotBorn { text, .. }) = Frame::read(&frame.write(), 0) else { panic!() };
     assert_eq!(text, "é".repeat(256));
 }
 
@@ -120,16 +79,11 @@ fn a_message_arrives_whole_or_not_at_all() {
     let mut buffer = [0; 16];
 
     socket::send(a.as_fd(), b"hello", &two, Wait::Never).unwrap();
-    let message = socket::recv(b.as_fd(), &mut buffer, 2, Wait::Never)
-        .unwrap()
-        .unwrap();
+    let message = socket::recv(b.as_fd(), &mut buffer, 2, Wait::Never).unwrap().unwrap();
     assert_eq!(message.bytes, b"hello");
     let fds: Vec<OwnedFd> = message.fds;
     assert_eq!(fds.len(), 2);
-    assert_eq!(
-        fds::read_blob(fds.into_iter().next().unwrap()).unwrap(),
-        b"content"
-    );
+    assert_eq!(fds::read_blob(fds.into_iter().next().unwrap()).unwrap(), b"content");
 
     let kind = |result: std::io::Result<Option<socket::Message<'_>>>| result.err().unwrap().kind();
     socket::send(a.as_fd(), b"hello", &two, Wait::Never).unwrap();
@@ -150,13 +104,7 @@ fn what_was_sent_before_a_death_is_still_read() {
     socket::send(a.as_fd(), b"last words", &[], Wait::Never).unwrap();
     drop(a);
     let mut buffer = [0; 16];
-    let message = socket::recv(b.as_fd(), &mut buffer, 0, Wait::Never)
-        .unwrap()
-        .unwrap();
+    let message = socket::recv(b.as_fd(), &mut buffer, 0, Wait::Never).unwrap().unwrap();
     assert_eq!(message.bytes, b"last words");
-    assert!(
-        socket::recv(b.as_fd(), &mut buffer, 0, Wait::Never)
-            .unwrap()
-            .is_none()
-    );
+    assert!(socket::recv(b.as_fd(), &mut buffer, 0, Wait::Never).unwrap().is_none());
 }

@@ -156,18 +156,9 @@ impl Frame {
             }),
             4 => Frame::Ready,
             5 => Frame::Failed,
-            6 => Frame::Refused {
-                threads: from.flag()?,
-                text: from.text(),
-            },
-            7 => Frame::Born {
-                ticket: from.long()?,
-                pid: from.word()?,
-            },
-            8 => Frame::NotBorn {
-                ticket: from.long()?,
-                text: from.text(),
-            },
+            6 => Frame::Refused { threads: from.flag()?, text: from.text() },
+            7 => Frame::Born { ticket: from.long()?, pid: from.word()? },
+            8 => Frame::NotBorn { ticket: from.long()?, text: from.text() },
             9 => Frame::Exited {
                 pid: from.word()?,
                 exit: match (from.byte()?, from.word()?.cast_signed()) {

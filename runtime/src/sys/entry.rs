@@ -14,10 +14,7 @@
 //! The caller asks [`check`] first, which refuses where the second process would not
 //! come back here.
 
-#![allow(
-    unsafe_code,
-    reason = "a constructor, and the tables of the loaded program"
-)]
+#![allow(unsafe_code, reason = "a constructor, and the tables of the loaded program")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hint::black_box;
@@ -143,11 +140,7 @@ impl Marker {
 /// The marker for a program to be executed again, as `NAME=value`.
 pub(crate) fn marker() -> String {
     let offset = image().and_then(|image| image.offset).unwrap_or(0);
-    let closed = if execute::closes_fds() {
-        "closed"
-    } else {
-        "open"
-    };
+    let closed = if execute::closes_fds() { "closed" } else { "open" };
     let (name, pid) = (MARKER.to_string_lossy(), std::process::id());
     format!("{name}={pid}-{offset:x}-{closed}")
 }
@@ -199,37 +192,27 @@ pub(crate) fn check() -> Result<(), &'static str> {
         return Err("the loaded program cannot be inspected; use StartMethod::Fork");
     };
     if image.offset.is_none() || (&raw const __init_array_end).is_null() {
-        return Err(
-            "this code is in a dynamic library, not in the program itself, so that \
+        return Err("this code is in a dynamic library, not in the program itself, so that \
             executing the program again would run its `main`; use StartMethod::Fork or \
-            StartMethod::Thread",
-        );
+            StartMethod::Thread");
     }
     if !RAN.load(Ordering::Relaxed) {
-        return Err(
-            "the constructors of this program did not run, so that executing it \
-            again would run its `main`; use StartMethod::Fork",
-        );
+        return Err("the constructors of this program did not run, so that executing it \
+            again would run its `main`; use StartMethod::Fork");
     }
     // SAFETY: no memory is passed.
     if image.interpreted && unsafe { libc::getauxval(libc::AT_BASE) } == 0 {
-        return Err(
-            "the program was started through the dynamic loader by hand, so that it \
-            cannot be executed again; start it by its own name",
-        );
+        return Err("the program was started through the dynamic loader by hand, so that it \
+            cannot be executed again; start it by its own name");
     }
     if is_privileged() {
-        return Err(
-            "this program runs with raised rights (set-user-id, set-group-id or file \
+        return Err("this program runs with raised rights (set-user-id, set-group-id or file \
             capabilities), with which it does not take orders from a parent; use \
-            StartMethod::Fork",
-        );
+            StartMethod::Fork");
     }
     if std::fs::metadata("/proc/self/exe").is_err() {
-        return Err(
-            "/proc/self/exe is not there (is /proc mounted?), so that the program \
-            cannot be executed again; mount it, or use StartMethod::Fork",
-        );
+        return Err("/proc/self/exe is not there (is /proc mounted?), so that the program \
+            cannot be executed again; mount it, or use StartMethod::Fork");
     }
     Ok(())
 }
@@ -283,11 +266,8 @@ unsafe extern "C" fn look_at(
         for header in headers {
             let start = base.wrapping_add(header.p_vaddr as usize);
             let length = header.p_memsz as usize;
-            let place = [
-                header.p_vaddr as usize,
-                header.p_memsz as usize,
-                header.p_filesz as usize,
-            ];
+            let place =
+                [header.p_vaddr as usize, header.p_memsz as usize, header.p_filesz as usize];
             for word in place {
                 image.hash = hash(image.hash, &word.to_le_bytes());
             }
@@ -299,10 +279,8 @@ unsafe extern "C" fn look_at(
                 libc::PT_INTERP => image.interpreted = true,
                 // Holds the build id where the linker was told to make one.
                 libc::PT_NOTE => {
-                    image.hash = hash(
-                        image.hash,
-                        slice::from_raw_parts(start as *const u8, length),
-                    );
+                    image.hash =
+                        hash(image.hash, slice::from_raw_parts(start as *const u8, length));
                 }
                 _ => {}
             }

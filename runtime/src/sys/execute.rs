@@ -67,11 +67,7 @@ pub(crate) fn execute(
     unsafe {
         for (source, target) in &moves {
             let source = source.as_raw_fd();
-            check(libc::posix_spawn_file_actions_adddup2(
-                &mut actions.0,
-                source,
-                *target,
-            ))?;
+            check(libc::posix_spawn_file_actions_adddup2(&mut actions.0, source, *target))?;
         }
         if let Some(close_from) = close_from_action() {
             check(close_from(&mut actions.0, 4))?;
@@ -84,10 +80,7 @@ pub(crate) fn execute(
         libc::sigaddset(&mut set, libc::SIGPIPE);
         check(libc::posix_spawnattr_setsigmask(&mut attributes.0, &set))?;
         let flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
-        check(libc::posix_spawnattr_setflags(
-            &mut attributes.0,
-            flags as _,
-        ))?;
+        check(libc::posix_spawnattr_setflags(&mut attributes.0, flags as _))?;
         check(libc::posix_spawn(
             &mut pid,
             c"/proc/self/exe".as_ptr(),

@@ -29,10 +29,7 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd>
 
 /// Copies `fd` over the standard stream `number`, open across exec.
 pub(crate) fn replace_stdio(number: RawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
-    debug_assert!(
-        (0..3).contains(&number) && fd.as_raw_fd() > 2,
-        "only standard streams"
-    );
+    debug_assert!((0..3).contains(&number) && fd.as_raw_fd() > 2, "only standard streams");
     // SAFETY: the standard streams are nobody's `OwnedFd`.
     if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
         return Err(io::Error::last_os_error());
@@ -161,10 +158,7 @@ impl Drop for Kept {
 
 /// The numbers kept now; taken before a fork for [`close_kept`] after it.
 pub(crate) fn kept() -> Vec<RawFd> {
-    KEPT.get()
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    KEPT.get().lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Closes, in a forked child, what `numbers` names, but for `spare`. Rule 7: the

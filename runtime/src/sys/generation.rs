@@ -39,9 +39,7 @@ struct Slot<T> {
 
 impl<T: Default + Send + Sync> PerProcess<T> {
     pub(crate) const fn new() -> Self {
-        PerProcess {
-            slot: AtomicPtr::new(ptr::null_mut()),
-        }
+        PerProcess { slot: AtomicPtr::new(ptr::null_mut()) }
     }
 
     pub(crate) fn get(&'static self) -> &'static T {
@@ -55,13 +53,9 @@ impl<T: Default + Send + Sync> PerProcess<T> {
                     return &slot.value;
                 }
             }
-            let fresh = Box::into_raw(Box::new(Slot {
-                generation,
-                value: T::default(),
-            }));
+            let fresh = Box::into_raw(Box::new(Slot { generation, value: T::default() }));
             let swapped =
-                self.slot
-                    .compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire);
+                self.slot.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire);
             if swapped.is_err() {
                 // SAFETY: not published, so still ours alone.
                 drop(unsafe { Box::from_raw(fresh) });

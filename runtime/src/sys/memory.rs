@@ -37,11 +37,7 @@ pub(crate) fn anonymous_file(name: &CStr, size: usize) -> io::Result<OwnedFd> {
 fn unlinked_file() -> io::Result<OwnedFd> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC);
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC);
     Ok(options.open(std::env::temp_dir())?.into())
 }
 
@@ -98,11 +94,7 @@ impl Mapping {
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
         // SAFETY: a new mapping at an address the kernel chooses.
         let start = unsafe { nix::sys::mman::mmap(None, size, prot, flags, fd, 0)? };
-        let mapping = Mapping {
-            start: start.cast(),
-            len,
-            writable,
-        };
+        let mapping = Mapping { start: start.cast(), len, writable };
         mapping.advise(0, len, libc::MADV_DONTDUMP);
         Ok(mapping)
     }
@@ -143,11 +135,7 @@ impl Mapping {
     #[inline]
     pub(crate) fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
-        assert!(
-            inside,
-            "{len} bytes at {offset} of a mapping of {}",
-            self.len
-        );
+        assert!(inside, "{len} bytes at {offset} of a mapping of {}", self.len);
         // SAFETY: within the mapping, as was just checked.
         unsafe { self.start.add(offset) }
     }
@@ -160,10 +148,7 @@ impl Mapping {
     #[inline]
     pub(crate) fn view<T: Shared>(&self, offset: usize) -> &T {
         let at = self.at(offset, size_of::<T>()).cast::<T>();
-        assert!(
-            at.is_aligned(),
-            "a shared structure at {offset} is not aligned"
-        );
+        assert!(at.is_aligned(), "a shared structure at {offset} is not aligned");
         // SAFETY: in bounds, aligned, alive as long as self; every bit pattern of
         // a `Shared` type is valid and it is changed through atomics only.
         unsafe { at.as_ref() }
@@ -241,9 +226,7 @@ mod tests {
     #[test]
     fn a_view_and_a_copy_see_the_same_bytes() {
         let (mapping, _fd) = Mapping::with_file(c"test", 2 * PAGE).unwrap();
-        mapping
-            .view::<AtomicU64>(8)
-            .store(0x0102, Ordering::Relaxed);
+        mapping.view::<AtomicU64>(8).store(0x0102, Ordering::Relaxed);
         let mut bytes = Vec::new();
         mapping.read_into(8, 2, &mut bytes);
         assert_eq!(bytes, [2, 1]);

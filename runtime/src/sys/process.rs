@@ -48,12 +48,7 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
         let options = libc::WEXITED | libc::WNOHANG;
         // SAFETY: the kernel fills `info`.
         let done = unsafe {
-            libc::waitid(
-                libc::P_PIDFD,
-                pidfd.as_raw_fd() as libc::id_t,
-                &raw mut info,
-                options,
-            )
+            libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options)
         };
         if done == 0 {
             // SAFETY: `waitid` filled the fields of a child's end, or left them zero.
@@ -76,13 +71,7 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
 pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) {
     // SAFETY: no memory is passed.
     unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            0usize,
-            0,
-        );
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0usize, 0);
     }
 }
 
@@ -156,9 +145,7 @@ pub(crate) fn set_environment(block: Vec<u8>) {
         static mut environ: *const *const c_char;
     }
     let block = block.leak();
-    let strings = block
-        .split_inclusive(|&byte| byte == 0)
-        .filter(|s| s.ends_with(&[0]));
+    let strings = block.split_inclusive(|&byte| byte == 0).filter(|s| s.ends_with(&[0]));
     let mut pointers: Vec<*const c_char> = strings.map(|s| s.as_ptr().cast()).collect();
     pointers.push(std::ptr::null());
     // SAFETY: called before this process has a second thread; the block and the array,

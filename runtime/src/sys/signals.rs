@@ -84,11 +84,7 @@ pub(crate) fn alternate_stack() {
         }
         let stack = base.byte_add(page);
         libc::mprotect(stack, ROOM, libc::PROT_READ | libc::PROT_WRITE);
-        let stack = libc::stack_t {
-            ss_sp: stack,
-            ss_flags: 0,
-            ss_size: ROOM,
-        };
+        let stack = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: ROOM };
         libc::sigaltstack(&stack, ptr::null_mut());
     }
 }
@@ -150,9 +146,7 @@ extern "C" fn fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
             record.code.store(code, Ordering::Relaxed);
             record.address.store(address as u64, Ordering::Relaxed);
             let overflow = !sent && (past_end || near);
-            record
-                .overflow
-                .store(u32::from(overflow), Ordering::Relaxed);
+            record.overflow.store(u32::from(overflow), Ordering::Relaxed);
             record.signal.store(signal as u32, Ordering::Release);
         }
         // Returning repeats the access, which now ends the process by this signal.

@@ -1,9 +1,6 @@
 //! Sequenced-packet sockets: messages with borders, order, and file descriptors.
 
-#![allow(
-    unsafe_code,
-    reason = "control messages are parsed by hand, to lose no fd"
-)]
+#![allow(unsafe_code, reason = "control messages are parsed by hand, to lose no fd")]
 
 use std::io;
 use std::mem;
@@ -45,12 +42,7 @@ pub(crate) struct Message<'a> {
 
 /// Makes two connected sockets that no program executed later inherits.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?)
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
 /// Sends one message, whole or not at all; never raises SIGPIPE.
@@ -65,10 +57,7 @@ pub(crate) fn send(
     }
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let mut control = Control([0; _]);
-    let mut part = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: all zero is a valid `msghdr`.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
     header.msg_iov = &raw mut part;
@@ -95,11 +84,7 @@ pub(crate) fn send(
     loop {
         // SAFETY: the header points to living memory; the kernel only reads.
         let sent = unsafe {
-            libc::sendmsg(
-                socket.as_raw_fd(),
-                &raw const header,
-                libc::MSG_NOSIGNAL | wait.flag(),
-            )
+            libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL | wait.flag())
         };
         if sent >= 0 {
             return Ok(());
@@ -138,10 +123,7 @@ pub(crate) fn receive<'a>(
     wait: Wait,
 ) -> io::Result<Option<Message<'a>>> {
     let mut control = Control([0; _]);
-    let mut part = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: all zero is a valid `msghdr`.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
     header.msg_iov = &raw mut part;
@@ -173,11 +155,7 @@ pub(crate) fn receive<'a>(
     if length == 0 {
         return Ok(None);
     }
-    Ok(Some(Message {
-        bytes: &buffer[..length],
-        fds,
-        cut,
-    }))
+    Ok(Some(Message { bytes: &buffer[..length], fds, cut }))
 }
 
 /// Takes ownership of every fd that the kernel installed for this message.
@@ -210,13 +188,7 @@ pub(crate) fn maker(fd: RawFd) -> Option<libc::ucred> {
         let mut length = mem::size_of::<T>() as libc::socklen_t;
         // SAFETY: the kernel writes at most `length` bytes into `value`.
         let done = unsafe {
-            libc::getsockopt(
-                fd,
-                libc::SOL_SOCKET,
-                name,
-                value.as_mut_ptr().cast(),
-                &raw mut length,
-            )
+            libc::getsockopt(fd, libc::SOL_SOCKET, name, value.as_mut_ptr().cast(), &raw mut length)
         };
         // SAFETY: filled whole, and `T` below is made of integers only.
         (done == 0 && length as usize == mem::size_of::<T>())

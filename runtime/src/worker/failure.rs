@@ -27,11 +27,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn plain(kind: FailureKind, text: String) -> Self {
-        Failure {
-            kind,
-            text,
-            panic: None,
-        }
+        Failure { kind, text, panic: None }
     }
 
     /// A panic is the task's own while it runs; before and after, it is the decoding
@@ -46,22 +42,14 @@ impl Failure {
             FailureKind::Panicked => String::new(),
             _ => format!("{what}: it panicked with: {}", report.message),
         };
-        Failure {
-            kind,
-            text,
-            panic: Some(report),
-        }
+        Failure { kind, text, panic: Some(report) }
     }
 
     /// The same, told of an initializer.
     pub(crate) fn of_initializer(mut self, name: &str) -> Self {
         self.text = match (&self.panic, self.kind) {
             (Some(panic), FailureKind::Panicked) => {
-                let at = panic
-                    .location
-                    .as_ref()
-                    .map(|at| format!(", at {at}"))
-                    .unwrap_or_default();
+                let at = panic.location.as_ref().map(|at| format!(", at {at}")).unwrap_or_default();
                 format!("initializer `{name}` panicked: {}{at}", panic.message)
             }
             _ => format!("initializer `{name}` failed: {}", self.text),

@@ -76,9 +76,7 @@ pub fn parent_id() -> Option<u32> {
 
 /// How many pools this code is nested in: 0 outside of workers.
 pub(crate) fn depth() -> usize {
-    THREAD
-        .get()
-        .map_or_else(|| DEPTH.load(Ordering::Relaxed), |worker| worker.depth)
+    THREAD.get().map_or_else(|| DEPTH.load(Ordering::Relaxed), |worker| worker.depth)
 }
 
 /// Makes the current thread a worker of a pool.
@@ -110,12 +108,7 @@ pub(crate) fn process(gift: Gift) -> ! {
 }
 
 fn run_process(gift: Gift) -> io::Result<()> {
-    let Gift {
-        control,
-        fds,
-        parent,
-        method: _,
-    } = gift;
+    let Gift { control, fds, parent, method: _ } = gift;
     crate::start::handshake::greet(&control)?;
     let [desk, tasks, board, bell]: [OwnedFd; 4] =
         fds.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
@@ -159,10 +152,7 @@ fn fault_record(desk: &Arc<DeskMap>) -> &'static crate::sys::signals::FaultRecor
 pub(crate) fn initialize(initializers: &[Preload]) -> Result<(), Box<Failure>> {
     initializers.iter().try_for_each(|Preload { task, input }| {
         let Some(entry) = registry::get(*task) else {
-            return Err(Box::new(Failure::plain(
-                FailureKind::NotRegistered,
-                String::new(),
-            )));
+            return Err(Box::new(Failure::plain(FailureKind::NotRegistered, String::new())));
         };
         let mut call = Call::initializing(Source::new(input));
         let outcome = catch_unwind(AssertUnwindSafe(|| (entry.registration.thunk)(&mut call)));

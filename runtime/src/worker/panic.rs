@@ -57,11 +57,7 @@ pub(super) fn install_in_server() {
 fn install(desk: Option<Arc<DeskMap>>) {
     let worker = std::thread::current().id();
     // A forked worker has its server's, or its caller's, record: not its own.
-    let old = process().replace(Process {
-        worker,
-        desk,
-        seen: Vec::new(),
-    });
+    let old = process().replace(Process { worker, desk, seen: Vec::new() });
     std::mem::forget(old);
     set_hook(Box::new(|info| {
         let report = report_of(info);
@@ -70,14 +66,8 @@ fn install(desk: Option<Arc<DeskMap>>) {
             return;
         };
         let own = std::thread::current().id() == process.worker;
-        let report = if own {
-            report
-        } else {
-            PanicReport {
-                thread: Some(thread_name()),
-                ..report
-            }
-        };
+        let report =
+            if own { report } else { PanicReport { thread: Some(thread_name()), ..report } };
         if let Some(desk) = &process.desk {
             desk.desk().leave_crash(&encoded(&for_crash_box(&report)));
         }
@@ -106,9 +96,7 @@ pub(crate) fn install_in_thread() {
 
 fn thread_name() -> String {
     let thread = std::thread::current();
-    thread
-        .name()
-        .map_or_else(|| format!("{:?}", thread.id()), str::to_owned)
+    thread.name().map_or_else(|| format!("{:?}", thread.id()), str::to_owned)
 }
 
 fn report_of(info: &PanicHookInfo<'_>) -> PanicReport {
@@ -120,12 +108,7 @@ fn report_of(info: &PanicHookInfo<'_>) -> PanicReport {
     let mut backtrace = Backtrace::force_capture().to_string();
     backtrace.truncate(backtrace.floor_char_boundary(TRACE_LEN));
     let message = text_of(info.payload());
-    PanicReport {
-        message,
-        location,
-        backtrace: Some(backtrace),
-        thread: None,
-    }
+    PanicReport { message, location, backtrace: Some(backtrace), thread: None }
 }
 
 fn for_crash_box(report: &PanicReport) -> PanicReport {
@@ -159,10 +142,7 @@ fn take_seen() -> Vec<Seen> {
         ANY_SEEN.store(true, Ordering::Release);
         return SEEN.take();
     }
-    process()
-        .as_mut()
-        .map(|process| std::mem::take(&mut process.seen))
-        .unwrap_or_default()
+    process().as_mut().map(|process| std::mem::take(&mut process.seen)).unwrap_or_default()
 }
 
 /// The report of the panic that ended a task with this payload.
@@ -180,12 +160,7 @@ pub(super) fn report(payload: &(dyn Any + Send)) -> PanicReport {
         (Some(own), _) => own,
         (None, _) => {
             print_all(seen);
-            return PanicReport {
-                message: text,
-                location: None,
-                backtrace: None,
-                thread: None,
-            };
+            return PanicReport { message: text, location: None, backtrace: None, thread: None };
         }
     };
     let report = seen.remove(chosen).report;
@@ -216,10 +191,7 @@ pub(super) fn survived_quietly(desk: &DeskMap) {
 
 /// After an initializer: its report is not that of a later task.
 pub(super) fn survived() {
-    if let Some(Process {
-        desk: Some(desk), ..
-    }) = process().as_ref()
-    {
+    if let Some(Process { desk: Some(desk), .. }) = process().as_ref() {
         desk.desk().clear_crash();
     }
 }

@@ -45,14 +45,7 @@ impl Worker {
             Ok(Arc::new(Mapping::new(fd.as_fd(), len, writable)?))
         };
         let (tasks, board) = (map(tasks, false)?, map(board, true)?);
-        Ok(Worker::new(
-            number,
-            desk,
-            tasks,
-            board,
-            Arc::new(bell),
-            max_tasks,
-        ))
+        Ok(Worker::new(number, desk, tasks, board, Arc::new(bell), max_tasks))
     }
 
     /// A worker over regions that are mapped already.
@@ -64,12 +57,7 @@ impl Worker {
         bell: Arc<OwnedFd>,
         max_tasks: Option<u64>,
     ) -> Self {
-        let sleeper = Sleeper {
-            number,
-            desk: Arc::clone(&desk),
-            board,
-            bell,
-        };
+        let sleeper = Sleeper { number, desk: Arc::clone(&desk), board, bell };
         let waiter = sleeper.clone();
         let output = Output::new(desk, Box::new(move || waiter.wait_for_caller()));
         Worker {
@@ -127,18 +115,13 @@ impl Worker {
     }
 
     fn wait(&mut self) {
-        let (sleeper, tasks, last) = (
-            self.sleeper.clone(),
-            Arc::clone(&self.tasks),
-            self.last_direct,
-        );
+        let (sleeper, tasks, last) =
+            (self.sleeper.clone(), Arc::clone(&self.tasks), self.last_direct);
         let has_work = || {
             let region: &Tasks = tasks.view(0);
             sleeper.board().claims().cursor() < region.tail()
                 || sleeper.desk.desk().is_asked_to_leave()
-                || region
-                    .directed(sleeper.number)
-                    .is_some_and(|(position, _)| position != last)
+                || region.directed(sleeper.number).is_some_and(|(position, _)| position != last)
         };
         if sleeper.spin(has_work) {
             return;
@@ -158,20 +141,11 @@ impl Worker {
         desk.set_phase(Phase::Busy);
         fence(Ordering::SeqCst);
         self.sleeper.tell_caller(Wake::Claimed);
-        push(
-            &mut self.producer,
-            &self.sleeper,
-            Kind::Chunk,
-            0,
-            &position.to_le_bytes(),
-        );
+        push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
         let thunk = registry::get(descriptor.task).map(|entry| entry.registration.thunk);
         // Only chunks of one input are timed, cancelled or direct, so only they are doomed.
         let may_be_doomed = descriptor.count == 1;
-        let (mut at, end) = (
-            descriptor.offset,
-            descriptor.offset.saturating_add(descriptor.len),
-        );
+        let (mut at, end) = (descriptor.offset, descriptor.offset.saturating_add(descriptor.len));
         for index in 0..descriptor.count as usize {
             if desk.skip() == position || (index > 0 && self.done >= self.max_tasks) {
                 break;
@@ -193,13 +167,7 @@ impl Worker {
         fault("answered");
         desk.set_done(self.done);
         let took = clock::now() - begun;
-        push(
-            &mut self.producer,
-            &self.sleeper,
-            Kind::End,
-            0,
-            &took.to_le_bytes(),
-        );
+        push(&mut self.producer, &self.sleeper, Kind::End, 0, &took.to_le_bytes());
         desk.set_chunk(0, 0);
         self.sleeper.board().end();
         self.sleeper.tell_caller(Wake::End);
@@ -256,12 +224,7 @@ impl Worker {
     #[inline]
     fn answer(&mut self, kind: Kind, big: Kind, index: usize) {
         fault("encoded");
-        let Worker {
-            output,
-            producer,
-            sleeper,
-            ..
-        } = self;
+        let Worker { output, producer, sleeper, .. } = self;
         match output.encoded() {
             Encoded::Inline(bytes) => push(producer, sleeper, kind, index, bytes),
             Encoded::Big(place) => push(producer, sleeper, big, index, &place.to_bytes()),

@@ -55,12 +55,7 @@ pub(super) struct Counted<'d, 'a> {
 impl<'d, 'a> Counted<'d, 'a> {
     #[inline]
     pub(super) fn new(mut level: Level<'d, 'a>, count: u64) -> Self {
-        Counted {
-            room: level.source().remaining(),
-            level,
-            left: count,
-            began: usize::MAX,
-        }
+        Counted { room: level.source().remaining(), level, left: count, began: usize::MAX }
     }
 
     /// Steps to the next element, whose memory takes `size` bytes or more, if there is one.

@@ -20,13 +20,7 @@ impl<'e, 's, 'a> Counted<'e, 's, 'a> {
     /// `announced` is the count that was written at `at` of the sink.
     #[inline]
     pub(super) fn new(level: Level<'e, 's, 'a>, at: usize, announced: u64) -> Self {
-        Counted {
-            level,
-            at,
-            announced,
-            written: 0,
-            began: 0,
-        }
+        Counted { level, at, announced, written: 0, began: 0 }
     }
 
     #[inline]

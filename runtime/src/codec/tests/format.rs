@@ -59,18 +59,12 @@ fn every_owner_of_a_slice_has_the_same_bytes() {
 #[test]
 fn borrowed_values_decode_as_owned_ones() {
     assert_eq!(value_of::<String>(&bytes_of("ab")).unwrap(), "ab");
-    assert_eq!(
-        value_of::<Vec<f64>>(&bytes_of(&[1.0, 2.0][..])).unwrap(),
-        [1.0, 2.0]
-    );
+    assert_eq!(value_of::<Vec<f64>>(&bytes_of(&[1.0, 2.0][..])).unwrap(), [1.0, 2.0]);
     let (text, number): (String, u32) = value_of(&bytes_of(&("ab", 7_u32))).unwrap();
     assert_eq!((text.as_str(), number), ("ab", 7));
     let (a, b): (Vec<u8>, Vec<String>) =
         value_of(&bytes_of(&(&b"ab"[..], &["x", "y"][..]))).unwrap();
-    assert_eq!(
-        (&a[..], &b[..]),
-        (&b"ab"[..], &["x".into(), "y".into()][..])
-    );
+    assert_eq!((&a[..], &b[..]), (&b"ab"[..], &["x".into(), "y".into()][..]));
 }
 
 #[test]
@@ -86,9 +80,7 @@ struct Odd(Option<usize>);
 impl Serialize for Odd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut seq = serializer.serialize_seq(self.0)?;
-        [1_u8, 3, 5]
-            .iter()
-            .try_for_each(|odd| seq.serialize_element(odd))?;
+        [1_u8, 3, 5].iter().try_for_each(|odd| seq.serialize_element(odd))?;
         seq.end()
     }
 }
@@ -97,10 +89,7 @@ impl Serialize for Odd {
 fn lengths_are_those_of_what_was_written() {
     for claimed in [None, Some(0), Some(3), Some(9)] {
         let bytes = bytes_of(&(7_u8, Odd(claimed), 9_u8));
-        assert_eq!(
-            value_of::<(u8, Vec<u8>, u8)>(&bytes).unwrap(),
-            (7, vec![1, 3, 5], 9)
-        );
+        assert_eq!(value_of::<(u8, Vec<u8>, u8)>(&bytes).unwrap(), (7, vec![1, 3, 5], 9));
     }
 }
 
@@ -145,8 +134,5 @@ impl<'de> Deserialize<'de> for Doubled {
 
 #[test]
 fn a_visitor_of_its_own_is_called() {
-    assert_eq!(
-        value_of::<Doubled>(&bytes_of(&[1_u8, 2][..])).unwrap(),
-        Doubled(vec![2, 4])
-    );
+    assert_eq!(value_of::<Doubled>(&bytes_of(&[1_u8, 2][..])).unwrap(), Doubled(vec![2, 4]));
 }

@@ -28,10 +28,7 @@ fn trailing_bytes_are_an_error() {
 #[test]
 fn counts_beyond_the_bytes_are_refused_before_allocating() {
     let error = value_of::<String>(&HUGE).unwrap_err();
-    assert!(
-        error.to_string().contains("only 1 bytes are left"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("only 1 bytes are left"), "{error}");
     assert!(value_of::<Vec<u8>>(&HUGE).is_err());
     assert!(value_of::<Vec<f64>>(&HUGE).is_err());
     assert!(value_of::<Vec<f64>>(&[0xff; 8]).is_err());
@@ -78,12 +75,7 @@ fn elements_without_bytes_but_with_memory_are_bounded_by_their_memory() {
 #[cfg_attr(miri, ignore = "16 million elements")]
 fn encoding_refuses_what_decoding_would() {
     let limit = EMPTY_ELEMENTS as usize;
-    assert_eq!(
-        value_of::<Vec<()>>(&bytes_of(&vec![(); limit]))
-            .unwrap()
-            .len(),
-        limit
-    );
+    assert_eq!(value_of::<Vec<()>>(&bytes_of(&vec![(); limit])).unwrap().len(), limit);
     let error = try_bytes_of(&vec![(); limit + 1]).unwrap_err();
     assert!(error.to_string().contains("take no bytes"), "{error}");
 }

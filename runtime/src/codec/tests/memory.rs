@@ -17,12 +17,7 @@ struct Regions {
 
 impl Regions {
     fn up_to(limit: usize) -> Self {
-        Regions {
-            given: Vec::new(),
-            calls: 0,
-            limit,
-            settled: 0,
-        }
+        Regions { given: Vec::new(), calls: 0, limit, settled: 0 }
     }
 }
 

@@ -56,9 +56,7 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn of(links: usize) -> Self {
-        (0..links).fold(Chain::default(), |next, _| Chain {
-            next: Some(Box::new(next)),
-        })
+        (0..links).fold(Chain::default(), |next, _| Chain { next: Some(Box::new(next)) })
     }
 }
 
@@ -77,17 +75,10 @@ pub(super) fn zoo() -> Zoo {
             Animal::Ant,
             Animal::Bee(Weights(vec![1.5])),
             Animal::Cat(-1, vec![isize::MIN, 0]),
-            Animal::Dog {
-                age: 3,
-                path: vec![(1, 1.0), (2, 2.0)],
-            },
+            Animal::Dog { age: 3, path: vec![(1, 1.0), (2, 2.0)] },
             Animal::Pack(vec![Animal::Ant; 3]),
         ],
-        map: [
-            ("a".into(), None),
-            ("b".into(), Some(Box::new(Animal::Ant))),
-        ]
-        .into(),
+        map: [("a".into(), None), ("b".into(), Some(Box::new(Animal::Ant)))].into(),
         lookup: [(9, vec![1.0, 2.0])].into(),
         fixed: [1, 2, 3],
         nothing: (),

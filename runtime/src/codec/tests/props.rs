@@ -41,11 +41,7 @@ fn zoos() -> impl Strategy<Value = Zoo> {
     );
     let nested = (
         vec(animals(), 0..5),
-        btree_map(
-            any::<String>(),
-            option::of(animals().prop_map(Box::new)),
-            0..4,
-        ),
+        btree_map(any::<String>(), option::of(animals().prop_map(Box::new)), 0..4),
         hash_map(any::<u16>(), vec(-1.0..1.0_f32, 0..5), 0..4),
     );
     (scalars, plain, nested).prop_map(|(scalars, plain, nested)| Zoo {

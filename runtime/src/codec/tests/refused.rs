@@ -50,19 +50,14 @@ fn types_that_ask_the_bytes_are_told_so() {
 
 #[test]
 fn flatten_is_refused_when_encoding() {
-    let flat = Flat {
-        rest: [("a".into(), 1)].into(),
-    };
+    let flat = Flat { rest: [("a".into(), 1)].into() };
     let error = try_bytes_of(&flat).unwrap_err();
     assert!(error.to_string().contains("flatten"), "{error}");
 }
 
 #[test]
 fn a_field_left_out_is_refused() {
-    let all = Sparse {
-        id: 1,
-        note: Some(2),
-    };
+    let all = Sparse { id: 1, note: Some(2) };
     assert_eq!(bytes_of(&all), [1, 1, 2]);
     let error = try_bytes_of(&Sparse { note: None, ..all }).unwrap_err();
     assert!(error.to_string().contains("`note`"), "{error}");
