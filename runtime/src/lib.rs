@@ -1,4 +1,70 @@
-//! A process pool: annotate a function with `#[worker]`, and it runs in worker processes.
+//! A process pool: annotate a function with [`#[worker]`](worker), and it runs in worker
+//! processes that may crash, leak or hang without taking the program with them.
+//!
+//! ```
+//! use runtime::worker;
+//!
+//! #[worker]
+//! fn square(x: u64) -> u64 {
+//!     x * x
+//! }
+//!
+//! let squares = runtime::pool().map(square, 0..5)?;
+//! assert_eq!(squares, [0, 1, 4, 9, 16]);
+//! # Ok::<(), runtime::Error>(())
+//! ```
+//!
+//! The package is called `procession`, the library `runtime`. Nothing has to be called in
+//! `main`, in tests, in benches or in libraries.
+//!
+//! # From `#[worker]` to a result
+//!
+//! 1. [`#[worker]`](worker) leaves the function as it is, `square(3)` and `iter.map(square)` still
+//!    work, and submits an entry to a table that the linker gathers: the function's name
+//!    and type, its place in the source, and a *thunk*, which decodes parameters, calls the function
+//!    and encodes what it returns. [`registered`] lists the table.
+//! 2. `pool().map(square, inputs)` finds the entry by the type of the function, before anything
+//!    is started. That the inputs fit the parameters is checked at compile time by the
+//!    trait [`Task`].
+//! 3. The pool starts its workers with the first call of [`pool`], or in
+//!    [`PoolBuilder::build`]. How is the [start method](StartMethod): a fork of a clean server, the
+//!    program executed again, a fork of the caller, or a thread. A process that was executed
+//!    again is taken over by a constructor before `main`, which never runs in it.
+//! 4. In the worker the initializers run. What they return is kept for tasks that ask for it
+//!    by a [`State`] or [`StateMut`] parameter.
+//! 5. The calling thread takes inputs from the iterator, encodes some of them as a
+//!    *chunk* into memory shared with the workers, and publishes it. How many, follows from
+//!    how long the task takes.
+//! 6. An idle worker claims the chunk by one compare-and-swap, which leaves its number, looks
+//!    the thunk up and runs it on each input. Each output goes to the worker's own ring of
+//!    results; a panic is caught and goes there as a report.
+//! 7. The calling thread reads the rings, decodes, and puts the outputs in order. If a worker
+//!    dies, the input it had in hand fails with an [`Error`] that tells how; the rest of its
+//!    chunk goes to others, and it is replaced.
+//!
+//! # Where to look
+//!
+//! | for | look at |
+//! |---|---|
+//! | calls, and what they do on failure | [`Pool`], [`TaskCall`] |
+//! | settings of a pool | [`PoolBuilder`] |
+//! | results that come later | [`Handle`], [`Imap`], [`ImapUnordered`] |
+//! | models, connections, caches | [`initializer`], [`State`], [`StateMut`] |
+//! | how workers start | [`StartMethod`], [`set_start_method`] |
+//! | one process for one task | [`Process`] |
+//! | what went wrong | [`Error`], [`ErrorKind`], [`PanicReport`] |
+//!
+//! # Values
+//!
+//! Inputs and outputs are any types with `serde::Serialize` and `serde::Deserialize`. A task
+//! with one parameter takes the item itself, one with several a tuple, one with none `()`.
+//! A parameter `&T` takes a `&T` and is decoded to what owns it, so nothing is cloned in the
+//! caller. Slices, vectors and boxed slices of numbers are copied as a whole, wherever they
+//! stand in a value. A `Result` that a task returns is a value like any other.
+//!
+//! # Features
+//!
+//! - `progress`: [`TaskCall::progress`] draws a bar.
 
 // The macros name this crate by its library name, also inside it.
 extern crate self as runtime;
