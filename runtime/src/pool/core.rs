@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, os::fd::OwnedFd};
 
 use super::builder::Settings;
@@ -18,6 +18,7 @@ use super::seat::Seat;
 use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Arena, Board, SLOTS, Tasks};
 use crate::registry::Entry;
+use crate::sys::fds::Kept;
 use crate::sys::memory::{self, Mapping, PAGE};
 
 /// Address space for payloads; pages exist when written.
@@ -29,9 +30,9 @@ pub(crate) struct Shared {
     pub(super) generation: u64,
     pub(super) settings: Settings,
     pub(super) tasks: Arc<Mapping>,
-    pub(super) tasks_fd: OwnedFd,
+    pub(super) tasks_fd: Kept,
     pub(super) board: Arc<Mapping>,
-    pub(super) board_fd: OwnedFd,
+    pub(super) board_fd: Kept,
     pub(super) arena: Arc<Arena>,
     pub(super) bell: Arc<OwnedFd>,
     pub(super) spinners: usize,
@@ -138,9 +139,9 @@ impl Shared {
             core: Mutex::new(Core::new(settings.workers)),
             settings,
             tasks,
-            tasks_fd,
+            tasks_fd: Kept::new(tasks_fd),
             board,
-            board_fd,
+            board_fd: Kept::new(board_fd),
             arena,
             bell: Arc::new(bell.into()),
             changed: Condvar::new(),
@@ -159,7 +160,7 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> Locked<'_> {
-        Locked { core: Some(self.core.lock().unwrap_or_else(PoisonError::into_inner)) }
+        Locked::new(&self.core)
     }
 
     /// Makes the dispatcher look at everything.
@@ -182,20 +183,25 @@ fn region() -> io::Result<(Mapping, OwnedFd)> {
 
 /// The lock; when it is given back, wakers are called.
 pub(super) struct Locked<'a> {
+    mutex: &'a Mutex<Core>,
     core: Option<MutexGuard<'a, Core>>,
 }
 
 impl<'a> Locked<'a> {
-    /// Waits on a condition and has the lock again.
-    pub(super) fn wait(mut self, on: &Condvar, timeout: std::time::Duration) -> Self {
-        let mut core = self.core.take().expect("held until drop");
-        let wakers = std::mem::take(&mut core.wakers);
-        if !wakers.is_empty() {
-            // They are called by someone who holds nothing; put them back for that.
-            core.wakers = wakers;
+    fn new(mutex: &'a Mutex<Core>) -> Self {
+        Locked { mutex, core: Some(mutex.lock().unwrap_or_else(PoisonError::into_inner)) }
+    }
+
+    /// Waits on a condition, or for no reason at all, and has the lock again.
+    pub(super) fn wait(mut self, on: &Condvar, timeout: Duration) -> Self {
+        let mutex = self.mutex;
+        if !self.wakers.is_empty() {
+            drop(self);
+            return Locked::new(mutex);
         }
+        let core = self.core.take().expect("held until drop");
         let (core, _) = on.wait_timeout(core, timeout).unwrap_or_else(PoisonError::into_inner);
-        Locked { core: Some(core) }
+        Locked { mutex, core: Some(core) }
     }
 }
 

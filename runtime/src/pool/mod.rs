@@ -131,13 +131,14 @@ impl Pool {
 
     /// What there is of the pool, without starting it.
     fn present(&self) -> Option<Arc<Shared>> {
-        match &self.inner {
+        let shared = match &self.inner {
             Inner::Started(started) => Some(Arc::clone(&started.shared)),
             Inner::Global(slot) => {
                 let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
                 slot.as_ref().map(|started| Arc::clone(&started.shared))
             }
-        }
+        };
+        shared.filter(|shared| shared.generation == crate::start::generation())
     }
 
     /// Options for one call: `pool.task(f).timeout(d).map(inputs)`.

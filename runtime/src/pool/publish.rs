@@ -88,8 +88,16 @@ impl Core {
     fn wake_dispatcher_for(&mut self, shared: &Shared, timed: bool) {
         let vacant = shared.settings.idle_timeout.is_some()
             && self.seats.iter().flatten().count() < self.target;
-        if (timed && self.deep_sleep) || vacant {
-            self.deep_sleep = false;
+        if vacant {
+            shared.ring_bell();
+        } else if timed {
+            self.wake_dispatcher(shared);
+        }
+    }
+
+    /// Rings the bell of a dispatcher that would not look at anything otherwise.
+    pub(super) fn wake_dispatcher(&mut self, shared: &Shared) {
+        if std::mem::take(&mut self.deep_sleep) {
             shared.ring_bell();
         }
     }

@@ -67,6 +67,8 @@ impl Shared {
         core.publish(self);
         if time == TICK {
             core.audit_cursor(self);
+            // The dispatcher has the other part of rule 19.
+            core.wake_dispatcher(self);
         }
         core.pass_on(self, Some(id));
     }
@@ -152,9 +154,9 @@ impl Core {
             follower.notify_all();
         }
         shared.board().announce(Waiting::Dispatcher, 0);
-        if self.has_news() || self.deep_sleep {
-            self.deep_sleep = false;
-            shared.ring_bell();
+        match self.has_news() {
+            true => shared.ring_bell(),
+            false => self.wake_dispatcher(shared),
         }
     }
 }
