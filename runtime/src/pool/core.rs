@@ -97,6 +97,8 @@ pub(super) struct Core {
     /// What tasks took of late, as a first guess for the next call.
     pub(super) paces: HashMap<u32, f64>,
     pub(super) wakers: Vec<Waker>,
+    /// Something was answered since the dispatcher last looked.
+    pub(super) answered: bool,
     pub(super) next_worker: usize,
     pub(super) scratch: Vec<u64>,
     pub(super) last_work: Instant,
@@ -254,6 +256,7 @@ impl Core {
             failed_births: 0,
             paces: HashMap::new(),
             wakers: Vec::new(),
+            answered: false,
             next_worker: 0,
             scratch: Vec::new(),
             last_work: Instant::now(),

@@ -113,6 +113,7 @@ impl Dispatcher {
             self.trim(&mut core);
             at_most(IDLE);
         }
+        core.tell_leader(&shared);
         core.deep_sleep = time.is_none();
         core.pass_on(&shared, None);
         let fds = core.seats.iter().flatten().flat_map(|seat| {

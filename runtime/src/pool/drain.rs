@@ -231,6 +231,7 @@ impl Core {
         let waker = call.waker.take();
         self.wakers.extend(waker);
         self.outstanding -= count;
+        self.answered = true;
         self.timed -= if timed { count } else { 0 };
         if gone {
             self.close_call(shared, id);

@@ -130,12 +130,19 @@ impl Core {
 
     /// What a leading thread sleeps for.
     fn worth_waiting_for(&self, shared: &Shared, patience: Patience) -> (Waiting, u64) {
-        let reserve = 2 * self.workers() as u64;
+        let reserve = self.ahead() / 2;
         let patient =
             patience == Patience::Some && self.followers == 0 && self.unclaimed(shared) > reserve;
         match patient {
             true => (Waiting::Low, self.tail - reserve),
             false => (Waiting::End, 0),
+        }
+    }
+
+    /// Tells the leading thread of what the dispatcher found, which no worker tells of.
+    pub(super) fn tell_leader(&mut self, shared: &Shared) {
+        if std::mem::take(&mut self.answered) && self.leader == Leader::Thread {
+            shared.board().notify();
         }
     }
 
