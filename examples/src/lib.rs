@@ -1,1 +1,1 @@
-//! Shared pieces of the examples.
+//! Nothing: the examples are the files next to this folder.

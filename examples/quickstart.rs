@@ -1,4 +1,5 @@
-//! cargo run --example quickstart
+//! cargo run --release --example quickstart
+
 use runtime::worker;
 
 #[worker]
