@@ -1,0 +1,81 @@
+//! What a pool costs, next to what the machine itself takes for the same.
+//!
+//! `cargo bench -p procession --bench pool [-- [--quick] NAME ...]`
+//!
+//! Every benchmark prints one table. Each figure is the median of interleaved rounds; each
+//! ratio is the median of the ratios within a round, so that a machine that is busy with
+//! something else shifts both sides. `--quick` only shows that everything runs.
+//! `PROCESSION_START_METHOD` chooses the start method where a benchmark does not compare them.
+
+mod codec_ratio;
+mod growth;
+mod idle;
+mod latency;
+mod measure;
+mod memory;
+mod payload;
+mod start;
+mod syscalls;
+mod task_size;
+mod tasks;
+mod uneven;
+
+use runtime::{Pool, Result};
+
+use measure::Plan;
+
+type Benchmark = (&'static str, fn(Plan) -> Result<()>);
+
+const BENCHMARKS: [Benchmark; 10] = [
+    ("start", start::run),
+    ("task_size", task_size::run),
+    ("latency", latency::run),
+    ("payload", payload::run),
+    ("uneven", uneven::run),
+    ("memory", memory::run),
+    ("growth", growth::run),
+    ("codec_ratio", codec_ratio::run),
+    ("idle", idle::run),
+    ("syscalls", syscalls::run),
+];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let argument = |at: usize| arguments.get(at).map_or("", String::as_str);
+    match argument(0) {
+        start::NOTHING => return Ok(()),
+        start::FIRST => return start::first(argument(1)),
+        syscalls::MAP => return syscalls::map(argument(1)),
+        _ => {}
+    }
+    // `cargo bench` says so; `cargo test` only wants to see it run.
+    let quick =
+        arguments.iter().any(|a| a == "--quick") || !arguments.iter().any(|a| a == "--bench");
+    let names: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    let known = |name: &str| BENCHMARKS.iter().any(|(known, _)| *known == name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+        eprintln!("there is no benchmark `{name}`, only {}", known.join(", "));
+        std::process::exit(2);
+    }
+    for (name, run) in BENCHMARKS {
+        if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
+            run(Plan::new(quick))?;
+        }
+    }
+    Ok(())
+}
+
+/// A pool that has worked already.
+fn pool(workers: usize) -> Result<Pool> {
+    warm(Pool::builder().workers(workers).build()?)
+}
+
+/// Lets every worker run something.
+fn warm(pool: Pool) -> Result<Pool> {
+    for answer in pool.broadcast(tasks::square, 1) {
+        answer?;
+    }
+    pool.map(tasks::square, 0..1000)?;
+    Ok(pool)
+}
