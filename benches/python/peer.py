@@ -1,0 +1,167 @@
+"""The same work on the process pools of Python.
+
+    peer.py start BACKEND     prints the seconds of two starts in this fresh process
+    peer.py serve BACKEND     reads one job a line, prints its seconds as a JSON list
+"""
+
+import json
+import multiprocessing
+import sys
+import time
+
+WORKERS = 2
+
+
+def square(x):
+    return x * x
+
+
+def identity(x):
+    return x
+
+
+class Serial:
+    def map(self, function, inputs, chunk=None):
+        return list(map(function, inputs))
+
+    def apply(self, function, item):
+        return function(item)
+
+
+class Pool:
+    """multiprocessing.Pool"""
+
+    def __init__(self, method):
+        self.pool = multiprocessing.get_context(method).Pool(WORKERS)
+
+    def map(self, function, inputs, chunk=None):
+        return self.pool.map(function, inputs, chunksize=chunk)
+
+    def apply(self, function, item):
+        return self.pool.apply(function, (item,))
+
+    def close(self):
+        self.pool.terminate()
+        self.pool.join()
+
+
+class Mpire:
+    def __init__(self, method):
+        from mpire import WorkerPool
+
+        self.pool = WorkerPool(n_jobs=WORKERS, start_method=method, keep_alive=True)
+
+    def map(self, function, inputs, chunk=None):
+        return self.pool.map(function, inputs, chunk_size=chunk, concatenate_numpy_output=False)
+
+    def apply(self, function, item):
+        return self.pool.apply(function, (item,))
+
+    def close(self):
+        self.pool.terminate()
+
+
+class Loky:
+    def __init__(self, chunk):
+        from loky import ProcessPoolExecutor
+
+        self.chunk = chunk
+        self.pool = ProcessPoolExecutor(max_workers=WORKERS)
+
+    def map(self, function, inputs, chunk=None):
+        return list(self.pool.map(function, inputs, chunksize=chunk or self.chunk))
+
+    def apply(self, function, item):
+        return self.pool.submit(function, item).result()
+
+    def close(self):
+        self.pool.shutdown(kill_workers=True)
+
+
+def make(backend):
+    kind, _, argument = backend.partition("-")
+    if kind == "serial":
+        return Serial()
+    if kind == "pool":
+        return Pool(argument)
+    if kind == "mpire":
+        return Mpire(argument)
+    return Loky(int(argument or 1))
+
+
+def start(backend):
+    """Both pools live until the end, as a server that is reused has to."""
+    times, pools = [], []
+    for _ in range(2):
+        begun = time.perf_counter()
+        pool = make(backend)
+        assert pool.apply(square, 3) == 9
+        times.append(time.perf_counter() - begun)
+        pools.append(pool)
+    print(json.dumps(times), flush=True)
+    for pool in pools:
+        pool.close()
+
+
+def mapped(pool, count, chunk=None):
+    begun = time.perf_counter()
+    outputs = pool.map(square, range(count), chunk)
+    took = time.perf_counter() - begun
+    assert outputs[-1] == (count - 1) ** 2
+    return [took / count]
+
+
+def one_at_a_time(pool, count):
+    times = []
+    for item in range(count):
+        begun = time.perf_counter()
+        pool.apply(square, item)
+        times.append(time.perf_counter() - begun)
+    times.sort()
+    return [times[(count - 1) // 2], times[(count * 99 - 1) // 100]]
+
+
+def there_and_back(pool, data, calls):
+    begun = time.perf_counter()
+    for _ in range(calls):
+        assert len(pool.apply(identity, data)) == len(data)
+    return [(time.perf_counter() - begun) / calls]
+
+
+def job(pool, words):
+    name, count = words[0], int(words[1])
+    if name == "map":
+        return mapped(pool, count)
+    if name == "chunk1":
+        return mapped(pool, count, 1)
+    if name == "calls":
+        return one_at_a_time(pool, count)
+    if name == "bytes":
+        return there_and_back(pool, bytes(8 << 20), count)
+    if name == "floats":
+        import numpy
+
+        return there_and_back(pool, numpy.full(1 << 20, 0.5), count)
+    raise ValueError(name)
+
+
+def serve(backend):
+    pool = None
+    for line in sys.stdin:
+        words = line.split()
+        if words[0] in ("image", "documents", "model"):
+            import workloads
+
+            times = [workloads.run(backend, words[0], [int(word) for word in words[1:]])]
+        else:
+            if pool is None:
+                pool = make(backend)
+                pool.map(square, range(100))
+            times = job(pool, words)
+        print(json.dumps(times), flush=True)
+    if hasattr(pool, "close"):
+        pool.close()
+
+
+if __name__ == "__main__":
+    {"start": start, "serve": serve}[sys.argv[1]](sys.argv[2])
