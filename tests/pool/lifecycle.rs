@@ -1,0 +1,3 @@
+//! Placeholder.
+procession_tests::conformance! {
+}

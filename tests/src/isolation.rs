@@ -1,0 +1,104 @@
+//! A process for each test, with a watchdog.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::harness::Test;
+use crate::leaks::Belongings;
+use crate::{processes, wait};
+
+/// Names the test that a process is for.
+const TEST: &str = "PROCESSION_TESTS_ONE";
+
+/// Written when a test is through, so that an early exit is no success.
+const THROUGH: &str = "the test is through and left nothing";
+
+/// How long a test may take.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// The test this process was started for.
+pub fn name_of_this() -> Option<String> {
+    std::env::var(TEST).ok()
+}
+
+/// Runs a test in this process, and proves that it left nothing.
+///
+/// # Panics
+///
+/// If the test does, or if it left something.
+pub fn run_here(test: &Test) {
+    let before = Belongings::of_this_process();
+    assert_eq!(before.threads.len(), 1, "a test begins with one thread");
+    test.run();
+    before.assert_same_again();
+    println!("{THROUGH}");
+}
+
+/// Runs a test in a process of its own.
+///
+/// # Errors
+///
+/// What it wrote, if it failed, took too long or left processes.
+pub fn run_apart(name: &str) -> Result<(), String> {
+    let mut output = tempfile::tempfile().expect("a file for the output");
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut child = Command::new(program)
+        .args(["--exact", name])
+        .env(TEST, name)
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("PROCESSION_START_METHOD")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a second handle"))
+        .stderr(output.try_clone().expect("a third handle"))
+        .process_group(0)
+        .spawn()
+        .expect("a test can be started");
+    let group = child.id();
+    let status = wait_for(&mut child, WATCHDOG);
+    let left = wait::until(Duration::from_secs(2), || processes::group(group).is_empty());
+    let listed = processes::group(group);
+    if !left || status.is_none() {
+        // Its own group, which still has a member, so that the number is no other's.
+        let _ = killpg(Pid::from_raw(group as i32), Signal::SIGKILL);
+    }
+    if status.is_none() {
+        let _ = child.wait();
+    }
+    let text = text_of(&mut output);
+    match status {
+        None => Err(format!("{text}\nnot done after {WATCHDOG:?}: killed")),
+        Some(status) if !status.success() => Err(format!("{text}\n{status}")),
+        Some(_) if !text.contains(THROUGH) => Err(format!("{text}\nit ended early")),
+        Some(_) if !left => Err(format!("{text}\nleft processes: {listed:#?}")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Waits for a process until its time is over.
+pub fn wait_for(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    let end = Instant::now() + time;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            return Some(status);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn text_of(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).expect("a file");
+    file.read_to_end(&mut bytes).expect("a file");
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,84 @@
+//! What a process holds, before and after.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::{processes, wait};
+
+/// How long the kernel may take to take things away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The fds, mappings of shared memory, threads and children of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Belongings {
+    /// What each open fd is.
+    pub fds: Vec<String>,
+    /// Mapped files that have no name in the file system.
+    pub mappings: Vec<String>,
+    /// The names of the threads.
+    pub threads: Vec<String>,
+    /// The processes whose parent it is, zombies too.
+    pub children: Vec<processes::Entry>,
+}
+
+impl Belongings {
+    /// Of the process this runs in.
+    pub fn of_this_process() -> Self {
+        let mut fds: Vec<_> = entries("/proc/self/fd")
+            .filter_map(|fd| {
+                let link = fs::read_link(Path::new("/proc/self/fd").join(&fd)).ok()?;
+                Some(format!("{fd} -> {}", link.display()))
+            })
+            // The directory being read here.
+            .filter(|fd| !(fd.contains("/proc/") && fd.ends_with("/fd")))
+            .collect();
+        fds.sort();
+        let maps = fs::read_to_string("/proc/self/maps").expect("the kernel tells");
+        let mappings = maps
+            .lines()
+            .filter(|line| line.contains("memfd:"))
+            .map(str::to_owned)
+            .collect();
+        let threads = entries("/proc/self/task")
+            .filter_map(|id| fs::read_to_string(format!("/proc/self/task/{id}/comm")).ok())
+            .map(|name| name.trim_end().to_owned())
+            .collect();
+        Belongings {
+            fds,
+            mappings,
+            threads,
+            children: processes::children(std::process::id()),
+        }
+    }
+
+    /// # Panics
+    ///
+    /// If this process does not hold the same again, within a moment.
+    pub fn assert_same_again(&self) {
+        if wait::until(PATIENCE, || Belongings::of_this_process() == *self) {
+            return;
+        }
+        let now = Belongings::of_this_process();
+        let mut text = String::new();
+        if now.fds != self.fds {
+            let _ = writeln!(text, "fds: {:#?}, before: {:#?}", now.fds, self.fds);
+        }
+        if now.mappings != self.mappings {
+            let _ = writeln!(text, "mappings: {:#?}", now.mappings);
+        }
+        if now.threads != self.threads {
+            let _ = writeln!(text, "threads: {:?}", now.threads);
+        }
+        if now.children != self.children {
+            let _ = writeln!(text, "children: {:#?}", now.children);
+        }
+        assert!(text.is_empty(), "something was left behind:\n{text}");
+    }
+}
+
+fn entries(path: &str) -> impl Iterator<Item = String> {
+    let names = fs::read_dir(path).expect("the kernel tells");
+    names.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
