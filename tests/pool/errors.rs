@@ -1,3 +1,348 @@
-//! Placeholder.
-procession_tests::conformance! {
+//! Every way a call can fail, and what its error tells.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use procession_tests::{EVERY, ONCE, PROCESSES, StartMethod, conformance, pool};
+use runtime::{Error, ErrorKind, Pool, State, worker};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+conformance! {
+    EVERY => [
+        a_panic_names_task_index_worker_and_pid,
+        an_unregistered_function_is_named,
+        a_closure_is_refused,
+        an_input_that_cannot_be_encoded_costs_itself,
+        an_output_that_cannot_be_encoded_costs_itself,
+        an_input_that_cannot_be_decoded_costs_itself,
+        an_output_that_cannot_be_decoded_costs_itself,
+        a_panic_while_encoding_or_decoding_costs_itself,
+        a_missing_state_is_named,
+        a_map_ends_with_the_first_failure,
+        resume_goes_on_with_the_panic,
+        settings_that_make_no_sense_are_refused,
+        options_that_make_no_sense_are_refused,
+    ];
+    PROCESSES => [a_worker_that_does_not_greet_in_time_is_told];
+    // There is no process to change.
+    &[StartMethod::Thread] => [settings_for_processes_are_refused];
+    ONCE => [
+        nothing_is_started_for_a_function_that_is_not_registered,
+        errors_are_cheap_to_move,
+    ];
+}
+
+#[worker]
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+#[worker]
+fn odd_only(x: u64) -> u64 {
+    assert!(x % 2 == 1, "{x} is even");
+    x
+}
+
+fn ordinary(x: u64) -> u64 {
+    x
+}
+
+#[worker]
+fn whoami(_: ()) -> usize {
+    runtime::worker_id().expect("in a worker")
+}
+
+/// What goes wrong with it, by number: 1 to encode, 2 to decode, 3 and 4 the same by
+/// a panic.
+#[derive(Debug, Clone, PartialEq)]
+struct Awkward(u8);
+
+impl Serialize for Awkward {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            1 => Err(serde::ser::Error::custom("too awkward to write")),
+            3 => panic!("cannot write"),
+            n => n.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Awkward {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match u8::deserialize(from)? {
+            2 => Err(serde::de::Error::custom("too awkward to read")),
+            4 => panic!("cannot read"),
+            n => Ok(Awkward(n)),
+        }
+    }
+}
+
+#[worker]
+fn take(value: Awkward) -> u8 {
+    value.0
+}
+
+#[worker]
+fn make(n: u8) -> Awkward {
+    Awkward(n)
+}
+
+struct Model;
+
+#[worker]
+fn predict(_: State<Model>, x: u64) -> u64 {
+    x
+}
+
+/// The kind and, in lower case and one line, a sentence with all of these.
+#[track_caller]
+fn assert_says(error: &Error, kind: ErrorKind, parts: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    assert!(!text.contains('\n'), "more than a line: {text}");
+    assert!(!text.ends_with('.'), "a full stop: {text}");
+    let first = text.chars().next().expect("not empty");
+    assert!(!first.is_uppercase(), "a capital: {text}");
+}
+
+/// The failure of the one input of three that fails; the others are right.
+#[track_caller]
+fn the_second<R: std::fmt::Debug>(outcomes: Vec<runtime::Result<R>>) -> Error {
+    let mut outcomes = outcomes.into_iter();
+    let (Some(first), Some(second), Some(third), None) = (
+        outcomes.next(),
+        outcomes.next(),
+        outcomes.next(),
+        outcomes.next(),
+    ) else {
+        panic!("not three outcomes");
+    };
+    first.expect("the first is right");
+    third.expect("the third is right");
+    let error = second.expect_err("the second fails");
+    assert_eq!(error.index(), Some(1));
+    error
+}
+
+fn worker_of(pool: &Pool) -> (usize, u32) {
+    let worker = &pool.workers()[0];
+    (worker.id(), worker.pid())
+}
+
+fn a_panic_names_task_index_worker_and_pid(method: StartMethod) {
+    let pool = pool(method, 1);
+    let (id, pid) = worker_of(&pool);
+    let error = pool.map(odd_only, [1, 3, 4, 5]).unwrap_err();
+    assert_eq!(error.task(), Some("pool::errors::odd_only"));
+    assert_eq!(error.index(), Some(2));
+    assert_eq!((error.worker(), error.pid()), (Some(id), Some(pid)));
+    assert_eq!((error.signal(), error.exit_code()), (None, None));
+    let worker = format!("in worker {id} (pid {pid}): 4 is even, at ");
+    let parts = [
+        "task `pool::errors::odd_only` (input 2) panicked",
+        &worker,
+        "errors.rs:",
+    ];
+    assert_says(&error, ErrorKind::Panicked, &parts);
+    let debug = format!("{error:?}");
+    assert!(debug.contains("backtrace of the worker"), "{debug}");
+    assert!(debug.contains("odd_only"), "{debug}");
+    // A panic costs no worker.
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    assert_eq!(worker_of(&pool), (id, pid));
+}
+
+fn an_unregistered_function_is_named(method: StartMethod) {
+    let pool = pool(method, 1);
+    let check = |error: Error| {
+        let parts = ["pool::errors::ordinary", "#[worker]"];
+        assert_says(&error, ErrorKind::NotRegistered, &parts);
+    };
+    check(pool.map(ordinary, 0..3).unwrap_err());
+    check(pool.apply(ordinary, 1).unwrap_err());
+    check(pool.submit(ordinary, 1).wait().unwrap_err());
+    check(pool.map_async(ordinary, 0..3).wait().unwrap_err());
+    check(pool.imap(ordinary, 0..3).next().unwrap().unwrap_err());
+    check(pool.broadcast(ordinary, 0).pop().unwrap().unwrap_err());
+    let outcomes = pool.map_all(ordinary, 0..3);
+    assert_eq!(outcomes.len(), 3);
+    outcomes
+        .into_iter()
+        .for_each(|outcome| check(outcome.unwrap_err()));
+}
+
+fn a_closure_is_refused(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = pool.map(|x: u64| x + 1, 0..3).unwrap_err();
+    assert_says(&error, ErrorKind::NotRegistered, &["closure", "#[worker]"]);
+    assert_eq!(pool.apply(square, 2).unwrap(), 4);
+}
+
+/// PPE-26.
+fn an_input_that_cannot_be_encoded_costs_itself(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = the_second(pool.map_all(take, [0, 1, 0].map(Awkward)));
+    let parts = ["take", "(input 1)", "too awkward to write"];
+    assert_says(&error, ErrorKind::Encode, &parts);
+    assert_eq!((error.worker(), error.pid()), (None, None));
+    let error = pool.submit(take, Awkward(1)).wait().unwrap_err();
+    assert_says(&error, ErrorKind::Encode, &["too awkward to write"]);
+    let error = pool.map(take, [0, 1, 0].map(Awkward)).unwrap_err();
+    assert_says(&error, ErrorKind::Encode, &["too awkward to write"]);
+}
+
+/// FAULT-04, PPE-29.
+fn an_output_that_cannot_be_encoded_costs_itself(method: StartMethod) {
+    let pool = pool(method, 1);
+    let (id, pid) = worker_of(&pool);
+    let error = the_second(pool.map_all(make, [0, 1, 0]));
+    let parts = ["make", "(input 1)", "output", "too awkward to write"];
+    assert_says(&error, ErrorKind::Encode, &parts);
+    assert_eq!((error.worker(), error.pid()), (Some(id), Some(pid)));
+    assert_eq!(worker_of(&pool), (id, pid), "the worker lives");
+}
+
+/// FAULT-06.
+fn an_input_that_cannot_be_decoded_costs_itself(method: StartMethod) {
+    let pool = pool(method, 1);
+    let (id, pid) = worker_of(&pool);
+    let error = the_second(pool.map_all(take, [0, 2, 0].map(Awkward)));
+    let parts = ["take", "(input 1)", "`value`", "too awkward to read"];
+    assert_says(&error, ErrorKind::Decode, &parts);
+    assert_eq!((error.worker(), error.pid()), (Some(id), Some(pid)));
+    assert_eq!(worker_of(&pool), (id, pid), "the worker lives");
+}
+
+/// FAULT-05.
+fn an_output_that_cannot_be_decoded_costs_itself(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = the_second(pool.map_all(make, [0, 2, 0]));
+    let parts = ["make", "(input 1)", "too awkward to read"];
+    assert_says(&error, ErrorKind::Decode, &parts);
+    assert_eq!(pool.apply(make, 5).unwrap(), Awkward(5));
+}
+
+/// PPE-29.
+fn a_panic_while_encoding_or_decoding_costs_itself(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = the_second(pool.map_all(make, [0, 3, 0]));
+    assert_says(
+        &error,
+        ErrorKind::Encode,
+        &["make", "(input 1)", "cannot write"],
+    );
+    let error = the_second(pool.map_all(take, [0, 4, 0].map(Awkward)));
+    assert_says(
+        &error,
+        ErrorKind::Decode,
+        &["take", "(input 1)", "cannot read"],
+    );
+    // In the caller: an output that panics when it is read there is an outcome too.
+    let error = the_second(pool.map_all(make, [0, 4, 0]));
+    assert_says(
+        &error,
+        ErrorKind::Decode,
+        &["make", "(input 1)", "cannot read"],
+    );
+    assert_eq!(pool.apply(make, 6).unwrap(), Awkward(6));
+}
+
+fn a_missing_state_is_named(method: StartMethod) {
+    let pool = pool(method, 1);
+    let (id, pid) = worker_of(&pool);
+    let error = pool.map(predict, [1]).unwrap_err();
+    let parts = ["predict", "(input 0)", "Model", "initializer"];
+    assert_says(&error, ErrorKind::MissingState, &parts);
+    assert_eq!((error.worker(), error.pid()), (Some(id), Some(pid)));
+}
+
+fn a_map_ends_with_the_first_failure(method: StartMethod) {
+    let pool = pool(method, 2);
+    // Endless: it could not end otherwise.
+    let inputs = (0_u64..).map(|x| if x == 5 { 4 } else { 2 * x + 1 });
+    let error = pool.map(odd_only, inputs).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.index()),
+        (ErrorKind::Panicked, Some(5))
+    );
+    assert_eq!(pool.map(odd_only, [1, 3]).unwrap(), [1, 3]);
+}
+
+fn resume_goes_on_with_the_panic(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = pool.apply(odd_only, 8).unwrap_err();
+    let payload = catch_unwind(AssertUnwindSafe(|| error.resume())).unwrap_err();
+    assert_eq!(payload.downcast_ref::<String>().unwrap(), "8 is even");
+    let error = pool.apply(ordinary, 8).unwrap_err();
+    let sentence = error.to_string();
+    let payload = catch_unwind(AssertUnwindSafe(|| error.resume())).unwrap_err();
+    assert_eq!(*payload.downcast_ref::<String>().unwrap(), sentence);
+}
+
+/// PPE-10, POOL-32.
+fn settings_that_make_no_sense_are_refused(method: StartMethod) {
+    let refused = |builder: runtime::PoolBuilder, parts: &[&str]| {
+        let error = builder.start_method(method).build().unwrap_err();
+        assert_says(&error, ErrorKind::Configuration, parts);
+    };
+    refused(Pool::builder().workers(0), &["at least one worker"]);
+    refused(Pool::builder().workers(100_000), &["at most", "100000"]);
+    refused(
+        Pool::builder().max_tasks_per_worker(0),
+        &["at least one task"],
+    );
+    let pool = pool(method, 1);
+    let error = pool.resize(0).unwrap_err();
+    assert_says(&error, ErrorKind::Configuration, &["not 0"]);
+}
+
+/// PPE-02: a chunk size below 1.
+fn options_that_make_no_sense_are_refused(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = pool.task(square).chunk_size(0).map(0..3).unwrap_err();
+    assert_says(&error, ErrorKind::Configuration, &["chunk_size(0)"]);
+    let error = pool.task(square).max_active(0).map(0..3).unwrap_err();
+    assert_says(&error, ErrorKind::Configuration, &["max_active(0)"]);
+}
+
+fn settings_for_processes_are_refused(method: StartMethod) {
+    let settings = [
+        Pool::builder().env("A", "b"),
+        Pool::builder().nice(3),
+        Pool::builder().memory_limit(1 << 30),
+    ];
+    for builder in settings {
+        let error = builder.start_method(method).build().unwrap_err();
+        assert_says(&error, ErrorKind::Configuration, &["processes", "thread"]);
+    }
+}
+
+/// PPE-20 in part: the worker is not there and the reason is told.
+fn a_worker_that_does_not_greet_in_time_is_told(method: StartMethod) {
+    let builder = Pool::builder().start_method(method).workers(2);
+    let error = builder.start_timeout(Duration::ZERO).build().unwrap_err();
+    assert_says(
+        &error,
+        ErrorKind::Start,
+        &["worker", "did not greet within"],
+    );
+}
+
+fn nothing_is_started_for_a_function_that_is_not_registered(_: StartMethod) {
+    let error = runtime::pool().map(ordinary, 0..3).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotRegistered);
+    assert!(runtime::pool().workers().is_empty());
+    let children = procession_tests::processes::children(std::process::id());
+    assert!(children.is_empty(), "{children:?}");
+}
+
+fn errors_are_cheap_to_move(_: StartMethod) {
+    fn assert_errors<T: std::error::Error + Send + Sync + 'static>() {}
+    assert_errors::<Error>();
+    assert_eq!(size_of::<Error>(), size_of::<usize>());
+    let pool = pool(StartMethod::Thread, 1);
+    assert_eq!(pool.apply(whoami, ()).unwrap(), 0);
 }

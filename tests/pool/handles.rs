@@ -78,7 +78,10 @@ fn a_failure_comes_through_a_handle(method: StartMethod) {
     assert_eq!(error.panic().unwrap().message, "so it is");
     let texts = ["one".to_owned()];
     let error = pool.map_async(fail, texts).wait().unwrap_err();
-    assert_eq!((error.kind(), error.index()), (ErrorKind::Panicked, Some(0)));
+    assert_eq!(
+        (error.kind(), error.index()),
+        (ErrorKind::Panicked, Some(0))
+    );
 }
 
 /// PPE-41 and PPE-44 in part.
@@ -221,7 +224,9 @@ fn a_handle_is_a_future(method: StartMethod) {
     });
     assert_eq!(block_on(handle).0.unwrap(), 1);
     opener.join().unwrap();
-    let error = block_on(pool.submit(fail, "late".to_owned())).0.unwrap_err();
+    let error = block_on(pool.submit(fail, "late".to_owned()))
+        .0
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Panicked);
     let done = pool.submit(square, 3);
     wait::for_it("the task is done", || done.is_done());
@@ -236,7 +241,8 @@ fn many_futures_wake_their_tasks(method: StartMethod) {
         for thread in 0..4_u64 {
             scope.spawn(move || {
                 let all = async {
-                    let handles: Vec<_> = (0..50).map(|x| pool.submit(square, x + thread)).collect();
+                    let handles: Vec<_> =
+                        (0..50).map(|x| pool.submit(square, x + thread)).collect();
                     let mut sum = 0;
                     for handle in handles {
                         sum += handle.await.unwrap();
