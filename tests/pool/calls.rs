@@ -235,11 +235,10 @@ fn an_iterator_that_panics_later_reaches_the_caller(method: StartMethod) {
 fn panics_at(method: StartMethod, at: u64) {
     let pool = pool(method, 2);
     let inputs = || (0..1000).inspect(move |x| assert_ne!(*x, at, "no more inputs"));
-    let calls: [&dyn Fn(); 3] = [
-        &|| drop(pool.map(square, inputs())),
-        &|| drop(pool.map_all(square, inputs())),
-        &|| drop(pool.map_async(square, inputs())),
-    ];
+    let calls: [&dyn Fn(); 3] =
+        [&|| drop(pool.map(square, inputs())), &|| drop(pool.map_all(square, inputs())), &|| {
+            drop(pool.map_async(square, inputs()))
+        }];
     for call in calls {
         let payload = catch_unwind(AssertUnwindSafe(call)).unwrap_err();
         let text = payload.downcast_ref::<String>().expect("text");
@@ -270,10 +269,8 @@ fn broadcast_reaches_each_worker_once(method: StartMethod) {
     let ids: Vec<usize> = pool.workers().iter().map(|worker| worker.id()).collect();
     for _ in 0..3 {
         let answers = pool.broadcast(whoami, 0);
-        let seen: Vec<usize> = answers
-            .into_iter()
-            .map(|outcome| outcome.unwrap().1.expect("in a worker"))
-            .collect();
+        let seen: Vec<usize> =
+            answers.into_iter().map(|outcome| outcome.unwrap().1.expect("in a worker")).collect();
         assert_eq!(seen, ids, "in the order of the workers");
     }
 }

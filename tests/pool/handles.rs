@@ -78,10 +78,7 @@ fn a_failure_comes_through_a_handle(method: StartMethod) {
     assert_eq!(error.panic().unwrap().message, "so it is");
     let texts = ["one".to_owned()];
     let error = pool.map_async(fail, texts).wait().unwrap_err();
-    assert_eq!(
-        (error.kind(), error.index()),
-        (ErrorKind::Panicked, Some(0))
-    );
+    assert_eq!((error.kind(), error.index()), (ErrorKind::Panicked, Some(0)));
 }
 
 /// PPE-41 and PPE-44 in part.
@@ -224,9 +221,7 @@ fn a_handle_is_a_future(method: StartMethod) {
     });
     assert_eq!(block_on(handle).0.unwrap(), 1);
     opener.join().unwrap();
-    let error = block_on(pool.submit(fail, "late".to_owned()))
-        .0
-        .unwrap_err();
+    let error = block_on(pool.submit(fail, "late".to_owned())).0.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Panicked);
     let done = pool.submit(square, 3);
     wait::for_it("the task is done", || done.is_done());

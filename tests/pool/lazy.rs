@@ -64,17 +64,10 @@ fn unordered_outcomes_are_the_same_set(method: StartMethod) {
 /// PPE-07: endless inputs.
 fn endless_inputs_are_taken_as_they_are_needed(method: StartMethod) {
     let pool = pool(method, 2);
-    let first: Vec<u64> = pool
-        .imap(square, 0..)
-        .map(Result::unwrap)
-        .take(2000)
-        .collect();
+    let first: Vec<u64> = pool.imap(square, 0..).map(Result::unwrap).take(2000).collect();
     assert!(first.into_iter().eq((0..2000).map(square)));
     let some = pool.imap_unordered(square, 0..).take(500);
-    assert!(
-        some.into_iter()
-            .all(|(index, s)| s.unwrap() == (index * index) as u64)
-    );
+    assert!(some.into_iter().all(|(index, s)| s.unwrap() == (index * index) as u64));
 }
 
 /// PPE-08: a bound, not an exact number.
@@ -110,10 +103,7 @@ fn iteration_goes_on_after_a_failure(method: StartMethod) {
             match outcome {
                 Ok(value) => assert!(value == x && x != 7),
                 Err(error) => {
-                    assert_eq!(
-                        (error.kind(), error.index()),
-                        (ErrorKind::Panicked, Some(7))
-                    );
+                    assert_eq!((error.kind(), error.index()), (ErrorKind::Panicked, Some(7)));
                     assert_eq!(x, 7);
                 }
             }

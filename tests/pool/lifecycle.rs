@@ -98,11 +98,7 @@ fn close_finishes_what_was_handed_in(method: StartMethod) {
     pool.close();
     pool.join();
     assert!(handles.iter().all(|handle| handle.is_done()));
-    assert!(
-        handles
-            .into_iter()
-            .all(|handle| handle.wait().unwrap() == 5)
-    );
+    assert!(handles.into_iter().all(|handle| handle.wait().unwrap() == 5));
     assert_eq!(pool.workers().len(), 0);
     assert_eq!(children(), 0);
 }
@@ -134,13 +130,8 @@ fn join_and_close_after_failures_do_not_hang(method: StartMethod) {
 /// POOL-16 and PPE-22: nothing that was queued runs on.
 fn terminate_cancels_what_waits(method: StartMethod) {
     let pool = pool(method, 2);
-    let handle = pool
-        .task(nap)
-        .chunk_size(1)
-        .map_async((0..10_000).map(|_| 20));
-    wait::for_it("they are at it", || {
-        pool.workers().iter().any(|w| w.task().is_some())
-    });
+    let handle = pool.task(nap).chunk_size(1).map_async((0..10_000).map(|_| 20));
+    wait::for_it("they are at it", || pool.workers().iter().any(|w| w.task().is_some()));
     let begin = Instant::now();
     pool.terminate();
     pool.join();
@@ -157,9 +148,7 @@ fn terminate_ends_what_runs(method: StartMethod) {
     let proof = dir.path().join("proof");
     let pool = pool(method, 2);
     let handle = pool.submit(nap_then_write, (600_000, proof.clone()));
-    wait::for_it("it runs", || {
-        pool.workers().iter().any(|w| w.task().is_some())
-    });
+    wait::for_it("it runs", || pool.workers().iter().any(|w| w.task().is_some()));
     pool.terminate();
     let error = handle.wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
@@ -182,9 +171,7 @@ fn drop_waits_for_its_grace_time(method: StartMethod) {
     let builder = Pool::builder().start_method(method).workers(1);
     let pool = builder.grace(Duration::from_secs(30)).build().unwrap();
     let handle = pool.submit(nap_then_write, (200, proof.clone()));
-    wait::for_it("it runs", || {
-        pool.workers().iter().any(|w| w.task().is_some())
-    });
+    wait::for_it("it runs", || pool.workers().iter().any(|w| w.task().is_some()));
     drop(pool);
     assert!(proof.exists());
     assert!(handle.wait().unwrap());
@@ -194,9 +181,7 @@ fn drop_is_bounded_in_time(method: StartMethod) {
     let builder = Pool::builder().start_method(method).workers(2);
     let pool = builder.grace(Duration::from_millis(100)).build().unwrap();
     let handles: Vec<_> = (0..4).map(|_| pool.submit(nap, 600_000)).collect();
-    wait::for_it("it runs", || {
-        pool.workers().iter().all(|w| w.task().is_some())
-    });
+    wait::for_it("it runs", || pool.workers().iter().all(|w| w.task().is_some()));
     let begin = Instant::now();
     drop(pool);
     assert!(begin.elapsed() >= Duration::from_millis(100));
@@ -211,9 +196,7 @@ fn drop_is_bounded_in_time(method: StartMethod) {
 fn drop_cancels_what_has_not_started(method: StartMethod) {
     let pool = pool(method, 1);
     let first = pool.submit(nap, 200);
-    wait::for_it("it runs", || {
-        pool.workers().iter().any(|w| w.task().is_some())
-    });
+    wait::for_it("it runs", || pool.workers().iter().any(|w| w.task().is_some()));
     let rest: Vec<_> = (0..20).map(|_| pool.submit(nap, 60_000)).collect();
     drop(pool);
     assert_eq!(first.wait().unwrap(), 200);
@@ -257,10 +240,7 @@ fn many_pools_live_side_by_side(method: StartMethod) {
         pools.push(pool(method, 2));
     }
     for (x, pool) in (0..).zip(&pools) {
-        assert_eq!(
-            pool.map(square, x..x + 2).unwrap(),
-            [x * x, (x + 1) * (x + 1)]
-        );
+        assert_eq!(pool.map(square, x..x + 2).unwrap(), [x * x, (x + 1) * (x + 1)]);
     }
     // Not in the order they were made.
     drop(pools.remove(3));
@@ -269,14 +249,10 @@ fn many_pools_live_side_by_side(method: StartMethod) {
 
 /// CTX-05 in its harmless half.
 fn pools_of_all_methods_live_side_by_side(_: StartMethod) {
-    let pools: Vec<Pool> = [
-        StartMethod::Spawn,
-        StartMethod::ForkServer,
-        StartMethod::Fork,
-        StartMethod::Thread,
-    ]
-    .map(|method| pool(method, 2))
-    .into();
+    let pools: Vec<Pool> =
+        [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork, StartMethod::Thread]
+            .map(|method| pool(method, 2))
+            .into();
     for pool in &pools {
         assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
     }
@@ -286,10 +262,13 @@ fn a_pool_grows_and_shrinks(method: StartMethod) {
     let pool = pool(method, 1);
     for size in [4, 2, 6, 1] {
         pool.resize(size).unwrap();
-        wait::for_it("so many workers", || {
+        let is_so = || {
             let workers = pool.workers();
-            workers.len() == size && workers.iter().all(|w| w.state() == WorkerState::Idle)
-        });
+            let is_ready = |w: &runtime::WorkerInfo| w.state() == WorkerState::Idle && w.pid() != 0;
+            workers.len() == size && workers.iter().all(is_ready)
+        };
+        let so = wait::until(Duration::from_secs(20), is_so);
+        assert!(so, "not {size} workers: {:#?}", pool.workers());
         if has_processes(method) {
             let pids: HashSet<u32> = pool.workers().iter().map(|w| w.pid()).collect();
             assert_eq!(pids.len(), size);
@@ -317,10 +296,7 @@ fn a_pool_is_resized_while_it_works(method: StartMethod) {
 /// PPE-16 in part.
 fn idle_workers_leave_and_come_back(method: StartMethod) {
     let builder = Pool::builder().start_method(method).workers(2);
-    let pool = builder
-        .idle_timeout(Duration::from_millis(50))
-        .build()
-        .unwrap();
+    let pool = builder.idle_timeout(Duration::from_millis(50)).build().unwrap();
     for _ in 0..2 {
         assert_eq!(pool.map(square, 0..10).unwrap()[9], 81);
         wait::for_it("all left", || pool.workers().is_empty());
@@ -393,11 +369,7 @@ fn workers_tell_what_they_do(method: StartMethod) {
     wait::for_it("all is counted", || {
         pool.workers().iter().map(|w| w.tasks_done()).sum::<u64>() == 101
     });
-    wait::for_it("they are idle", || {
-        pool.workers()
-            .iter()
-            .all(|w| w.state() == WorkerState::Idle)
-    });
+    wait::for_it("they are idle", || pool.workers().iter().all(|w| w.state() == WorkerState::Idle));
 }
 
 static POOL: OnceLock<std::sync::Mutex<Option<Pool>>> = OnceLock::new();
@@ -416,12 +388,7 @@ fn a_pool_knows_its_start_method(method: StartMethod) {
     // A pool that names its method does not fix the default.
     runtime::set_start_method(StartMethod::Thread).unwrap();
     assert_eq!(
-        Pool::builder()
-            .workers(1)
-            .build()
-            .unwrap()
-            .start_method()
-            .unwrap(),
+        Pool::builder().workers(1).build().unwrap().start_method().unwrap(),
         StartMethod::Thread
     );
 }

@@ -31,9 +31,7 @@ fn nest(name: &str, depth: u32, x: u64) -> Result<u64, String> {
         return Ok(x);
     }
     let builder = Pool::builder().start_method(method(name)).workers(2);
-    let pool = builder
-        .build()
-        .map_err(|e| format!("{:?}: {e}", e.kind()))?;
+    let pool = builder.build().map_err(|e| format!("{:?}: {e}", e.kind()))?;
     let inputs = (0..2).map(|y| (name, depth - 1, 2 * x + y));
     let outputs = pool.map(nest, inputs).map_err(|e| e.to_string())?;
     outputs.into_iter().sum()
@@ -44,9 +42,9 @@ fn nest(name: &str, depth: u32, x: u64) -> Result<u64, String> {
 fn dig(name: &str, depth: usize) -> Result<usize, (usize, String)> {
     let builder = Pool::builder().start_method(method(name)).workers(1);
     match builder.build() {
-        Ok(pool) => pool
-            .apply(dig, (name, depth + 1))
-            .map_err(|error| (depth, error.to_string()))?,
+        Ok(pool) => {
+            pool.apply(dig, (name, depth + 1)).map_err(|error| (depth, error.to_string()))?
+        }
         Err(error) => Err((depth, format!("{:?}: {error}", error.kind()))),
     }
 }
@@ -103,10 +101,7 @@ fn pools_nest_three_deep(method: StartMethod) {
 fn past_the_limit_is_an_error(method: StartMethod) {
     let pool = pool(method, 1);
     let (depth, text) = pool.apply(dig, (method.name(), 1)).unwrap().unwrap_err();
-    assert!(
-        text.starts_with("NestedTooDeep: pools are nested"),
-        "{text}"
-    );
+    assert!(text.starts_with("NestedTooDeep: pools are nested"), "{text}");
     assert!(depth >= 3, "{text}");
     assert!(text.contains(&depth.to_string()), "{text}");
 }
@@ -166,8 +161,7 @@ fn the_pool() -> std::sync::Arc<Pool> {
 #[worker]
 fn use_static(x: u64) -> Result<u64, String> {
     let pool = the_pool();
-    pool.apply(square, x)
-        .map_err(|e| format!("{:?}: {e}", e.kind()))
+    pool.apply(square, x).map_err(|e| format!("{:?}: {e}", e.kind()))
 }
 
 fn a_task_may_not_wait_for_its_own_pool(method: StartMethod) {

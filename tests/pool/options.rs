@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
@@ -32,10 +32,15 @@ conformance! {
     ];
 }
 
+/// Whether a file is neither there nor can come any more.
+fn is_awaited(path: &Path) -> bool {
+    !path.exists() && path.parent().is_some_and(Path::exists)
+}
+
 /// Runs until there is a file; the input tells which one, or none.
 #[worker]
 fn until_file(path: Option<PathBuf>) -> u64 {
-    while path.as_ref().is_some_and(|path| !path.exists()) {
+    while path.as_deref().is_some_and(is_awaited) {
         std::thread::sleep(Duration::from_millis(2));
     }
     1
@@ -50,11 +55,7 @@ fn spin(forever: bool) -> u64 {
 /// Adds a line to a file.
 fn note(path: &PathBuf) -> usize {
     use std::io::Write;
-    let mut file = fs::File::options()
-        .append(true)
-        .create(true)
-        .open(path)
-        .unwrap();
+    let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
     writeln!(file, "once").unwrap();
     fs::read_to_string(path).unwrap().lines().count()
 }
@@ -77,7 +78,7 @@ fn panic_after_note(path: PathBuf) -> usize {
 #[worker]
 fn sleep_after_note(path: PathBuf, go: PathBuf) -> usize {
     let runs = note(&path);
-    while !go.exists() {
+    while is_awaited(&go) {
         std::thread::sleep(Duration::from_millis(2));
     }
     runs
@@ -118,9 +119,7 @@ fn variable(name: &str) -> Option<String> {
 fn status(field: &str) -> String {
     let text = fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(field));
-    line.unwrap_or_default()
-        .trim_matches([':', ' ', '\t'])
-        .to_owned()
+    line.unwrap_or_default().trim_matches([':', ' ', '\t']).to_owned()
 }
 
 #[worker]
@@ -155,9 +154,7 @@ fn a_task_that_sleeps_too_long_is_ended(method: StartMethod) {
     // Another worker has its place, also where a thread is left to itself.
     wait::for_it("two workers", || {
         let workers = pool.workers();
-        let ready = workers
-            .iter()
-            .filter(|worker| worker.state() == runtime::WorkerState::Idle);
+        let ready = workers.iter().filter(|worker| worker.state() == runtime::WorkerState::Idle);
         ready.count() == 2
     });
     assert_eq!(pool.map(until_file, [None, None]).unwrap(), [1, 1]);
@@ -180,14 +177,9 @@ fn a_task_that_is_in_time_is_left_alone(method: StartMethod) {
 fn a_task_that_never_answers_is_ended(method: StartMethod) {
     let pool = pool(method, 2);
     let limit = Duration::from_millis(100);
-    let outcomes = pool
-        .task(spin)
-        .timeout(limit)
-        .map_all([false, true, false, true]);
-    let kinds: Vec<_> = outcomes
-        .iter()
-        .map(|outcome| outcome.as_ref().err().map(runtime::Error::kind))
-        .collect();
+    let outcomes = pool.task(spin).timeout(limit).map_all([false, true, false, true]);
+    let kinds: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().err().map(runtime::Error::kind)).collect();
     let late = Some(ErrorKind::TimedOut);
     assert_eq!(kinds, [None, late, None, late]);
     assert_eq!(pool.apply(square, 3).unwrap(), 9);
@@ -218,15 +210,8 @@ fn retries_are_counted(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("notes");
     let pool = pool(method, 1);
-    let error = pool
-        .task(die)
-        .retries(2)
-        .apply((file.clone(), 100))
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.signal()),
-        (ErrorKind::Signaled, Some(9))
-    );
+    let error = pool.task(die).retries(2).apply((file.clone(), 100)).unwrap_err();
+    assert_eq!((error.kind(), error.signal()), (ErrorKind::Signaled, Some(9)));
     assert_eq!(fs::read_to_string(file).unwrap().lines().count(), 3);
 }
 
@@ -234,11 +219,7 @@ fn panics_are_not_retried(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("notes");
     let pool = pool(method, 1);
-    let error = pool
-        .task(panic_after_note)
-        .retries(5)
-        .apply(file)
-        .unwrap_err();
+    let error = pool.task(panic_after_note).retries(5).apply(file).unwrap_err();
     assert_eq!(error.panic().unwrap().message, "run 1");
 }
 
@@ -268,19 +249,12 @@ fn a_chunk_stays_together(method: StartMethod) {
 fn options_go_with_every_call(method: StartMethod) {
     let pool = pool(method, 2);
     let call = || {
-        let call = pool
-            .task(square)
-            .timeout(Duration::from_secs(60))
-            .retries(1);
+        let call = pool.task(square).timeout(Duration::from_secs(60)).retries(1);
         call.chunk_size(3).max_active(2).progress("squares")
     };
     let expected: Vec<u64> = (0..50).map(square).collect();
     assert_eq!(call().map(0..50).unwrap(), expected);
-    let all: Vec<u64> = call()
-        .map_all(0..50)
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let all: Vec<u64> = call().map_all(0..50).into_iter().map(Result::unwrap).collect();
     assert_eq!(all, expected);
     assert_eq!(call().apply(3).unwrap(), 9);
     assert_eq!(call().submit(3).wait().unwrap(), 9);
@@ -304,20 +278,13 @@ fn memory_is_limited(method: StartMethod) {
 
 fn the_environment_is_added_to(method: StartMethod) {
     let builder = Pool::builder().workers(1).start_method(method);
-    let builder = builder
-        .env("PLACE", "here")
-        .env("PLACE", "there")
-        .env("EMPTY", "");
+    let builder = builder.env("PLACE", "here").env("PLACE", "there").env("EMPTY", "");
     let pool = builder.build().unwrap();
     let seen = pool.map(variable, ["PLACE", "EMPTY", "NOWHERE"]).unwrap();
     assert_eq!(seen, [Some("there".to_owned()), Some(String::new()), None]);
     assert!(std::env::var("PLACE").is_err());
     let path = pool.apply(variable, "PATH").unwrap();
-    assert_eq!(
-        path,
-        std::env::var("PATH").ok(),
-        "the caller's is still there"
-    );
+    assert_eq!(path, std::env::var("PATH").ok(), "the caller's is still there");
 }
 
 fn workers_are_pinned(method: StartMethod) {

@@ -53,10 +53,7 @@ fn load(dir: PathBuf, factor: u64) -> Result<Model, std::io::Error> {
     let (pid, worker) = (std::process::id(), runtime::worker_id());
     let name = format!("{pid}-{worker:?}");
     fs::File::create_new(dir.join(name))?;
-    Ok(Model {
-        factor,
-        made_in: pid,
-    })
+    Ok(Model { factor, made_in: pid })
 }
 
 #[worker]
@@ -148,10 +145,7 @@ fn sleep_in_it() -> Model {
 fn fail_later(path: PathBuf) -> Result<Model, String> {
     match path.exists() {
         true => Err("it went away".to_owned()),
-        false => Ok(Model {
-            factor: 1,
-            made_in: 0,
-        }),
+        false => Ok(Model { factor: 1, made_in: 0 }),
     }
 }
 
@@ -222,25 +216,14 @@ fn several_initializers_run_in_order(method: StartMethod) {
 }
 
 fn what_an_initializer_makes_need_not_be_sent(method: StartMethod) {
-    let pool = builder(method, 1)
-        .initializer(not_sendable, ())
-        .build()
-        .unwrap();
+    let pool = builder(method, 1).initializer(not_sendable, ()).build().unwrap();
     assert_eq!(pool.map(use_it, [(), ()]).unwrap(), [8, 9]);
 }
 
 fn a_state_mut_is_each_workers_own(method: StartMethod) {
     let pool = builder(method, 2).initializer(counter, ()).build().unwrap();
-    let one: Vec<u64> = pool
-        .broadcast(count, 1)
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
-    let two: Vec<u64> = pool
-        .broadcast(count, 1)
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let one: Vec<u64> = pool.broadcast(count, 1).into_iter().map(Result::unwrap).collect();
+    let two: Vec<u64> = pool.broadcast(count, 1).into_iter().map(Result::unwrap).collect();
     assert_eq!((one, two), (vec![1, 1], vec![2, 2]));
 }
 
@@ -256,10 +239,7 @@ fn a_state_mut_of_a_task_that_panicked_is_made_anew(method: StartMethod) {
 
 fn two_states_may_be_taken(method: StartMethod) {
     let builder = builder(method, 1).initializer(log_first, "a".to_owned());
-    let pool = builder
-        .initializer(join_them, "b".to_owned())
-        .build()
-        .unwrap();
+    let pool = builder.initializer(join_them, "b".to_owned()).build().unwrap();
     assert_eq!(pool.apply(both, ()).unwrap(), "a b");
 }
 
@@ -306,20 +286,14 @@ fn an_initializer_may_do_without_input(method: StartMethod) {
 
 /// FAULT-07.
 fn an_initializer_that_exits_is_told(method: StartMethod) {
-    let error = builder(method, 2)
-        .initializer(exit_in_it, ())
-        .build()
-        .unwrap_err();
+    let error = builder(method, 2).initializer(exit_in_it, ()).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
     assert_eq!(error.exit_code(), Some(4), "{error}");
 }
 
 fn an_initializer_that_takes_too_long_is_told(method: StartMethod) {
     let builder = builder(method, 2).initializer(sleep_in_it, ());
-    let error = builder
-        .init_timeout(Duration::from_millis(100))
-        .build()
-        .unwrap_err();
+    let error = builder.init_timeout(Duration::from_millis(100)).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
     assert!(error.to_string().contains("100ms"), "{error}");
 }
@@ -363,19 +337,10 @@ fn a_preload_gives_a_state(method: StartMethod) {
 
 /// FS-11.
 fn a_preload_that_fails_is_told(method: StartMethod) {
-    let error = builder(method, 2)
-        .preload(fail_to_load, "/no/where".into())
-        .build()
-        .unwrap_err();
+    let error = builder(method, 2).preload(fail_to_load, "/no/where".into()).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
-    assert!(
-        error.to_string().contains("no model at /no/where"),
-        "{error}"
-    );
-    let error = builder(method, 2)
-        .preload(panic_in_it, "broken".to_owned())
-        .build()
-        .unwrap_err();
+    assert!(error.to_string().contains("no model at /no/where"), "{error}");
+    let error = builder(method, 2).preload(panic_in_it, "broken".to_owned()).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
     assert!(error.to_string().contains("it is broken"), "{error}");
 }
@@ -385,11 +350,8 @@ fn a_preload_runs_once_in_the_server(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let input = (dir.path().to_owned(), 5);
     let pool = builder(method, 3).preload(load, input).build().unwrap();
-    let made: Vec<(u32, u32)> = pool
-        .broadcast(made_in, ())
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let made: Vec<(u32, u32)> =
+        pool.broadcast(made_in, ()).into_iter().map(Result::unwrap).collect();
     let servers: HashSet<u32> = made.iter().map(|(server, _)| *server).collect();
     assert_eq!(servers.len(), 1, "{made:?}");
     assert!(made.iter().all(|(server, own)| server != own));
@@ -426,10 +388,7 @@ fn a_preload_is_shared_by_reference(method: StartMethod) {
     let pool = builder(method, 3).preload(shared, ()).build().unwrap();
     let sums = pool.map(add, (0..100).map(|_| 1)).unwrap();
     assert_eq!(sums.iter().max(), Some(&100));
-    let error = builder(method, 1)
-        .preload(not_sendable, ())
-        .build()
-        .unwrap_err();
+    let error = builder(method, 1).preload(not_sendable, ()).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Initializer);
     assert!(error.to_string().contains("Send"), "{error}");
 }
@@ -450,21 +409,12 @@ fn a_function_that_is_no_initializer_is_refused(method: StartMethod) {
     fn ordinary() -> u64 {
         1
     }
-    let error = builder(method, 1)
-        .initializer(ordinary, ())
-        .build()
-        .unwrap_err();
+    let error = builder(method, 1).initializer(ordinary, ()).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotRegistered);
     let text = error.to_string();
-    assert!(
-        text.contains("ordinary") && text.contains("#[initializer]"),
-        "{text}"
-    );
+    assert!(text.contains("ordinary") && text.contains("#[initializer]"), "{text}");
     // A task is not one either, nor the other way round.
-    let error = builder(method, 1)
-        .initializer(predict_alone, 1)
-        .build()
-        .unwrap_err();
+    let error = builder(method, 1).initializer(predict_alone, 1).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotRegistered, "{error}");
     let pool = builder(method, 1).build().unwrap();
     let error = pool.apply(counter, ()).unwrap_err();

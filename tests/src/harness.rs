@@ -90,9 +90,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     let mut tests = tests;
     tests.retain(|test| arguments.want(&test.name));
     if arguments.list {
-        tests
-            .iter()
-            .for_each(|test| println!("{}: test", test.name));
+        tests.iter().for_each(|test| println!("{}: test", test.name));
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", tests.len());
@@ -119,11 +117,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
 /// Runs tests side by side; gives the output of those that failed.
 fn run_all(tests: &[Test], threads: Option<usize>) -> Vec<(String, String)> {
     let threads = threads
-        .or_else(|| {
-            std::thread::available_parallelism()
-                .ok()
-                .map(std::num::NonZero::get)
-        })
+        .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
         .unwrap_or(1)
         .max(1);
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

@@ -61,9 +61,7 @@ pub fn run_apart(name: &str) -> Result<(), String> {
         .expect("a test can be started");
     let group = child.id();
     let status = wait_for(&mut child, WATCHDOG);
-    let left = wait::until(Duration::from_secs(2), || {
-        processes::group(group).is_empty()
-    });
+    let left = wait::until(Duration::from_secs(2), || processes::group(group).is_empty());
     let listed = processes::group(group);
     if !left || status.is_none() {
         // Its own group, which still has a member, so that the number is no other's.

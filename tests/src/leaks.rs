@@ -36,21 +36,13 @@ impl Belongings {
             .collect();
         fds.sort();
         let maps = fs::read_to_string("/proc/self/maps").expect("the kernel tells");
-        let mappings = maps
-            .lines()
-            .filter(|line| line.contains("memfd:"))
-            .map(str::to_owned)
-            .collect();
+        let mappings =
+            maps.lines().filter(|line| line.contains("memfd:")).map(str::to_owned).collect();
         let threads = entries("/proc/self/task")
             .filter_map(|id| fs::read_to_string(format!("/proc/self/task/{id}/comm")).ok())
             .map(|name| name.trim_end().to_owned())
             .collect();
-        Belongings {
-            fds,
-            mappings,
-            threads,
-            children: processes::children(std::process::id()),
-        }
+        Belongings { fds, mappings, threads, children: processes::children(std::process::id()) }
     }
 
     /// # Panics

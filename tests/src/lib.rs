@@ -24,20 +24,13 @@ pub use runtime::StartMethod;
 use runtime::Pool;
 
 /// All start methods.
-pub const EVERY: &[StartMethod] = &[
-    StartMethod::ForkServer,
-    StartMethod::Spawn,
-    StartMethod::Fork,
-    StartMethod::Thread,
-];
+pub const EVERY: &[StartMethod] =
+    &[StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork, StartMethod::Thread];
 
 /// The methods whose workers are processes: what ends a process would end the caller
 /// with `Thread`.
-pub const PROCESSES: &[StartMethod] = &[
-    StartMethod::ForkServer,
-    StartMethod::Spawn,
-    StartMethod::Fork,
-];
+pub const PROCESSES: &[StartMethod] =
+    &[StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork];
 
 /// The methods whose workers have nothing of the caller but what they are given.
 pub const EXECUTED: &[StartMethod] = &[StartMethod::ForkServer, StartMethod::Spawn];
@@ -75,11 +68,7 @@ macro_rules! conformance {
 ///
 /// If it cannot be built.
 pub fn pool(method: StartMethod, workers: usize) -> Pool {
-    Pool::builder()
-        .start_method(method)
-        .workers(workers)
-        .build()
-        .expect("the pool starts")
+    Pool::builder().start_method(method).workers(workers).build().expect("the pool starts")
 }
 
 /// Whether the workers of a method are processes.
