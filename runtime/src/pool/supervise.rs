@@ -69,6 +69,7 @@ impl Core {
             memory_limit: settings.memory_limit,
         };
         birth.write(&desk)?;
+        shared.region().vacate(at);
         self.next_worker += 1;
         self.seats[at] = Some(Seat {
             id,

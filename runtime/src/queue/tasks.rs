@@ -90,6 +90,12 @@ impl Tasks {
         self.direct[worker].position.store(position, Ordering::Release);
     }
 
+    /// Caller: before a worker sits where another one sat, which took what was given
+    /// to that one with it.
+    pub(crate) fn vacate(&self, worker: usize) {
+        self.direct[worker].position.store(0, Ordering::Release);
+    }
+
     /// Worker: the chunk that was last given to it alone.
     #[inline]
     pub(crate) fn directed(&self, worker: usize) -> Option<(u64, Descriptor)> {
