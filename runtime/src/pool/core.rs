@@ -28,6 +28,8 @@ const REGION: usize = 1 << 40;
 pub(crate) struct Shared {
     pub(super) id: u64,
     pub(super) generation: u64,
+    /// How many pools the code that built this one is nested in. Only that thread knows.
+    pub(super) depth: usize,
     pub(super) settings: Settings,
     pub(super) tasks: Arc<Mapping>,
     pub(super) tasks_fd: Kept,
@@ -137,6 +139,7 @@ impl Shared {
         let shared = Shared {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             generation: crate::start::generation(),
+            depth: crate::worker::depth(),
             spinners: crate::sys::limits::cpus().len().saturating_sub(1),
             core: Mutex::new(Core::new(settings.workers)),
             settings,

@@ -61,7 +61,7 @@ impl Core {
         let birth = Birth {
             seat: at,
             id,
-            depth: crate::worker::depth() + 1,
+            depth: shared.depth + 1,
             initializers,
             max_tasks: settings.max_tasks,
             nice: settings.nice,

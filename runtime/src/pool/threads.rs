@@ -49,7 +49,7 @@ pub(super) fn start(
     let news = Arc::new(Mutex::new(None));
     let said = Arc::clone(&news);
     let (tasks, board) = (Arc::clone(&shared.tasks), Arc::clone(&shared.board));
-    let (bell, depth) = (Arc::clone(&shared.bell), worker::depth() + 1);
+    let (bell, depth) = (Arc::clone(&shared.bell), shared.depth + 1);
     let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
     let (initializers, max_tasks, pool) = (initializers.clone(), *max_tasks, shared.id);
     let cpu = pin_cpus.then(|| super::supervise::cpu_of(seat)).flatten();
