@@ -147,6 +147,8 @@ impl Dispatcher {
                     if let Some(verdict) = seat.verdict.take() {
                         core.sentence(at, verdict);
                     }
+                    core.note_complete();
+                    shared.changed.notify_all();
                 }
                 Event::NotBorn { ticket, error } => {
                     let Some(at) = core.seat_of(ticket as usize) else {

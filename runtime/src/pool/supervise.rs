@@ -149,10 +149,17 @@ impl Core {
         seat.stage = Stage::Serving;
         seat.control = None;
         self.failed_births = 0;
-        let serving = self.seats.iter().flatten().filter(|seat| seat.is_serving()).count();
-        self.complete |= serving >= self.target;
+        self.note_complete();
         self.give_direct(shared);
         shared.changed.notify_all();
+    }
+
+    /// Notes when all workers serve and are known; a worker may be ready before the
+    /// news of its birth came.
+    pub(super) fn note_complete(&mut self) {
+        let is_known = |seat: &&Seat| seat.is_serving() && !matches!(seat.body, Body::Expected);
+        let known = self.seats.iter().flatten().filter(is_known).count();
+        self.complete |= known >= self.target;
     }
 
     /// Kills a worker for a reason; a thread cannot be killed and is left to itself.
