@@ -74,10 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ask(); // once to every worker, and then again
         let answers: Vec<_> = ask().into_iter().collect::<Result<_, _>>()?;
         let pids: Vec<u32> = answers.iter().map(|answer| answer.0).collect();
-        println!(
-            "{}: main is {main}, workers are {pids:?}",
-            pool.start_method()?
-        );
+        println!("{}: main is {main}, workers are {pids:?}", pool.start_method()?);
         let (_, mut column) = answers.into_iter().next().expect("two workers");
         let updated = TASKS.load(Relaxed) > before;
         column.insert(8, ("main sees what a task changed".to_owned(), updated));

@@ -163,7 +163,7 @@ impl PoolBuilder {
         self
     }
 
-    /// How long its initializers may take; no limit by default.
+    /// How long its initializers may take, and how long the preloads; no limit by default.
     pub fn init_timeout(mut self, time: Duration) -> Self {
         self.settings.init_timeout = Some(time);
         self

@@ -138,6 +138,8 @@ impl Dispatcher {
             match event {
                 Event::Born { ticket, pid, pidfd } => {
                     let Some(at) = core.seat_of(ticket as usize) else {
+                        // Given up before it was born.
+                        crate::sys::process::signal(pidfd.as_fd(), libc::SIGKILL);
                         continue;
                     };
                     let Some(seat) = &mut core.seats[at] else {
@@ -353,6 +355,8 @@ impl Core {
             self.end_calls(shared, &super::lost::cancelled());
             for at in 0..self.seats.len() {
                 self.sentence(at, Verdict::Terminated);
+                // Should it be born after all, its launcher ends it.
+                self.seats[at].take_if(|seat| matches!(seat.body, Body::Expected));
             }
         }
         self.life >= Life::Leaving && self.seats.iter().all(Option::is_none)

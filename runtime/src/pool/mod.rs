@@ -349,10 +349,18 @@ impl Started {
         let method = settings.method;
         let (launcher, shares) = match method {
             StartMethod::Thread => (None, threads::preload(&settings.preloads)?),
-            StartMethod::Spawn => (Some(crate::start::launcher(method, &[], false)?), Vec::new()),
+            StartMethod::Spawn => {
+                (Some(crate::start::launcher(method, &[], false, None)?), Vec::new())
+            }
             _ => {
+                let preloads = &settings.preloads;
+                // Preloads take as long as the program allows initializers to take.
+                let patience = match preloads.is_empty() {
+                    true => Some(settings.start_timeout),
+                    false => settings.init_timeout,
+                };
                 let with_threads = settings.fork_with_threads;
-                let launcher = crate::start::launcher(method, &settings.preloads, with_threads)?;
+                let launcher = crate::start::launcher(method, preloads, with_threads, patience)?;
                 (Some(launcher), Vec::new())
             }
         };

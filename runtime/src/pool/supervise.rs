@@ -257,6 +257,13 @@ impl Core {
                 Stage::Initializing => ErrorKind::Initializer,
                 _ => ErrorKind::Start,
             };
+            if matches!(seat.body, Body::Expected) {
+                // Its server does not answer. Should it be born after all, it is killed.
+                self.seats[at] = None;
+                let text = format!("no worker was started within {limit:?}");
+                self.failed_birth(shared, Error::start(text));
+                continue;
+            }
             let text = format!("worker {} (pid {}) {what} within {limit:?}", seat.id, seat.pid());
             self.sentence(at, Verdict::Broken(Error::new(kind, text)));
         }

@@ -10,6 +10,8 @@ use super::forkserver::Peer;
 use super::link::{Host, Served};
 use super::wire::Frame;
 use super::{NoUnwind, Preload, gate, server, wire};
+use std::time::Duration;
+
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
 use crate::sys::socket::{self, Wait};
@@ -22,7 +24,11 @@ pub(super) struct Fork {
 }
 
 /// Forks the template of a pool, on the thread that builds the pool (rule 5).
-pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Served<Fork>> {
+pub(super) fn start(
+    preloads: &[Preload],
+    threads_allowed: bool,
+    patience: Option<Duration>,
+) -> Result<Served<Fork>> {
     let cannot = |e: std::io::Error| Error::start(format!("this process cannot be forked: {e}"));
     let caller = std::process::id();
     let (ours, theirs) = socket::pair().map_err(cannot)?;
@@ -52,7 +58,7 @@ pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Serve
         process::discard(pid);
         cannot(e)
     })?;
-    Served::new(Fork { template: Peer::new(ours, pidfd, pid), standby: None })
+    Served::new(Fork { template: Peer::new(ours, pidfd, pid), standby: None }, patience)
 }
 
 impl Host for Fork {

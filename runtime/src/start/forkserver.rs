@@ -90,12 +90,14 @@ pub(super) struct ForkServer {
 }
 
 /// Connects a pool to the server with these preloads.
-pub(super) fn start(preloads: &[Preload], threads_allowed: bool) -> Result<Served<ForkServer>> {
+pub(super) fn start(
+    preloads: &[Preload],
+    threads_allowed: bool,
+    patience: Option<Duration>,
+) -> Result<Served<ForkServer>> {
     entry::check().map_err(Error::start)?;
-    Served::new(ForkServer {
-        key: Key { preloads: preloads.to_vec(), threads_allowed },
-        server: None,
-    })
+    let key = Key { preloads: preloads.to_vec(), threads_allowed };
+    Served::new(ForkServer { key, server: None }, patience)
 }
 
 impl Host for ForkServer {

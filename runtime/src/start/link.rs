@@ -44,8 +44,8 @@ pub(super) struct Served<H> {
 }
 
 impl<H: Host> Served<H> {
-    /// Connects to the server, and waits until it takes orders.
-    pub(super) fn new(host: H) -> Result<Self> {
+    /// Connects to the server, and waits until it takes orders, for at most `patience`.
+    pub(super) fn new(host: H, patience: Option<Duration>) -> Result<Self> {
         let mut served = Served {
             link: None,
             ready: false,
@@ -56,10 +56,17 @@ impl<H: Host> Served<H> {
             host,
         };
         served.connect()?;
+        let end = patience.map(|patience| Instant::now() + patience);
         while !served.ready {
             let Some(link) = &served.link else { break };
-            process::ended(link.as_fd(), Duration::from_secs(60));
+            let left =
+                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            process::ended(link.as_fd(), left.min(Duration::from_secs(60)));
             served.read();
+            if let Some(patience) = patience.filter(|_| left.is_zero() && !served.ready) {
+                let text = format!("the server of workers was not ready within {patience:?}");
+                return Err(Error::start(text));
+            }
         }
         match served.events.pop() {
             Some(Event::Gone(error)) => Err(error),

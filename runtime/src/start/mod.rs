@@ -76,6 +76,7 @@ mod wire;
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
@@ -154,7 +155,7 @@ pub(crate) struct Gift {
 }
 
 /// Makes the launcher of a start method; starts its server, if it has one, and waits
-/// until the preloads are done.
+/// until the preloads are done, for at most `patience`.
 ///
 /// Called on the thread that builds the pool.
 ///
@@ -165,14 +166,17 @@ pub(crate) fn launcher(
     method: StartMethod,
     preloads: &[Preload],
     allow_fork_with_threads: bool,
+    patience: Option<Duration>,
 ) -> Result<Box<dyn Launcher>> {
     generation();
     match method {
         StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
         StartMethod::ForkServer => {
-            Ok(Box::new(forkserver::start(preloads, allow_fork_with_threads)?))
+            Ok(Box::new(forkserver::start(preloads, allow_fork_with_threads, patience)?))
         }
-        StartMethod::Fork => Ok(Box::new(fork::start(preloads, allow_fork_with_threads)?)),
+        StartMethod::Fork => {
+            Ok(Box::new(fork::start(preloads, allow_fork_with_threads, patience)?))
+        }
         StartMethod::Thread => {
             Err(Error::new(ErrorKind::Configuration, "threads are not launched as processes"))
         }
