@@ -1,9 +1,9 @@
 //! Every way a call can fail, and what its error tells.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use procession_tests::leaks::Belongings;
 use procession_tests::{EVERY, ONCE, StartMethod, conformance, pool, processes};
 use runtime::{Error, ErrorKind, Pool, State, worker};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -23,9 +23,8 @@ conformance! {
         resume_goes_on_with_the_panic,
         settings_that_make_no_sense_are_refused,
         options_that_make_no_sense_are_refused,
+        a_process_out_of_fds_is_told,
     ];
-    // One server for all pools, which can be made to stand still.
-    &[StartMethod::ForkServer] => [a_server_that_does_not_answer_is_told];
     // There is no process to change.
     &[StartMethod::Thread] => [settings_for_processes_are_refused];
     ONCE => [
@@ -296,17 +295,28 @@ fn settings_for_processes_are_refused(method: StartMethod) {
     }
 }
 
-/// PPE-20 in part: no worker can start, and the reason is told.
-fn a_server_that_does_not_answer_is_told(method: StartMethod) {
-    let first = pool(method, 1);
-    let server = processes::children(std::process::id())[0].pid;
-    processes::signal(server, Signal::SIGSTOP);
-    let builder = Pool::builder().start_method(method).workers(2);
-    let outcome = builder.start_timeout(Duration::from_millis(200)).build();
-    processes::signal(server, Signal::SIGCONT);
-    assert_says(&outcome.unwrap_err(), ErrorKind::Start, &["200ms"]);
-    assert_eq!(first.apply(square, 3).unwrap(), 9);
-    assert_eq!(pool(method, 1).apply(square, 3).unwrap(), 9);
+/// PPE-20 in part: wherever the fds run out, it is told, and nothing is left.
+fn a_process_out_of_fds_is_told(method: StartMethod) {
+    let before = Belongings::of_this_process();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let highest = before.fds.iter().filter_map(|fd| fd.split(' ').next()?.parse().ok());
+    let first_free: u64 = (3..).find(|fd| !highest.clone().any(|used: u64| used == *fd)).unwrap();
+    let mut failed = 0;
+    for more in 0..16 {
+        setrlimit(Resource::RLIMIT_NOFILE, first_free + more, hard).unwrap();
+        let outcome = Pool::builder().start_method(method).workers(1).build();
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        match outcome {
+            Ok(pool) => assert_eq!(pool.apply(square, 3).unwrap(), 9),
+            Err(error) => {
+                failed += 1;
+                let kinds = [ErrorKind::Start, ErrorKind::OutOfMemory];
+                assert!(kinds.contains(&error.kind()), "{more} more: {error:?}");
+                before.assert_same_again();
+            }
+        }
+    }
+    assert!(failed > 0);
 }
 
 fn nothing_is_started_for_a_function_that_is_not_registered(_: StartMethod) {
