@@ -39,6 +39,7 @@ impl Core {
         shared.board().spinning.clear(at);
         self.seats[at] = None;
         self.limit_storm(shared);
+        self.end_if_broken(shared);
         if !shared.settings.replace && self.seats.iter().all(Option::is_none) {
             self.end_calls(shared, &error);
         }
@@ -135,6 +136,14 @@ impl Core {
         self.end_calls(shared, &error);
         self.broken = Some(error);
         shared.changed.notify_all();
+    }
+
+    /// Ends what was handed in, or came back from a worker, after the pool gave up:
+    /// nobody would ever run it.
+    pub(super) fn end_if_broken(&mut self, shared: &Shared) {
+        if let Some(error) = self.broken.as_ref().map(Error::duplicate) {
+            self.end_calls(shared, &error);
+        }
     }
 
     /// Ends everything that is not with a worker.

@@ -57,9 +57,12 @@ impl Core {
         let workers = self.workers();
         let ahead = self.ahead();
         let unclaimed = self.unclaimed(shared);
+        let broken = self.broken.is_some();
         let call = self.call(id)?;
         let full = unclaimed + call.pending.len() as u64 >= ahead
             || (shared.arena.used() > BYTES && call.active + call.pending.len() > workers);
+        // A pool that gave up ends at once what it is handed; nobody claims it.
+        let full = full && !broken;
         let most = call.options.max_active.unwrap_or(usize::MAX);
         if full || call.active + call.pending.len() >= most {
             return None;
@@ -88,6 +91,7 @@ impl Core {
             shared.ring_bell();
         }
         self.wake_dispatcher_for(shared, timed);
+        self.end_if_broken(shared);
         self.publish(shared);
     }
 

@@ -343,6 +343,7 @@ impl Core {
         self.outstanding += chunk.count;
         self.waiting_direct.push_back(chunk);
         self.give_direct(shared);
+        self.end_if_broken(shared);
     }
 }
 
