@@ -96,8 +96,8 @@ pub(super) fn sentence(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result
             note(facts, f)
         }
         _ => {
-            write!(f, ": {}", facts.detail)?;
-            place(facts, f)
+            place(facts, f)?;
+            write!(f, ": {}", facts.detail)
         }
     }
 }

@@ -53,6 +53,10 @@ pub(super) struct Call {
     pub(super) pace: Option<f64>,
     /// Nobody wants the results; the call goes when it is done.
     pub(super) detached: bool,
+    /// More inputs will be handed in.
+    pub(super) feeding: bool,
+    /// A chunk ended, or an input failed, since its owner last waited.
+    pub(super) news: bool,
     /// A thread waits for this call while another one leads.
     pub(super) follower: Option<Arc<Condvar>>,
     pub(super) waker: Option<Waker>,

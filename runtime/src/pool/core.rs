@@ -98,7 +98,9 @@ pub(super) struct Core {
     pub(super) failed_births: usize,
     /// What tasks took of late, as a first guess for the next call.
     pub(super) paces: HashMap<u32, f64>,
+    /// To be called, and to be dropped, when the lock is given back.
     pub(super) wakers: Vec<Waker>,
+    pub(super) idle_wakers: Vec<Waker>,
     /// Something was answered since the dispatcher last looked.
     pub(super) answered: bool,
     pub(super) next_worker: usize,
@@ -109,6 +111,10 @@ pub(super) struct Core {
     pub(super) complete: bool,
     /// The dispatcher sleeps until its bell rings.
     pub(super) deep_sleep: bool,
+    /// It sleeps too long to see that a task is over its time.
+    pub(super) blind: bool,
+    /// Calls whose owner is still handing inputs in; a closed pool waits for them.
+    pub(super) feeding: usize,
     /// How the last worker ended: its exit code, or the signal.
     pub(super) last_exit: Option<(Option<i32>, Option<i32>)>,
     /// When workers that are asked to leave are killed.
@@ -228,8 +234,10 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if let Some(mut core) = self.core.take() {
             let wakers = std::mem::take(&mut core.wakers);
+            let idle = std::mem::take(&mut core.idle_wakers);
             drop(core);
-            wakers.into_iter().for_each(Waker::wake);
+            wakers.into_iter().for_each(wake);
+            drop(idle);
         }
     }
 }
@@ -259,6 +267,7 @@ impl Core {
             failed_births: 0,
             paces: HashMap::new(),
             wakers: Vec::new(),
+            idle_wakers: Vec::new(),
             answered: false,
             next_worker: 0,
             scratch: Vec::new(),
@@ -266,6 +275,8 @@ impl Core {
             trimmed: true,
             complete: false,
             deep_sleep: false,
+            blind: false,
+            feeding: 0,
             last_exit: None,
             kill_at: None,
         }
@@ -279,6 +290,9 @@ impl Core {
     ) -> Result<CallId> {
         if self.life != Life::Open {
             return Err(Error::closed().on_task(entry.name()));
+        }
+        if let Some(error) = self.broken.as_ref().filter(|_| !shared.settings.replace) {
+            return Err(error.duplicate());
         }
         if self.broken.take().is_some() {
             // What broke it may have gone away.
@@ -302,6 +316,8 @@ impl Core {
             inbox: Inbox::default(),
             pace: self.paces.get(&entry.id).copied(),
             detached: false,
+            feeding: false,
+            news: false,
             follower: None,
             waker: None,
         });
@@ -326,9 +342,29 @@ impl Core {
             self.timed -= outstanding;
         }
         self.waiting_direct.retain(|chunk| chunk.call != id);
-        self.calls[id.slot] = None;
+        self.stop_feeding(shared, id);
+        // Not dropped here: what it wakes may own other handles of this pool.
+        let call = self.calls[id.slot].take();
+        self.idle_wakers.extend(call.and_then(|call| call.waker));
         self.free_calls.push(id.slot);
         self.tell_if_empty(shared);
+    }
+
+    /// The owner of a call will hand in more, until it is closed or
+    /// [stops](Self::stop_feeding).
+    pub(super) fn start_feeding(&mut self, id: CallId) {
+        if let Some(call) = self.call(id) {
+            call.feeding = true;
+            self.feeding += 1;
+        }
+    }
+
+    /// The owner of a call has handed everything in.
+    pub(super) fn stop_feeding(&mut self, shared: &Shared, id: CallId) {
+        if self.call(id).is_some_and(|call| std::mem::take(&mut call.feeding)) {
+            self.feeding -= 1;
+            self.tell_if_empty(shared);
+        }
     }
 
     /// Lets a call go on without anyone who wants its results.
@@ -391,5 +427,14 @@ pub(super) fn find_chunk<'a>(
         Some((at, chunk)) if *at == position => Some(chunk),
         _ if position >= crate::queue::DIRECT => direct.get_mut(&position),
         _ => displaced.get_mut(&position).map(|(chunk, _)| chunk),
+    }
+}
+
+/// Wakes a task of an executor, whose code must not take ours down.
+fn wake(waker: Waker) {
+    let waking = std::panic::AssertUnwindSafe(|| waker.wake());
+    if let Err(payload) = std::panic::catch_unwind(waking) {
+        // Its destructor is the user's code as well.
+        std::mem::forget(payload);
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn start(
 impl Dispatcher {
     fn run(mut self) {
         let _registered = gate::register();
+        let _end = End(Arc::clone(&self.shared));
         loop {
             let working = gate::working();
             let (fds, time) = match self.step() {
@@ -69,9 +70,6 @@ impl Dispatcher {
         }
         // Workers are gone; the launcher ends its server here, on the thread that used it.
         drop(self.launcher.take());
-        let mut core = self.shared.lock();
-        core.life = Life::Ended;
-        self.shared.changed.notify_all();
     }
 
     /// Does everything there is to do; says what to wait for, or that all is over.
@@ -101,6 +99,10 @@ impl Dispatcher {
         if core.outstanding > 0 || core.life > Life::Open || !self.abandoned.is_empty() {
             at_most(TICK);
         }
+        if !core.vacancies(&shared).is_empty() {
+            // One could not be launched; it is tried again.
+            at_most(TICK);
+        }
         if let Some(limit) = shared.settings.idle_timeout {
             core.watch_idlers(limit);
             at_most((limit / 4).max(WATCH));
@@ -114,7 +116,8 @@ impl Dispatcher {
             at_most(IDLE);
         }
         core.tell_leader(&shared);
-        core.deep_sleep = time.is_none();
+        core.deep_sleep = time.is_none_or(|time| time > TICK);
+        core.blind = time.is_none_or(|time| time > WATCH);
         core.pass_on(&shared, None);
         let fds = core.seats.iter().flatten().flat_map(|seat| {
             let pidfd = match &seat.body {
@@ -231,10 +234,12 @@ impl Dispatcher {
             if seat.verdict.is_none() || !matches!(seat.body, Body::Thread(_)) {
                 continue;
             }
-            if let Body::Thread(body) = std::mem::replace(&mut seat.body, Body::Expected) {
-                let chunk = seat.chunk.and_then(|position| core.chunk(position).cloned());
-                self.abandoned.push((body, chunk));
-            }
+            let body = match &mut seat.body {
+                Body::Thread(body) => body.leave_behind(),
+                _ => continue,
+            };
+            let chunk = seat.chunk.and_then(|position| core.chunk(position).cloned());
+            self.abandoned.push((body, chunk));
             core.bury(&self.shared, at, Exit::Unknown);
         }
     }
@@ -319,6 +324,19 @@ impl Dispatcher {
     }
 }
 
+/// Ends the pool when the dispatcher ends, however that is: nobody waits for ever.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut core = self.0.lock();
+        core.life = Life::Ended;
+        core.end_calls(&self.0, &super::lost::cancelled());
+        core.tell_leader(&self.0);
+        self.0.changed.notify_all();
+    }
+}
+
 /// Waits until an fd is readable or the time is over.
 fn sleep(
     bell: &OwnedFd,
@@ -342,7 +360,7 @@ fn sleep(
 impl Core {
     /// Goes on with the end of the pool; tells whether it is over.
     fn step_life(&mut self, shared: &Shared) -> bool {
-        if self.life == Life::Closing && self.outstanding == 0 {
+        if self.life == Life::Closing && self.outstanding == 0 && self.feeding == 0 {
             self.life = Life::Leaving;
         }
         if self.life == Life::Leaving {
@@ -367,7 +385,7 @@ impl Core {
 pub(super) fn join(handle: &std::sync::Mutex<Option<JoinHandle<()>>>) {
     let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(handle) = handle {
-        // It runs no code of the user, so it does not panic.
+        // Its end was told by `End`, also if it panicked.
         let _ = handle.join();
     }
 }

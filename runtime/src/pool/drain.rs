@@ -13,7 +13,7 @@ use crate::worker::Failure;
 impl Core {
     /// Whether a ring has something to read.
     pub(super) fn has_news(&self) -> bool {
-        let mut seats = self.seats.iter().flatten();
+        let mut seats = self.seats.iter().flatten().filter(|seat| !seat.verdict_is_broken());
         seats.any(|seat| seat.consumer.has_news(seat.desk.desk().ring()))
     }
 
@@ -83,7 +83,9 @@ impl Core {
             find_chunk(slots, direct, displaced, position).ok_or(Violation("its chunk is gone"))?;
         let (before, id) = (chunk.answered, chunk.call);
         let mut call = find_call(calls, id).filter(|call| !call.detached);
-        while let Some(header) = consumer.peek(ring, end)?.filter(|next| next.kind == Kind::Value) {
+        let mut one = || -> Result<bool, Violation> {
+            let next = consumer.peek(ring, end)?.filter(|next| next.kind == Kind::Value);
+            let Some(header) = next else { return Ok(false) };
             chunk.answers(header)?;
             let to = match &mut call {
                 Some(call) => call.inbox.begin_short(chunk.first + header.index, header.len),
@@ -93,11 +95,20 @@ impl Core {
                 }
             };
             consumer.take(ring, header, to);
-        }
+            Ok(true)
+        };
+        let outcome = loop {
+            match one() {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(violation) => break Err(violation),
+            }
+        };
+        // What was taken counts, also if nonsense follows.
         let count = chunk.answered - before;
         self.deaths = 0;
         self.count_answers(shared, id, count);
-        Ok(())
+        outcome
     }
 
     fn message(
@@ -120,19 +131,27 @@ impl Core {
             Kind::End => {
                 let seat = self.seat(at);
                 let position = seat.chunk.take().ok_or(Violation("it ended no chunk"))?;
-                seat.direct.take_if(|direct| *direct == position);
+                let direct = seat.direct.take_if(|direct| *direct == position).is_some();
                 let ns = *words.first().ok_or(Violation("an end without duration"))?;
-                self.ended(shared, position, ns);
+                self.ended(shared, position, ns)?;
+                if direct {
+                    self.give_direct(shared);
+                }
                 Ok(())
             }
             _ => {
                 let position =
                     self.seat(at).chunk.ok_or(Violation("it answered outside of a chunk"))?;
+                // Judged before the answer counts.
+                let is_big = matches!(header.kind, Kind::BigValue | Kind::BigFail);
+                let big = is_big.then(|| self.big(at, words)).transpose()?;
                 let chunk = self.chunk(position).ok_or(Violation("its chunk is gone"))?;
                 chunk.answers(header)?;
                 let (id, index) = (chunk.call, chunk.first + header.index);
                 self.deaths = 0;
-                self.answer(shared, at, id, index, reader == Some(id), header, words)
+                let in_place = reader == Some(id);
+                self.answer(shared, at, id, index, in_place, header, words, big);
+                Ok(())
             }
         }
     }
@@ -149,7 +168,9 @@ impl Core {
         if let Some((_, owner)) = self.displaced.get(&position) {
             return *owner == at;
         }
+        let is_at_it = |seat: &Seat| seat.chunk == Some(position);
         self.chunk(position).is_some()
+            && !self.seats.iter().flatten().any(is_at_it)
             && shared.board().claims().owner(position) == Owner::Worker(at)
     }
 
@@ -163,12 +184,9 @@ impl Core {
         in_place: bool,
         header: Header,
         words: &[u64],
-    ) -> Result<(), Violation> {
-        let is_big = matches!(header.kind, Kind::BigValue | Kind::BigFail);
-        let big = is_big.then(|| self.big(at, words)).transpose()?;
-        let Some(call) = self.call(id) else {
-            return Ok(());
-        };
+        big: Option<BigRef>,
+    ) {
+        let Some(call) = self.call(id) else { return };
         match (header.kind, big) {
             (Kind::BigValue, _) if call.detached => {}
             (Kind::BigValue, Some(big)) if in_place => call.inbox.push_big(index, big),
@@ -186,11 +204,10 @@ impl Core {
                     None => Failure::decoded(&bytes_of(words)[..header.len]),
                 };
                 self.fail(shared, id, index, failure.into_error(), Some(at));
-                return Ok(());
+                return;
             }
         }
         self.count_answers(shared, id, 1);
-        Ok(())
     }
 
     fn big(&self, at: usize, words: &[u64]) -> Result<BigRef, Violation> {
@@ -240,20 +257,20 @@ impl Core {
     }
 
     /// A chunk has ended: what it left goes back, and its time is learnt from.
-    fn ended(&mut self, shared: &Shared, position: u64, ns: u64) {
-        let Some(chunk) = self.take_chunk(position) else {
-            return;
-        };
+    fn ended(&mut self, shared: &Shared, position: u64, ns: u64) -> Result<(), Violation> {
+        let Some(chunk) = self.take_chunk(position) else { return Ok(()) };
         self.tell_follower(chunk.call);
-        let Some(call) = self.call(chunk.call) else {
-            return;
-        };
+        let Some(call) = self.call(chunk.call) else { return Ok(()) };
         call.active -= 1;
-        if chunk.answered > 0 {
-            let pace = call.learn(ns, chunk.answered);
-            self.paces.insert(chunk.task, pace);
+        if chunk.answered == 0 {
+            // Only a chunk of a call that was dropped may be skipped as a whole.
+            self.give_back(shared, chunk);
+            return Err(Violation("it ended a chunk that it did not begin"));
         }
+        let pace = call.learn(ns, chunk.answered);
+        self.paces.insert(chunk.task, pace);
         self.give_back(shared, chunk);
+        Ok(())
     }
 
     /// What was not answered of a chunk goes to the front of its call's pending ones.
@@ -277,10 +294,10 @@ impl Core {
     }
 
     /// Tells a thread that follows that something of its call came.
-    fn tell_follower(&mut self, id: CallId) {
-        if self.followers > 0
-            && let Some(follower) = self.call(id).and_then(|call| call.follower.as_ref())
-        {
+    pub(super) fn tell_follower(&mut self, id: CallId) {
+        let Some(call) = self.call(id) else { return };
+        call.news = true;
+        if let Some(follower) = &call.follower {
             follower.notify_all();
         }
     }

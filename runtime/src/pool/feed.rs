@@ -1,6 +1,7 @@
 //! The calling thread's side of a call: encodes inputs, hands chunks in, takes answers.
 
 use std::iter::Fuse;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,8 +14,25 @@ use super::core::{Core, Shared};
 use super::publish::CHUNK_BYTES;
 use super::wait::Patience;
 use crate::error::{Error, ErrorKind, Result};
-use crate::queue::Payload;
+use crate::queue::{Block, Payload};
 use crate::registry::Entry;
+
+/// What came of encoding some inputs.
+pub(super) struct Encoded {
+    pub(super) chunk: Option<Chunk>,
+    /// Inputs that were taken and will not be run, and why.
+    pub(super) failed: Option<(Range<usize>, Error)>,
+}
+
+impl Encoded {
+    /// The chunk, where no input may fail.
+    pub(super) fn complete(self) -> Result<Option<Chunk>> {
+        match self.failed {
+            None => Ok(self.chunk),
+            Some((range, error)) => Err(error.at(range.start)),
+        }
+    }
+}
 
 /// An open call, closed when dropped.
 pub(super) struct OpenCall {
@@ -43,22 +61,21 @@ impl OpenCall {
     }
 
     /// Encodes inputs from the one with index `first` on, as many as `inputs` gives, up to
-    /// `most` and to what a chunk should hold; gives the chunk, if it is not empty, and
-    /// the error that ended it, if one did.
+    /// `most` and to what a chunk should hold, or up to one that cannot be encoded.
     pub(super) fn encode<T: Serialize>(
         &self,
         payload: &mut Payload,
         first: usize,
         most: usize,
         inputs: &mut impl Iterator<Item = T>,
-    ) -> (Option<Chunk>, Option<Error>) {
+    ) -> Encoded {
         let begun = Instant::now();
         let (mut count, mut failed) = (0, None);
         let mut sink = payload.sink();
         while count < most && sink.len() < CHUNK_BYTES {
             let Some(input) = inputs.next() else { break };
             if let Err(error) = one(&mut sink, &input) {
-                failed = Some(self.not_encoded(first + count, &error));
+                failed = Some((first + count..first + count + 1, self.not_encoded(&error)));
                 break;
             }
             count += 1;
@@ -70,38 +87,73 @@ impl OpenCall {
         }
         drop(sink);
         if count == 0 {
-            return (None, failed);
+            return Encoded { chunk: None, failed };
         }
-        let len = payload.len();
-        let chunk = payload.take().map(|block| Chunk {
+        match self.block(payload) {
+            Ok(block) => {
+                let chunk = self.chunk(first, count, Arc::new(block), payload.len());
+                Encoded { chunk: Some(chunk), failed }
+            }
+            Err(error) => {
+                let past = failed.map_or(first + count, |(range, _)| range.end);
+                Encoded { chunk: None, failed: Some((first..past, self.no_memory(&error))) }
+            }
+        }
+    }
+
+    fn chunk(&self, first: usize, count: usize, block: Arc<Block>, len: usize) -> Chunk {
+        Chunk {
             call: self.id,
             first,
             count,
             task: self.entry.id,
-            block: Arc::new(block),
+            block,
             at: 0,
             len,
             answered: 0,
             timeout: self.timeout,
             divisible: false,
             only: None,
-        });
-        match chunk {
-            Ok(chunk) => (Some(chunk), failed),
-            Err(error) => (None, Some(self.no_memory(first, &error))),
+        }
+    }
+
+    /// The block of a payload; where memory is short, when chunks of this call gave some
+    /// back.
+    fn block(&self, payload: &mut Payload) -> std::io::Result<Block> {
+        let mut seen = u64::MAX;
+        loop {
+            let refused = match payload.take() {
+                Ok(block) => return Ok(block),
+                Err(error) => error,
+            };
+            let busy = |core: &mut Core| core.call(self.id).is_some_and(|call| call.active > 0);
+            if !busy(&mut self.shared.lock()) {
+                return Err(refused);
+            }
+            self.shared.wait(self.id, Patience::None, &mut seen, None);
         }
     }
 
     #[cold]
-    fn not_encoded(&self, index: usize, error: &dyn std::fmt::Display) -> Error {
+    fn not_encoded(&self, error: &dyn std::fmt::Display) -> Error {
         let text = format!("its input could not be encoded: {error}");
-        Error::new(ErrorKind::Encode, text).on_task(self.entry.name()).at(index)
+        Error::new(ErrorKind::Encode, text).on_task(self.entry.name())
     }
 
     #[cold]
-    fn no_memory(&self, index: usize, error: &std::io::Error) -> Error {
+    fn no_memory(&self, error: &std::io::Error) -> Error {
         let text = format!("its input does not fit the memory shared with the workers: {error}");
-        Error::new(ErrorKind::OutOfMemory, text).on_task(self.entry.name()).at(index)
+        Error::new(ErrorKind::OutOfMemory, text).on_task(self.entry.name())
+    }
+
+    /// Whether this is a copy in a forked process: the pool is its parent's.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.shared.generation != crate::start::generation()
+    }
+
+    /// Keeps a closed pool open until all inputs were handed in.
+    pub(super) fn start_feeding(&self) {
+        self.shared.lock().start_feeding(self.id);
     }
 
     /// Reads the rings and takes what came for this call; `look` sees the state with it.
@@ -132,11 +184,8 @@ impl OpenCall {
     /// Hands one input to every worker; gives their number.
     pub(super) fn hand_to_all<T: Serialize>(&self, input: &T) -> Result<usize> {
         let mut payload = Payload::new(&self.shared.arena);
-        let (chunk, error) = self.encode(&mut payload, 0, 1, &mut std::iter::once(input));
-        let chunk = match (chunk, error) {
-            (_, Some(error)) => return Err(error),
-            (chunk, None) => chunk.expect("one input gives a chunk"),
-        };
+        let encoded = self.encode(&mut payload, 0, 1, &mut std::iter::once(input));
+        let Some(chunk) = encoded.complete()? else { return Ok(0) };
         let mut core = self.shared.lock();
         let seats: Vec<usize> = (0..core.target).collect();
         for (first, at) in seats.iter().enumerate() {
@@ -154,6 +203,10 @@ impl OpenCall {
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
+        if self.is_foreign() {
+            // The call is the parent's.
+            return;
+        }
         let mut core = self.shared.lock();
         match self.detached {
             true => core.detach(&self.shared, self.id),
@@ -226,16 +279,23 @@ where
         (most == Some(least)).then_some(least)
     }
 
-    /// Hands one chunk in, of at most `most` inputs; gives the error of an input that
-    /// could not be encoded, which counts as fed.
-    pub(super) fn feed(&mut self, call: &OpenCall, most: usize) -> Option<Error> {
-        let (chunk, error) = call.encode(&mut self.payload, self.fed, most, &mut self.inputs);
-        self.exhausted = chunk.is_none() && error.is_none();
-        if let Some(chunk) = chunk {
-            self.fed += chunk.count;
-            call.shared.lock().push(&call.shared, chunk);
+    /// Hands one chunk in, of at most `most` inputs; gives the inputs that could not be
+    /// handed in, which count as fed, and why.
+    pub(super) fn feed(&mut self, call: &OpenCall, most: usize) -> Option<(Range<usize>, Error)> {
+        let Encoded { chunk, failed } =
+            call.encode(&mut self.payload, self.fed, most, &mut self.inputs);
+        self.exhausted = chunk.is_none() && failed.is_none();
+        self.fed += chunk.as_ref().map_or(0, |chunk| chunk.count);
+        if let Some((range, _)) = &failed {
+            self.fed = range.end;
         }
-        self.fed += usize::from(error.is_some());
-        error
+        let mut core = call.shared.lock();
+        if let Some(chunk) = chunk {
+            core.push(&call.shared, chunk);
+        }
+        if self.exhausted {
+            core.stop_feeding(&call.shared, call.id);
+        }
+        failed
     }
 }

@@ -125,12 +125,13 @@ impl<R> Handle<R> {
     ///
     /// If the output was given before.
     pub fn wait_timeout(&mut self, time: Duration) -> Option<Result<R>> {
-        let end = Instant::now() + time;
+        let end = Instant::now().checked_add(time);
         loop {
-            if let Some(outcome) = self.look(Some(end)) {
+            if let Some(outcome) = self.look(end) {
                 return Some(outcome);
             }
-            if Instant::now() >= end {
+            if end.is_some_and(|end| Instant::now() >= end) {
+                self.pass_on();
                 return None;
             }
         }
@@ -139,7 +140,7 @@ impl<R> Handle<R> {
     /// Whether waiting would give the output at once.
     pub fn is_done(&self) -> bool {
         match &self.state {
-            Some(State::Open(open)) => {
+            Some(State::Open(open)) if !open.call.is_foreign() => {
                 let mut core = open.call.shared.lock();
                 core.drain(&open.call.shared, None);
                 core.publish(&open.call.shared);
@@ -156,9 +157,10 @@ impl<R> Handle<R> {
     /// running tasks give them a [`timeout`](crate::TaskCall::timeout), or
     /// [`terminate`](crate::Pool::terminate) the pool.
     pub fn cancel(&mut self) -> bool {
-        let Some(State::Open(open)) = &mut self.state else {
+        let Some(State::Open(open)) = &mut self.state else { return false };
+        if open.call.is_foreign() {
             return false;
-        };
+        }
         let (shared, id) = (Arc::clone(&open.call.shared), open.call.id);
         let mut core = shared.lock();
         let error = Error::new(ErrorKind::Cancelled, "it was cancelled before it started");
@@ -166,8 +168,22 @@ impl<R> Handle<R> {
         cancelled == open.count
     }
 
+    /// Leaves the call to others while nobody waits for it.
+    fn pass_on(&self) {
+        if let Some(State::Open(open)) = &self.state
+            && !open.call.is_foreign()
+        {
+            open.call.shared.lock().pass_on(&open.call.shared, None);
+        }
+    }
+
     /// Takes what there is; waits if it is not all and `end` allows.
     fn look(&mut self, end: Option<Instant>) -> Option<Result<R>> {
+        if let Some(State::Open(open)) = &self.state
+            && open.call.is_foreign()
+        {
+            return Some(Err(super::foreign()));
+        }
         let open = match self.state.take().expect("the output of a handle is given once") {
             State::Failed(error) => return Some(Err(error)),
             State::Open(open) => self.state.insert(State::Open(open)),
@@ -215,20 +231,22 @@ impl<R> Future for Handle<R> {
     ///
     /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
-        if let Some(State::Open(open)) = &self.state {
+        if let Some(State::Open(open)) = &self.state
+            && !open.call.is_foreign()
+        {
+            // Cloned before and dropped after the lock is held: both are the executor's code.
+            let waker = context.waker().clone();
             let mut core = open.call.shared.lock();
             core.drain(&open.call.shared, None);
-            if let Some(call) = core.call(open.call.id) {
-                call.waker = Some(context.waker().clone());
-            }
+            let before = core.call(open.call.id).and_then(|call| call.waker.replace(waker));
+            drop(core);
+            drop(before);
         }
         let outcome = match self.look(Some(Instant::now())) {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
         };
-        if let Some(State::Open(open)) = &self.state {
-            open.call.shared.lock().pass_on(&open.call.shared, None);
-        }
+        self.pass_on();
         outcome
     }
 }
@@ -255,13 +273,14 @@ impl OpenCall {
     ) -> Result<usize> {
         let mut inputs = inputs.fuse();
         let mut payload = Payload::new(&self.shared.arena);
+        self.start_feeding();
         let mut count = 0;
         loop {
-            let (chunk, error) = self.encode(&mut payload, count, BATCH, &mut inputs);
-            if let Some(error) = error {
-                return Err(error);
-            }
-            let Some(chunk) = chunk else { return Ok(count) };
+            let encoded = self.encode(&mut payload, count, BATCH, &mut inputs);
+            let Some(chunk) = encoded.complete()? else {
+                self.shared.lock().stop_feeding(&self.shared, self.id);
+                return Ok(count);
+            };
             let chunk = Chunk { divisible: true, ..chunk };
             count += chunk.count;
             self.shared.lock().push(&self.shared, chunk);

@@ -58,6 +58,12 @@ where
 {
     fn more(&mut self, given: usize, came: &mut VecDeque<(usize, Result<R>)>) -> bool {
         while came.is_empty() {
+            if self.call.is_foreign() {
+                if !std::mem::replace(&mut self.feeder.exhausted, true) {
+                    came.push_back((self.given, Err(super::foreign())));
+                }
+                break;
+            }
             let Fed { call, feeder, .. } = self;
             // Outcomes that wait for an earlier one are not given out yet.
             let free = self.ahead.saturating_sub(feeder.fed - given);
@@ -71,9 +77,9 @@ where
                 Ok::<_, std::convert::Infallible>(())
             });
             if let Some(most) = room {
-                if let Some(error) = feeder.feed(call, most.min(free)) {
-                    self.answered += 1;
-                    came.push_back((feeder.fed - 1, Err(error)));
+                if let Some((range, error)) = feeder.feed(call, most.min(free)) {
+                    self.answered += range.len();
+                    came.extend(range.map(|index| (index, Err(error.duplicate().at(index)))));
                 }
             } else if feeder.exhausted && self.answered == feeder.fed {
                 break;

@@ -20,6 +20,7 @@ impl Core {
         let left = seat.leaving || desk.desk().phase() == Phase::Leaving;
         let served = seat.stage == Stage::Serving;
         let peaceful = left && matches!(exit, Exit::Code(0));
+        let sentenced = matches!(seat.verdict, Some(Verdict::TimedOut(_) | Verdict::Terminated));
         self.last_exit = Some(match exit {
             Exit::Code(code) => (Some(code), None),
             Exit::Signal(signal) => (None, Some(signal)),
@@ -28,7 +29,7 @@ impl Core {
         let error = self.obituary(shared, at, exit);
         if !served && self.life < Life::Leaving {
             self.failed_birth(shared, error.duplicate());
-        } else if served && !peaceful {
+        } else if served && !peaceful && !sentenced {
             self.deaths += 1;
         }
         for position in self.lost(shared, at) {
@@ -39,11 +40,11 @@ impl Core {
         shared.board().spinning.clear(at);
         self.seats[at] = None;
         self.limit_storm(shared);
-        self.end_if_broken(shared);
-        if !shared.settings.replace && self.seats.iter().all(Option::is_none) {
-            self.end_calls(shared, &error);
+        if self.seats.iter().all(Option::is_none) {
+            self.nobody_left(shared, error);
         }
         self.publish(shared);
+        self.wake_workers(shared);
         self.give_direct(shared);
         shared.changed.notify_all();
     }
@@ -57,8 +58,10 @@ impl Core {
             .filter(|position| claims.owner(*position) == Owner::Worker(at))
             .chain(self.displaced.iter().filter(|(_, (_, owner))| *owner == at).map(|(p, _)| *p))
             .chain(seat.direct)
+            .chain(seat.chunk)
             .collect();
         lost.sort_unstable();
+        lost.dedup();
         lost
     }
 
@@ -88,6 +91,7 @@ impl Core {
                 self.fail(shared, id, index, error.duplicate(), Some(at));
             }
         }
+        self.tell_follower(id);
         self.give_back(shared, chunk);
     }
 
@@ -95,8 +99,9 @@ impl Core {
     fn obituary(&self, shared: &Shared, at: usize, exit: Exit) -> Error {
         let seat = self.seats[at].as_ref().expect("looked at before");
         let error = match &seat.verdict {
-            Some(Verdict::TimedOut) => {
-                Error::new(ErrorKind::TimedOut, "it ran longer than its timeout and was killed")
+            Some(Verdict::TimedOut(limit)) => {
+                let text = format!("it ran longer than its timeout of {limit:?} and was killed");
+                Error::new(ErrorKind::TimedOut, text)
             }
             Some(Verdict::Terminated) => cancelled(),
             Some(Verdict::Broken(error)) => error.duplicate(),
@@ -138,10 +143,13 @@ impl Core {
         shared.changed.notify_all();
     }
 
-    /// Ends what was handed in, or came back from a worker, after the pool gave up:
-    /// nobody would ever run it.
-    pub(super) fn end_if_broken(&mut self, shared: &Shared) {
-        if let Some(error) = self.broken.as_ref().map(Error::duplicate) {
+    /// What remains when the last worker went, and none will come.
+    fn nobody_left(&mut self, shared: &Shared, error: Error) {
+        if self.life >= Life::Leaving {
+            self.end_calls(shared, &cancelled());
+        } else if !shared.settings.replace {
+            self.give_up(shared, error);
+        } else if let Some(error) = self.broken.as_ref().map(Error::duplicate) {
             self.end_calls(shared, &error);
         }
     }
@@ -181,7 +189,7 @@ impl Core {
 }
 
 pub(super) fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "its pool was terminated before it was done")
+    Error::new(ErrorKind::Cancelled, "its pool ended before it was done")
 }
 
 fn unborn(seat: &Seat, exit: &Exit) -> Error {

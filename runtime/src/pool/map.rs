@@ -29,6 +29,7 @@ where
 {
     let mut feeder = Feeder::new(&shared, inputs);
     let mut call = OpenCall::new(shared, entry, options)?;
+    call.start_feeding();
     let progress = Progress::new(options.progress.as_deref(), feeder.remaining());
     let mut answered = 0;
     loop {
@@ -42,10 +43,11 @@ where
         })?;
         progress.at(answered);
         if let Some(most) = room {
-            if let Some(error) = feeder.feed(&call, most) {
-                answered += 1;
-                let index = feeder.fed - 1;
-                each(index, Err(error))?;
+            if let Some((range, error)) = feeder.feed(&call, most) {
+                for index in range {
+                    answered += 1;
+                    each(index, Err(error.duplicate().at(index)))?;
+                }
             }
         } else if feeder.exhausted && answered == feeder.fed {
             progress.finish();

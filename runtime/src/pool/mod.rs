@@ -117,9 +117,7 @@ impl Pool {
         };
         let misuse = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
         if shared.generation != crate::start::generation() {
-            return misuse(
-                "this pool belongs to the process this one was forked from; build another one here",
-            );
+            return Err(foreign());
         }
         if crate::worker::pool_of_thread() == Some(shared.id) {
             return misuse(
@@ -312,6 +310,7 @@ impl Pool {
         let mut core = shared.lock();
         core.target = workers;
         core.dismiss(workers);
+        core.give_direct(&shared);
         shared.ring_bell();
         Ok(())
     }
@@ -342,6 +341,14 @@ impl Pool {
     pub fn start_method(&self) -> Result<StartMethod> {
         Ok(self.started()?.settings.method)
     }
+}
+
+/// In a process that was forked from the one that built a pool.
+fn foreign() -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        "this pool belongs to the process this one was forked from; build another one here",
+    )
 }
 
 impl Started {
@@ -389,7 +396,11 @@ impl Started {
     }
 
     fn wait_for_end(&self, most: Option<Duration>) {
-        let end = most.map(|most| Instant::now() + most);
+        if crate::worker::pool_of_thread() == Some(self.shared.id) {
+            // A task that ends its own pool cannot wait for itself.
+            return;
+        }
+        let end = most.and_then(|most| Instant::now().checked_add(most));
         let mut core = self.shared.lock();
         while core.life != Life::Ended && end.is_none_or(|end| Instant::now() < end) {
             core.pass_on(&self.shared, None);
@@ -411,14 +422,14 @@ impl Drop for Started {
         }
         let grace = self.shared.settings.grace;
         let mut core = self.shared.lock();
-        if core.life < Life::Leaving {
+        if core.life <= Life::Leaving {
             core.life = Life::Leaving;
-            core.kill_at = Some(Instant::now() + grace);
+            core.kill_at = Instant::now().checked_add(grace);
             core.end_calls(&self.shared, &lost::cancelled());
         }
         drop(core);
         self.shared.ring_bell();
-        self.wait_for_end(Some(grace + LAST_WAIT));
+        self.wait_for_end(Some(grace.saturating_add(LAST_WAIT)));
     }
 }
 

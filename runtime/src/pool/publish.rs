@@ -4,7 +4,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::call::CallId;
 use super::chunk::Chunk;
-use super::core::{Core, Shared};
+use super::core::{Core, Life, Shared};
+use super::seat::Seat;
+use crate::error::Error;
 use crate::queue::{MAX_CHUNK, Owner, Phase, SLOTS};
 
 /// A chunk shall take about this many nanoseconds: a few hundred times what handing it
@@ -57,12 +59,15 @@ impl Core {
         let workers = self.workers();
         let ahead = self.ahead();
         let unclaimed = self.unclaimed(shared);
-        let broken = self.broken.is_some();
+        let over = self.is_over();
+        let bytes = BYTES.min(shared.tasks.len() / 4);
         let call = self.call(id)?;
-        let full = unclaimed + call.pending.len() as u64 >= ahead
-            || (shared.arena.used() > BYTES && call.active + call.pending.len() > workers);
-        // A pool that gave up ends at once what it is handed; nobody claims it.
-        let full = full && !broken;
+        // One chunk at least, whatever others have in the queue.
+        let in_flight = call.active + call.pending.len();
+        let full = (in_flight > 0 && unclaimed + call.pending.len() as u64 >= ahead)
+            || (shared.arena.used() > bytes && in_flight > workers);
+        // A pool that is over ends at once what it is handed; nobody claims it.
+        let full = full && !over;
         let most = call.options.max_active.unwrap_or(usize::MAX);
         if full || call.active + call.pending.len() >= most {
             return None;
@@ -91,18 +96,31 @@ impl Core {
             shared.ring_bell();
         }
         self.wake_dispatcher_for(shared, timed);
-        self.end_if_broken(shared);
         self.publish(shared);
+        self.refuse_if_over(shared, id);
+    }
+
+    /// Whether nobody will run what is handed in.
+    fn is_over(&self) -> bool {
+        self.broken.is_some() || self.life >= Life::Leaving
+    }
+
+    /// Ends what is handed in when nobody will run it.
+    pub(super) fn refuse_if_over(&mut self, shared: &Shared, id: CallId) {
+        if self.is_over() {
+            let broken = self.broken.as_ref().map(Error::duplicate);
+            let error = broken.unwrap_or_else(super::lost::cancelled);
+            self.end_call(shared, id, &error);
+        }
     }
 
     /// Rings the bell if only the dispatcher can do what is needed now.
-    fn wake_dispatcher_for(&mut self, shared: &Shared, timed: bool) {
+    pub(super) fn wake_dispatcher_for(&mut self, shared: &Shared, timed: bool) {
         let vacant = shared.settings.idle_timeout.is_some()
             && self.seats.iter().flatten().count() < self.target;
-        if vacant {
+        if vacant || (timed && self.blind) {
+            (self.deep_sleep, self.blind) = (false, false);
             shared.ring_bell();
-        } else if timed {
-            self.wake_dispatcher(shared);
         }
     }
 
@@ -202,12 +220,11 @@ impl Core {
             let Some(seat) = &self.seats[at] else {
                 continue;
             };
-            let Some(position) = seat.chunk.or(seat.direct) else {
-                continue;
-            };
             let desk = std::sync::Arc::clone(&seat.desk);
-            if self.chunk(position).is_some_and(|chunk| chunk.call == id) {
-                desk.desk().set_skip(position);
+            for position in [seat.chunk, seat.direct].into_iter().flatten() {
+                if self.chunk(position).is_some_and(|chunk| chunk.call == id) {
+                    desk.desk().set_skip(position);
+                }
             }
         }
     }
@@ -224,8 +241,16 @@ impl Core {
         let mut orphans = Vec::new();
         let mut guilty = Vec::new();
         for (position, _) in self.slots.iter().flatten() {
-            let Owner::Worker(at) = claims.owner(*position) else {
-                continue;
+            let held = |seat: &Seat| seat.chunk == Some(*position);
+            let at = match claims.owner(*position) {
+                Owner::Free => continue,
+                Owner::Worker(at) => at,
+                // Nonsense: what the caller withdraws it does not keep.
+                _ if self.seats.iter().flatten().any(held) => continue,
+                _ => {
+                    orphans.push(*position);
+                    continue;
+                }
             };
             let Some(Some(seat)) = self.seats.get(at) else {
                 orphans.push(*position);
@@ -265,7 +290,15 @@ impl Core {
             if claims.cursor() > position {
                 claims.set_cursor(position);
             }
-            self.wake_workers(shared);
+            // Neither set of sleepers can be relied on.
+            for (at, seat) in self.seats.iter().enumerate() {
+                shared.board().spinning.clear(at);
+                if let Some(seat) = seat.as_ref().filter(|seat| seat.is_serving())
+                    && seat.desk.desk().phase() != Phase::Busy
+                {
+                    seat.desk.desk().wake();
+                }
+            }
         }
     }
 }

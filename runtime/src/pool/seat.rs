@@ -11,7 +11,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::threads::ThreadBody;
 use crate::error::Error;
@@ -32,7 +32,7 @@ pub(super) enum Stage {
 /// Why the caller killed a worker.
 pub(super) enum Verdict {
     /// Its task ran too long.
-    TimedOut,
+    TimedOut(Duration),
     /// The pool ends.
     Terminated,
     /// It broke the protocol, or did not get ready; says how.

@@ -174,7 +174,7 @@ impl Core {
         match &seat.body {
             Body::Process { pidfd, .. } => process::signal(pidfd.as_fd(), libc::SIGKILL),
             Body::Thread(_) => {
-                seat.desk.desk().ask_to_leave();
+                seat.desk.desk().abandon();
                 seat.desk.desk().wake();
             }
             Body::Expected => {}
@@ -204,10 +204,11 @@ impl Core {
             };
             let (position, since) = seat.desk.desk().chunk();
             let timeout = self.chunk(position).and_then(|chunk| chunk.timeout);
-            let late =
-                timeout.is_some_and(|time| now.saturating_sub(since) as u128 >= time.as_nanos());
-            if late && self.is_doomed(shared, at, position) {
-                self.sentence(at, Verdict::TimedOut);
+            let late = |limit: &Duration| u128::from(now.saturating_sub(since)) >= limit.as_nanos();
+            if let Some(limit) = timeout.filter(late)
+                && self.is_doomed(shared, at, position)
+            {
+                self.sentence(at, Verdict::TimedOut(limit));
             }
         }
     }
@@ -248,7 +249,7 @@ impl Core {
             let Some(limit) = limit.filter(|_| seat.verdict.is_none()) else {
                 continue;
             };
-            let end = seat.born + limit;
+            let Some(end) = seat.born.checked_add(limit) else { continue };
             if Instant::now() < end {
                 next = Some(next.map_or(end, |next| next.min(end)));
                 continue;
@@ -290,6 +291,9 @@ impl Core {
 
     /// Asks workers to leave that were idle too long.
     pub(super) fn watch_idlers(&mut self, limit: Duration) {
+        if !self.complete {
+            return;
+        }
         for seat in self.seats.iter_mut().flatten().filter(|seat| seat.is_serving()) {
             let desk = seat.desk.desk();
             if self.outstanding > 0 || desk.phase() != Phase::Idle {
@@ -310,6 +314,11 @@ impl Core {
         let waiting = std::mem::take(&mut self.waiting_direct);
         for chunk in waiting {
             let at = chunk.only.expect("a direct chunk names its seat");
+            if at >= self.target && self.seats.get(at).is_none_or(Option::is_none) {
+                let error = Error::new(ErrorKind::Cancelled, "its worker was dismissed");
+                self.fail(shared, chunk.call, chunk.first, error, None);
+                continue;
+            }
             let seat = self.seats.get_mut(at).and_then(Option::as_mut);
             match seat.filter(|seat| seat.is_serving() && seat.direct.is_none()) {
                 Some(seat) => {
@@ -341,9 +350,11 @@ impl Core {
             self.timed += chunk.count;
         }
         self.outstanding += chunk.count;
+        let (id, timed) = (chunk.call, chunk.timeout.is_some());
         self.waiting_direct.push_back(chunk);
+        self.wake_dispatcher_for(shared, timed);
         self.give_direct(shared);
-        self.end_if_broken(shared);
+        self.refuse_if_over(shared, id);
     }
 }
 

@@ -25,6 +25,11 @@ impl ThreadBody {
         self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The thread itself, for a seat that is given to another.
+    pub(super) fn leave_behind(&mut self) -> ThreadBody {
+        ThreadBody { handle: self.handle.take(), news: Arc::clone(&self.news) }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.handle.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -66,12 +71,11 @@ pub(super) fn start(
         *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
         let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
         if !failed {
-            let served = catch_unwind(AssertUnwindSafe(|| {
-                Worker::new(seat, desk, tasks, board, bell, max_tasks).serve();
-            }));
-            debug_assert!(served.is_ok(), "the loop of a worker does not panic");
+            let serve = || Worker::new(seat, desk, tasks, board, bell, max_tasks).serve();
+            // Whatever happens, the dispatcher learns of the end.
+            let _ = catch_unwind(AssertUnwindSafe(serve));
         }
-        crate::state::clear();
+        let _ = catch_unwind(crate::state::clear);
         let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
     };
     let handle = std::thread::Builder::new()

@@ -45,7 +45,8 @@ impl Shared {
         core.drain(self, Some(id));
         core.publish(self);
         let (waiting, low) = core.worth_waiting_for(self, patience);
-        let news = waiting == Waiting::End && ended != *seen && core.has_answers(id);
+        let told = core.call(id).is_some_and(|call| std::mem::take(&mut call.news));
+        let news = waiting == Waiting::End && (ended != *seen || told) && core.has_answers(id);
         *seen = ended;
         let over = core.call(id).is_none_or(|call| call.outstanding == 0);
         let time = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
@@ -53,13 +54,17 @@ impl Shared {
             return core.pass_on(self, Some(id));
         }
         if core.leader == Leader::Thread {
+            if core.followers == 0 {
+                // A patient leader must not be.
+                self.board().notify();
+            }
             return follow(core, id, time);
         }
         core.leader = Leader::Thread;
         let spare = core.busy(self) < self.spinners + 1;
         drop(core);
         if !(spare && self.spin(ended)) {
-            self.sleep(waiting, low, time);
+            self.sleep(waiting, low, ended, time);
         }
         let mut core = self.lock();
         core.leader = Leader::Nobody;
@@ -89,12 +94,12 @@ impl Shared {
         }
     }
 
-    fn sleep(&self, waiting: Waiting, low: u64, time: Duration) {
+    fn sleep(&self, waiting: Waiting, low: u64, ended: u64, time: Duration) {
         let board = self.board();
         let seen = board.announce(waiting, low);
         let news = match waiting {
             Waiting::Low => board.claims().cursor() >= low,
-            _ => self.lock().has_news(),
+            _ => board.ended() != ended || self.lock().has_news(),
         };
         if !news {
             futex::wait(board.notify_word(), seen, Some(time));

@@ -96,6 +96,7 @@ impl Board {
     #[inline]
     pub(crate) fn end(&self) {
         self.ended.0.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     /// Caller: announces that it will wait (rule 18); it looks at the rings again

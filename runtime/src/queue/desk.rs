@@ -109,11 +109,17 @@ impl Desk {
         Started::from_word(self.worker.started.load(Ordering::SeqCst))
     }
 
-    /// The chunk in hand and when it was claimed, 0 for none.
+    /// The chunk in hand and when it was claimed.
     #[inline]
     pub(crate) fn set_chunk(&self, position: u64, since: u64) {
         self.worker.since.store(since, Ordering::Relaxed);
         self.worker.chunk.store(position, Ordering::Release);
+    }
+
+    /// No chunk is in hand.
+    #[inline]
+    pub(crate) fn clear_chunk(&self) {
+        self.worker.chunk.store(0, Ordering::Release);
     }
 
     pub(crate) fn chunk(&self) -> (u64, u64) {
@@ -169,7 +175,17 @@ impl Desk {
 
     /// Asks the worker to leave as soon as it holds no chunk.
     pub(crate) fn ask_to_leave(&self) {
-        self.caller.leave.store(1, Ordering::SeqCst);
+        self.caller.leave.fetch_max(1, Ordering::SeqCst);
+    }
+
+    /// Tells a worker that is a thread that it is not waited for: it drops what it has.
+    pub(crate) fn abandon(&self) {
+        self.caller.leave.store(2, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.caller.leave.load(Ordering::Relaxed) == 2
     }
 
     #[inline]
@@ -313,6 +329,7 @@ impl DeskMap {
             return None;
         }
         let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).ok()?;
         self.mapping.read_into(Self::HEAD + slot * self.big_len, len, &mut bytes);
         Some(bytes)
     }

@@ -1,5 +1,8 @@
 #![doc = include_str!("PROTOCOL.md")]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the queues need the address space of a 64-bit machine");
+
 mod arena;
 mod board;
 mod claims;

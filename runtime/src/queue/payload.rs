@@ -233,6 +233,9 @@ unsafe impl Backing for Output {
         let slot = loop {
             match self.free_slot() {
                 Some(slot) => break slot,
+                None if self.desk.desk().is_abandoned() => {
+                    return Err(io::Error::other("nobody waits for it any more"));
+                }
                 None => (self.wait)(),
             }
         };

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -200,6 +201,8 @@ fn print_all(seen: Vec<Seen>) {
     for Seen { report, .. } in seen {
         let thread = report.thread.as_deref().unwrap_or("worker");
         let at = report.location.map(|at| at.to_string()).unwrap_or_default();
-        eprintln!("\nthread '{thread}' panicked at {at}:\n{}", report.message);
+        // Nobody to tell if standard error is closed.
+        let text = format!("\nthread '{thread}' panicked at {at}:\n{}\n", report.message);
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }

@@ -77,7 +77,7 @@ impl Worker {
         let desk = Arc::clone(&self.sleeper.desk);
         let desk = desk.desk();
         desk.set_phase(Phase::Idle);
-        loop {
+        while !desk.is_abandoned() {
             if let Some((position, descriptor)) = self.next() {
                 self.chunk(position, &descriptor);
             } else if !self.leaving && !desk.is_asked_to_leave() {
@@ -160,7 +160,7 @@ impl Worker {
             if may_be_doomed && desk.is_doomed(started) {
                 self.sleeper.stand_still(|| desk.is_doomed(started));
             }
-            if self.leaving {
+            if self.leaving || desk.is_abandoned() {
                 break;
             }
         }
@@ -168,7 +168,7 @@ impl Worker {
         desk.set_done(self.done);
         let took = clock::now() - begun;
         push(&mut self.producer, &self.sleeper, Kind::End, 0, &took.to_le_bytes());
-        desk.set_chunk(0, 0);
+        desk.clear_chunk();
         self.sleeper.board().end();
         self.sleeper.tell_caller(Wake::End);
         self.leaving |= self.done >= self.max_tasks;
@@ -206,7 +206,9 @@ impl Worker {
             Err(payload) => {
                 let failure = Failure::of_panic(phase, panic::report(&*payload));
                 // Its destructor is the task's code and may panic again.
-                std::mem::forget(payload);
+                if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                    std::mem::forget(again);
+                }
                 self.sleeper.desk.desk().clear_crash();
                 self.leaving |= crate::state::half_changed();
                 self.fail(index, &failure);
@@ -237,6 +239,9 @@ impl Worker {
 fn push(producer: &mut Producer, sleeper: &Sleeper, kind: Kind, index: usize, payload: &[u8]) {
     let ring = sleeper.desk.desk().ring();
     while !producer.fits(ring, payload.len()) {
+        if sleeper.desk.desk().is_abandoned() {
+            return;
+        }
         fence(Ordering::SeqCst);
         sleeper.wait_for_caller();
     }
