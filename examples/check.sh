@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Runs every example and checks what it prints. From the root of the workspace: bash examples/check.sh
+set -euo pipefail
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+cargo build --release --quiet -p procession-examples --examples
+
+# run NAME [ARGUMENT..]: what it prints goes to a file that `has` and `lacks` look into.
+run() {
+    name=$1
+    shift
+    echo "example $name"
+    if ! timeout 120 cargo run --release --quiet -p procession-examples --example "$name" -- "$@" \
+        >"$out/$name" 2>"$out/$name.err"; then
+        cat "$out/$name" "$out/$name.err"
+        echo "example $name failed"
+        exit 1
+    fi
+    if [ -s "$out/$name.err" ]; then
+        cat "$out/$name.err"
+        echo "example $name wrote to standard error"
+        exit 1
+    fi
+}
+
+# has PATTERN: a line matches the extended regular expression.
+has() {
+    if ! grep -Eq -- "$1" "$out/$name"; then
+        cat "$out/$name"
+        echo "example $name printed no line like: $1"
+        exit 1
+    fi
+}
+
+# png FILE: is there, and is a picture.
+png() {
+    if [ "$(head -c 4 "$1" | tail -c 3)" != PNG ]; then
+        echo "example $name made no picture $1"
+        exit 1
+    fi
+}
+
+run quickstart
+has '^\[0, 1, 4, 9, 16, 25, 36, 49, 64, 81\]$'
+
+run word_count
+has '^ +[0-9]+  the$'
+has '^[0-9]{2,} files, [0-9]{6,} bytes, [0-9]{4,} distinct words$'
+has '^[0-9.]+ s with [0-9]+ workers, [0-9.]+ s in this process alone$'
+has '^speed-up [0-9.]+$'
+mkdir "$out/texts" "$out/texts/target"
+echo 'one two two' >"$out/texts/a"
+echo 'Two, three!' >"$out/texts/b"
+printf 'two\0two' >"$out/texts/binary"
+echo 'two' >"$out/texts/target/skipped"
+run word_count "$out/texts"
+has '^ +3  two$'
+has '^2 files, 24 bytes, 3 distinct words$'
+
+run ash_maps "$out/maps"
+has '^300 maps in [0-9.]+m?s, see .*/contact_sheet.png$'
+png "$out/maps/contact_sheet.png"
+png "$out/maps/06km_45h.png"
+[ "$(find "$out/maps" -name '*km_*h.png' -size +2k | wc -l)" = 300 ]
+
+run model_server
+has '^initializer: two workers ready after '
+has '^preload: two workers ready after '
+has '^  [0-9]+ requests a second, median [0-9.]+[mµn]?s, 99 % within [0-9.]+[mµn]?s$'
+# Each worker has loaded its own model; then all have the one that another process loaded.
+loaded() {
+    sed -n "/^$1/,/^preload/p" "$out/$name" | grep -E '^  worker' |
+        sed -E 's/^  worker ([0-9]+) served [0-9]+ requests, model loaded in process ([0-9]+)$/\1 \2/'
+}
+[ "$(loaded initializer | awk '$1 == $2' | wc -l)" = 2 ]
+[ "$(loaded preload | awk '$1 != $2 { print $2 }' | uniq -c | awk '{ print $1 }')" = 2 ]
+
+run crash_recovery
+has '^   20  Segfault   Signaled: .* killed by signal 11 \(SIGSEGV\)$'
+has '^   50  Abort      Signaled: .* killed by signal 6 \(SIGABRT\)$'
+has '^   80  Exit       Exited: .* exited with code 3$'
+has '^  110  Panic      Panicked: .* no data for this day, at examples/crash_recovery.rs:[0-9]+:[0-9]+$'
+has '^  130  Overflow   Signaled: .* its stack overflowed$'
+has '^  150  Stuck      TimedOut: '
+has '^  180  CrashOnce  value 1$'
+has '^194 of 200 jobs finished$'
+has '^the pool goes on: 1 \+ \.\. \+ 10 = 55$'
+
+run start_methods
+has '^ +forkserver +spawn +fork +thread$'
+row() {
+    has "^$1 +$2 +$3 +$4 +$5\$"
+}
+row 'new process id' yes yes yes no
+row 'statics and functions present' yes yes yes yes
+row 'worker reused for several inputs' yes yes yes yes
+row 'static keeps what a task changed' yes yes yes yes
+row 'statics loaded anew' yes yes no no
+row 'addresses as in main' '(yes|no)' '(yes|no)' yes yes # where programs are not loaded at random
+row 'has what main made' no no yes yes
+row 'has what main changed' no no yes yes
+row 'main sees what a task changed' no no no yes
+row 'initializer ran in it' yes yes yes yes
+row 'lock held by a thread is held' no no no yes
+has '^fork now: this process has other threads \(`holder`\)'
+
+echo 'all examples print what they should'
