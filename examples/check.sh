@@ -2,6 +2,7 @@
 # Runs every example and checks what it prints. From the root of the workspace: bash examples/check.sh
 set -euo pipefail
 
+unset PROCESSION_START_METHOD
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 cargo build --release --quiet -p procession-examples --examples

@@ -92,8 +92,8 @@ fn serve(title: &str, pool: PoolBuilder) -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    let settings = Pool::builder().initializer(load_model, (64, 50_000));
+    let settings = Pool::builder().initializer(load_model, (64, 500_000));
     serve("initializer", settings)?;
-    let settings = Pool::builder().preload(load_model, (64, 50_000));
+    let settings = Pool::builder().preload(load_model, (64, 500_000));
     serve("preload", settings)
 }
