@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
 use crate::pool::{Handle, Pool, PoolBuilder};
+use crate::sys::fds::Kept;
 use crate::task::Task;
 
 /// Where a standard stream of a [`Process`] goes.
@@ -36,12 +37,14 @@ impl From<File> for Stdio {
 }
 
 impl Stdio {
-    fn open(self) -> io::Result<(Option<OwnedFd>, Option<PipeReader>)> {
+    /// The end for the process, and that for the caller, which a template must not have:
+    /// the process would never learn that nobody reads any more.
+    fn open(self) -> io::Result<(Option<OwnedFd>, Option<Kept>)> {
         match self {
             Stdio::Inherit => Ok((None, None)),
             Stdio::Piped => {
                 let (reader, writer) = io::pipe()?;
-                Ok((Some(writer.into()), Some(reader)))
+                Ok((Some(writer.into()), Some(Kept::new(reader.into()))))
             }
             Stdio::Null => Ok((Some(File::options().write(true).open("/dev/null")?.into()), None)),
             Stdio::File(file) => Ok((Some(file.into()), None)),
@@ -140,8 +143,8 @@ pub struct Process<R> {
     pid: u32,
     handle: Handle<R>,
     pool: Pool,
-    stdout: Option<PipeReader>,
-    stderr: Option<PipeReader>,
+    stdout: Option<Kept>,
+    stderr: Option<Kept>,
 }
 
 impl Process<()> {
@@ -230,11 +233,11 @@ impl<R> Process<R> {
 
     /// The end of the pipe from its standard output, with [`Stdio::Piped`]; once.
     pub fn take_stdout(&mut self) -> Option<PipeReader> {
-        self.stdout.take()
+        self.stdout.take().and_then(Kept::release).map(PipeReader::from)
     }
 
     /// The end of the pipe from its standard error, with [`Stdio::Piped`]; once.
     pub fn take_stderr(&mut self) -> Option<PipeReader> {
-        self.stderr.take()
+        self.stderr.take().and_then(Kept::release).map(PipeReader::from)
     }
 }

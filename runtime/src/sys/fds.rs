@@ -118,6 +118,7 @@ static KEPT: PerProcess<Mutex<Vec<RawFd>>> = PerProcess::new();
 
 /// An fd of this library itself, that a forked template has no use for: it is
 /// closed there ([`close_kept`]).
+#[derive(Debug)]
 pub(crate) struct Kept(Option<OwnedFd>);
 
 impl Kept {
@@ -125,6 +126,23 @@ impl Kept {
         let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
         kept.push(fd.as_raw_fd());
         Kept(Some(fd))
+    }
+
+    /// Gives the fd away, to whoever wants it also in a template; `None` in a process
+    /// that was forked meanwhile, where it is closed.
+    pub(crate) fn release(mut self) -> Option<OwnedFd> {
+        let fd = self.0.take()?;
+        let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.iter().position(|&raw| raw == fd.as_raw_fd()) {
+            Some(at) => {
+                kept.swap_remove(at);
+                Some(fd)
+            }
+            None => {
+                std::mem::forget(fd);
+                None
+            }
+        }
     }
 }
 
