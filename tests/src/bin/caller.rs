@@ -1,2 +1,166 @@
-//! Placeholder.
-fn main() {}
+//! A program that uses the library, for what cannot be seen from inside of a test: how
+//! it ends, and what is left of it.
+//!
+//! `caller SCENARIO METHOD [ARGUMENT..]`
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use runtime::{Pool, StartMethod, worker};
+
+static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
+
+/// Runs before `main`, and writes that it did.
+extern "C" fn construct() {
+    CONSTRUCTED.fetch_add(1, Ordering::Relaxed);
+    if let Some(path) = std::env::var_os("CALLER_LOG") {
+        append(&path.into(), "constructor");
+    }
+}
+
+#[used]
+#[allow(unsafe_code, reason = "code before main is what is tested")]
+// SAFETY: a function of the type that the C runtime calls.
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = construct;
+
+fn append(path: &PathBuf, line: &str) {
+    use std::io::Write;
+    let file = std::fs::File::options().append(true).create(true).open(path);
+    // One write, so that lines of several processes do not mix.
+    let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+}
+
+#[worker]
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+#[worker]
+fn constructed() -> u32 {
+    CONSTRUCTED.load(Ordering::Relaxed)
+}
+
+/// Never answers; says on which pid.
+#[worker]
+fn spin(dir: PathBuf) {
+    let _ = std::fs::write(dir.join(std::process::id().to_string()), "");
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[worker]
+fn sleep(dir: PathBuf) {
+    let _ = std::fs::write(dir.join(std::process::id().to_string()), "");
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+/// Busy in a pool in a worker.
+#[worker]
+fn spin_below(method: &str, dir: PathBuf) {
+    let _ = std::fs::write(dir.join(std::process::id().to_string()), "");
+    let builder = Pool::builder().workers(1).start_method(method.parse().expect("a method"));
+    let pool = builder.build().expect("the inner pool starts");
+    let _ = pool.apply(spin, dir);
+}
+
+/// A second or so of work that leaves a file.
+#[worker]
+fn leave_file(path: PathBuf) {
+    std::thread::sleep(Duration::from_millis(300));
+    let _ = std::fs::write(path, "");
+}
+
+fn pool(method: StartMethod) -> Pool {
+    let builder = Pool::builder().workers(2).start_method(method);
+    builder.build().expect("the pool starts")
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let scenario = arguments.next().expect("a scenario");
+    let method: StartMethod = arguments.next().expect("a method").parse().expect("a method");
+    let path: PathBuf = arguments.next().unwrap_or_default().into();
+    if let Some(log) = std::env::var_os("CALLER_LOG") {
+        append(&log.into(), "main");
+    }
+    match scenario.as_str() {
+        "busy" => drop(pool(method).map(spin, [path.clone(), path])),
+        "idle" => {
+            let pool = pool(method);
+            pool.map(square, 0..10).expect("squares");
+            for worker in pool.workers() {
+                let _ = std::fs::write(path.join(worker.pid().to_string()), "");
+            }
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        "sleeping" => drop(pool(method).map(sleep, [path.clone(), path])),
+        "nested" => drop(pool(method).apply(spin_below, (method.name(), path))),
+        "exit" => {
+            let pool = pool(method);
+            let _handle = pool.submit(spin, path.clone());
+            wait_for_files(&path, 1);
+            std::process::exit(3);
+        }
+        "return" => {
+            // Referenced by a static alone, and busy.
+            let pool: &'static Pool = Box::leak(Box::new(pool(method)));
+            let _handle = pool.submit(spin, path.clone());
+            wait_for_files(&path, 1);
+        }
+        "panic" => {
+            let pool = pool(method);
+            let _handle = pool.submit(spin, path.clone());
+            wait_for_files(&path, 1);
+            panic!("the caller panics");
+        }
+        "global" => {
+            runtime::set_start_method(method).expect("once");
+            println!("{:?}", runtime::pool().map(square, 0..4).expect("squares"));
+            println!("{}", runtime::pool().start_method().expect("fixed"));
+            println!("{}", runtime::set_start_method(method).is_err());
+            println!("{}", Pool::builder().workers(1).build_global().is_err());
+        }
+        "build-global" => {
+            let builder = Pool::builder().workers(3).start_method(method);
+            let pool = builder.build_global().expect("first");
+            println!("{:?}", pool.map(square, 0..4).expect("squares"));
+            println!("{}", runtime::pool().workers().len());
+            println!("{}", runtime::pool().start_method().expect("known"));
+        }
+        "default" => {
+            println!(
+                "{}",
+                runtime::start_method().map_or_else(|e| e.to_string(), |m| m.to_string())
+            );
+            let outcome = Pool::builder().workers(1).build();
+            println!(
+                "{}",
+                outcome
+                    .and_then(|pool| pool.start_method())
+                    .map_or_else(|e| e.to_string(), |m| m.to_string())
+            );
+        }
+        "constructors" => {
+            let pool = pool(method);
+            for outcome in pool.broadcast(constructed, ()) {
+                println!("{}", outcome.expect("a count"));
+            }
+            println!("{:?}", pool.map(square, 0..4).expect("squares"));
+        }
+        "finish" => {
+            let pool = pool(method);
+            let _handle = pool.submit(leave_file, path);
+            pool.join();
+        }
+        other => panic!("no scenario `{other}`"),
+    }
+}
+
+fn wait_for_files(dir: &PathBuf, count: usize) {
+    while std::fs::read_dir(dir).map_or(0, Iterator::count) < count {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
