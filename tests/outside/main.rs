@@ -1,2 +1,124 @@
-//! Placeholder.
-fn main() {}
+//! A crate outside of this workspace with one dependency and five lines of code.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use procession_tests::{EVERY, ONCE, StartMethod, conformance, harness};
+
+// Built once, by the first test; the others wait for the lock of its directory.
+conformance! {
+    EVERY => [its_program_runs, its_test_passes];
+    ONCE => [a_panic_is_reported_where_panics_abort];
+}
+
+fn main() -> ExitCode {
+    prepare();
+    harness::main(tests())
+}
+
+const PROGRAM: &str = r#"#[runtime::worker]
+fn square(x: u64) -> u64 { x * x }
+fn main() {
+    println!("{:?}", runtime::pool().map(square, 0..4).unwrap());
+}
+
+#[test]
+fn squares() {
+    assert_eq!(runtime::pool().map(square, 0..4).unwrap(), [0, 1, 4, 9]);
+}
+"#;
+
+/// The panic of a worker, printed by the caller.
+const ABORTING: &str = r#"#[runtime::worker]
+fn fail(x: u64) -> u64 { assert_ne!(x, 2, "no twos"); x }
+fn main() {
+    for outcome in runtime::pool().map_all(fail, 0..4) {
+        match outcome {
+            Ok(x) => println!("{x}"),
+            Err(e) => {
+                let report = e.panic().unwrap();
+                let at = report.location.as_ref().unwrap();
+                println!("{:?} {} {}:{}", e.kind(), report.message.lines().next().unwrap(), at.file, at.line);
+            }
+        }
+    }
+}
+"#;
+
+fn home() -> PathBuf {
+    // Kept, so that the dependencies are built once.
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside")
+}
+
+/// Makes the crate, or makes it anew.
+fn prepare() {
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime");
+    let runtime = runtime.canonicalize().expect("beside this crate");
+    let manifest = format!(
+        "[package]\nname = \"outside\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [dependencies]\nprocession = {{ path = {runtime:?} }}\n\n\
+         [profile.release]\npanic = \"abort\"\n\n[workspace]\n"
+    );
+    let home = home();
+    std::fs::create_dir_all(home.join("src/bin")).expect("a directory");
+    write(&home.join("Cargo.toml"), &manifest);
+    write(&home.join("src/main.rs"), PROGRAM);
+    write(&home.join("src/bin/aborting.rs"), ABORTING);
+    // The versions of this workspace, which are there without a network.
+    let lock = runtime.join("../Cargo.lock");
+    if !home.join("Cargo.lock").exists() {
+        std::fs::copy(lock, home.join("Cargo.lock")).expect("a lock file");
+    }
+}
+
+/// Only if it is another text, or all would be built again.
+fn write(path: &Path, text: &str) {
+    if std::fs::read_to_string(path).ok().as_deref() != Some(text) {
+        std::fs::write(path, text).expect("the directory is there");
+    }
+}
+
+fn cargo(arguments: &[&str], method: StartMethod) -> String {
+    let mut command = Command::new(env!("CARGO"));
+    // It is a build of its own, not part of the one that runs this.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_") && text != "CARGO_HOME" || text == "RUSTFLAGS" {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .args(arguments)
+        .arg("--offline")
+        .arg("--quiet")
+        .current_dir(home())
+        .env("CARGO_TARGET_DIR", home().join("target"))
+        .env("PROCESSION_START_METHOD", method.name())
+        .stdin(Stdio::null())
+        .output()
+        .expect("cargo runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn its_program_runs(method: StartMethod) {
+    assert_eq!(cargo(&["run", "--bin", "outside"], method), "[0, 1, 4, 9]\n");
+}
+
+fn its_test_passes(method: StartMethod) {
+    if method == StartMethod::Fork {
+        // A test runs on a thread beside the main one, which fork refuses.
+        return;
+    }
+    let output = cargo(&["test", "--bin", "outside"], method);
+    assert!(output.contains("1 passed"), "{output}");
+}
+
+fn a_panic_is_reported_where_panics_abort(method: StartMethod) {
+    let output = cargo(&["run", "--release", "--bin", "aborting"], method);
+    assert_eq!(
+        output,
+        "0\n1\nPanicked assertion `left != right` failed: no twos src/bin/aborting.rs:2\n3\n"
+    );
+}

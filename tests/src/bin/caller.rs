@@ -150,6 +150,15 @@ fn main() {
             }
             println!("{:?}", pool.map(square, 0..4).expect("squares"));
         }
+        "deleted" => {
+            let own = std::env::current_exe().expect("a path");
+            std::fs::remove_file(own).expect("its own file");
+            println!("{:?}", pool(method).map(square, 0..4).expect("squares"));
+        }
+        "to-file" => {
+            let squares = pool(method).map(square, 0..4).expect("squares");
+            std::fs::write(path, format!("{squares:?}")).expect("a file");
+        }
         "finish" => {
             let pool = pool(method);
             let _handle = pool.submit(leave_file, path);
