@@ -53,12 +53,13 @@ pub(crate) fn one_at_a_time(count: usize, mut call: impl FnMut(u64)) -> Vec<f64>
     [0.5, 0.99].map(|share| crate::measure::quantile(times.clone(), share)).to_vec()
 }
 
-/// Seconds of one of a few calls with inputs that are made before.
+/// Seconds of one of a few calls, after one that does not count, with inputs that are made before.
 pub(crate) fn there_and_back<T: Clone>(
     data: &T,
     calls: usize,
     mut call: impl FnMut(T),
 ) -> Vec<f64> {
+    call(data.clone());
     let inputs = vec![data.clone(); calls];
     vec![crate::measure::seconds(|| inputs.into_iter().for_each(&mut call)) / calls as f64]
 }

@@ -78,18 +78,18 @@ impl Report {
     pub(crate) fn to_markdown(&self, plot: &str) -> String {
         format!(
             "![Times of process pools, next to each other]({plot})\n\n\
-             {machine}. Pools of {WORKERS} workers. Medians of {rounds} interleaved rounds; in brackets \
+             {machine}. Pools of {WORKERS} workers. Medians of {rounds} interleaved round(s); in brackets \
              how many times the time of the first row that is, the median of the ratios within a round.\n\n\
              {comparison}\n\
              *Start*: in a fresh process, from building the pool until the first result; *next* is a second \
              pool while the first one lives. *Map*: a warm pool, `u64 -> u64`, default settings, 1,000,000 tasks \
              (fewer where a task takes microseconds: loky 5,000, procspawn 4,000, at most 100 of them pending, \
              mpire 200,000). *One by one*: no chunks. *One call*: 2,000 calls, each after the result of the one before. \
-             *8 MiB*: there and back; Python sends `bytes` and NumPy arrays. rayon's workers are threads of the \
+             *8 MiB*: there and back, five calls after one that does not count; Python sends `bytes` and NumPy arrays. rayon's workers are threads of the \
              same process: nothing is carried over, and nothing is isolated.\n\n\
              mpire's three published workloads, from building the pool to its end, and in brackets the speed-up over \
              a serial program in the same language (at most {WORKERS} are possible, but for the luck of caches). \
-             Medians of {slow} rounds.\n\n\
+             Medians of {slow} round(s).\n\n\
              {workloads}\n\
              To repeat: `cargo run --release -p procession-benches -- --readme`\n",
             machine = self.machine,
