@@ -62,7 +62,8 @@ fn codec<T: Clone>(data: T, calls: usize) -> impl FnMut() -> f64 {
     }
 }
 
-/// A copy to a kept buffer, one to new memory, the codec, and the pool.
+/// A copy to a kept buffer, one to new memory, the codec, and the pool; all but the codec take
+/// inputs that were made just before.
 fn cases<'a, T: Copy + 'static>(
     data: &'a Vec<T>,
     calls: usize,
@@ -70,16 +71,12 @@ fn cases<'a, T: Copy + 'static>(
     mut apply: impl FnMut(Vec<T>) + 'a,
 ) -> Vec<Case<'a>> {
     let mut kept = data.clone();
-    let times = move |work: &mut dyn FnMut()| {
-        let all = || (0..calls).for_each(|_| work());
-        seconds(all) / calls as f64
-    };
+    let to_kept = move |input: Vec<T>| black_box(&mut kept).copy_from_slice(black_box(&input));
+    let mut to_kept = Box::new(to_kept);
     vec![
         // There and back is two of them.
-        Box::new(move || {
-            2.0 * times(&mut || black_box(&mut kept).copy_from_slice(black_box(data)))
-        }),
-        Box::new(move || 2.0 * times(&mut || drop(black_box(black_box(data).clone())))),
+        Box::new(move || 2.0 * through(data, calls, &mut to_kept)),
+        Box::new(move || 2.0 * through(data, calls, |input| drop(black_box(input.clone())))),
         codec,
         Box::new(move || through(data, calls, &mut apply)),
     ]
