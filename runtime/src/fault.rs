@@ -1,9 +1,15 @@
 //! Points at which a test makes a worker die or stand still.
 //!
 //! With the feature `fault-points` the environment variable `PROCESSION_FAULT` names a
-//! point and what happens there, as `point=action` or `point=action@n` for the n-th
-//! time a worker passes it; the actions are `kill`, `stop`, `exit`, `abort`. Without
-//! the feature a point is nothing.
+//! point and what happens there, as `point=action`, or `point=action@n` for the n-th
+//! time a worker passes it; the actions are `kill`, `segv`, `stop`, `exit`, `exit3` and
+//! `abort`. With `point=action@n:path` it happens in one worker only: in the one that
+//! could create the file, which must not exist before. Without the feature a point
+//! is nothing.
+//!
+//! A worker passes, in this order: for each chunk `claimed`, `begun`; for each input
+//! `started`, `decoded`, `ran`, `encoded`; then `answered` and `ended`. At `publishing`
+//! a message (CHUNK, the answers, END) lies in the ring and is not covered yet.
 
 #[cfg(not(feature = "fault-points"))]
 #[inline(always)]
@@ -14,14 +20,17 @@ pub(crate) use armed::fault;
 
 #[cfg(feature = "fault-points")]
 mod armed {
-    use nix::sys::signal::{Signal, raise};
+    use std::fs::OpenOptions;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use nix::sys::signal::{Signal, raise};
 
     struct Armed {
         point: String,
         action: String,
         nth: u64,
+        once: Option<String>,
         passed: AtomicU64,
     }
 
@@ -37,10 +46,17 @@ mod armed {
         if armed.point != point || armed.passed.fetch_add(1, Ordering::Relaxed) + 1 != armed.nth {
             return;
         }
+        if let Some(path) = &armed.once
+            && OpenOptions::new().write(true).create_new(true).open(path).is_err()
+        {
+            return;
+        }
         match armed.action.as_str() {
             "kill" => drop(raise(Signal::SIGKILL)),
+            "segv" => drop(raise(Signal::SIGSEGV)),
             "stop" => drop(raise(Signal::SIGSTOP)),
             "exit" => std::process::exit(0),
+            "exit3" => std::process::exit(3),
             _ => std::process::abort(),
         }
     }
@@ -48,11 +64,16 @@ mod armed {
     fn read() -> Option<Armed> {
         let text = std::env::var("PROCESSION_FAULT").ok()?;
         let (point, rest) = text.split_once('=')?;
+        let (rest, once) = match rest.split_once(':') {
+            Some((rest, path)) => (rest, Some(path.to_owned())),
+            None => (rest, None),
+        };
         let (action, nth) = rest.split_once('@').unwrap_or((rest, "1"));
         Some(Armed {
             point: point.to_owned(),
             action: action.to_owned(),
             nth: nth.parse().ok()?,
+            once,
             passed: AtomicU64::new(0),
         })
     }

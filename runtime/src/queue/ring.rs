@@ -117,6 +117,7 @@ impl Producer {
             last[..rest.len()].copy_from_slice(rest);
             self.put(ring, u64::from_le_bytes(last));
         }
+        crate::fault::fault("publishing");
         ring.produced.store(self.at, Ordering::Release);
     }
 

@@ -142,6 +142,7 @@ impl Worker {
         fence(Ordering::SeqCst);
         self.sleeper.tell_caller(Wake::Claimed);
         push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
+        fault("begun");
         let thunk = registry::get(descriptor.task).map(|entry| entry.registration.thunk);
         // Only chunks of one input are timed, cancelled or direct, so only they are doomed.
         let may_be_doomed = descriptor.count == 1;
@@ -168,6 +169,7 @@ impl Worker {
         desk.set_done(self.done);
         let took = clock::now() - begun;
         push(&mut self.producer, &self.sleeper, Kind::End, 0, &took.to_le_bytes());
+        fault("ended");
         desk.clear_chunk();
         self.sleeper.board().end();
         self.sleeper.tell_caller(Wake::End);

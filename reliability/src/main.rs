@@ -1,0 +1,78 @@
+//! Commands that make workers, servers and callers fail, and count what becomes of
+//! the tasks; see `README.md` beside this folder.
+
+mod caller;
+mod counts;
+mod group;
+mod hostile;
+mod random;
+mod resources;
+mod soak;
+mod storm;
+mod sys;
+mod table;
+mod tasks;
+mod usage;
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const HELP: &str = "\
+cargo run --release -p procession-reliability -- COMMAND
+
+  table [--repeat N] [--row FAULT-nn] [--method NAME]   each fault at each moment under each start method
+  storm [--seconds N] [--seed N]     random kills of workers and servers under load
+  soak [--seconds N] [--seed N]      mixed load with faults; memory, fds and threads over time
+  caller                             the ways the calling program can end
+  resources                          what the system refuses: fds, memory, processes, syscalls
+  hostile [--rounds N] [--seed N]    workers that scribble over the memory they share";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let options = Options(&args);
+    let good = match args.first().map(String::as_str) {
+        Some("table") => table::run(&options),
+        Some("storm") => storm::run(&options),
+        Some("soak") => soak::run(&options),
+        Some("caller") => caller::run(&options),
+        Some("resources") => resources::run(&options),
+        Some("hostile") => hostile::run(&options),
+        // What the commands above execute for each case.
+        Some("case") => group::case(&args[1..]),
+        _ => {
+            eprintln!("{HELP}");
+            false
+        }
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The words after the command: `--name value`.
+pub(crate) struct Options<'a>(&'a [String]);
+
+impl Options<'_> {
+    fn text(&self, name: &str) -> Option<&str> {
+        let at = self.0.iter().position(|arg| arg.strip_prefix("--") == Some(name))?;
+        self.0.get(at + 1).map(String::as_str)
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        match self.text(name) {
+            Some(text) => text.parse().unwrap_or_else(|_| {
+                eprintln!("--{name} takes a number, not `{text}`");
+                std::process::exit(2);
+            }),
+            None => default,
+        }
+    }
+
+    fn seconds(&self, default: u64) -> Duration {
+        Duration::from_secs(self.number("seconds", default))
+    }
+
+    /// The seed asked for, or a new one.
+    fn seed(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.number("seed", now.as_nanos() as u64 % 1_000_000_007)
+    }
+}

@@ -1,0 +1,283 @@
+//! One call with faults in it, and what must be true afterwards.
+
+use std::time::{Duration, Instant};
+
+use runtime::{Error, ErrorKind, Pool, PoolBuilder, StartMethod};
+
+use crate::tasks::{Fault, Moment, Order, Report, double, nap, obey, value_of};
+use crate::{counts, usage};
+
+/// Inputs of a call with faults.
+pub(crate) const INPUTS: usize = 24;
+
+/// What pools are built from.
+#[derive(Clone, Copy)]
+pub(crate) struct Bench {
+    pub(crate) method: StartMethod,
+    pub(crate) workers: usize,
+}
+
+impl Bench {
+    pub(crate) fn builder(&self) -> PoolBuilder {
+        Pool::builder().workers(self.workers).start_method(self.method).name("table")
+    }
+
+    pub(crate) fn pool(&self) -> Result<Pool, String> {
+        self.builder().build().map_err(|error| format!("the pool was not built: {error}"))
+    }
+}
+
+/// The kinds of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Apply,
+    Map,
+    MapAll,
+    Submit,
+}
+
+pub(crate) const CALLS: [Call; 4] = [Call::Apply, Call::Map, Call::MapAll, Call::Submit];
+
+type Outcome = Option<Result<Report, Error>>;
+
+/// Options of the calls.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extra {
+    pub(crate) chunk: Option<usize>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: u32,
+}
+
+impl Call {
+    /// The outcome of every order, `None` where the call does not tell it.
+    pub(crate) fn run(self, pool: &Pool, orders: &[Order], extra: Extra) -> Vec<Outcome> {
+        let task = || {
+            let mut task = pool.task(obey).retries(extra.retries);
+            if let Some(time) = extra.timeout {
+                task = task.timeout(time);
+            }
+            match extra.chunk {
+                Some(len) => task.chunk_size(len),
+                None => task,
+            }
+        };
+        match self {
+            Call::Apply => orders.iter().map(|order| Some(task().apply(*order))).collect(),
+            Call::MapAll => task().map_all(orders.iter().copied()).into_iter().map(Some).collect(),
+            Call::Map => match task().map(orders.iter().copied()) {
+                Ok(reports) => reports.into_iter().map(|report| Some(Ok(report))).collect(),
+                Err(error) => {
+                    let mut outcomes: Vec<Outcome> = orders.iter().map(|_| None).collect();
+                    let at = error.index().unwrap_or(usize::MAX);
+                    match outcomes.get_mut(at) {
+                        Some(outcome) => *outcome = Some(Err(error)),
+                        None => outcomes.push(Some(Err(error))),
+                    }
+                    outcomes
+                }
+            },
+            Call::Submit => std::thread::scope(|scope| {
+                let threads: Vec<_> = orders
+                    .chunks(orders.len().div_ceil(4))
+                    .map(|share| {
+                        scope.spawn(|| {
+                            let handles: Vec<_> = share.iter().map(|order| task().submit(*order)).collect();
+                            handles.into_iter().map(|handle| Some(handle.wait())).collect::<Vec<_>>()
+                        })
+                    })
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().expect("no thread panics")).collect()
+            }),
+        }
+    }
+
+    /// The index that an error of an order has.
+    fn index(self, order: usize) -> usize {
+        match self {
+            Call::Map | Call::MapAll => order,
+            Call::Apply | Call::Submit => 0,
+        }
+    }
+}
+
+/// How a victim must end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) kind: ErrorKind,
+    pub(crate) signal: Option<i32>,
+    pub(crate) code: Option<i32>,
+    /// A part of the sentence.
+    pub(crate) text: &'static str,
+    /// How often the task began to run.
+    pub(crate) runs: u64,
+    /// It was in a worker, and the error says in which.
+    pub(crate) placed: bool,
+}
+
+/// The ending that a fault leads to.
+pub(crate) fn ending(fault: Fault, moment: Moment) -> Ending {
+    let plain = |kind| Ending {
+        kind,
+        signal: None,
+        code: None,
+        text: "",
+        runs: u64::from(moment != Moment::Decoding),
+        placed: true,
+    };
+    let signaled = |signal| Ending { signal: Some(signal), ..plain(ErrorKind::Signaled) };
+    let conversion = match moment {
+        Moment::Decoding => plain(ErrorKind::Decode),
+        Moment::Encoding => plain(ErrorKind::Encode),
+        Moment::DecodingInCaller => Ending { placed: false, ..plain(ErrorKind::Decode) },
+        Moment::Running => plain(ErrorKind::Panicked),
+    };
+    match fault {
+        Fault::Kill => signaled(libc::SIGKILL),
+        Fault::Abort => signaled(libc::SIGABRT),
+        Fault::Segfault => signaled(libc::SIGSEGV),
+        Fault::Overflow => Ending { text: "stack overflowed", ..signaled(libc::SIGSEGV) },
+        Fault::Exit(code) => Ending { code: Some(code), ..plain(ErrorKind::Exited) },
+        Fault::Panic if moment == Moment::Running => Ending { text: "struck", ..conversion },
+        Fault::Refuse => Ending { text: "refused", ..conversion },
+        _ => conversion,
+    }
+}
+
+/// Runs a call with victims, and checks every outcome.
+pub(crate) fn check(
+    pool: &Pool,
+    call: Call,
+    victims: &[usize],
+    fault: Fault,
+    moment: Moment,
+    extra: Extra,
+    ending: &Ending,
+) -> Result<(), String> {
+    counts::clear();
+    let order = |index| match victims.contains(&index) {
+        true => Order { index, fault, moment },
+        false => Order::harmless(index),
+    };
+    let orders: Vec<Order> = (0..INPUTS).map(order).collect();
+    let outcomes = call.run(pool, &orders, extra);
+    if outcomes.len() != orders.len() {
+        return Err(format!("{} outcomes of {} inputs: {outcomes:?}", outcomes.len(), orders.len()));
+    }
+    for (index, outcome) in outcomes.iter().enumerate() {
+        one(call, index, outcome.as_ref(), victims.contains(&index).then_some(ending))?;
+    }
+    let failed = outcomes.iter().flatten().filter(|outcome| outcome.is_err()).count();
+    match call {
+        Call::Map if failed != usize::from(!victims.is_empty()) => Err("map did not fail".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the outcome of one order.
+fn one(
+    call: Call,
+    index: usize,
+    outcome: Option<&Result<Report, Error>>,
+    ending: Option<&Ending>,
+) -> Result<(), String> {
+    let count = counts::of(index);
+    let error = match (outcome, ending) {
+        (None, _) => {
+            // A map that failed does not tell; but nothing runs twice.
+            return match count.runs {
+                0 | 1 => Ok(()),
+                runs => Err(format!("input {index} ran {runs} times")),
+            };
+        }
+        (Some(Ok(report)), None) if report.value != value_of(index) => {
+            return Err(format!("input {index} has the value of another"));
+        }
+        (Some(Ok(_)), None) => {
+            return match count.runs {
+                1 => Ok(()),
+                runs => Err(format!("input {index} is done but ran {runs} times")),
+            };
+        }
+        (Some(Ok(_)), Some(_)) => return Err(format!("input {index} did not fail")),
+        (Some(Err(error)), None) => return Err(format!("input {index} failed: {error}")),
+        (Some(Err(error)), Some(_)) => error,
+    };
+    let Some(ending) = ending else { return Ok(()) };
+    let facts = (error.kind(), error.signal(), error.exit_code());
+    if facts != (ending.kind, ending.signal, ending.code) {
+        return Err(format!("input {index} ended as {facts:?} instead of {ending:?}: {error}"));
+    }
+    if !error.to_string().contains(ending.text) {
+        return Err(format!("`{error}` does not say `{}`", ending.text));
+    }
+    if error.index() != Some(call.index(index)) {
+        return Err(format!("input {index} is called {:?}", error.index()));
+    }
+    if error.task().is_none_or(|task| !task.contains("obey")) {
+        return Err(format!("the error names the task {:?}", error.task()));
+    }
+    if ending.placed && (error.pid(), error.worker()) != (Some(count.pid), count.worker) {
+        return Err(format!(
+            "input {index} was in worker {:?} (pid {}), the error says {:?} ({:?})",
+            count.worker,
+            count.pid,
+            error.worker(),
+            error.pid()
+        ));
+    }
+    match count.runs == ending.runs {
+        true => Ok(()),
+        false => Err(format!("input {index} ran {} times instead of {}", count.runs, ending.runs)),
+    }
+}
+
+/// The pool works as if nothing had happened.
+pub(crate) fn answers(pool: &Pool) -> Result<(), String> {
+    let one = pool.apply(double, 21).map_err(|error| format!("a trivial call fails: {error}"))?;
+    let many = pool.map(double, 0..100).map_err(|error| format!("a trivial map fails: {error}"))?;
+    match one == 42 && many.iter().zip(0..100).all(|(value, x)| *value == 2 * x) {
+        true => Ok(()),
+        false => Err("a trivial call gives wrong values".to_owned()),
+    }
+}
+
+/// Waits until all workers of a pool are there and serve.
+pub(crate) fn complete(pool: &Pool, workers: usize) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let infos = pool.workers();
+        let ready = |info: &runtime::WorkerInfo| {
+            matches!(info.state(), runtime::WorkerState::Idle) && usage::is_alive(info.pid())
+        };
+        if infos.len() == workers && infos.iter().all(ready) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("after 10 s the workers are {infos:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// After a pool is gone nothing of it is left; `before` was there before it.
+pub(crate) fn nothing_left(before: usage::Usage) -> Result<(), String> {
+    // The end of a thread or process shows a moment later.
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        let now = usage::here();
+        let same = now.fds <= before.fds && now.threads <= before.threads && now.children <= before.children;
+        // The allocator keeps arenas of threads.
+        if same && now.maps <= before.maps + 24 {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("left behind: {now} instead of {before}"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Some seconds of work on every worker.
+pub(crate) fn busy(pool: &Pool, workers: usize, ms: u64) -> Vec<runtime::Handle<u64>> {
+    (0..workers as u64).map(|x| pool.submit(nap, (ms, x))).collect()
+}

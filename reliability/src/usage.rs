@@ -1,0 +1,91 @@
+//! What processes use, read from `/proc`.
+
+use std::collections::HashSet;
+use std::fs;
+
+/// What this process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) fds: usize,
+    pub(crate) maps: usize,
+    pub(crate) threads: usize,
+    pub(crate) children: usize,
+    pub(crate) kib: u64,
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Usage { fds, maps, threads, children, kib } = self;
+        write!(f, "{fds} fds, {maps} maps, {threads} threads, {children} processes, {kib} KiB")
+    }
+}
+
+pub(crate) fn here() -> Usage {
+    let lines = |path: &str| fs::read_to_string(path).map_or(0, |text| text.lines().count());
+    let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
+    Usage {
+        // One is the directory itself.
+        fds: count("/proc/self/fd").saturating_sub(1),
+        maps: lines("/proc/self/maps"),
+        threads: count("/proc/self/task"),
+        children: descendants(std::process::id()).len(),
+        kib: anonymous_kib(std::process::id()),
+    }
+}
+
+/// Resident memory of a process that is its own.
+pub(crate) fn anonymous_kib(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Parent and state of a process.
+fn stat(pid: u32) -> Option<(u32, char)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((fields.next()?.parse().ok()?, state))
+}
+
+/// Whether a process exists and is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|(_, state)| state != 'Z' && state != 'X')
+}
+
+/// The children of a process, zombies included.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    processes().into_iter().filter(|(_, parent)| *parent == pid).map(|(pid, _)| pid).collect()
+}
+
+/// All processes below one, zombies included.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let all = processes();
+    let mut found: HashSet<u32> = HashSet::from([pid]);
+    loop {
+        let before = found.len();
+        found.extend(all.iter().filter(|(_, parent)| found.contains(parent)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        if found.len() == before {
+            break;
+        }
+    }
+    found.remove(&pid);
+    found.into_iter().collect()
+}
+
+fn processes() -> Vec<(u32, u32)> {
+    let Ok(folder) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid)?.0))).collect()
+}
+
+/// The processes that have a word in their environment.
+pub(crate) fn with_environment(word: &str) -> Vec<u32> {
+    let has = |pid: &u32| {
+        let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        env.split(|byte| *byte == 0).any(|entry| entry == word.as_bytes())
+    };
+    processes().into_iter().map(|(pid, _)| pid).filter(has).filter(|pid| is_alive(*pid)).collect()
+}
