@@ -8,6 +8,8 @@ use std::fs;
 pub(crate) struct Usage {
     pub(crate) fds: usize,
     pub(crate) maps: usize,
+    /// Those of the library.
+    pub(crate) shared: usize,
     pub(crate) threads: usize,
     pub(crate) children: usize,
     pub(crate) kib: u64,
@@ -15,18 +17,19 @@ pub(crate) struct Usage {
 
 impl std::fmt::Display for Usage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Usage { fds, maps, threads, children, kib } = self;
-        write!(f, "{fds} fds, {maps} maps, {threads} threads, {children} processes, {kib} KiB")
+        let Usage { fds, maps, shared, threads, children, kib } = self;
+        write!(f, "{fds} fds, {maps} maps ({shared} shared), {threads} threads, {children} processes, {kib} KiB")
     }
 }
 
 pub(crate) fn here() -> Usage {
-    let lines = |path: &str| fs::read_to_string(path).map_or(0, |text| text.lines().count());
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
     Usage {
         // One is the directory itself.
         fds: count("/proc/self/fd").saturating_sub(1),
-        maps: lines("/proc/self/maps"),
+        maps: maps.lines().count(),
+        shared: maps.lines().filter(|line| line.contains("memfd:procession-")).count(),
         threads: count("/proc/self/task"),
         children: descendants(std::process::id()).len(),
         kib: anonymous_kib(std::process::id()),
