@@ -1,2 +1,190 @@
-pub(crate) fn run(_: &crate::Options<'_>) -> bool { false }
-pub(crate) fn case(_: &[&str]) -> bool { false }
+//! Workers that scribble over the memory they share with the caller.
+//!
+//! Each round runs in a process of its own: random words go to the board and to the desk
+//! of a worker, by a task of it, at random places, while others work. The vandal's own
+//! tasks may fail, and so may a task whose claim it has overwritten; but the caller
+//! does not crash, does not loop, gets an outcome for every input, and no wrong value.
+
+use std::time::{Duration, Instant};
+
+use runtime::{ErrorKind, Pool, worker};
+
+use crate::group::{self, Verdicts, tell};
+use crate::random::Random;
+use crate::tasks::{bytes, double, pattern};
+use crate::{Options, sys};
+
+pub(crate) fn run(options: &Options<'_>) -> bool {
+    let (seed, rounds) = (options.seed(), options.number("rounds", 40));
+    println!("seed {seed}, {rounds} rounds for each method");
+    let mut good = true;
+    for (name, _) in &crate::table::METHODS[..3] {
+        let mut verdicts = Verdicts::default();
+        let begun = Instant::now();
+        for round in 0..rounds {
+            let seed = (seed + round).to_string();
+            verdicts.add(group::watch(&["hostile", name, &seed], Duration::from_secs(60)));
+        }
+        good &= verdicts.wrong.is_empty() && verdicts.good > 0;
+        let took = begun.elapsed().as_secs_f64();
+        println!("{name:12} {} calls good, {} WRONG, {took:.0} s", verdicts.good, verdicts.wrong.len());
+        verdicts.wrong.iter().for_each(|line| println!("    {line}"));
+        let mut kinds = std::collections::BTreeMap::<String, usize>::new();
+        verdicts.notes.into_iter().for_each(|note| *kinds.entry(note).or_default() += 1);
+        kinds.iter().for_each(|(note, count)| println!("    {count:6} {note}"));
+    }
+    good
+}
+
+/// Where to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum Target {
+    Board,
+    /// The head of the desk: state, ring words, crash box.
+    Desk,
+    /// Words that look like those of the protocol, in the ring.
+    Ring,
+    Both,
+}
+
+/// The writable mappings of the library in this process: name, start and length.
+fn mappings() -> Vec<(bool, usize, usize)> {
+    let text = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let parse = |line: &str| {
+        let board = line.contains("procession-board");
+        if !line.contains("rw-s") || !(board || line.contains("procession-desk")) {
+            return None;
+        }
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        Some((board, start, end - start))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+fn likely(random: &mut Random) -> u64 {
+    match random.below(8) {
+        0 => 0,
+        1 => 1,
+        2 => u64::MAX,
+        3 => random.next(),
+        4 => random.next() >> random.below(64),
+        // A claim word: a small position, some owner.
+        5 => (random.next() % 3000) << 16 | [0, 1, 2, 3, 0xffff, random.next() % 1100][random.below(6)],
+        // A header: kind, index, length.
+        6 => (random.next() % 8) << 56 | (random.next() % 4) << 32 | random.next() % 64,
+        _ => random.next() % 5000,
+    }
+}
+
+/// Writes over what the worker shares, and gives back its input if it comes to that.
+#[worker]
+fn vandalize(seed: u64, target: Target, count: usize, x: u64) -> u64 {
+    let mut random = Random(seed);
+    let all = mappings();
+    for n in 0..count {
+        let board = match target {
+            Target::Board => true,
+            Target::Desk | Target::Ring => false,
+            Target::Both => n % 2 == 0,
+        };
+        let Some((_, start, len)) = all.iter().find(|(own, ..)| *own == board) else { continue };
+        let words = match (board, target) {
+            (true, _) => len / 8,
+            // The head, the crash box, the ring, the first big slots.
+            (false, Target::Ring) => [128, 90_000][random.below(2)],
+            (false, _) => [16, 64, 3000, 70_000, 100_000][random.below(5)].min(len / 8),
+        };
+        let at = start + 8 * random.below(words);
+        sys::scribble(at, likely(&mut random));
+    }
+    x ^ 0xff
+}
+
+pub(crate) fn case(words: &[&str]) -> bool {
+    let [name, seed] = words else { return false };
+    let (Some(method), Ok(seed)) = (crate::table::method(name), seed.parse()) else {
+        return false;
+    };
+    let mut random = Random(seed);
+    let workers = 2 + random.below(3);
+    let pool = match Pool::builder().workers(workers).start_method(method).build() {
+        Ok(pool) => pool,
+        Err(error) => {
+            tell("build", Err(error.to_string()));
+            return true;
+        }
+    };
+    std::thread::scope(|scope| {
+        let vandal = scope.spawn(|| vandals(&pool, Random(seed ^ 1)));
+        for round in 0..6 {
+            honest(&pool, seed + round);
+        }
+        vandal.join().expect("it does not panic");
+    });
+    let mut answers = Err(String::new());
+    for _ in 0..20 {
+        answers = pool.map(double, 0..100).map(|_| ()).map_err(|error| error.to_string());
+        if answers.is_ok() {
+            break;
+        }
+    }
+    tell("the pool answers", answers);
+    let begun = Instant::now();
+    drop(pool);
+    let took = begun.elapsed();
+    tell("it ends", if took < Duration::from_secs(5) { Ok(()) } else { Err(format!("in {took:?}")) });
+    true
+}
+
+fn vandals(pool: &Pool, mut random: Random) {
+    for _ in 0..12 {
+        let target = [Target::Board, Target::Desk, Target::Ring, Target::Both][random.below(4)];
+        let most = 1 << random.below(10);
+        let count = 1 + random.below(most);
+        let inputs: Vec<_> = (0..8).map(|x| (random.next(), target, count, x)).collect();
+        let outcomes = pool.map_all(vandalize, inputs.iter().copied());
+        if outcomes.len() != inputs.len() {
+            tell("vandals", Err(format!("{} outcomes", outcomes.len())));
+        }
+        for outcome in outcomes {
+            note("vandal", &outcome.map(|_| ()));
+        }
+    }
+}
+
+/// Tasks of others: each value is right, or there is none.
+fn honest(pool: &Pool, seed: u64) {
+    let outcomes = pool.map_all(double, seed..seed + 2000);
+    let mut wrong = usize::from(outcomes.len() != 2000);
+    for (outcome, x) in outcomes.iter().zip(seed..) {
+        wrong += usize::from(outcome.as_ref().is_ok_and(|value| *value != 2 * x));
+    }
+    outcomes.iter().filter(|outcome| outcome.is_err()).for_each(|o| note("other", &o.as_ref().map(|_| ())));
+    tell("short", if wrong == 0 { Ok(()) } else { Err(format!("{wrong} wrong values")) });
+    let inputs: Vec<(u64, usize)> = (seed..seed + 20).map(|x| (x, [100, 30_000][x as usize % 2])).collect();
+    let outcomes = pool.map_all(bytes, inputs.iter().copied());
+    let wrong = inputs.iter().zip(&outcomes).filter(|((seed, len), outcome)| {
+        outcome.as_ref().is_ok_and(|data| *data != pattern(*seed, *len))
+    });
+    let wrong = wrong.count();
+    outcomes.iter().filter(|outcome| outcome.is_err()).for_each(|o| note("other", &o.as_ref().map(|_| ())));
+    tell("long", if wrong == 0 { Ok(()) } else { Err(format!("{wrong} wrong values")) });
+}
+
+fn note<E: std::borrow::Borrow<runtime::Error>>(whose: &str, outcome: &Result<(), E>) {
+    match outcome {
+        Ok(()) => println!("note {whose}: value"),
+        Err(error) => {
+            let error = error.borrow();
+            match error.kind() {
+                ErrorKind::Start => println!("note {whose}: {}", reason(&error.to_string())),
+                kind => println!("note {whose}: {kind:?} {:?}", error.signal()),
+            }
+        }
+    }
+}
+
+fn reason(text: &str) -> &str {
+    text.rsplit(": ").next().unwrap_or(text)
+}

@@ -72,3 +72,10 @@ pub(crate) fn map_words(file: &File, count: usize) -> io::Result<&'static [Atomi
     // SAFETY: aligned, of this length, never unmapped, changed through atomics only.
     Ok(unsafe { std::slice::from_raw_parts(start.cast(), count) })
 }
+
+/// Writes a word of shared memory.
+pub(crate) fn scribble(at: usize, word: u64) {
+    // SAFETY: the caller looked the address up among the mappings of this process; that
+    // what lies there is not its own to write is the point.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u64>(at).write_volatile(word) };
+}
