@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicU64;
 
 /// Sends a signal to a process.
 pub(crate) fn kill(pid: u32, signal: i32) {
+    // 0 would be the group of this process.
+    assert_ne!(pid, 0);
     // SAFETY: takes integers.
     unsafe { libc::kill(pid as i32, signal) };
 }
@@ -78,4 +80,64 @@ pub(crate) fn scribble(at: usize, word: u64) {
     // SAFETY: the caller looked the address up among the mappings of this process; that
     // what lies there is not its own to write is the point.
     unsafe { std::ptr::with_exposed_provenance_mut::<u64>(at).write_volatile(word) };
+}
+
+/// Sets a limit that can be taken back.
+pub(crate) fn set_soft_limit(resource: libc::__rlimit_resource_t, value: u64) {
+    // SAFETY: valid structures.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(resource, &mut limit);
+        limit.rlim_cur = value.min(limit.rlim_max);
+        libc::setrlimit(resource, &limit);
+    }
+}
+
+/// Bytes of address space in use.
+pub(crate) fn address_space() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+/// Gives up being root, for the limits that do not hold for it.
+pub(crate) fn become_nobody() -> bool {
+    // SAFETY: take integers. The library keeps no secret of its user; what was built lies
+    // where only root may look, so that it must be dumpable to be executed again.
+    unsafe {
+        if libc::getuid() != 0 {
+            return true;
+        }
+        let done = libc::setgid(64_321) == 0 && libc::setuid(64_321) == 0;
+        libc::prctl(libc::PR_SET_DUMPABLE, 1);
+        done
+    }
+}
+
+/// Mounts nothing over `/proc`, for this process and what it starts.
+pub(crate) fn hide_proc() -> bool {
+    let none = std::ptr::null();
+    // SAFETY: strings that end in NUL.
+    unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) == 0
+            && libc::mount(c"none".as_ptr(), c"/proc".as_ptr(), c"tmpfs".as_ptr(), 0, none.cast()) == 0
+    }
+}
+
+/// Has the kernel refuse a system call with an error, in this process and what it starts.
+pub(crate) fn refuse(syscall: i64, errno: i32) -> bool {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let mut filter = [
+        // The number of the call is the first word of what the filter is shown.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, syscall as u32) },
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its statements live through the call.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+    }
 }

@@ -192,12 +192,16 @@ pub(crate) fn idle_deaths(bench: &Bench) {
                         let end = ending(Fault::None, Moment::Running);
                         let extra = Extra::default();
                         check(&pool, call, &[], Fault::None, Moment::Running, extra, &end)?;
-                        complete(&pool, bench.workers)?;
-                        let now: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
-                        match pids[..count].iter().any(|pid| now.contains(pid)) {
-                            true => Err("a dead worker is still listed".to_owned()),
-                            false => answers(&pool),
+                        // A signal takes a moment, and so does its news.
+                        let end = Instant::now() + Duration::from_secs(5);
+                        while pool.workers().iter().any(|worker| pids[..count].contains(&worker.pid())) {
+                            if Instant::now() > end {
+                                return Err("a dead worker is still listed".to_owned());
+                            }
+                            std::thread::sleep(Duration::from_millis(1));
                         }
+                        complete(&pool, bench.workers)?;
+                        answers(&pool)
                     });
                     tell(&format!("signal {signal} all {all} wait {wait} {call:?}"), outcome);
                 }
