@@ -55,10 +55,14 @@ pub(crate) fn run(_: &Options<'_>) -> bool {
         print!("{title:28}");
         let mut said = Vec::new();
         for (name, _) in METHODS {
-            let verdicts = group::watch(&["caller", name, &at.to_string()], Duration::from_secs(60));
+            let verdicts =
+                group::watch(&["caller", name, &at.to_string()], Duration::from_secs(60));
             let bad = verdicts.wrong.len();
             good &= bad == 0 && verdicts.good > 0;
-            print!("{:>14}", if bad == 0 { format!("ok {}", verdicts.good) } else { format!("WRONG {bad}") });
+            print!(
+                "{:>14}",
+                if bad == 0 { format!("ok {}", verdicts.good) } else { format!("WRONG {bad}") }
+            );
             said.extend(verdicts.wrong);
         }
         println!();
@@ -72,7 +76,9 @@ pub(crate) fn case(words: &[&str]) -> bool {
     match words {
         ["child", method, case] => child(method, case),
         [method, at] => {
-            let Some((case, end, code, signal)) = at.parse().ok().and_then(|at: usize| CASES.get(at)) else {
+            let Some((case, end, code, signal)) =
+                at.parse().ok().and_then(|at: usize| CASES.get(at))
+            else {
                 return false;
             };
             sys::adopt_orphans();
@@ -89,19 +95,30 @@ pub(crate) fn case(words: &[&str]) -> bool {
 pub(crate) fn killed(method: &str, workers: usize) {
     sys::adopt_orphans();
     for round in 0..workers.min(3) {
-        let outcome = once(method, "wait", End::Signal(libc::SIGKILL), None, Some(libc::SIGKILL), round);
+        let outcome =
+            once(method, "wait", End::Signal(libc::SIGKILL), None, Some(libc::SIGKILL), round);
         tell(&format!("round {round}"), outcome);
     }
 }
 
 fn start(method: &str, case: &str, mark: &str) -> Result<Child, String> {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["case", "caller", "child", method, case]).env(MARK, mark).env("RUST_BACKTRACE", "0");
+    command
+        .args(["case", "caller", "child", method, case])
+        .env(MARK, mark)
+        .env("RUST_BACKTRACE", "0");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command.spawn().map_err(|error| error.to_string())
 }
 
-fn once(method: &str, case: &str, end: End, code: Option<i32>, signal: Option<i32>, round: usize) -> Result<(), String> {
+fn once(
+    method: &str,
+    case: &str,
+    end: End,
+    code: Option<i32>,
+    signal: Option<i32>,
+    round: usize,
+) -> Result<(), String> {
     let mark = format!("{}-{case}-{round}", std::process::id());
     let mut child = start(method, case, &mark)?;
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -218,10 +235,14 @@ fn child(name: &str, case: &str) -> bool {
         }
         "thread-ends" => {
             // The kernel's signal at the death of a parent is one at the death of its thread.
-            let pool = std::thread::scope(|scope| scope.spawn(build).join().expect("it does not panic"));
+            let pool =
+                std::thread::scope(|scope| scope.spawn(build).join().expect("it does not panic"));
             std::thread::sleep(Duration::from_millis(50));
             let before: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
-            assert_eq!(pool.map(nap, (0..20).map(|x| (0, x))).expect("the pool lives"), (0..20).collect::<Vec<_>>());
+            assert_eq!(
+                pool.map(nap, (0..20).map(|x| (0, x))).expect("the pool lives"),
+                (0..20).collect::<Vec<_>>()
+            );
             let after: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
             assert_eq!(before, after, "workers died with the thread");
             drop(busy(&pool));

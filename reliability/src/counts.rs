@@ -31,14 +31,16 @@ pub(crate) fn create() {
 
 /// A path of this process in a folder that the command removes at its end.
 pub(crate) fn scratch(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("procession-reliability-{}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("procession-reliability-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
     folder.join(name)
 }
 
 /// Removes what [`scratch`] gave.
 pub(crate) fn clean() {
-    let folder = std::env::temp_dir().join(format!("procession-reliability-{}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("procession-reliability-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(folder);
 }
 

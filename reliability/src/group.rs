@@ -47,7 +47,9 @@ pub(crate) fn watch(words: &[&str], limit: Duration) -> Verdicts {
         match hear.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => match line.split_once(' ') {
                 Some(("good", _)) => verdicts.good += 1,
-                Some(("WRONG", what)) => verdicts.wrong.push(format!("{}: {what}", words.join(" "))),
+                Some(("WRONG", what)) => {
+                    verdicts.wrong.push(format!("{}: {what}", words.join(" ")))
+                }
                 Some(("note", what)) => verdicts.notes.push(what.to_owned()),
                 _ => verdicts.notes.push(line),
             },

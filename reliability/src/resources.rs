@@ -93,7 +93,10 @@ pub(crate) fn case(words: &[&str]) -> bool {
                 std::thread::sleep(Duration::from_millis(10));
                 let after = usage::here();
                 let left = after.fds > before.fds || after.children > before.children;
-                tell(&format!("{most}"), outcome.and(if left { Err(format!("left: {after}")) } else { Ok(()) }));
+                tell(
+                    &format!("{most}"),
+                    outcome.and(if left { Err(format!("left: {after}")) } else { Ok(()) }),
+                );
             }
         }
         "fds-later" => tell(case, fds_later(method)),
@@ -178,7 +181,9 @@ fn memory_limit(method: StartMethod) {
     };
     let others: Vec<_> = (0..20).map(|x| pool.submit(nap, (5, x))).collect();
     let outcome = match pool.apply(run_away, 4096) {
-        Err(error) if error.kind() == ErrorKind::Signaled && error.to_string().contains("memory") => {
+        Err(error)
+            if error.kind() == ErrorKind::Signaled && error.to_string().contains("memory") =>
+        {
             println!("note {error}");
             Ok(())
         }

@@ -84,10 +84,13 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
         wrong.push(format!("{sum} outcomes"));
     }
     if missed.load(Ordering::Relaxed) > 0 {
-        wrong.push(format!("{} faults did not fail as they should", missed.load(Ordering::Relaxed)));
+        wrong
+            .push(format!("{} faults did not fail as they should", missed.load(Ordering::Relaxed)));
     }
     if let Some(early) = early
-        && (end.fds > early.fds + 8 || end.shared > early.shared + 4 || end.kib > early.kib + (64 << 10))
+        && (end.fds > early.fds + 8
+            || end.shared > early.shared + 4
+            || end.kib > early.kib + (64 << 10))
     {
         wrong.push(format!("it grew from {early}"));
     }

@@ -57,14 +57,17 @@ impl Tally {
             1 => {
                 let inputs: Vec<(u64, Vec<u8>)> =
                     (0..count as u64).map(|x| (x % 300, pattern(seed + x, 64))).collect();
-                let outcomes = pool.map_all(crunch, inputs.iter().map(|(us, data)| (*us, &data[..])));
+                let outcomes =
+                    pool.map_all(crunch, inputs.iter().map(|(us, data)| (*us, &data[..])));
                 self.all(&inputs, outcomes, |(_, data), sum| sum == checksum(&data));
             }
             2 => {
                 // Of a map that failed only the failure is told; the others have none.
                 let inputs: Vec<u64> = (seed..seed + count as u64).collect();
                 match pool.map(double, inputs.iter().copied()) {
-                    Ok(outputs) => self.all(&inputs, outputs.into_iter().map(Ok).collect(), |x, y| y == x * 2),
+                    Ok(outputs) => {
+                        self.all(&inputs, outputs.into_iter().map(Ok).collect(), |x, y| y == x * 2)
+                    }
                     Err(error) => {
                         if error.index().is_some_and(|index| index >= count) {
                             self.wrong(format!("index {:?} of {count}", error.index()));
@@ -72,7 +75,8 @@ impl Tally {
                         let failed: Result<()> = Err(error);
                         self.count(&failed);
                         let mut outcomes = self.outcomes.lock().expect("nobody panics");
-                        *outcomes.entry("dropped with its map".to_owned()).or_default() += count as u64 - 1;
+                        *outcomes.entry("dropped with its map".to_owned()).or_default() +=
+                            count as u64 - 1;
                     }
                 }
             }
@@ -93,7 +97,12 @@ impl Tally {
         }
     }
 
-    fn all<I: Clone, R>(&self, inputs: &[I], outcomes: Vec<Result<R>>, fits: impl Fn(I, R) -> bool) {
+    fn all<I: Clone, R>(
+        &self,
+        inputs: &[I],
+        outcomes: Vec<Result<R>>,
+        fits: impl Fn(I, R) -> bool,
+    ) {
         if outcomes.len() != inputs.len() {
             self.wrong(format!("{} outcomes of {} inputs", outcomes.len(), inputs.len()));
         }
@@ -137,7 +146,11 @@ impl Pools {
     /// The processes of the workers as the pools know them.
     pub(crate) fn workers(&self) -> Vec<u32> {
         let pools = self.pools.iter().map(|pool| pool.read().expect("nobody panics"));
-        pools.flat_map(|pool| pool.1.workers()).map(|info| info.pid()).filter(|pid| *pid != 0 && *pid != std::process::id()).collect()
+        pools
+            .flat_map(|pool| pool.1.workers())
+            .map(|info| info.pid())
+            .filter(|pid| *pid != 0 && *pid != std::process::id())
+            .collect()
     }
 
     /// A pool that cannot start workers any more is built again: a template whose standby
@@ -199,7 +212,8 @@ impl Kills {
             return;
         };
         // Not one that has taken the number of a process that ended.
-        let ours = std::fs::read_link(format!("/proc/{pid}/exe")).ok() == std::env::current_exe().ok();
+        let ours =
+            std::fs::read_link(format!("/proc/{pid}/exe")).ok() == std::env::current_exe().ok();
         if !ours || pid == own || !usage::descendants(own).contains(&pid) {
             return;
         }
@@ -255,7 +269,11 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
             kills.strike(&pools, &mut random);
             if said.elapsed() > Duration::from_secs(10) {
                 said = Instant::now();
-                println!("{} tasks, {} signals", tally.submitted.load(Ordering::Relaxed), kills.total());
+                println!(
+                    "{} tasks, {} signals",
+                    tally.submitted.load(Ordering::Relaxed),
+                    kills.total()
+                );
             }
         }
         watchdog(&over);
@@ -298,9 +316,16 @@ fn report(
     println!("outcomes             {}", outcomes.values().sum::<u64>());
     outcomes.iter().for_each(|(name, count)| println!("  {name:24} {count}"));
     println!("signals              {}", kills.total());
-    kills.0.lock().expect("nobody panics").iter().for_each(|(name, count)| println!("  {name:24} {count}"));
+    kills
+        .0
+        .lock()
+        .expect("nobody panics")
+        .iter()
+        .for_each(|(name, count)| println!("  {name:24} {count}"));
     println!("pools built again    {rebuilt}");
-    for (when, usage) in ["without pools", "before", "after", "pools dropped"].into_iter().zip(usage) {
+    for (when, usage) in
+        ["without pools", "before", "after", "pools dropped"].into_iter().zip(usage)
+    {
         println!("{when:20} {usage}");
     }
     let mut wrong = tally.complaints();
@@ -309,11 +334,18 @@ fn report(
         wrong.push("outcomes and submissions differ".to_owned());
     }
     let [start, before, after, end] = usage;
-    if after.fds > before.fds + 8 || after.shared > before.shared + 4 || after.children > before.children + 2 {
+    if after.fds > before.fds + 8
+        || after.shared > before.shared + 4
+        || after.children > before.children + 2
+    {
         wrong.push("the pools hold more than before".to_owned());
     }
     // The watchdog is a thread of this program.
-    if end.fds > start.fds || end.threads > start.threads + 1 || end.children > 0 || end.shared > start.shared {
+    if end.fds > start.fds
+        || end.threads > start.threads + 1
+        || end.children > 0
+        || end.shared > start.shared
+    {
         wrong.push("something is left behind".to_owned());
     }
     wrong.iter().for_each(|what| println!("WRONG: {what}"));

@@ -65,9 +65,8 @@ pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, value: u64) {
 pub(crate) fn map_words(file: &File, count: usize) -> io::Result<&'static [AtomicU64]> {
     let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
     // SAFETY: a new mapping at an address the kernel chooses.
-    let start = unsafe {
-        libc::mmap(std::ptr::null_mut(), count * 8, prot, flags, file.as_raw_fd(), 0)
-    };
+    let start =
+        unsafe { libc::mmap(std::ptr::null_mut(), count * 8, prot, flags, file.as_raw_fd(), 0) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -119,8 +118,10 @@ pub(crate) fn hide_proc() -> bool {
     // SAFETY: strings that end in NUL.
     unsafe {
         libc::unshare(libc::CLONE_NEWNS) == 0
-            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) == 0
-            && libc::mount(c"none".as_ptr(), c"/proc".as_ptr(), c"tmpfs".as_ptr(), 0, none.cast()) == 0
+            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast())
+                == 0
+            && libc::mount(c"none".as_ptr(), c"/proc".as_ptr(), c"tmpfs".as_ptr(), 0, none.cast())
+                == 0
     }
 }
 
@@ -130,7 +131,10 @@ pub(crate) fn refuse(syscall: i64, errno: i32) -> bool {
     let mut filter = [
         // The number of the call is the first word of what the filter is shown.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, syscall as u32) },
+        libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, syscall as u32)
+        },
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];

@@ -18,7 +18,10 @@ pub(crate) struct Usage {
 impl std::fmt::Display for Usage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Usage { fds, maps, shared, threads, children, kib } = self;
-        write!(f, "{fds} fds, {maps} maps ({shared} shared), {threads} threads, {children} processes, {kib} KiB")
+        write!(
+            f,
+            "{fds} fds, {maps} maps ({shared} shared), {threads} threads, {children} processes, {kib} KiB"
+        )
     }
 }
 
@@ -67,7 +70,12 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found: HashSet<u32> = HashSet::from([pid]);
     loop {
         let before = found.len();
-        found.extend(all.iter().filter(|(_, parent)| found.contains(parent)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        found.extend(
+            all.iter()
+                .filter(|(_, parent)| found.contains(parent))
+                .map(|(pid, _)| *pid)
+                .collect::<Vec<_>>(),
+        );
         if found.len() == before {
             break;
         }

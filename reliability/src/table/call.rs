@@ -82,12 +82,19 @@ impl Call {
                     .chunks(orders.len().div_ceil(4))
                     .map(|share| {
                         scope.spawn(|| {
-                            let handles: Vec<_> = share.iter().map(|order| task().submit(*order)).collect();
-                            handles.into_iter().map(|handle| Some(handle.wait())).collect::<Vec<_>>()
+                            let handles: Vec<_> =
+                                share.iter().map(|order| task().submit(*order)).collect();
+                            handles
+                                .into_iter()
+                                .map(|handle| Some(handle.wait()))
+                                .collect::<Vec<_>>()
                         })
                     })
                     .collect();
-                threads.into_iter().flat_map(|thread| thread.join().expect("no thread panics")).collect()
+                threads
+                    .into_iter()
+                    .flat_map(|thread| thread.join().expect("no thread panics"))
+                    .collect()
             }),
         }
     }
@@ -164,14 +171,20 @@ pub(crate) fn check(
     let orders: Vec<Order> = (0..INPUTS).map(order).collect();
     let outcomes = call.run(pool, &orders, extra);
     if outcomes.len() != orders.len() {
-        return Err(format!("{} outcomes of {} inputs: {outcomes:?}", outcomes.len(), orders.len()));
+        return Err(format!(
+            "{} outcomes of {} inputs: {outcomes:?}",
+            outcomes.len(),
+            orders.len()
+        ));
     }
     for (index, outcome) in outcomes.iter().enumerate() {
         one(call, base, index, outcome.as_ref(), victims.contains(&index).then_some(ending))?;
     }
     let failed = outcomes.iter().flatten().filter(|outcome| outcome.is_err()).count();
     match call {
-        Call::Map if failed != usize::from(!victims.is_empty()) => Err("map did not fail".to_owned()),
+        Call::Map if failed != usize::from(!victims.is_empty()) => {
+            Err("map did not fail".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -269,7 +282,9 @@ pub(crate) fn nothing_left(before: usage::Usage) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(2);
     loop {
         let now = usage::here();
-        let same = now.fds <= before.fds && now.threads <= before.threads && now.children <= before.children;
+        let same = now.fds <= before.fds
+            && now.threads <= before.threads
+            && now.children <= before.children;
         // Other maps are stacks and arenas that the C library keeps for new threads.
         if same && now.shared <= before.shared {
             return Ok(());

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use runtime::{ErrorKind, StartMethod, initializer};
 
-use super::call::{Bench, CALLS, Call, Ending, Extra, INPUTS, answers, busy, check, complete, ending, nothing_left};
+use super::call::{
+    Bench, CALLS, Call, Ending, Extra, INPUTS, answers, busy, check, complete, ending, nothing_left,
+};
 use crate::group::tell;
 use crate::tasks::{Fault, Moment, Order, nap, obey, strike};
 use crate::{counts, sys, usage};
@@ -32,7 +34,8 @@ fn strikes(bench: &Bench, fault: Fault, moments: &[Moment], end: impl Fn(Moment)
             for chunk in [None, Some(5)] {
                 let extra = Extra { chunk, ..Extra::default() };
                 let name = format!("{fault:?} {moment:?} {call:?} {chunk:?}");
-                let outcome = check(&pool, call, victims(call), fault, *moment, extra, &end(*moment));
+                let outcome =
+                    check(&pool, call, victims(call), fault, *moment, extra, &end(*moment));
                 tell(&name, outcome.and_then(|()| answers(&pool)));
             }
         }
@@ -99,14 +102,19 @@ pub(crate) fn initializers(bench: &Bench) {
             let begun = Instant::now();
             let outcome = match builder.build() {
                 Ok(_) => Err("the pool was built".to_owned()),
-                Err(_) if begun.elapsed() > Duration::from_secs(10) => Err("it took 10 s".to_owned()),
+                Err(_) if begun.elapsed() > Duration::from_secs(10) => {
+                    Err("it took 10 s".to_owned())
+                }
                 Err(error) => reason(fault, preload, &error),
             };
             tell(&format!("{fault:?} preload {preload}"), outcome);
         }
         tell("left", nothing_left(before));
     }
-    let slow = bench.builder().initializer(fails, Fault::Sleep(3000)).init_timeout(Duration::from_millis(200));
+    let slow = bench
+        .builder()
+        .initializer(fails, Fault::Sleep(3000))
+        .init_timeout(Duration::from_millis(200));
     let outcome = match slow.build() {
         Err(error) if error.kind() == ErrorKind::Initializer => Ok(()),
         other => Err(format!("{other:?}")),
@@ -148,9 +156,14 @@ pub(crate) fn limits(bench: &Bench, stuck: bool) {
     let mut latest = Duration::ZERO;
     for call in CALLS {
         let extra = Extra { timeout: Some(LIMIT), ..Extra::default() };
-        let mut outcome = check(&pool, call, &victims(call)[..1], fault, Moment::Running, extra, &end);
+        let mut outcome =
+            check(&pool, call, &victims(call)[..1], fault, Moment::Running, extra, &end);
         let begun = Instant::now();
-        let alone = pool.task(obey).timeout(LIMIT).apply(Order { index: 0, fault, moment: Moment::Running });
+        let alone = pool.task(obey).timeout(LIMIT).apply(Order {
+            index: 0,
+            fault,
+            moment: Moment::Running,
+        });
         let late = begun.elapsed().saturating_sub(LIMIT);
         latest = latest.max(late);
         if alone.is_ok() || begun.elapsed() < LIMIT {
@@ -183,7 +196,8 @@ pub(crate) fn idle_deaths(bench: &Bench) {
                     let outcome = complete(&pool, bench.workers).and_then(|()| {
                         // Asleep, so that none takes a task on its way out.
                         std::thread::sleep(Duration::from_millis(2));
-                        let pids: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
+                        let pids: Vec<u32> =
+                            pool.workers().iter().map(|worker| worker.pid()).collect();
                         let count = if all { pids.len() } else { 1 };
                         pids.iter().take(count).for_each(|pid| sys::kill(*pid, signal));
                         if wait {
@@ -194,7 +208,11 @@ pub(crate) fn idle_deaths(bench: &Bench) {
                         check(&pool, call, &[], Fault::None, Moment::Running, extra, &end)?;
                         // A signal takes a moment, and so does its news.
                         let end = Instant::now() + Duration::from_secs(5);
-                        while pool.workers().iter().any(|worker| pids[..count].contains(&worker.pid())) {
+                        while pool
+                            .workers()
+                            .iter()
+                            .any(|worker| pids[..count].contains(&worker.pid()))
+                        {
                             if Instant::now() > end {
                                 return Err("a dead worker is still listed".to_owned());
                             }
@@ -227,17 +245,26 @@ pub(crate) fn storm(bench: &Bench) {
         tell(&format!("{call:?}"), outcome.and_then(|()| answers(&pool)));
     }
     let cap = 100 + 10 * bench.workers;
-    let orders = (0..cap + 100).map(|index| Order { index, fault: Fault::Kill, moment: Moment::Running });
+    let orders =
+        (0..cap + 100).map(|index| Order { index, fault: Fault::Kill, moment: Moment::Running });
     counts::clear();
     let begun = Instant::now();
     let outcomes = pool.map_all(obey, orders);
     let took = begun.elapsed();
-    let of = |kind| outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).filter(|error| error.kind() == kind).count();
+    let of = |kind| {
+        outcomes
+            .iter()
+            .flat_map(|outcome| outcome.as_ref().err())
+            .filter(|error| error.kind() == kind)
+            .count()
+    };
     let (lost, capped) = (of(ErrorKind::Signaled), of(ErrorKind::RestartStorm));
     let doubled = (0..cap + 100).filter(|index| counts::of(*index).runs > 1).count();
     let bounds = cap..=cap + bench.workers;
     let outcome = match () {
-        () if lost + capped != outcomes.len() => Err(format!("{lost} lost and {capped} given up of {}", outcomes.len())),
+        () if lost + capped != outcomes.len() => {
+            Err(format!("{lost} lost and {capped} given up of {}", outcomes.len()))
+        }
         () if doubled > 0 => Err(format!("{doubled} ran twice")),
         () if !bounds.contains(&lost) => Err(format!("{lost} workers died, the cap is {cap}")),
         () => answers(&pool).and_then(|()| complete(&pool, bench.workers)),
@@ -268,7 +295,8 @@ pub(crate) fn twins(bench: &Bench) {
             }
             let pids: Vec<u32> = pool.workers().iter().map(|info| info.pid()).take(2).collect();
             pids.iter().for_each(|pid| sys::kill(*pid, libc::SIGKILL));
-            let errors: Vec<_> = handles.into_iter().filter_map(|handle| handle.wait().err()).collect();
+            let errors: Vec<_> =
+                handles.into_iter().filter_map(|handle| handle.wait().err()).collect();
             for handle in queued {
                 handle.wait().map_err(|error| format!("a queued task failed: {error}"))?;
             }
@@ -276,7 +304,8 @@ pub(crate) fn twins(bench: &Bench) {
             let mut killed = pids.clone();
             told.sort_unstable();
             killed.sort_unstable();
-            match told == killed && errors.iter().all(|error| error.signal() == Some(libc::SIGKILL)) {
+            match told == killed && errors.iter().all(|error| error.signal() == Some(libc::SIGKILL))
+            {
                 true => answers(&pool),
                 false => Err(format!("killed {pids:?}, failed: {errors:?}")),
             }
@@ -308,7 +337,13 @@ pub(crate) fn steps(bench: &Bench) {
         ("claimed", 2, 2, None),
         ("ended", 2, 2, None),
     ];
-    let actions = [("kill", Fault::Kill), ("segv", Fault::Segfault), ("abort", Fault::Abort), ("exit", Fault::Exit(0)), ("exit3", Fault::Exit(3))];
+    let actions = [
+        ("kill", Fault::Kill),
+        ("segv", Fault::Segfault),
+        ("abort", Fault::Abort),
+        ("exit", Fault::Exit(0)),
+        ("exit3", Fault::Exit(3)),
+    ];
     let before = usage::here();
     for (at, (point, single, chunked, runs)) in STEPS.into_iter().enumerate() {
         for (turn, call) in CALLS.into_iter().enumerate() {
@@ -342,7 +377,11 @@ fn step(
     let mark = counts::scratch("mark");
     let _ = std::fs::remove_file(&mark);
     let armed = format!("{point}={action}@{nth}:{}", mark.display());
-    let pool = bench.builder().env("PROCESSION_FAULT", armed).build().map_err(|error| error.to_string())?;
+    let pool = bench
+        .builder()
+        .env("PROCESSION_FAULT", armed)
+        .build()
+        .map_err(|error| error.to_string())?;
     counts::clear();
     let orders: Vec<Order> = (0..INPUTS).map(Order::harmless).collect();
     let extra = Extra { chunk: Some(4), retries, ..Extra::default() };
@@ -370,7 +409,9 @@ fn step(
                 }
                 let count = counts::of(index);
                 // Before the input was decoded, nothing knows where it was.
-                if point != "started" && (error.pid(), error.worker()) != (Some(count.pid), count.worker) {
+                if point != "started"
+                    && (error.pid(), error.worker()) != (Some(count.pid), count.worker)
+                {
                     return Err(format!("input {index} was in pid {}: {error}", count.pid));
                 }
             }

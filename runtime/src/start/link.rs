@@ -56,7 +56,7 @@ impl<H: Host> Served<H> {
             host,
         };
         served.connect()?;
-        let end = patience.map(|patience| Instant::now() + patience);
+        let end = patience.and_then(|patience| Instant::now().checked_add(patience));
         while !served.ready {
             let Some(link) = &served.link else { break };
             let left =
