@@ -13,10 +13,13 @@ use crate::start::Preload;
 use crate::state::Share;
 use crate::worker::{self, Failure, Worker};
 
+/// How its initializers went, once they did.
+type News = Mutex<Option<Result<(), Box<Failure>>>>;
+
 /// What the dispatcher sees of a worker thread.
 pub(super) struct ThreadBody {
     handle: Option<JoinHandle<()>>,
-    news: Arc<Mutex<Option<Result<(), Box<Failure>>>>>,
+    news: Arc<News>,
 }
 
 impl ThreadBody {
