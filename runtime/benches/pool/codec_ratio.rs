@@ -9,8 +9,9 @@ use runtime::Result;
 use crate::measure::{Case, Plan, Table, interleave, ratio, seconds, time};
 use crate::tasks::square;
 
-/// One value encoded into a kept buffer, and decoded.
-#[inline]
+/// One value encoded into a kept buffer, and decoded; not inlined, so that it takes the same
+/// whatever is around it.
+#[inline(never)]
 fn carry(value: u64, kept: &mut Vec<u8>) -> u64 {
     kept.clear();
     encode_into_std_write(black_box(value), kept, legacy()).expect("encoded");
