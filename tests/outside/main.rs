@@ -3,16 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use procession_tests::{EVERY, ONCE, StartMethod, conformance, harness};
+use procession_tests::{EVERY, ONCE, StartMethod, conformance, harness, isolation};
 
-// Built once, by the first test; the others wait for the lock of its directory.
 conformance! {
     EVERY => [its_program_runs, its_test_passes];
     ONCE => [a_panic_is_reported_where_panics_abort];
 }
 
 fn main() -> ExitCode {
-    prepare();
+    // Once, and without the watchdog of a test: the first build takes its time.
+    if isolation::name_of_this().is_none() && !std::env::args().any(|a| a == "--list") {
+        prepare();
+        let method = StartMethod::default();
+        cargo(&["build", "--bins"], method);
+        cargo(&["test", "--no-run", "--bin", "outside"], method);
+        cargo(&["build", "--release", "--bin", "aborting"], method);
+    }
     harness::main(tests())
 }
 
