@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
 use procession_tests::{
     PROCESSES, SERVED, StartMethod, conformance, harness, pool, processes, wait,
 };
-use runtime::{Error, ErrorKind, Pool, worker};
+use runtime::{Error, ErrorKind, Pool, WorkerInfo, WorkerState, worker};
 
 // Not with threads: what ends one of them ends the caller.
 conformance! {
@@ -415,10 +415,19 @@ fn random_kills_lose_nothing_else(method: StartMethod) {
     let kills = std::thread::scope(|scope| {
         let killer = scope.spawn(move || {
             let mut kills = 0;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) && kills < 40 {
+            let end = Instant::now() + Duration::from_secs(40);
+            while !done.load(std::sync::atomic::Ordering::Relaxed)
+                && kills < 40
+                && Instant::now() < end
+            {
                 std::thread::sleep(Duration::from_millis(5));
                 let workers = pool.workers();
-                let Some(worker) = workers.get(kills % 3).filter(|w| w.pid() != 0) else {
+                // One that is not ready counts as a failed start, and of those few are
+                // made in a row.
+                let is_ready = |w: &&WorkerInfo| {
+                    w.pid() != 0 && matches!(w.state(), WorkerState::Idle | WorkerState::Busy)
+                };
+                let Some(worker) = workers.get(kills % 3).filter(is_ready) else {
                     continue;
                 };
                 let pid = nix::unistd::Pid::from_raw(worker.pid() as i32);
