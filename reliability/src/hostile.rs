@@ -27,7 +27,11 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
         }
         good &= verdicts.wrong.is_empty() && verdicts.good > 0;
         let took = begun.elapsed().as_secs_f64();
-        println!("{name:12} {} calls good, {} WRONG, {took:.0} s", verdicts.good, verdicts.wrong.len());
+        println!(
+            "{name:12} {} calls good, {} WRONG, {took:.0} s",
+            verdicts.good,
+            verdicts.wrong.len()
+        );
         verdicts.wrong.iter().for_each(|line| println!("    {line}"));
         let mut kinds = std::collections::BTreeMap::<String, usize>::new();
         verdicts.notes.into_iter().for_each(|note| *kinds.entry(note).or_default() += 1);
@@ -56,7 +60,8 @@ fn mappings() -> Vec<(bool, usize, usize)> {
             return None;
         }
         let (start, end) = line.split_whitespace().next()?.split_once('-')?;
-        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        let (start, end) =
+            (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
         Some((board, start, end - start))
     };
     text.lines().filter_map(parse).collect()
@@ -70,7 +75,10 @@ fn likely(random: &mut Random) -> u64 {
         3 => random.next(),
         4 => random.next() >> random.below(64),
         // A claim word: a small position, some owner.
-        5 => (random.next() % 3000) << 16 | [0, 1, 2, 3, 0xffff, random.next() % 1100][random.below(6)],
+        5 => {
+            (random.next() % 3000) << 16
+                | [0, 1, 2, 3, 0xffff, random.next() % 1100][random.below(6)]
+        }
         // A header: kind, index, length.
         6 => (random.next() % 8) << 56 | (random.next() % 4) << 32 | random.next() % 64,
         _ => random.next() % 5000,
@@ -135,7 +143,10 @@ pub(crate) fn case(words: &[&str]) -> bool {
     let begun = Instant::now();
     drop(pool);
     let took = begun.elapsed();
-    tell("it ends", if took < Duration::from_secs(5) { Ok(()) } else { Err(format!("in {took:?}")) });
+    tell(
+        "it ends",
+        if took < Duration::from_secs(5) { Ok(()) } else { Err(format!("in {took:?}")) },
+    );
     true
 }
 

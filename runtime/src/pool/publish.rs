@@ -13,6 +13,10 @@ use crate::queue::{MAX_CHUNK, Owner, Phase, SLOTS};
 /// over costs, and short enough that nobody waits long for the last one.
 const CHUNK_NS: f64 = 200_000.0;
 
+/// Sharing the last inputs among all workers does not pay below this many nanoseconds,
+/// about what waking one costs.
+const LEAST_NS: f64 = 20_000.0;
+
 /// Inputs of a chunk chosen by pace; with 16 bytes a result several fit a ring.
 const MOST: usize = 4096;
 
@@ -307,7 +311,7 @@ impl super::call::Call {
     /// How many inputs the next chunk shall have.
     ///
     /// As many as take [`CHUNK_NS`], but at most a third of each worker's share of what
-    /// remains, so that all end at about the same time.
+    /// remains, so that all end at about the same time; and not less than [`LEAST_NS`].
     pub(super) fn chunk_len(&self, workers: usize, remaining: Option<usize>) -> usize {
         if self.options.is_single() {
             return 1;
@@ -318,7 +322,8 @@ impl super::call::Call {
         let Some(pace) = self.pace else { return 1 };
         let by_pace = (CHUNK_NS / pace.max(1.0)) as usize;
         let share = remaining.map_or(usize::MAX, |inputs| inputs / (3 * workers) + 1);
-        by_pace.clamp(1, MOST).min(share)
+        let least = (LEAST_NS / pace.max(1.0)) as usize;
+        by_pace.clamp(1, MOST).min(share.max(least))
     }
 
     /// Learns from a chunk how long an input takes.

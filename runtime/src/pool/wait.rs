@@ -62,6 +62,7 @@ impl Shared {
         }
         core.leader = Leader::Thread;
         let spare = core.busy(self) < self.spinners + 1;
+        let begun = Instant::now();
         drop(core);
         if !(spare && self.spin(ended)) {
             self.sleep(waiting, low, ended, time);
@@ -70,7 +71,7 @@ impl Shared {
         core.leader = Leader::Nobody;
         core.drain(self, Some(id));
         core.publish(self);
-        if time == TICK {
+        if begun.elapsed() >= TICK {
             core.audit_cursor(self);
             // The dispatcher has the other part of rule 19.
             core.wake_dispatcher(self);
@@ -80,18 +81,7 @@ impl Shared {
 
     /// Looks out for the end of a chunk for a short time.
     fn spin(&self, ended: u64) -> bool {
-        let until = clock::now() + SPIN_NS;
-        loop {
-            for _ in 0..16 {
-                std::hint::spin_loop();
-            }
-            if self.board().ended() != ended {
-                return true;
-            }
-            if clock::now() > until {
-                return false;
-            }
-        }
+        clock::spin(SPIN_NS, || self.board().ended() != ended)
     }
 
     fn sleep(&self, waiting: Waiting, low: u64, ended: u64, time: Duration) {

@@ -7,3 +7,32 @@ pub(crate) fn now() -> u64 {
     let time = time.expect("the monotonic clock is always there");
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
+
+/// Before this time a spinner does not think of others.
+const PATIENT_NS: u64 = 3_000;
+
+/// Looks at a condition again and again for at most `limit` nanoseconds; tells whether it
+/// came true.
+///
+/// In between it lets others run, first after 3 us and then after twice as long each time:
+/// who is waited for may wait for this very CPU.
+pub(crate) fn spin(limit: u64, is_true: impl Fn() -> bool) -> bool {
+    let begun = now();
+    let mut patience = PATIENT_NS;
+    loop {
+        for _ in 0..16 {
+            if is_true() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        let spent = now() - begun;
+        if spent > limit {
+            return false;
+        }
+        if spent > patience {
+            patience *= 2;
+            std::thread::yield_now();
+        }
+    }
+}

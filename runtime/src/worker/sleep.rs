@@ -75,18 +75,7 @@ impl Sleeper {
             return false;
         }
         board.spinning.set(self.number);
-        let end = clock::now() + SPIN_NS;
-        let found = loop {
-            if has_work() {
-                break true;
-            }
-            if clock::now() > end {
-                break false;
-            }
-            for _ in 0..16 {
-                std::hint::spin_loop();
-            }
-        };
+        let found = clock::spin(SPIN_NS, has_work);
         board.spinning.clear(self.number);
         found
     }
