@@ -1,14 +1,14 @@
 //! The board: what everyone may write, and nobody relies on (rules 5 and 16 to 20).
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use super::{Claims, MAX_WORKERS, SLOTS};
 use crate::sys::memory::Shared;
 
 const WORDS: usize = MAX_WORKERS / 64;
 
 /// A set of workers, one bit each.
-#[repr(C, align(64))]
+#[cfg_attr(not(loom), repr(C, align(64)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 pub(crate) struct Bits([AtomicU64; WORDS]);
 
 impl Bits {
@@ -56,18 +56,21 @@ pub(crate) enum Waiting {
     Dispatcher = 3,
 }
 
-#[repr(C, align(64))]
+#[cfg_attr(not(loom), repr(C, align(64)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 struct Caller {
     waiting: AtomicU32,
     notify: AtomicU32,
     low: AtomicU64,
 }
 
-#[repr(C, align(64))]
+#[cfg_attr(not(loom), repr(C, align(64)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 struct Hint(AtomicU64);
 
 /// The head of the region that all processes may write.
-#[repr(C, align(4096))]
+#[cfg_attr(not(loom), repr(C, align(4096)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 pub(crate) struct Board {
     cursor: Hint,
     ended: Hint,

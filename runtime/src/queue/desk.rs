@@ -2,24 +2,24 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::Ring;
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
 use crate::sys::memory::{Mapping, PAGE, Shared};
 use crate::sys::signals::FaultRecord;
 
 /// Words of the result ring.
-const RING_WORDS: usize = 1 << 16;
+const RING_WORDS: usize = if cfg!(loom) { 8 } else { 1 << 16 };
 
 /// Results too long for the ring that can be out at a time (rule 9).
-pub(crate) const BIG_SLOTS: usize = 16;
+pub(crate) const BIG_SLOTS: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// The longest result: address space of a big slot; its pages exist when written.
 pub(crate) const BIG_LEN: usize = 4 << 30;
 
 /// Words of the crash box.
-const CRASH_WORDS: usize = 2048;
+const CRASH_WORDS: usize = if cfg!(loom) { 1 } else { 2048 };
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,8 @@ impl Started {
     }
 }
 
-#[repr(C, align(64))]
+#[cfg_attr(not(loom), repr(C, align(64)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 struct FromCaller {
     consumed: AtomicU64,
     skip: AtomicU64,
@@ -59,7 +60,8 @@ struct FromCaller {
     big_freed: [AtomicU64; BIG_SLOTS],
 }
 
-#[repr(C, align(64))]
+#[cfg_attr(not(loom), repr(C, align(64)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 struct FromWorker {
     produced: AtomicU64,
     started: AtomicU64,
@@ -69,14 +71,16 @@ struct FromWorker {
     phase: AtomicU32,
 }
 
-#[repr(C, align(64))]
+#[cfg_attr(not(loom), repr(C, align(64)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 struct Both {
     wake: AtomicU32,
     stuck: AtomicU32,
 }
 
 /// The head of a desk.
-#[repr(C, align(4096))]
+#[cfg_attr(not(loom), repr(C, align(4096)))]
+#[cfg_attr(loom, repr(C), derive(Default))]
 pub(crate) struct Desk {
     caller: FromCaller,
     worker: FromWorker,
@@ -347,7 +351,9 @@ impl DeskMap {
 
     /// Worker: what was left for it.
     pub(crate) fn read_first(&self) -> Vec<u8> {
-        let len = self.mapping.view::<AtomicU64>(Self::HEAD).load(Ordering::Acquire) as usize;
+        let len =
+            self.mapping.view::<std::sync::atomic::AtomicU64>(Self::HEAD).load(Ordering::Acquire)
+                as usize;
         let mut bytes = Vec::new();
         if len <= self.big_len - 8 {
             self.mapping.read_into(Self::HEAD + 8, len, &mut bytes);

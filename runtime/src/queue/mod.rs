@@ -7,9 +7,11 @@ mod arena;
 mod board;
 mod claims;
 mod desk;
+#[cfg(all(test, loom))]
+mod loom;
 mod payload;
 mod ring;
-mod sync;
+pub(crate) mod sync;
 mod tasks;
 
 pub(crate) use arena::{Arena, Block};
@@ -21,10 +23,10 @@ pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Producer, Ring, Violat
 pub(crate) use tasks::{Descriptor, Tasks};
 
 /// Chunks that can be published and not yet reused (rule 3).
-pub(crate) const SLOTS: usize = 1024;
+pub(crate) const SLOTS: usize = if cfg!(loom) { 2 } else { 1024 };
 
 /// Workers a pool can have at a time: the bits of the board.
-pub(crate) const MAX_WORKERS: usize = 1024;
+pub(crate) const MAX_WORKERS: usize = if cfg!(loom) { 64 } else { 1024 };
 
 /// Inputs a chunk can have: the bits of an index in [`Started`].
 pub(crate) const MAX_CHUNK: usize = 1 << 15;

@@ -1,0 +1,291 @@
+//! Models of the protocol, run by loom in every order that threads can have.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p procession --lib loom`
+
+use ::loom::model::Builder;
+use ::loom::sync::Arc;
+use ::loom::thread;
+
+use super::desk::Desk;
+use super::sync::{AtomicU64, Ordering, fence};
+use super::{Board, Claims, Consumer, Kind, Owner, Producer, SLOTS, Started, Waiting, Wake};
+use crate::sys::futex;
+
+/// Switches of threads that are not asked for by the model.
+const PREEMPTIONS: usize = 3;
+
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(run);
+}
+
+/// The part of the caller's region that a model needs.
+#[derive(Default)]
+struct Region {
+    tail: AtomicU64,
+    descriptors: [AtomicU64; SLOTS],
+}
+
+impl Region {
+    /// Rule 1.
+    fn publish(&self, claims: Claims<'_>, position: u64) {
+        self.descriptors[position as usize % SLOTS].store(position * 10, Ordering::Relaxed);
+        claims.offer(position);
+        self.tail.store(position + 1, Ordering::Release);
+    }
+
+    fn claim(&self, claims: Claims<'_>, worker: usize) -> Option<u64> {
+        let read = |position| self.descriptors[position as usize % SLOTS].load(Ordering::Relaxed);
+        let (position, seen) = claims.claim(self.tail.load(Ordering::Acquire), worker, read)?;
+        assert_eq!(seen, position * 10, "the descriptor is of another chunk");
+        Some(position)
+    }
+}
+
+#[test]
+fn rules_1_and_2_each_chunk_has_one_owner() {
+    model(|| {
+        let shared = Arc::new((Board::default(), Region::default()));
+        shared.1.tail.store(1, Ordering::Relaxed);
+        shared.0.claims().set_cursor(1);
+        let workers: Vec<_> = (0..2)
+            .map(|worker| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let claim = || shared.1.claim(shared.0.claims(), worker);
+                    [claim(), claim()]
+                })
+            })
+            .collect();
+        shared.1.publish(shared.0.claims(), 1);
+        shared.1.publish(shared.0.claims(), 2);
+        let mut claimed: Vec<(u64, usize)> = Vec::new();
+        for (worker, thread) in workers.into_iter().enumerate() {
+            let own = thread.join().unwrap();
+            claimed.extend(own.into_iter().flatten().map(|position| (position, worker)));
+        }
+        claimed.sort_unstable();
+        assert!(claimed.windows(2).all(|pair| pair[0].0 != pair[1].0), "{claimed:?}");
+        for (position, worker) in claimed {
+            assert_eq!(shared.0.claims().owner(position), Owner::Worker(worker));
+        }
+    });
+}
+
+#[test]
+fn rule_3_a_slot_that_is_used_again_gives_no_old_descriptor() {
+    model(|| {
+        let shared = Arc::new((Board::default(), Region::default()));
+        shared.0.claims().set_cursor(1);
+        shared.1.publish(shared.0.claims(), 1);
+        let workers: Vec<_> = (0..2)
+            .map(|worker| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.1.claim(shared.0.claims(), worker))
+            })
+            .collect();
+        // The next position of the same slot, once the first has an owner.
+        let again = 1 + SLOTS as u64;
+        let owner = shared.0.claims().owner(1);
+        if let Owner::Worker(_) = owner {
+            shared.1.publish(shared.0.claims(), again);
+        }
+        let claimed: Vec<_> = workers.into_iter().filter_map(|w| w.join().unwrap()).collect();
+        assert!(claimed.contains(&1), "nobody took what was free: {claimed:?}");
+        let twice = claimed.len() == 2;
+        assert!(!twice || (matches!(owner, Owner::Worker(_)) && claimed.contains(&again)));
+    });
+}
+
+#[test]
+fn rule_4_a_chunk_is_claimed_or_withdrawn() {
+    model(|| {
+        let shared = Arc::new((Board::default(), Region::default()));
+        shared.0.claims().set_cursor(1);
+        shared.1.publish(shared.0.claims(), 1);
+        let worker = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.1.claim(shared.0.claims(), 0))
+        };
+        let withdrawn = shared.0.claims().withdraw(1);
+        assert_ne!(withdrawn, worker.join().unwrap().is_some());
+    });
+}
+
+#[test]
+fn rule_5_the_cursor_passes_nothing_that_is_free() {
+    model(|| {
+        let shared = Arc::new((Board::default(), Region::default()));
+        shared.1.tail.store(1, Ordering::Relaxed);
+        shared.0.claims().set_cursor(1);
+        let worker = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.1.claim(shared.0.claims(), 0))
+        };
+        shared.1.publish(shared.0.claims(), 1);
+        shared.1.publish(shared.0.claims(), 2);
+        let claimed = worker.join().unwrap();
+        let claims = shared.0.claims();
+        let free = (1..3).find(|position| claims.owner(*position) == Owner::Free);
+        assert!(claims.cursor() <= free.unwrap_or(3), "after {claimed:?}");
+    });
+}
+
+#[test]
+fn rule_8_messages_are_whole_and_in_order() {
+    model(|| {
+        let desk = Arc::new(Desk::default());
+        let worker = {
+            let desk = Arc::clone(&desk);
+            thread::spawn(move || {
+                let mut producer = Producer::default();
+                for n in 0..4_u64 {
+                    let payload = [n.to_le_bytes(), (!n).to_le_bytes()].concat();
+                    while !producer.fits(desk.ring(), payload.len()) {
+                        thread::yield_now();
+                    }
+                    producer.push(desk.ring(), Kind::Value, n as usize, &payload);
+                }
+            })
+        };
+        let (mut consumer, mut next) = (Consumer::default(), 0);
+        while next < 4 {
+            let end = consumer.end(desk.ring()).unwrap();
+            while let Some(header) = consumer.peek(desk.ring(), end).unwrap() {
+                let mut words = Vec::new();
+                consumer.take(desk.ring(), header, &mut words);
+                assert_eq!((header.index, &words[..]), (next as usize, &[next, !next][..]));
+                next += 1;
+            }
+            consumer.tell(desk.ring());
+            thread::yield_now();
+        }
+        worker.join().unwrap();
+    });
+}
+
+#[test]
+fn rule_15_nothing_else_dies_for_a_doomed_input() {
+    const FIRST: Started = Started { position: 1, index: 0 };
+    const SECOND: Started = Started { position: 2, index: 0 };
+    model(|| {
+        let desk = Arc::new(Desk::default());
+        let killed = Arc::new(AtomicU64::new(0));
+        desk.set_started(FIRST);
+        let worker = {
+            let (desk, killed) = (Arc::clone(&desk), Arc::clone(&killed));
+            thread::spawn(move || {
+                let mut producer = Producer::default();
+                producer.push(desk.ring(), Kind::Value, 0, &[]);
+                while desk.is_doomed(FIRST) {
+                    // SIGKILL, as far as a model has it.
+                    if killed.load(Ordering::SeqCst) == 1 {
+                        return false;
+                    }
+                    thread::yield_now();
+                }
+                desk.set_started(SECOND);
+                true
+            })
+        };
+        desk.set_doom(Some(FIRST));
+        let answered = Consumer::default().has_news(desk.ring());
+        if !answered && desk.started() == Some(FIRST) {
+            killed.store(1, Ordering::SeqCst);
+        } else {
+            desk.set_doom(None);
+        }
+        let began_another = worker.join().unwrap();
+        assert!(!(began_another && killed.load(Ordering::SeqCst) == 1));
+    });
+}
+
+#[test]
+fn rule_16_no_worker_sleeps_while_there_is_work() {
+    model(|| {
+        let shared = Arc::new((Board::default(), Region::default(), Desk::default()));
+        let worker = {
+            let shared = Arc::clone(&shared);
+            // As `Sleeper::sleep` does it.
+            thread::spawn(move || {
+                let (board, region, desk) = &*shared;
+                let has_work = || region.tail.load(Ordering::Acquire) > 0;
+                loop {
+                    let seen = desk.wake_word().load(Ordering::SeqCst);
+                    board.idle.set(0);
+                    fence(Ordering::SeqCst);
+                    if has_work() {
+                        break;
+                    }
+                    futex::wait(desk.wake_word(), seen, None);
+                    if desk.wake_word().load(Ordering::SeqCst) != seen {
+                        break;
+                    }
+                }
+                board.idle.clear(0);
+                assert!(has_work());
+            })
+        };
+        let (board, region, desk) = &*shared;
+        region.publish(board.claims(), 1);
+        fence(Ordering::SeqCst);
+        if board.idle.take().is_some() {
+            desk.wake();
+        }
+        worker.join().unwrap();
+    });
+}
+
+#[test]
+fn rule_18_the_caller_learns_of_an_end() {
+    model(|| {
+        let shared = Arc::new((Board::default(), Desk::default()));
+        let worker = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (board, desk) = &*shared;
+                Producer::default().push(desk.ring(), Kind::End, 0, &[]);
+                board.end();
+                if board.whom_to_wake(Wake::End) != Waiting::Nobody {
+                    board.notify();
+                }
+            })
+        };
+        let (board, desk) = &*shared;
+        let seen = board.announce(Waiting::End, 0);
+        if !Consumer::default().has_news(desk.ring()) {
+            futex::wait(board.notify_word(), seen, None);
+        }
+        board.renounce();
+        assert!(Consumer::default().has_news(desk.ring()));
+        worker.join().unwrap();
+    });
+}
+
+#[test]
+fn rule_18_the_caller_learns_of_a_low_queue() {
+    model(|| {
+        let shared = Arc::new((Board::default(), Region::default()));
+        shared.0.claims().set_cursor(1);
+        shared.1.publish(shared.0.claims(), 1);
+        let worker = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (board, region) = &*shared;
+                assert_eq!(region.claim(board.claims(), 0), Some(1));
+                fence(Ordering::SeqCst);
+                if board.whom_to_wake(Wake::Claimed) != Waiting::Nobody {
+                    board.notify();
+                }
+            })
+        };
+        let board = &shared.0;
+        let seen = board.announce(Waiting::Low, 2);
+        if board.claims().cursor() < 2 {
+            futex::wait(board.notify_word(), seen, None);
+        }
+        board.renounce();
+        worker.join().unwrap();
+    });
+}
