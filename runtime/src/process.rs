@@ -96,8 +96,8 @@ impl ProcessBuilder {
     ///
     /// # Errors
     ///
-    /// As [`PoolBuilder::build`], or if the task is not registered or its input cannot be
-    /// encoded.
+    /// As [`PoolBuilder::build`], or if the task is not registered. An input that cannot be
+    /// encoded is told by [`Process::join`].
     pub fn spawn<M, F: Task<M>>(self, task: F, input: F::Input) -> Result<Process<F::Output>>
     where
         F::Output: Send + 'static,
@@ -174,6 +174,10 @@ impl<R: DeserializeOwned + Send + 'static> Process<R> {
     /// # Errors
     ///
     /// What kept it from a value: a panic, a signal, an exit.
+    ///
+    /// # Panics
+    ///
+    /// If [`wait_timeout`](Self::wait_timeout) gave the value before.
     pub fn join(mut self) -> Result<R> {
         loop {
             if let Some(outcome) = self.handle.wait_timeout(Duration::from_secs(3600)) {

@@ -151,10 +151,9 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Cancels what has not started; waiting then gives
-    /// [`Cancelled`](ErrorKind::Cancelled). Tells whether all of it was cancelled: a
-    /// task that runs goes on, and if everything has started nothing changes. To end
-    /// running tasks give them a [`timeout`](crate::TaskCall::timeout), or
+    /// Cancels what no worker has taken yet; waiting then gives
+    /// [`Cancelled`](ErrorKind::Cancelled). Tells whether that was all of it: what a worker
+    /// has taken goes on, and if everything was taken nothing changes. To end running tasks give them a [`timeout`](crate::TaskCall::timeout), or
     /// [`terminate`](crate::Pool::terminate) the pool.
     pub fn cancel(&mut self) -> bool {
         let Some(State::Open(open)) = &mut self.state else { return false };

@@ -161,7 +161,9 @@ impl Pool {
 
     /// Runs a task on every input and gives the outputs in the order of the inputs.
     ///
-    /// Inputs are taken from the iterator as the workers get on, in the calling thread.
+    /// Inputs are taken from the iterator as the workers get on, in the calling thread. The
+    /// items must be of the type of the parameter: for `fn(&str)` a `&str`, so
+    /// `lines.iter().map(String::as_str)` rather than a `Vec<String>`.
     ///
     /// # Errors
     ///
@@ -246,7 +248,8 @@ impl Pool {
     }
 
     /// Runs a task once on every worker; the outcomes stand in the order of
-    /// [`workers`](Self::workers).
+    /// [`workers`](Self::workers). What keeps the call from running at all is the only
+    /// outcome then.
     pub fn broadcast<M, F: Task<M>>(&self, task: F, input: F::Input) -> Vec<Result<F::Output>> {
         self.task(task).broadcast(input)
     }

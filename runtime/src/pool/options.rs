@@ -63,7 +63,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     }
 
     /// How many inputs of this call may be with the workers at a time, for tasks that
-    /// share something scarce. Inputs then travel one by one.
+    /// share something scarce. Inputs then travel one by one. A broadcast takes no notice.
     pub fn max_active(mut self, inputs: usize) -> Self {
         self.options.max_active = Some(inputs);
         self
