@@ -90,7 +90,7 @@ pub(super) struct BigRef {
 
 impl Drop for BigRef {
     fn drop(&mut self) {
-        self.desk.desk().free_big(self.big.slot, self.big.ticket);
+        self.desk.free_big(self.big.slot, self.big.ticket);
         self.desk.desk().wake_if_stuck();
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Chunk {
     pub(super) at: usize,
     pub(super) len: usize,
     pub(super) answered: usize,
+    /// How often its worker died and nothing was known to be begun (rule 13).
+    pub(super) strays: u32,
     /// How long its one input may run.
     pub(super) timeout: Option<Duration>,
     /// It may be cut to the length that is right when it is published.
@@ -67,6 +69,7 @@ impl Chunk {
             return None;
         }
         if answered > 0 {
+            self.strays = 0;
             self.cut(answered);
         }
         Some(self)

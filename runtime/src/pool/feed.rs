@@ -111,6 +111,7 @@ impl OpenCall {
             at: 0,
             len,
             answered: 0,
+            strays: 0,
             timeout: self.timeout,
             divisible: false,
             only: None,

@@ -11,6 +11,10 @@ use crate::queue::{Owner, Phase, Started};
 use crate::start::Exit;
 use crate::worker::Failure;
 
+/// How often a chunk may lose its worker before its first input is blamed, though by
+/// rule 13 nothing was begun.
+const MOST_STRAYS: u32 = 8;
+
 impl Core {
     /// Ends the stay of a worker; `exit` says how its process ended.
     pub(super) fn bury(&mut self, shared: &Shared, at: usize, exit: Exit) {
@@ -77,7 +81,10 @@ impl Core {
             return;
         };
         let id = chunk.call;
-        let begun = started == Some(Started { position, index: chunk.answered });
+        let mut begun = started == Some(Started { position, index: chunk.answered });
+        chunk.strays += u32::from(!begun);
+        // A task that hides that it was begun does not kill workers for ever.
+        begun |= chunk.strays > MOST_STRAYS;
         let Some(call) = self.call(id) else { return };
         call.active -= 1;
         if begun && chunk.answered < chunk.count {

@@ -182,8 +182,18 @@ impl Core {
         let claims = shared.board().claims();
         let slot = position as usize % SLOTS;
         if let Some((before, _)) = &self.slots[slot] {
-            let Owner::Worker(worker) = claims.owner(*before) else {
-                return Err(chunk);
+            // What the caller knows goes before what the board says, and a claim in the
+            // name of nobody waits for the audit.
+            let is_at_it =
+                |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| seat.chunk == Some(*before));
+            let worker = match self.seats.iter().position(is_at_it) {
+                Some(worker) => worker,
+                None => match claims.owner(*before) {
+                    Owner::Worker(worker) if matches!(self.seats.get(worker), Some(Some(_))) => {
+                        worker
+                    }
+                    _ => return Err(chunk),
+                },
             };
             let (before, running) = self.slots[slot].take().expect("looked at before");
             self.displaced.insert(before, (running, worker));
@@ -244,9 +254,13 @@ impl Core {
         let mut strays = Vec::new();
         let mut orphans = Vec::new();
         let mut guilty = Vec::new();
-        for (position, _) in self.slots.iter().flatten() {
+        let in_slots = self.slots.iter().flatten();
+        let in_slots = in_slots.map(|(position, _)| (position, claims.owner(*position)));
+        let displaced = self.displaced.iter();
+        let displaced = displaced.map(|(position, (_, at))| (position, Owner::Worker(*at)));
+        for (position, owner) in in_slots.chain(displaced) {
             let held = |seat: &Seat| seat.chunk == Some(*position);
-            let at = match claims.owner(*position) {
+            let at = match owner {
                 Owner::Free => continue,
                 Owner::Worker(at) => at,
                 // Nonsense: what the caller withdraws it does not keep.
@@ -280,8 +294,13 @@ impl Core {
         (strays, guilty)
     }
 
-    /// Sets the hint of the board right if a free chunk lies below it (rule 19).
+    /// Sets right what a worker may have overwritten of what the caller says: the hint of
+    /// the board, the sets of sleepers (rule 19), and what was read of the rings.
     pub(super) fn audit_cursor(&mut self, shared: &Shared) {
+        for seat in self.seats.iter().flatten() {
+            seat.consumer.tell(seat.desk.desk().ring());
+            seat.desk.free_again();
+        }
         let claims = shared.board().claims();
         let free = self
             .slots
@@ -290,13 +309,17 @@ impl Core {
             .map(|(position, _)| *position)
             .filter(|position| claims.owner(*position) == Owner::Free)
             .min();
-        if let Some(position) = free {
-            if claims.cursor() > position {
-                claims.set_cursor(position);
-            }
+        // Too high it hides chunks from the workers, too low it hides from the caller that
+        // there is room.
+        let right = free.unwrap_or(self.tail);
+        if claims.cursor() != right {
+            claims.set_cursor(right);
+            self.publish(shared);
+        }
+        if free.is_some() {
             // Neither set of sleepers can be relied on.
-            for (at, seat) in self.seats.iter().enumerate() {
-                shared.board().spinning.clear(at);
+            shared.board().spinning.reset();
+            for seat in &self.seats {
                 if let Some(seat) = seat.as_ref().filter(|seat| seat.is_serving())
                     && seat.desk.desk().phase() != Phase::Busy
                 {

@@ -22,6 +22,11 @@ impl Bits {
         self.0[worker / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
+    /// Empties the set.
+    pub(crate) fn reset(&self) {
+        self.0.iter().for_each(|word| word.store(0, Ordering::SeqCst));
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.iter().map(|word| word.load(Ordering::SeqCst).count_ones() as usize).sum()
     }

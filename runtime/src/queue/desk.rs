@@ -206,7 +206,7 @@ impl Desk {
         self.caller.spin.load(Ordering::Relaxed) as usize
     }
 
-    pub(crate) fn free_big(&self, slot: usize, ticket: u64) {
+    fn free_big(&self, slot: usize, ticket: u64) {
         self.caller.big_freed[slot].store(ticket, Ordering::Release);
     }
 
@@ -277,6 +277,8 @@ impl Desk {
 pub(crate) struct DeskMap {
     mapping: Mapping,
     big_len: usize,
+    /// Caller: the tickets it freed, in memory of its own.
+    freed: [std::sync::atomic::AtomicU64; BIG_SLOTS],
 }
 
 impl DeskMap {
@@ -290,7 +292,7 @@ impl DeskMap {
             match Mapping::with_file(c"procession-desk", size) {
                 Ok((mapping, fd)) => {
                     crate::sys::memory::seal(&fd);
-                    return Ok((DeskMap { mapping, big_len }, fd));
+                    return Ok((DeskMap { mapping, big_len, freed: Default::default() }, fd));
                 }
                 Err(error) if big_len <= 1 << 20 => return Err(error),
                 Err(_) => big_len /= 4,
@@ -302,12 +304,29 @@ impl DeskMap {
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let size = nix::sys::stat::fstat(fd.as_fd())?.st_size as usize;
         let big_len = size.checked_sub(Self::HEAD).ok_or(io::ErrorKind::InvalidData)? / BIG_SLOTS;
-        Ok(DeskMap { mapping: Mapping::new(fd, size, true)?, big_len })
+        let mapping = Mapping::new(fd, size, true)?;
+        Ok(DeskMap { mapping, big_len, freed: Default::default() })
     }
 
     #[inline]
     pub(crate) fn desk(&self) -> &Desk {
         self.mapping.view(0)
+    }
+
+    /// Caller: has read a long result, whose place is the worker's again.
+    pub(crate) fn free_big(&self, slot: usize, ticket: u64) {
+        self.freed[slot].store(ticket, Ordering::Relaxed);
+        self.desk().free_big(slot, ticket);
+    }
+
+    /// Caller: says again what it said, in case the worker overwrote it.
+    pub(crate) fn free_again(&self) {
+        for (slot, ticket) in self.freed.iter().enumerate() {
+            let ticket = ticket.load(Ordering::Relaxed);
+            if self.desk().big_freed(slot) != ticket {
+                self.desk().free_big(slot, ticket);
+            }
+        }
     }
 
     /// The bytes a big slot has room for.
