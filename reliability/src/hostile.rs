@@ -80,7 +80,7 @@ fn likely(random: &mut Random) -> u64 {
                 | [0, 1, 2, 3, 0xffff, random.next() % 1100][random.below(6)]
         }
         // A header: kind, index, length.
-        6 => (random.next() % 8) << 56 | (random.next() % 4) << 32 | random.next() % 64,
+        6 => (random.next() % 8) << 56 | (random.next() % 4) << 32 | (random.next() % 64),
         _ => random.next() % 5000,
     }
 }
