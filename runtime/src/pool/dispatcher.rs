@@ -107,7 +107,9 @@ impl Dispatcher {
             core.watch_idlers(limit);
             at_most((limit / 4).max(WATCH));
         }
-        let ended = core.seats.iter().flatten().any(|seat| seat.ended.is_some());
+        let ended = core.seats.iter().flatten().any(|seat| {
+            seat.ended.is_some() || matches!(&seat.body, Body::Thread(body) if body.is_ending())
+        });
         if ended {
             at_most(Duration::from_millis(1));
         }

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -20,6 +21,7 @@ type News = Mutex<Option<Result<(), Box<Failure>>>>;
 pub(super) struct ThreadBody {
     handle: Option<JoinHandle<()>>,
     news: Arc<News>,
+    ending: Arc<AtomicBool>,
 }
 
 impl ThreadBody {
@@ -30,7 +32,14 @@ impl ThreadBody {
 
     /// The thread itself, for a seat that is given to another.
     pub(super) fn leave_behind(&mut self) -> ThreadBody {
-        ThreadBody { handle: self.handle.take(), news: Arc::clone(&self.news) }
+        let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
+        ThreadBody { handle: self.handle.take(), news, ending }
+    }
+
+    /// Whether its work is over. It rings for that a moment before it is over itself,
+    /// and not again.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -56,6 +65,8 @@ pub(super) fn start(
 ) -> Result<ThreadBody> {
     let news = Arc::new(Mutex::new(None));
     let said = Arc::clone(&news);
+    let ending = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&ending);
     let (tasks, board) = (Arc::clone(&shared.tasks), Arc::clone(&shared.board));
     let (bell, depth) = (Arc::clone(&shared.bell), shared.depth + 1);
     let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
@@ -79,13 +90,14 @@ pub(super) fn start(
             let _ = catch_unwind(AssertUnwindSafe(serve));
         }
         let _ = catch_unwind(crate::state::clear);
+        ended.store(true, Ordering::Release);
         let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
     };
     let handle = std::thread::Builder::new()
         .name(format!("{name}-worker-{id}"))
         .spawn(work)
         .map_err(|error| Error::start(format!("a worker thread could not be started: {error}")))?;
-    Ok(ThreadBody { handle: Some(handle), news })
+    Ok(ThreadBody { handle: Some(handle), news, ending })
 }
 
 /// Runs the preloads in a thread of their own and gives what they share.
