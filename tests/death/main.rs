@@ -473,6 +473,7 @@ fn a_server_that_is_killed_is_replaced(method: StartMethod) {
         processes::signal(server.pid, Signal::SIGINT);
         assert_eq!(pool.map(square, 0..50).unwrap()[49], 2401, "it hears no interrupt");
         processes::signal(server.pid, Signal::SIGKILL);
+        wait::for_it("it is gone", || !processes::is_alive(server.pid));
         let outcomes = pool.map_all(square, 0..200);
         for (x, outcome) in (0..).zip(outcomes) {
             match outcome {
