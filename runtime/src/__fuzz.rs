@@ -1,4 +1,4 @@
-//! The codec, opened to the fuzz targets and the benchmark.
+//! The codec and the readers of messages, opened to the fuzz targets and the benchmark.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,4 +41,68 @@ pub fn decode_all<T: DeserializeOwned>(
         .try_for_each(|_| codec::decode(&mut source).map(&mut take))
         .and_then(|()| source.finish())
         .map_err(|error| error.to_string())
+}
+
+/// A hello as this process would send it.
+pub fn hello() -> Vec<u8> {
+    crate::start::handshake::own().to_vec()
+}
+
+/// Judges the first message of a worker.
+pub fn first_message(bytes: &[u8]) -> Result<u32, String> {
+    crate::start::handshake::check(bytes).map_err(|error| error.to_string())
+}
+
+/// Reads a message between a caller and a server; what it gives, written again.
+pub fn frame(bytes: &[u8]) -> Option<Vec<u8>> {
+    crate::start::reread(bytes)
+}
+
+/// Reads `words` as the ring of a worker that says it wrote up to `produced`, from `at`
+/// on; gives how many messages came, and whether the protocol was broken.
+pub fn ring(words: &[u64], at: u64, produced: u64) -> (usize, bool) {
+    use crate::queue::{Consumer, Ring};
+    use std::sync::atomic::AtomicU64;
+    let data: Vec<AtomicU64> = words.iter().copied().map(AtomicU64::new).collect();
+    let (produced, consumed) = (AtomicU64::new(produced), AtomicU64::new(at));
+    let ring = Ring { data: &data, produced: &produced, consumed: &consumed };
+    let (mut consumer, mut count) = (Consumer::at(at), 0);
+    let read = || {
+        let end = consumer.end(ring)?;
+        let mut payload = Vec::new();
+        while let Some(header) = consumer.peek(ring, end)? {
+            payload.clear();
+            consumer.take(ring, header, &mut payload);
+            assert_eq!(payload.len(), header.len.div_ceil(8));
+            count += 1;
+            assert!(count <= words.len(), "more messages than words");
+        }
+        Ok::<_, crate::queue::Violation>(())
+    };
+    let broken = { read }().is_err();
+    (count, broken)
+}
+
+/// Reads why an input has no output, and what a dead worker left of a panic, as the
+/// sentence a person would see.
+pub fn failure(bytes: &[u8]) -> String {
+    let report = crate::worker::crash_report(bytes);
+    let failure = crate::worker::Failure::decoded(bytes);
+    let mut text = format!("{report:?}");
+    text.push_str(&failure.clone().shortened().into_error().to_string());
+    text.push_str(&format!("{:?}", failure.into_error()));
+    text
+}
+
+/// A failure with a panic, encoded.
+pub fn some_failure() -> Vec<u8> {
+    let location = crate::error::Location { file: "src/main.rs".to_owned(), line: 7, column: 3 };
+    let panic = crate::error::PanicReport {
+        message: "a message".to_owned(),
+        location: Some(location),
+        backtrace: Some("0: main".to_owned()),
+        thread: Some("worker".to_owned()),
+    };
+    let kind = crate::worker::FailureKind::Panicked;
+    crate::worker::Failure { kind, text: "text".to_owned(), panic: Some(panic) }.encoded()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use runtime::__fuzz::{decode, encode};
+use runtime::__fuzz::{self, decode, encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,60 @@ pub fn plain(bytes: &[u8]) {
     if let Some(lists) = exact::<Vec<Vec<u16>>>(bytes) {
         lists.iter().for_each(|list| fits(list.capacity(), 2));
     }
+}
+
+/// Judges first messages of workers: all but a hello of this very program is refused.
+pub fn handshake(bytes: &[u8]) {
+    if __fuzz::first_message(bytes).is_ok() {
+        let hello = __fuzz::hello();
+        assert_eq!(bytes[..12], hello[..12]);
+        assert_eq!(bytes[16..], hello[16..]);
+        assert_ne!(bytes[12..16], [0; 4]);
+    }
+}
+
+/// Reads messages between callers and servers: what is understood is written the same way
+/// again, but for texts, which are cut and made valid.
+pub fn frames(bytes: &[u8]) {
+    if let Some(written) = __fuzz::frame(bytes) {
+        let again = __fuzz::frame(&written).expect("what was written is read");
+        assert_eq!(written, again);
+        assert_eq!(written[0], bytes[0]);
+        assert!(bytes.len() > 600 || written.len() <= 3 * bytes.len());
+    }
+}
+
+/// Reads rings of workers that write what they like.
+pub fn rings(bytes: &[u8]) {
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    let mut words: Vec<u64> = bytes.chunks_exact(8).map(word).collect();
+    if words.len() < 3 {
+        return;
+    }
+    let (at, produced) = (words.remove(0), words.remove(0));
+    // A power of two, as all rings.
+    words.resize(words.len().next_power_of_two(), 0);
+    // Any end, and one that is possible.
+    __fuzz::ring(&words, at, produced);
+    __fuzz::ring(&words, at, at.wrapping_add(produced % (words.len() as u64 + 1)));
+}
+
+/// Reads what workers say of failures and leave of panics.
+pub fn failures(bytes: &[u8]) {
+    let text = __fuzz::failure(bytes);
+    assert!(text.len() < 10_000 + 40 * bytes.len());
+}
+
+/// Messages to start from.
+pub fn messages() -> Vec<Vec<u8>> {
+    let ring = [0_u64, 6, 1 << 56 | 8, 1, 2 << 56 | 3, 7, 6 << 56 | 8, 99, 0, 0];
+    let ring = ring.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let order = [&[3][..], &[9; 8], &[2, 1, 1, 0, 1, 0]].concat();
+    let refused = [&[6, 1][..], b"it has threads"].concat();
+    let not_born = [&[8][..], &[1; 8], b"no memory"].concat();
+    let exited = [&[9][..], &[7, 0, 0, 0, 1, 9, 0, 0, 0]].concat();
+    let sorry = b"PROCSORYno such directory".to_vec();
+    vec![__fuzz::hello(), sorry, order, refused, not_born, exited, ring, __fuzz::some_failure()]
 }
 
 /// A value of which there is one encoding only: it must be the bytes it was read from.

@@ -136,6 +136,12 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
+    /// One that has read up to a place.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn at(at: u64) -> Self {
+        Consumer { at }
+    }
+
     /// Whether something came since.
     #[inline]
     pub(crate) fn has_news(&self, ring: Ring<'_>) -> bool {

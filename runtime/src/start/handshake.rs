@@ -23,8 +23,12 @@ pub(crate) const LIMIT: usize = 1024;
 
 /// Sends the hello of this process.
 pub(crate) fn greet(control: &OwnedFd) -> io::Result<()> {
-    let hello = hello(PROTOCOL, entry::fingerprint(), registry::digest(), std::process::id());
-    socket::send(control.as_fd(), &hello, &[], Wait::Block)
+    socket::send(control.as_fd(), &own(), &[], Wait::Block)
+}
+
+/// The hello of this process.
+pub(crate) fn own() -> [u8; SIZE] {
+    hello(PROTOCOL, entry::fingerprint(), registry::digest(), std::process::id())
 }
 
 /// Sends the reason for which this process cannot be a worker.

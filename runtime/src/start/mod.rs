@@ -203,6 +203,12 @@ pub(crate) fn child(socket: OwnedFd, caller: u32) -> ! {
     }
 }
 
+/// Reads a frame, and writes what it read.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reread(bytes: &[u8]) -> Option<Vec<u8>> {
+    Frame::read_cut(bytes).map(|frame| frame.write())
+}
+
 /// Ends the process rather than unwind into code that does not belong to it.
 struct NoUnwind;
 

@@ -11,7 +11,8 @@ fn main() {
         .map(|arg| arg.parse::<u64>().expect("a number"));
     let seconds = numbers.next().unwrap_or(10);
     let seed = numbers.next().unwrap_or(1);
-    let seeds = procession_fuzz::seeds();
+    let mut seeds = procession_fuzz::seeds();
+    seeds.extend(procession_fuzz::messages());
     let mut random = Random(seed);
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut rounds, mut slowest) = (0_u64, Duration::ZERO);
@@ -22,6 +23,10 @@ fn main() {
         let outcome = std::panic::catch_unwind(|| {
             procession_fuzz::structured(&bytes);
             procession_fuzz::plain(&bytes);
+            procession_fuzz::handshake(&bytes);
+            procession_fuzz::frames(&bytes);
+            procession_fuzz::rings(&bytes);
+            procession_fuzz::failures(&bytes);
         });
         slowest = slowest.max(start.elapsed());
         if outcome.is_err() {

@@ -1,0 +1,12 @@
+//! Messages between callers and servers from any bytes.
+//!
+//! `cargo +nightly fuzz run frames` in `runtime/`
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| procession_fuzz::frames(bytes));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    eprintln!("this target is run by cargo-fuzz; without it, use the binary `mutate`");
+}
