@@ -9,7 +9,7 @@ use runtime::{ErrorKind, Pool, StartMethod};
 use crate::random::Random;
 use crate::storm::{Kills, Pools, Tally};
 use crate::tasks::{Fault, Moment, Order, obey};
-use crate::{Options, usage};
+use crate::{Options, sys, usage};
 
 const METHODS: [StartMethod; 4] =
     [StartMethod::Fork, StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Thread];
@@ -17,6 +17,8 @@ const METHODS: [StartMethod; 4] =
 pub(crate) fn run(options: &Options<'_>) -> bool {
     let (seed, time) = (options.seed(), options.seconds(60));
     println!("seed {seed}, {} s", time.as_secs());
+    // What stood by for a template that was killed would else be nobody's child.
+    sys::adopt_orphans();
     let pools = match Pools::build(&METHODS) {
         Ok(pools) => pools,
         Err(error) => {
@@ -36,7 +38,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
             tally.submitted.load(Ordering::Relaxed),
             faults.load(Ordering::Relaxed),
             kills.total(),
-            usage::here(),
+            usage::here_alive(),
         );
     };
     line("start");
@@ -66,7 +68,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
                 said = Instant::now();
                 line("");
                 // What warms up has done so.
-                early.get_or_insert_with(usage::here);
+                early.get_or_insert_with(usage::here_alive);
             }
         }
         over.store(true, Ordering::Relaxed);
@@ -76,7 +78,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
     std::thread::sleep(Duration::from_secs(3));
     line("end");
     tally.outcomes().iter().for_each(|(name, count)| println!("  {name:24} {count}"));
-    let end = usage::here();
+    let end = usage::here_alive();
     let mut wrong = tally.complaints();
     wrong.extend(answered.err());
     let sum: u64 = tally.outcomes().values().sum();

@@ -240,7 +240,9 @@ impl Kills {
 pub(crate) fn run(options: &Options<'_>) -> bool {
     let (seed, time) = (options.seed(), options.seconds(60));
     println!("seed {seed}, {} s", time.as_secs());
-    let start = usage::here();
+    // What stood by for a template that was killed would else be nobody's child.
+    sys::adopt_orphans();
+    let start = usage::here_alive();
     let pools = match Pools::build(&METHODS) {
         Ok(pools) => pools,
         Err(error) => {
@@ -249,7 +251,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
         }
     };
     pools.answer(false).expect("new pools answer");
-    let before = usage::here();
+    let before = usage::here_alive();
     let (tally, kills, over) = (Tally::default(), Kills::default(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for thread in 0..2 * pools.len() {
@@ -280,11 +282,11 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
     });
     let answered = pools.answer(true);
     std::thread::sleep(Duration::from_secs(2));
-    let after = usage::here();
+    let after = usage::here_alive();
     let rebuilt = pools.rebuilt.load(Ordering::Relaxed);
     drop(pools);
     std::thread::sleep(Duration::from_millis(300));
-    report(&tally, &kills, rebuilt, [start, before, after, usage::here()], answered)
+    report(&tally, &kills, rebuilt, [start, before, after, usage::here_alive()], answered)
 }
 
 /// Ends the threads; a call that never comes back ends the program.

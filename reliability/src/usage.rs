@@ -39,6 +39,13 @@ pub(crate) fn here() -> Usage {
     }
 }
 
+/// The same, of processes only those that live; for one that adopts the orphans of its
+/// descendants, which wait for it as zombies.
+pub(crate) fn here_alive() -> Usage {
+    let living = descendants(std::process::id()).into_iter().filter(|pid| is_alive(*pid));
+    Usage { children: living.count(), ..here() }
+}
+
 /// Resident memory of a process that is its own.
 pub(crate) fn anonymous_kib(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
