@@ -205,8 +205,9 @@ impl Kills {
     /// Strikes one process.
     pub(crate) fn strike(&self, pools: &Pools, random: &mut Random) {
         let own = std::process::id();
-        let servers = usage::children(own);
         let workers = pools.workers();
+        let mut servers = usage::children(own);
+        servers.retain(|pid| usage::is_alive(*pid) && !workers.contains(pid));
         let of_server = random.below(12) == 0;
         let Some(pid) = random.pick(if of_server { &servers } else { &workers }).copied() else {
             return;
