@@ -304,5 +304,5 @@ fn encoded<M, F: Initializer<M>>(_: F, input: &F::Input) -> Result<Preload> {
         Error::new(ErrorKind::Encode, text).on_task(entry.name())
     })?;
     sink.finish();
-    Ok(Preload { task: entry.id, input: bytes })
+    Ok(Preload { task: entry.id, input: bytes.into() })
 }

@@ -76,6 +76,7 @@ mod wire;
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::StartMethod;
@@ -142,7 +143,7 @@ pub(crate) struct Preload {
     /// Its index in the registry.
     pub(crate) task: u32,
     /// Its encoded input.
-    pub(crate) input: Vec<u8>,
+    pub(crate) input: Arc<Vec<u8>>,
 }
 
 /// What a new worker finds.

@@ -86,7 +86,7 @@ pub(super) fn pack(preloads: &[Preload]) -> io::Result<OwnedFd> {
     for preload in preloads {
         bytes.extend(preload.task.to_le_bytes());
         bytes.extend((preload.input.len() as u64).to_le_bytes());
-        bytes.extend(&preload.input);
+        bytes.extend_from_slice(&preload.input);
     }
     fds::blob(&bytes)
 }
@@ -101,7 +101,7 @@ pub(super) fn unpack(blob: OwnedFd) -> Option<Vec<Preload>> {
         let (length, tail) = tail.split_first_chunk()?;
         let (input, tail) =
             tail.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        preloads.push(Preload { task: u32::from_le_bytes(*task), input: input.to_vec() });
+        preloads.push(Preload { task: u32::from_le_bytes(*task), input: input.to_vec().into() });
         rest = tail;
     }
     Some(preloads)

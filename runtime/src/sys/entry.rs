@@ -212,7 +212,7 @@ pub(crate) fn check() -> Result<(), &'static str> {
     }
     if std::fs::metadata("/proc/self/exe").is_err() {
         return Err("/proc/self/exe is not there (is /proc mounted?), so that the program \
-            cannot be executed again; mount it, or use StartMethod::Fork");
+            cannot be executed again; mount it, or use StartMethod::Thread");
     }
     Ok(())
 }
