@@ -80,6 +80,7 @@ impl Arguments {
 /// The `main` of a test file: runs the tests that the arguments name, each in its own
 /// process, or, in such a process, its one test.
 pub fn main(tests: Vec<Test>) -> ExitCode {
+    hear_interrupts();
     if let Some(name) = isolation::name_of_this() {
         let test = tests.iter().find(|test| test.name == name);
         isolation::run_here(test.expect("a process of a test is given its name"));
@@ -137,4 +138,14 @@ fn run_all(tests: &[Test], threads: Option<usize>) -> Vec<(String, String)> {
         }
     });
     failures.into_inner().expect("nothing panicked with it")
+}
+
+/// A shell starts what runs in its background deaf to SIGINT, and that is inherited; the
+/// programs under test are as they are at a terminal.
+#[allow(unsafe_code, reason = "the disposition of a signal")]
+fn hear_interrupts() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default action is no code of ours.
+    let done = unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) };
+    done.expect("SIGINT has a default");
 }
