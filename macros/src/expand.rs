@@ -133,6 +133,7 @@ impl ToTokens for Registration<'_> {
                             file: #private::file!(),
                             line: #private::line!(),
                             column: #private::column!(),
+                            test: #private::cfg!(test),
                         },
                         #signature,
                     )

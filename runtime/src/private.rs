@@ -5,7 +5,7 @@ use std::any::type_name;
 pub use crate::registry::{Place, Registration};
 pub use inventory;
 pub use std::borrow::ToOwned;
-pub use std::{column, file, line};
+pub use std::{cfg, column, file, line};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

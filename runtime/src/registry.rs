@@ -21,6 +21,8 @@ pub struct Place {
     pub file: &'static str,
     pub line: u32,
     pub column: u32,
+    /// Compiled as a test.
+    pub test: bool,
 }
 
 impl fmt::Display for Place {
@@ -199,6 +201,11 @@ pub(crate) fn digest() -> u64 {
     table().digest
 }
 
+/// Whether this is a program of tests.
+pub(crate) fn is_test() -> bool {
+    table().sorted.iter().any(|entry| entry.place.test)
+}
+
 /// The names of all registered tasks, sorted.
 ///
 /// ```
@@ -224,7 +231,7 @@ mod tests {
         Ok(())
     }
 
-    const HERE: Place = Place { file: "a.rs", line: 1, column: 2 };
+    const HERE: Place = Place { file: "a.rs", line: 1, column: 2, test: true };
 
     #[test]
     fn duplicates_are_found_with_both_places() {

@@ -113,10 +113,6 @@ fn its_program_runs(method: StartMethod) {
 }
 
 fn its_test_passes(method: StartMethod) {
-    if method == StartMethod::Fork {
-        // A test runs on a thread beside the main one, which fork refuses.
-        return;
-    }
     let output = cargo(&["test", "--bin", "outside"], method);
     assert!(output.contains("1 passed"), "{output}");
 }

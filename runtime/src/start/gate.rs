@@ -88,8 +88,16 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
 fn strangers() -> io::Result<Vec<String>> {
     let threads = threads::others()?;
     let known = GATE.get().dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
-    let strange = threads.into_iter().filter(|(thread, _)| !known.contains(thread));
+    let strange = threads
+        .into_iter()
+        .filter(|(thread, _)| !known.contains(thread) && !is_waiting_harness(*thread));
     Ok(strange.map(|(_, name)| name).collect())
+}
+
+/// Whether a thread is the main one of the standard test harness, which runs each test
+/// on another thread and waits for it: it holds nothing that a test could want.
+fn is_waiting_harness(thread: i32) -> bool {
+    thread == std::process::id() as i32 && crate::registry::is_test() && threads::waits(thread)
 }
 
 /// The names of the other threads of this process, after those that are just ending

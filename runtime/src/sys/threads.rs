@@ -30,6 +30,13 @@ pub(crate) fn others() -> io::Result<Vec<(i32, String)>> {
     Ok(threads)
 }
 
+/// Whether a thread of this process waits for others, and does nothing else.
+pub(crate) fn waits(thread: i32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
+    let number = call.ok().and_then(|call| call.split(' ').next()?.parse().ok());
+    number == Some(libc::SYS_futex)
+}
+
 /// Names the calling thread, and the process if it is the main one, as `ps` shows it.
 pub(crate) fn set_name(name: &[u8]) {
     let mut name = name[..name.len().min(15)].to_vec();
