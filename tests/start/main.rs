@@ -43,6 +43,7 @@ conformance! {
         an_fd_of_the_caller_is_there,
         every_worker_sees_the_same_snapshot,
         a_thread_is_named_in_the_refusal,
+        a_main_thread_that_waits_counts_in_a_program,
         threads_may_be_allowed,
     ];
     ONCE => [
@@ -420,6 +421,12 @@ fn a_thread_is_named_in_the_refusal(method: StartMethod) {
     });
     // They are gone: now it may.
     assert_eq!(pool(method, 1).apply(square, 3).unwrap(), 9);
+}
+
+/// Only in a program compiled as a test it is taken for the harness.
+fn a_main_thread_that_waits_counts_in_a_program(method: StartMethod) {
+    let output = output_of(&mut caller(bin(), "beside-main", method));
+    assert_eq!(output, "Some(ForkWithThreads)\n");
 }
 
 #[allow(unsafe_code, reason = "the promise that a user makes")]

@@ -5,7 +5,9 @@
 //! hold [`working`] whenever they are not blocked in `poll`, and a fork takes the gate
 //! for itself: then each of them is in `poll` or waits at the gate, and holds nothing.
 //!
-//! Threads of the program cannot be made to stand still; with them a fork is refused.
+//! Threads of the program cannot be made to stand still; with them a fork is refused. The
+//! one exception is the main thread of the standard test harness, in a program compiled as
+//! a test, while it waits for the test that forks.
 
 use std::io;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -150,6 +150,11 @@ fn main() {
             }
             println!("{:?}", pool.map(square, 0..4).expect("squares"));
         }
+        "beside-main" => {
+            let build = move || Pool::builder().workers(1).start_method(method).build();
+            let outcome = std::thread::spawn(build).join().expect("no panic");
+            println!("{:?}", outcome.err().map(|error| error.kind()));
+        }
         "deleted" => {
             let own = std::env::current_exe().expect("a path");
             std::fs::remove_file(own).expect("its own file");
