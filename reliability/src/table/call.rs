@@ -39,7 +39,8 @@ pub(crate) enum Call {
 
 pub(crate) const CALLS: [Call; 4] = [Call::Apply, Call::Map, Call::MapAll, Call::Submit];
 
-type Outcome = Option<Result<Report, Error>>;
+/// `None` where a call does not tell it.
+pub(crate) type Outcome = Option<Result<Report, Error>>;
 
 /// Options of the calls.
 #[derive(Clone, Copy, Default)]
