@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use runtime::{Error, ErrorKind, Pool, PoolBuilder, StartMethod};
 
-use crate::tasks::{Fault, Moment, Order, Report, double, nap, obey, value_of};
+use crate::tasks::{Fault, Moment, Order, Report, double, obey, value_of};
 use crate::{counts, usage};
 
 /// Inputs of a call with faults.
@@ -295,9 +295,4 @@ pub(crate) fn nothing_left(before: usage::Usage) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Some seconds of work on every worker.
-pub(crate) fn busy(pool: &Pool, workers: usize, ms: u64) -> Vec<runtime::Handle<u64>> {
-    (0..workers as u64).map(|x| pool.submit(nap, (ms, x))).collect()
 }

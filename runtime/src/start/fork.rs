@@ -21,6 +21,8 @@ use crate::sys::{fds, process, signals};
 pub(super) struct Fork {
     template: Peer,
     standby: Option<Peer>,
+    /// Whether it was ever reached: it may be dead before that, by its preloads.
+    reached: bool,
 }
 
 /// Forks the template of a pool, on the thread that builds the pool (rule 5).
@@ -58,7 +60,8 @@ pub(super) fn start(
         process::discard(pid);
         cannot(e)
     })?;
-    Served::new(Fork { template: Peer::new(ours, pidfd, pid), standby: None }, patience)
+    let template = Peer::new(ours, pidfd, pid);
+    Served::new(Fork { template, standby: None, reached: false }, patience)
 }
 
 impl Host for Fork {
@@ -68,7 +71,10 @@ impl Host for Fork {
             self.tend();
             if self.template.is_alive() {
                 match self.template.attach(&connection) {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => {
+                        self.reached = true;
+                        return Ok(());
+                    }
                     Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
                     Err(e) => {
                         return Err(Error::start(format!("the template cannot be reached: {e}")));
@@ -77,6 +83,7 @@ impl Host for Fork {
             }
             match self.standby.take() {
                 Some(standby) => self.template = standby,
+                None if !self.reached => return Err(Error::start(self.epitaph())),
                 None => {
                     return Err(Error::start(
                         "the template of this pool and its standby were both killed, and with \

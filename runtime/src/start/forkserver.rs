@@ -45,8 +45,8 @@ impl Peer {
 
     /// How it ended, if it has.
     pub(super) fn epitaph(&self, what: &str) -> String {
-        // Its sockets close a moment before it is gone.
-        let ended = process::ended(self.pidfd.as_fd(), Duration::from_millis(100));
+        // Its sockets close a moment before it is gone; a long one on a busy machine.
+        let ended = process::ended(self.pidfd.as_fd(), Duration::from_secs(1));
         let name = format!("{what} (pid {})", self.pid);
         match process::reap(self.pidfd.as_fd()) {
             Some(Exit::Signal(signal)) => format!("{name} was killed by signal {signal}"),
@@ -117,7 +117,7 @@ impl Host for ForkServer {
                 }
             }
         }
-        Err(Error::start("the forkserver ended as soon as it was started"))
+        Err(Error::start(self.epitaph()))
     }
 
     fn epitaph(&mut self) -> String {
