@@ -3,23 +3,23 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::Ring;
 use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use super::{Ring, sized};
 use crate::codec::Source;
 use crate::sys::memory::{Mapping, PAGE, Shared};
 use crate::sys::signals::FaultRecord;
 
 /// Words of the result ring.
-const RING_WORDS: usize = if cfg!(loom) { 8 } else { 1 << 16 };
+const RING_WORDS: usize = sized(8, 1 << 8, 1 << 16);
 
 /// Results too long for the ring that can be out at a time (rule 9).
-pub(crate) const BIG_SLOTS: usize = if cfg!(loom) { 1 } else { 16 };
+pub(crate) const BIG_SLOTS: usize = sized(1, 2, 16);
 
 /// The longest result: address space of a big slot; its pages exist when written.
 pub(crate) const BIG_LEN: usize = 4 << 30;
 
 /// Words of the crash box.
-const CRASH_WORDS: usize = if cfg!(loom) { 1 } else { 2048 };
+const CRASH_WORDS: usize = sized(1, 64, 2048);
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ mod arena;
 mod board;
 mod claims;
 mod desk;
-#[cfg(all(test, loom))]
-mod loom;
+#[cfg(all(test, any(loom, miri)))]
+mod models;
 mod payload;
 mod ring;
 pub(crate) mod sync;
@@ -22,11 +22,23 @@ pub(crate) use payload::{Big, Encoded, Output, Payload, bytes_of};
 pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Producer, Ring, Violation};
 pub(crate) use tasks::{Descriptor, Tasks};
 
+/// A size in a model of loom, under Miri, and in a program: where every step is
+/// followed, memory is to be small.
+const fn sized(model: usize, miri: usize, program: usize) -> usize {
+    if cfg!(loom) {
+        model
+    } else if cfg!(miri) {
+        miri
+    } else {
+        program
+    }
+}
+
 /// Chunks that can be published and not yet reused (rule 3).
-pub(crate) const SLOTS: usize = if cfg!(loom) { 2 } else { 1024 };
+pub(crate) const SLOTS: usize = sized(2, 16, 1024);
 
 /// Workers a pool can have at a time: the bits of the board.
-pub(crate) const MAX_WORKERS: usize = if cfg!(loom) { 64 } else { 1024 };
+pub(crate) const MAX_WORKERS: usize = sized(64, 64, 1024);
 
 /// Inputs a chunk can have: the bits of an index in [`Started`].
 pub(crate) const MAX_CHUNK: usize = 1 << 15;

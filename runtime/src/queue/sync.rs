@@ -1,6 +1,10 @@
-//! The atomics of the queue, so that loom can replace them.
+//! The atomics of the queue, and the threads of its models, so that loom can replace them.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(all(test, loom))]
+pub(super) use loom::{sync::Arc, thread};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(all(test, miri, not(loom)))]
+pub(super) use std::{sync::Arc, thread};

@@ -143,6 +143,7 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
+    #[cfg_attr(miri, ignore = "has no /proc")]
     fn a_thread_of_the_program_is_named_and_a_registered_one_is_not() {
         let (ready, wait) = mpsc::channel();
         let start = |name: &str, known: bool| {

@@ -117,6 +117,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "has no such sockets")]
     fn sorry_is_an_error_with_its_reason() {
         let (here, there) = socket::pair().unwrap();
         apologize(&there, "no such directory");

@@ -36,8 +36,9 @@ const SOCKET: RawFd = 3;
 type Constructor =
     extern "C" fn(argc: c_int, argv: *const *const c_char, env: *const *const c_char);
 
+// Miri calls constructors without arguments, and starts no processes.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static ENTRY: Constructor = enter;
 
 /// Whether [`ENTRY`] ran in this process, as it then does in the next.
@@ -185,6 +186,9 @@ fn program_name<'a>(argc: c_int, argv: *const *const c_char) -> Option<&'a [u8]>
 /// Says why a second execution of this program would not come to [`ENTRY`].
 pub(crate) fn check() -> Result<(), &'static str> {
     black_box(&ENTRY);
+    if cfg!(miri) {
+        return Err("Miri starts no processes; use StartMethod::Thread");
+    }
     if cfg!(not(target_env = "gnu")) {
         return Err("workers are executed again on glibc only; use StartMethod::Fork");
     }

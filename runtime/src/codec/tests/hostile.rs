@@ -49,6 +49,7 @@ fn invalid_tags_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "16 million elements")]
 fn elements_without_bytes_are_bounded() {
     let few = vec![(); 1000];
     assert_eq!(value_of::<Vec<()>>(&bytes_of(&few)).unwrap(), few);
@@ -60,6 +61,7 @@ fn elements_without_bytes_are_bounded() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a million elements")]
 fn elements_without_bytes_but_with_memory_are_bounded_by_their_memory() {
     #[derive(Deserialize)]
     struct Skipped {

@@ -1,23 +1,53 @@
-//! Models of the protocol, run by loom in every order that threads can have.
+//! Models of the protocol, run by loom in every order that threads can have, and by Miri in
+//! an order that depends on a seed, with stores that other threads see late.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p procession --lib loom`
-
-use ::loom::model::Builder;
-use ::loom::sync::Arc;
-use ::loom::thread;
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p procession --lib models`
+//!
+//! `MIRIFLAGS="-Zmiri-many-seeds=0..64" cargo +nightly miri test -p procession --lib models`
 
 use super::desk::Desk;
-use super::sync::{AtomicU64, Ordering, fence};
+use super::sync::{Arc, AtomicU64, Ordering, fence, thread};
 use super::{Board, Claims, Consumer, Kind, Owner, Producer, SLOTS, Started, Waiting, Wake};
 use crate::sys::futex;
 
-/// Switches of threads that are not asked for by the model.
-const PREEMPTIONS: usize = 3;
-
+#[cfg(loom)]
 fn model(run: impl Fn() + Sync + Send + 'static) {
-    let mut builder = Builder::new();
+    /// Switches of threads that are not asked for by the model.
+    const PREEMPTIONS: usize = 3;
+    let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS);
     builder.check(run);
+}
+
+#[cfg(loom)]
+fn area<T: Default>() -> T {
+    T::default()
+}
+
+/// Miri goes on with its choices from one run to the next.
+#[cfg(miri)]
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    (0..4).for_each(|_| run());
+}
+
+/// Memory as workers have it.
+#[cfg(miri)]
+fn area<T: crate::sys::memory::Shared>() -> Area<T> {
+    let len = size_of::<T>().next_multiple_of(crate::sys::memory::PAGE);
+    let (mapping, _) = crate::sys::memory::Mapping::with_file(c"model", len).unwrap();
+    Area(mapping, std::marker::PhantomData)
+}
+
+#[cfg(miri)]
+struct Area<T>(crate::sys::memory::Mapping, std::marker::PhantomData<T>);
+
+#[cfg(miri)]
+impl<T: crate::sys::memory::Shared> std::ops::Deref for Area<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.view(0)
+    }
 }
 
 /// The part of the caller's region that a model needs.
@@ -46,7 +76,7 @@ impl Region {
 #[test]
 fn rules_1_and_2_each_chunk_has_one_owner() {
     model(|| {
-        let shared = Arc::new((Board::default(), Region::default()));
+        let shared = Arc::new((area::<Board>(), Region::default()));
         shared.1.tail.store(1, Ordering::Relaxed);
         shared.0.claims().set_cursor(1);
         let workers: Vec<_> = (0..2)
@@ -76,7 +106,7 @@ fn rules_1_and_2_each_chunk_has_one_owner() {
 #[test]
 fn rule_3_a_slot_that_is_used_again_gives_no_old_descriptor() {
     model(|| {
-        let shared = Arc::new((Board::default(), Region::default()));
+        let shared = Arc::new((area::<Board>(), Region::default()));
         shared.0.claims().set_cursor(1);
         shared.1.publish(shared.0.claims(), 1);
         let workers: Vec<_> = (0..2)
@@ -101,7 +131,7 @@ fn rule_3_a_slot_that_is_used_again_gives_no_old_descriptor() {
 #[test]
 fn rule_4_a_chunk_is_claimed_or_withdrawn() {
     model(|| {
-        let shared = Arc::new((Board::default(), Region::default()));
+        let shared = Arc::new((area::<Board>(), Region::default()));
         shared.0.claims().set_cursor(1);
         shared.1.publish(shared.0.claims(), 1);
         let worker = {
@@ -116,7 +146,7 @@ fn rule_4_a_chunk_is_claimed_or_withdrawn() {
 #[test]
 fn rule_5_the_cursor_passes_nothing_that_is_free() {
     model(|| {
-        let shared = Arc::new((Board::default(), Region::default()));
+        let shared = Arc::new((area::<Board>(), Region::default()));
         shared.1.tail.store(1, Ordering::Relaxed);
         shared.0.claims().set_cursor(1);
         let worker = {
@@ -135,7 +165,7 @@ fn rule_5_the_cursor_passes_nothing_that_is_free() {
 #[test]
 fn rule_8_messages_are_whole_and_in_order() {
     model(|| {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(area::<Desk>());
         let worker = {
             let desk = Arc::clone(&desk);
             thread::spawn(move || {
@@ -170,7 +200,7 @@ fn rule_15_nothing_else_dies_for_a_doomed_input() {
     const FIRST: Started = Started { position: 1, index: 0 };
     const SECOND: Started = Started { position: 2, index: 0 };
     model(|| {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(area::<Desk>());
         let killed = Arc::new(AtomicU64::new(0));
         desk.set_started(FIRST);
         let worker = {
@@ -204,7 +234,7 @@ fn rule_15_nothing_else_dies_for_a_doomed_input() {
 #[test]
 fn rule_16_no_worker_sleeps_while_there_is_work() {
     model(|| {
-        let shared = Arc::new((Board::default(), Region::default(), Desk::default()));
+        let shared = Arc::new((area::<Board>(), Region::default(), area::<Desk>()));
         let worker = {
             let shared = Arc::clone(&shared);
             // As `Sleeper::sleep` does it.
@@ -240,7 +270,7 @@ fn rule_16_no_worker_sleeps_while_there_is_work() {
 #[test]
 fn rule_18_the_caller_learns_of_an_end() {
     model(|| {
-        let shared = Arc::new((Board::default(), Desk::default()));
+        let shared = Arc::new((area::<Board>(), area::<Desk>()));
         let worker = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
@@ -266,7 +296,7 @@ fn rule_18_the_caller_learns_of_an_end() {
 #[test]
 fn rule_18_the_caller_learns_of_a_low_queue() {
     model(|| {
-        let shared = Arc::new((Board::default(), Region::default()));
+        let shared = Arc::new((area::<Board>(), Region::default()));
         shared.0.claims().set_cursor(1);
         shared.1.publish(shared.0.claims(), 1);
         let worker = {
