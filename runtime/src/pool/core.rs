@@ -15,9 +15,11 @@ use super::builder::Settings;
 use super::call::{Call, CallId, Inbox, Options};
 use super::chunk::Chunk;
 use super::seat::Seat;
+use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Arena, Board, SLOTS, Tasks};
 use crate::registry::Entry;
+use crate::start::{Preload, inputs};
 use crate::sys::fds::Kept;
 use crate::sys::memory::{self, Mapping, PAGE};
 
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(super) tasks_fd: Kept,
     pub(super) board: Arc<Mapping>,
     pub(super) board_fd: Kept,
+    /// What the initializers of worker processes are given, if they are given anything.
+    pub(super) inputs_fd: Option<Kept>,
     pub(super) arena: Arc<Arena>,
     pub(super) bell: Arc<OwnedFd>,
     pub(super) spinners: usize,
@@ -135,6 +139,9 @@ impl Shared {
         memory::seal(&tasks_file);
         memory::seal(&board_fd);
         let tasks_fd = memory::read_only(&tasks_file).map_err(memory)?;
+        let inputs_fd = store_inputs(&settings).map_err(|error| {
+            Error::start(format!("the inputs of the initializers could not be stored: {error}"))
+        })?;
         let tasks = Arc::new(tasks);
         let arena = Arena::new(Arc::clone(&tasks), size_of::<Tasks>().next_multiple_of(PAGE));
         let flags =
@@ -153,6 +160,7 @@ impl Shared {
             tasks_fd: Kept::new(tasks_fd),
             board,
             board_fd: Kept::new(board_fd),
+            inputs_fd: inputs_fd.map(Kept::new),
             arena,
             bell: Arc::new(bell.into()),
             changed: Condvar::new(),
@@ -179,6 +187,21 @@ impl Shared {
         // Full means that it is rung already.
         let _ = nix::unistd::write(&*self.bell, &1_u64.to_ne_bytes());
     }
+}
+
+/// The inputs of what each worker process runs first. Without a server it runs the
+/// preloads too.
+fn store_inputs(settings: &Settings) -> io::Result<Option<OwnedFd>> {
+    let preloads = match settings.method {
+        StartMethod::Thread => return Ok(None),
+        StartMethod::Spawn => settings.preloads.as_slice(),
+        _ => &[],
+    };
+    let all: Vec<&Preload> = preloads.iter().chain(&settings.initializers).collect();
+    if all.is_empty() {
+        return Ok(None);
+    }
+    inputs::pack(&all).map(Some)
 }
 
 /// The region of the tasks; where address space is short, a smaller one.

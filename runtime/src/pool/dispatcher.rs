@@ -286,14 +286,16 @@ impl Dispatcher {
         let id = core.seats[at].as_ref().map_or(0, |seat| seat.id);
         drop(core);
         let stdio = shared.settings.take_stdio();
+        let mut fds = vec![
+            desk.as_fd(),
+            shared.tasks_fd.as_fd(),
+            shared.board_fd.as_fd(),
+            shared.bell.as_fd(),
+        ];
+        fds.extend(shared.inputs_fd.as_ref().map(AsFd::as_fd));
         launcher.launch(&Order {
             ticket: id as u64,
-            fds: &[
-                desk.as_fd(),
-                shared.tasks_fd.as_fd(),
-                shared.board_fd.as_fd(),
-                shared.bell.as_fd(),
-            ],
+            fds: &fds,
             stdio: [0, 1, 2].map(|at: usize| stdio[at].as_ref().map(AsFd::as_fd)),
             env: &shared.settings.env,
             control: theirs.as_fd(),

@@ -53,16 +53,11 @@ impl Core {
         let (desk, file) = DeskMap::create()?;
         desk.desk().set_spin(shared.spinners as u32);
         let settings = &shared.settings;
-        let mut initializers = settings.initializers.clone();
-        if settings.method == crate::StartMethod::Spawn {
-            initializers.splice(0..0, settings.preloads.iter().cloned());
-        }
         let id = self.next_worker;
         let birth = Birth {
             seat: at,
             id,
             depth: shared.depth + 1,
-            initializers,
             max_tasks: settings.max_tasks,
             nice: settings.nice,
             cpu: settings.pin_cpus.then(|| cpu_of(at)).flatten(),

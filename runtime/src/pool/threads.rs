@@ -80,7 +80,7 @@ pub(super) fn start(
             let _ = crate::sys::limits::pin(cpu);
         }
         crate::state::adopt(&shares);
-        let ready = worker::initialize(&initializers);
+        let ready = worker::initialize(initializers.iter().map(Preload::parts));
         let failed = ready.is_err();
         *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
         let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
@@ -108,7 +108,7 @@ pub(super) fn preload(preloads: &[Preload]) -> Result<Vec<Share>> {
     let preloads = preloads.to_vec();
     let run = move || -> Result<Vec<Share>> {
         worker::watch_panics();
-        worker::initialize(&preloads)
+        worker::initialize(preloads.iter().map(Preload::parts))
             .map_err(|failure| failure.into_initializer_error("a preload"))?;
         let shares = crate::state::share_all();
         crate::state::clear();

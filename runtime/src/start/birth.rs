@@ -47,7 +47,7 @@ pub(super) fn environment(extra: &[(OsString, OsString)]) -> Result<Vec<CString>
 /// An environment as a blob.
 pub(super) fn pack_environment(strings: &[CString]) -> Result<OwnedFd> {
     let block: Vec<u8> = strings.iter().flat_map(|s| s.as_bytes_with_nul()).copied().collect();
-    fds::blob(&block)
+    fds::blob(&[&block])
         .map_err(|e| Error::start(format!("the environment of a worker cannot be stored: {e}")))
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::forkserver::Peer;
 use super::link::{Host, Served};
 use super::wire::Frame;
-use super::{NoUnwind, Preload, gate, server, wire};
+use super::{NoUnwind, Preload, gate, preload, server, wire};
 use std::time::Duration;
 
 use crate::config::StartMethod;
@@ -51,7 +51,8 @@ pub(super) fn start(
             process::vanish(0);
         }
         let role = server::Role { method: StartMethod::Fork, caller, threads_allowed };
-        server::serve(role, theirs, watch, preloads)
+        let preloaded = preload::run(role, preloads.iter().map(Preload::parts));
+        server::serve(role, theirs, watch, preloaded)
     };
     drop(blocked);
     drop(closed);

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use super::inputs::{self, Inputs};
 use super::link::{Host, Served};
 use super::wire::{Frame, Setup};
 use super::{Exit, Preload, birth, preload, server, spawn};
@@ -152,7 +153,7 @@ fn find(key: &Key) -> Result<Arc<Peer>> {
 
 fn execute(key: &Key) -> Result<Peer> {
     let cannot = |e: std::io::Error| Error::start(format!("the forkserver cannot be started: {e}"));
-    let preloads = preload::pack(&key.preloads).map_err(cannot)?;
+    let preloads = inputs::pack(&key.preloads.iter().collect::<Vec<_>>()).map_err(cannot)?;
     let caller = process::open(std::process::id()).map_err(cannot)?;
     let child = spawn::execute(birth::environment(&[])?, [None; 3])?;
     let setup = Frame::Setup(Setup {
@@ -172,13 +173,15 @@ fn execute(key: &Key) -> Result<Peer> {
 pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().expect("a frame is read only with all its fds");
-    let (watch, preloads) = (next(), preload::unpack(next()));
+    let (watch, preloads) = (next(), Inputs::open(&next()));
     let env = setup.env.then(&mut next).map_or(Ok(()), birth::unpack_environment);
-    let (Some(preloads), Ok(())) = (preloads, env) else { process::vanish(1) };
+    let (Ok(preloads), Ok(())) = (preloads, env) else { process::vanish(1) };
     let role = server::Role {
         method: StartMethod::ForkServer,
         caller: setup.caller,
         threads_allowed: setup.threads_allowed,
     };
-    server::serve(role, main, watch, &preloads)
+    let preloaded = preload::run(role, preloads.iter());
+    drop(preloads);
+    server::serve(role, main, watch, preloaded)
 }

@@ -66,6 +66,7 @@ mod fork;
 mod forkserver;
 pub(crate) mod gate;
 pub(crate) mod handshake;
+pub(crate) mod inputs;
 mod link;
 mod preload;
 mod server;
@@ -79,6 +80,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 #[allow(unused_imports, reason = "for the globals of the rest of the library")]
@@ -138,12 +140,18 @@ pub(crate) trait Launcher: Send {
 }
 
 /// A function to run once in a server, before it forks.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Preload {
     /// Its index in the registry.
     pub(crate) task: u32,
     /// Its encoded input.
     pub(crate) input: Arc<Vec<u8>>,
+}
+
+impl Preload {
+    pub(crate) fn parts(&self) -> (u32, Source<'_>) {
+        (self.task, Source::new(&self.input))
+    }
 }
 
 /// What a new worker finds.

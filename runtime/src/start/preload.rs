@@ -1,13 +1,13 @@
 //! Preloads: functions run once in a server, before it forks.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::gate;
 use super::server::Role;
 use super::wire::{self, Frame};
-use super::{Preload, gate};
+use crate::codec::Source;
 use crate::error::ErrorKind;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process};
@@ -16,16 +16,20 @@ use crate::sys::{fds, process};
 pub(super) type Refusal = (Frame, Option<OwnedFd>);
 
 /// Runs the preloads, and looks what they left.
-pub(super) fn run(role: Role, preloads: &[Preload]) -> Result<(), Refusal> {
+pub(super) fn run<'a>(
+    role: Role,
+    preloads: impl Iterator<Item = (u32, Source<'a>)>,
+) -> Result<(), Refusal> {
     let refused = |kind: ErrorKind, text: String| {
         let threads = kind == ErrorKind::ForkWithThreads;
         Err((Frame::Refused { threads, text }, None))
     };
-    if !preloads.is_empty() {
+    let mut preloads = preloads.peekable();
+    if preloads.peek().is_some() {
         let done = crate::worker::preload(preloads);
         process::flush();
         if let Err(report) = done {
-            return match fds::blob(&report) {
+            return match fds::blob(&[&report]) {
                 Ok(report) => Err((Frame::Failed, Some(report))),
                 Err(e) => {
                     refused(ErrorKind::Start, format!("a preload failed; its report is lost: {e}"))
@@ -78,31 +82,4 @@ fn wait(main: &OwnedFd, watch: &OwnedFd) -> bool {
     ];
     while poll(&mut polled, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
     polled[1].revents().is_some_and(|events| events.is_empty())
-}
-
-/// The preloads as a blob: for each, task, length and input.
-pub(super) fn pack(preloads: &[Preload]) -> io::Result<OwnedFd> {
-    let mut bytes = Vec::new();
-    for preload in preloads {
-        bytes.extend(preload.task.to_le_bytes());
-        bytes.extend((preload.input.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&preload.input);
-    }
-    fds::blob(&bytes)
-}
-
-/// Reads what [`pack`] wrote.
-pub(super) fn unpack(blob: OwnedFd) -> Option<Vec<Preload>> {
-    let bytes = fds::read_blob(blob).ok()?;
-    let mut rest = bytes.as_slice();
-    let mut preloads = Vec::new();
-    while !rest.is_empty() {
-        let (task, tail) = rest.split_first_chunk()?;
-        let (length, tail) = tail.split_first_chunk()?;
-        let (input, tail) =
-            tail.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        preloads.push(Preload { task: u32::from_le_bytes(*task), input: input.to_vec().into() });
-        rest = tail;
-    }
-    Some(preloads)
 }

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::birth::Parts;
 use super::clients::{Clients, Connection, Request};
 use super::wire::{self, Frame};
-use super::{NoUnwind, Preload, preload};
+use super::{NoUnwind, preload};
 use crate::config::StartMethod;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{process, signals};
@@ -64,10 +64,15 @@ enum Next {
     Stand(Box<Server>),
 }
 
-/// Serves until the caller or the main socket ends.
-pub(super) fn serve(role: Role, main: OwnedFd, watch: OwnedFd, preloads: &[Preload]) -> ! {
+/// Serves, after the preloads, until the caller or the main socket ends.
+pub(super) fn serve(
+    role: Role,
+    main: OwnedFd,
+    watch: OwnedFd,
+    preloaded: Result<(), preload::Refusal>,
+) -> ! {
     let _guard = NoUnwind;
-    if let Err(refusal) = preload::run(role, preloads) {
+    if let Err(refusal) = preloaded {
         preload::give_up(role, &main, &watch, refusal)
     }
     // Rule 2: from here on the caller's pidfd is watched.

@@ -75,7 +75,7 @@ fn a_long_text_is_cut_at_a_character() {
 #[cfg_attr(miri, ignore = "has no such sockets")]
 fn a_message_arrives_whole_or_not_at_all() {
     let (a, b) = socket::pair().unwrap();
-    let blob = fds::blob(b"content").unwrap();
+    let blob = fds::blob(&[b"content"]).unwrap();
     let two = [blob.as_fd(), a.as_fd()];
     let mut buffer = [0; 16];
 

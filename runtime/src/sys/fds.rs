@@ -4,18 +4,18 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
 use super::generation::PerProcess;
+use super::memory;
 
 /// The largest blob that is read: far above any environment or preload input.
 const BLOB_LIMIT: u64 = 1 << 32;
@@ -68,26 +68,14 @@ pub(crate) fn close_from(first: RawFd) {
     }
 }
 
-/// Writes `bytes` into a nameless file that nobody can change any more.
-pub(crate) fn blob(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    match memfd_create(c"procession-blob", flags) {
-        Ok(fd) => {
-            let file = File::from(fd);
-            file.write_all_at(bytes, 0)?;
-            let fd = OwnedFd::from(file);
-            fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
-            Ok(fd)
-        }
-        // Refused by a sandbox: an unlinked file does as well, only unsealed.
-        Err(_) => {
-            let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-            let fd = nix::fcntl::open(&std::env::temp_dir(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
-            let file = File::from(fd);
-            file.write_all_at(bytes, 0)?;
-            Ok(file.into())
-        }
-    }
+/// Writes `parts`, one after the other, into a nameless file that nobody can change any more.
+pub(crate) fn blob(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    let fd = memory::anonymous_file(c"procession-blob", parts.iter().map(|part| part.len()).sum())?;
+    let mut file = File::from(fd);
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    let fd = OwnedFd::from(file);
+    memory::freeze(&fd);
+    Ok(fd)
 }
 
 /// Reads a blob whole.

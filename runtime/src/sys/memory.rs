@@ -46,6 +46,11 @@ pub(crate) fn seal(fd: &OwnedFd) {
     add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW);
 }
 
+/// Fixes the size and the bytes of the file, where it has seals.
+pub(crate) fn freeze(fd: &OwnedFd) {
+    add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL);
+}
+
 fn add_seals(fd: &OwnedFd, seals: i32) {
     if cfg!(miri) {
         return;
@@ -98,6 +103,24 @@ impl Mapping {
         let mut prot = ProtFlags::PROT_READ;
         prot.set(ProtFlags::PROT_WRITE, writable);
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
+        Self::mapped(fd, size, prot, flags)
+    }
+
+    /// Maps a file that nobody writes any more, for reading. Private, since kernels before
+    /// 6.7 share none that is sealed against writing.
+    pub(crate) fn sealed(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        Self::mapped(fd, size, ProtFlags::PROT_READ, flags)
+    }
+
+    fn mapped(
+        fd: BorrowedFd<'_>,
+        size: NonZeroUsize,
+        prot: ProtFlags,
+        flags: MapFlags,
+    ) -> io::Result<Self> {
+        let (len, writable) = (size.get(), prot.contains(ProtFlags::PROT_WRITE));
         // SAFETY: a new mapping at an address the kernel chooses.
         let start = unsafe { nix::sys::mman::mmap(None, size, prot, flags, fd, 0)? };
         let mapping = Mapping { start: start.cast(), len, writable };

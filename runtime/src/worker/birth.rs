@@ -1,7 +1,7 @@
 //! What a worker is told at its birth.
 //!
 //! The caller writes it to the worker's desk, where the first big slot will be, before
-//! the worker exists; so its size does not matter.
+//! the worker exists. The inputs of its initializers come in a file of their own.
 
 use std::io;
 
@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::failure::encoded;
 use crate::codec::Source;
 use crate::queue::DeskMap;
-use crate::start::Preload;
 
 /// Everything a worker needs to know that is no file descriptor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -21,8 +20,6 @@ pub(crate) struct Birth {
     pub(crate) id: usize,
     /// How many pools it is nested in.
     pub(crate) depth: usize,
-    /// What to run before it is ready.
-    pub(crate) initializers: Vec<Preload>,
     /// Leaves after this many tasks.
     pub(crate) max_tasks: Option<u64>,
     /// Added to its nice value.

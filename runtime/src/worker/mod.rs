@@ -26,7 +26,8 @@ use crate::codec::Source;
 use crate::error::{Error, PanicReport};
 use crate::queue::DeskMap;
 use crate::registry;
-use crate::start::{Gift, Preload};
+use crate::start::Gift;
+use crate::start::inputs::Inputs;
 
 /// What a worker says on its control socket after the greeting.
 pub(crate) const READY: u8 = 1;
@@ -110,8 +111,12 @@ pub(crate) fn process(gift: Gift) -> ! {
 fn run_process(gift: Gift) -> io::Result<()> {
     let Gift { control, fds, parent, method: _ } = gift;
     crate::start::handshake::greet(&control)?;
-    let [desk, tasks, board, bell]: [OwnedFd; 4] =
-        fds.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
+    let mut fds = fds.into_iter();
+    let [Some(desk), Some(tasks), Some(board), Some(bell), inputs] =
+        std::array::from_fn(|_| fds.next())
+    else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
     let desk = Arc::new(DeskMap::open(desk.as_fd())?);
     let birth = Birth::read(&desk).map_err(io::Error::other)?;
     PARENT.store(parent, Ordering::Relaxed);
@@ -123,7 +128,7 @@ fn run_process(gift: Gift) -> io::Result<()> {
     let ready = birth
         .apply()
         .map_err(|error| Box::new(Failure::plain(FailureKind::Initializer, error.to_string())))
-        .and_then(|()| initialize(&birth.initializers));
+        .and_then(|()| initialize_from(inputs));
     if let Err(failure) = ready {
         let mut message = vec![FAILED];
         message.extend(failure.shortened().encoded());
@@ -148,13 +153,25 @@ fn fault_record(desk: &Arc<DeskMap>) -> &'static crate::sys::signals::FaultRecor
     &leaked.desk().faults
 }
 
-/// Runs initializers one after the other, up to the first that fails.
-pub(crate) fn initialize(initializers: &[Preload]) -> Result<(), Box<Failure>> {
-    initializers.iter().try_for_each(|Preload { task, input }| {
-        let Some(entry) = registry::get(*task) else {
+/// Runs the initializers of a worker process, if it has any.
+fn initialize_from(inputs: Option<OwnedFd>) -> Result<(), Box<Failure>> {
+    let Some(file) = inputs else { return Ok(()) };
+    let inputs = Inputs::open(&file).map_err(|error| {
+        let text = format!("the inputs of its initializers cannot be read: {error}");
+        Box::new(Failure::plain(FailureKind::Initializer, text))
+    })?;
+    initialize(inputs.iter())
+}
+
+/// Runs initializers, by their numbers, one after the other, up to the first that fails.
+pub(crate) fn initialize<'a>(
+    mut initializers: impl Iterator<Item = (u32, Source<'a>)>,
+) -> Result<(), Box<Failure>> {
+    initializers.try_for_each(|(task, input)| {
+        let Some(entry) = registry::get(task) else {
             return Err(Box::new(Failure::plain(FailureKind::NotRegistered, String::new())));
         };
-        let mut call = Call::initializing(Source::new(input));
+        let mut call = Call::initializing(input);
         let outcome = catch_unwind(AssertUnwindSafe(|| (entry.registration.thunk)(&mut call)));
         panic::survived();
         let failure = match outcome {
@@ -167,7 +184,9 @@ pub(crate) fn initialize(initializers: &[Preload]) -> Result<(), Box<Failure>> {
 }
 
 /// Runs the preloads in a server process; the bytes are for [`preload_error`].
-pub(crate) fn preload(preloads: &[Preload]) -> Result<(), Vec<u8>> {
+pub(crate) fn preload<'a>(
+    preloads: impl Iterator<Item = (u32, Source<'a>)>,
+) -> Result<(), Vec<u8>> {
     panic::install_in_server();
     initialize(preloads).map_err(|failure| failure.shortened().encoded())
 }

@@ -1,0 +1,99 @@
+//! The inputs of initializers and preloads on their way to other processes: one sealed
+//! file, which each of them maps and decodes from where it lies.
+//!
+//! For each function: its number and the length of its input, eight bytes each, and the
+//! input.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::Preload;
+use crate::codec::Source;
+use crate::sys::fds;
+use crate::sys::memory::Mapping;
+
+const HEAD: usize = 16;
+
+/// Stores them; a process that has the file needs nothing else.
+pub(crate) fn pack(preloads: &[&Preload]) -> io::Result<OwnedFd> {
+    let head = |preload: &&Preload| {
+        let words = [u64::from(preload.task), preload.input.len() as u64];
+        words.map(u64::to_le_bytes).concat()
+    };
+    let heads: Vec<Vec<u8>> = preloads.iter().map(head).collect();
+    let bodies = preloads.iter().map(|preload| preload.input.as_slice());
+    let parts = heads.iter().zip(bodies).flat_map(|(head, body)| [head.as_slice(), body]);
+    fds::blob(&parts.collect::<Vec<_>>())
+}
+
+/// What [`pack`] stored, mapped.
+#[derive(Default)]
+pub(crate) struct Inputs {
+    mapping: Option<Mapping>,
+    places: Vec<(u32, Range<usize>)>,
+}
+
+impl Inputs {
+    pub(crate) fn open(blob: &OwnedFd) -> io::Result<Self> {
+        let end = nix::sys::stat::fstat(blob)?.st_size as usize;
+        if end == 0 {
+            return Ok(Inputs::default());
+        }
+        let mapping = Mapping::sealed(blob.as_fd(), end)?;
+        let (mut at, mut places) = (0, Vec::new());
+        while at < end {
+            let place = place(&mapping, at).ok_or(io::ErrorKind::InvalidData)?;
+            at = place.1.end;
+            places.push(place);
+        }
+        Ok(Inputs { mapping: Some(mapping), places })
+    }
+
+    /// The functions by their numbers, and what to decode for them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Source<'_>)> {
+        let source = |mapping, at: &Range<usize>| Mapping::source(mapping, at.start, at.len());
+        self.places
+            .iter()
+            .filter_map(move |(task, at)| Some((*task, source(self.mapping.as_ref()?, at))))
+    }
+}
+
+/// What begins at an offset.
+fn place(mapping: &Mapping, at: usize) -> Option<(u32, Range<usize>)> {
+    let start = at.checked_add(HEAD).filter(|start| *start <= mapping.len())?;
+    let task = u32::try_from(mapping.load_u64(at)).ok()?;
+    let len = usize::try_from(mapping.load_u64(at + 8)).ok()?;
+    let end = start.checked_add(len).filter(|end| *end <= mapping.len())?;
+    Some((task, start..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preload(task: u32, input: &[u8]) -> Preload {
+        Preload { task, input: input.to_vec().into() }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "maps a file")]
+    fn inputs_are_read_as_stored() {
+        let big = vec![7; 100_000];
+        let stored = [preload(3, &big), preload(9, b""), preload(0, b"abc")];
+        let inputs = Inputs::open(&pack(&stored.each_ref()).unwrap()).unwrap();
+        let read: Vec<_> = inputs.iter().map(|(task, source)| (task, source.remaining())).collect();
+        assert_eq!(read, [(3, 100_000), (9, 0), (0, 3)]);
+        assert_eq!(Inputs::open(&pack(&[]).unwrap()).unwrap().iter().count(), 0);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "maps a file")]
+    fn what_is_cut_short_is_refused() {
+        let whole = [1_u64, 3].map(u64::to_le_bytes).concat();
+        for bytes in [&whole[..], &whole[..15], &[whole.as_slice(), b"ab"].concat()] {
+            assert!(Inputs::open(&fds::blob(&[bytes]).unwrap()).is_err());
+        }
+        assert!(Inputs::open(&fds::blob(&[&whole, b"abc"]).unwrap()).is_ok());
+    }
+}
