@@ -1,5 +1,8 @@
 //! No process outlives the caller, however that ends.
 
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +21,7 @@ conformance! {
         a_killed_caller_leaves_no_nested_process,
         an_interrupted_caller_leaves_nothing,
         an_interrupt_of_the_group_reaches_the_caller_alone,
+        ctrl_c_at_a_terminal_ends_all_quietly,
     ];
     EVERY => [
         a_caller_that_exits_leaves_nothing,
@@ -95,12 +99,11 @@ fn an_interrupted_caller_leaves_nothing(method: StartMethod) {
 
 /// What a terminal does.
 fn an_interrupt_of_the_group_reaches_the_caller_alone(method: StartMethod) {
-    use std::os::unix::process::{CommandExt, ExitStatusExt};
     let dir = tempfile::tempdir().unwrap();
     let errors = dir.path().with_extension("errors");
     let mut command = caller(env!("CARGO_BIN_EXE_caller"), "idle", method);
     let command = command.arg(dir.path()).stdin(Stdio::null()).process_group(0);
-    let file = std::fs::File::create(&errors).unwrap();
+    let file = File::create(&errors).unwrap();
     let mut child = command.stderr(file).spawn().expect("the caller starts");
     let pids = until_at_it(&child, dir.path(), 2);
     // The workers alone: they do not hear it.
@@ -117,6 +120,29 @@ fn an_interrupt_of_the_group_reaches_the_caller_alone(method: StartMethod) {
     let text = std::fs::read_to_string(&errors).unwrap();
     std::fs::remove_file(errors).unwrap();
     assert_eq!(text, "", "quietly");
+}
+
+/// At a terminal of its own, whose foreground the caller and its workers are.
+fn ctrl_c_at_a_terminal_ends_all_quietly(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let terminal = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_caller"), "busy", method.name()]).arg(dir.path());
+    command.stdin(terminal()).stdout(terminal()).stderr(terminal());
+    let mut child = command.spawn().expect("setsid is there");
+    drop(command);
+    let pids = until_at_it(&child, dir.path(), 2);
+    drop(pty.slave);
+    let mut screen = File::from(pty.master);
+    screen.write_all(b"\x03").unwrap();
+    let status = wait_for(&mut child, Duration::from_secs(20)).expect("it ends");
+    assert_eq!(status.signal(), Some(2));
+    assert_gone(&pids);
+    // Reading fails where nobody has the terminal any more.
+    let mut text = Vec::new();
+    let _ = screen.read_to_end(&mut text);
+    assert_eq!(String::from_utf8_lossy(&text), "^C");
 }
 
 /// It ends with this code, in time, and nothing is left.

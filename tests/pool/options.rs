@@ -212,6 +212,7 @@ fn retries_are_counted(method: StartMethod) {
     let pool = pool(method, 1);
     let error = pool.task(die).retries(2).apply((file.clone(), 100)).unwrap_err();
     assert_eq!((error.kind(), error.signal()), (ErrorKind::Signaled, Some(9)));
+    assert!(error.to_string().ends_with("(SIGKILL); it was tried 3 times"), "{error}");
     assert_eq!(fs::read_to_string(file).unwrap().lines().count(), 3);
 }
 

@@ -95,6 +95,16 @@ impl Error {
         })
     }
 
+    /// Says that it was the last of so many tries.
+    pub(crate) fn after(self, tries: u32) -> Self {
+        self.with(|facts| {
+            if tries > 1 {
+                let join = if facts.detail.is_empty() { "" } else { "; " };
+                facts.detail = format!("{}{join}it was tried {tries} times", facts.detail).into();
+            }
+        })
+    }
+
     /// A second error with the same facts: one cause may end several tasks.
     pub(crate) fn duplicate(&self) -> Self {
         let facts = &*self.0;

@@ -94,8 +94,9 @@ impl Core {
             let again = *losses <= call.options.retries
                 && !matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Cancelled);
             if !again {
+                let error = error.duplicate().after(*losses);
                 chunk.answered += 1;
-                self.fail(shared, id, index, error.duplicate(), Some(at));
+                self.fail(shared, id, index, error, Some(at));
             }
         }
         self.tell_follower(id);

@@ -49,7 +49,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     }
 
     /// Runs an input again, up to so many times, if its worker died of it. Not after a
-    /// panic, an `Err` or a timeout.
+    /// panic, an `Err` or a timeout. The error of the last try says how many there were.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self

@@ -27,7 +27,14 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if raw < 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        return Err(match error.raw_os_error() {
+            Some(libc::ENOSYS | libc::EPERM) => {
+                let text = format!("pidfd_open is refused here ({error}), and it is needed");
+                io::Error::new(error.kind(), text)
+            }
+            _ => error,
+        });
     }
     // SAFETY: just made, and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
