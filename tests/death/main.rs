@@ -36,6 +36,7 @@ conformance! {
         random_kills_lose_nothing_else,
     ];
     SERVED => [a_server_that_is_killed_is_replaced];
+    &[StartMethod::Fork] => [a_template_killed_with_its_standby_is_told];
 }
 
 fn main() -> ExitCode {
@@ -485,5 +486,26 @@ fn a_server_that_is_killed_is_replaced(method: StartMethod) {
         wait::for_it("it serves again", || {
             pool.workers().len() == 2 && pool.map(square, 0..3).is_ok()
         });
+    }
+}
+
+fn a_template_killed_with_its_standby_is_told(method: StartMethod) {
+    let pool = pool(method, 2);
+    assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
+    let workers = pids(&pool);
+    let servers = || -> Vec<u32> {
+        let below = processes::descendants(std::process::id()).into_iter();
+        below.map(|entry| entry.pid).filter(|pid| !workers.contains(pid)).collect()
+    };
+    wait::for_it("there is a standby", || servers().len() == 2);
+    let servers = servers();
+    // Neither sees the end of the other.
+    servers.iter().for_each(|pid| processes::signal(*pid, Signal::SIGSTOP));
+    servers.iter().for_each(|pid| processes::signal(*pid, Signal::SIGKILL));
+    wait::for_it("its workers end", || workers.iter().all(|pid| !processes::is_alive(*pid)));
+    for _ in 0..2 {
+        let error = pool.map(square, 0..50).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Start, "{error}");
+        assert!(error.to_string().ends_with("build another pool"), "{error}");
     }
 }
