@@ -26,6 +26,7 @@ conformance! {
         many_pools_live_side_by_side,
         a_pool_grows_and_shrinks,
         a_pool_is_resized_while_it_works,
+        a_pool_shrinks_while_it_grows,
         idle_workers_leave_and_come_back,
         workers_are_replaced_after_so_many_tasks,
         replaced_workers_finish_after_close,
@@ -291,6 +292,18 @@ fn a_pool_is_resized_while_it_works(method: StartMethod) {
         assert!(naps.into_iter().eq((0..150).map(|n| n % 5)));
     });
     wait::for_it("one worker", || pool.workers().len() == 1);
+}
+
+fn a_pool_shrinks_while_it_grows(method: StartMethod) {
+    let pool = pool(method, 1);
+    for ms in 0..6 {
+        pool.resize(12).unwrap();
+        // While workers are made.
+        std::thread::sleep(Duration::from_millis(ms));
+        pool.resize(1).unwrap();
+        wait::for_it("one worker", || pool.workers().len() == 1);
+        assert_eq!(pool.apply(square, ms).unwrap(), ms * ms);
+    }
 }
 
 /// PPE-16 in part.

@@ -268,6 +268,9 @@ impl Dispatcher {
         };
         let Some(launcher) = &mut self.launcher else {
             let mut core = shared.lock();
+            if at >= core.target {
+                return Ok(());
+            }
             core.occupy(shared, at, None).map_err(failed)?;
             let Some(seat) = &core.seats[at] else {
                 return Ok(());
@@ -282,6 +285,11 @@ impl Dispatcher {
         };
         let (ours, theirs) = socket::pair().map_err(failed)?;
         let mut core = shared.lock();
+        // The pool may have been resized since the vacancy was seen, and those who are to
+        // leave been told so.
+        if at >= core.target {
+            return Ok(());
+        }
         let desk = core.occupy(shared, at, Some(Arc::new(ours))).map_err(failed)?;
         let id = core.seats[at].as_ref().map_or(0, |seat| seat.id);
         drop(core);
