@@ -78,11 +78,11 @@ loaded() {
 [ "$(loaded preload | awk '$1 != $2 { print $2 }' | uniq -c | awk '{ print $1 }')" = 2 ]
 
 run crash_recovery
-has '^   20  Segfault   Signaled: .* killed by signal 11 \(SIGSEGV\)$'
-has '^   50  Abort      Signaled: .* killed by signal 6 \(SIGABRT\)$'
-has '^   80  Exit       Exited: .* exited with code 3$'
+has '^   20  Segfault   Signaled: .* killed by signal 11 \(SIGSEGV\); it was tried 2 times$'
+has '^   50  Abort      Signaled: .* killed by signal 6 \(SIGABRT\); it was tried 2 times$'
+has '^   80  Exit       Exited: .* exited with code 3; it was tried 2 times$'
 has '^  110  Panic      Panicked: .* no data for this day, at examples/crash_recovery.rs:[0-9]+:[0-9]+$'
-has '^  130  Overflow   Signaled: .* its stack overflowed$'
+has '^  130  Overflow   Signaled: .* its stack overflowed; it was tried 2 times$'
 has '^  150  Stuck      TimedOut: '
 has '^  180  CrashOnce  value 1$'
 has '^194 of 200 jobs finished$'
