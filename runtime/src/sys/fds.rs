@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use super::generation::PerProcess;
 use super::memory;
 
-/// The largest blob that is read: far above any environment or preload input.
+/// The largest blob that is read into memory: far above any environment or report.
 const BLOB_LIMIT: u64 = 1 << 32;
 
 /// Copies an fd to a number of at least `least`, closed on exec.
