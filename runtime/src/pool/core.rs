@@ -84,6 +84,8 @@ pub(super) struct Core {
     pub(super) waiting_direct: VecDeque<Chunk>,
     pub(super) next_direct: u64,
     pub(super) tail: u64,
+    /// No published chunk below this position is unclaimed.
+    pub(super) unclaimed_from: u64,
     /// Inputs of all calls handed in and not answered.
     pub(super) outstanding: usize,
     /// Those of them that have a timeout.
@@ -279,6 +281,7 @@ impl Core {
             waiting_direct: VecDeque::new(),
             next_direct: crate::queue::DIRECT,
             tail: 1,
+            unclaimed_from: 1,
             outstanding: 0,
             timed: 0,
             leader: Leader::Nobody,

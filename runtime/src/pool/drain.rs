@@ -240,7 +240,7 @@ impl Core {
         self.tell_follower(id);
     }
 
-    fn count_answers(&mut self, shared: &Shared, id: CallId, count: usize) {
+    pub(super) fn count_answers(&mut self, shared: &Shared, id: CallId, count: usize) {
         let Some(call) = self.call(id) else { return };
         call.outstanding -= count;
         let timed = call.options.timeout.is_some();

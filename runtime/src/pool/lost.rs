@@ -171,20 +171,7 @@ impl Core {
 
     /// Ends what is not with a worker of one call; gives the number of its inputs.
     pub(super) fn end_call(&mut self, shared: &Shared, id: CallId, error: &Error) -> usize {
-        let claims = shared.board().claims();
-        let mut ended: Vec<_> = self
-            .slots
-            .iter_mut()
-            .filter_map(|slot| slot.take_if(|(at, chunk)| chunk.call == id && claims.withdraw(*at)))
-            .map(|(_, chunk)| chunk)
-            .collect();
-        let Some(call) = self.call(id) else { return 0 };
-        call.active -= ended.len();
-        ended.extend(call.pending.drain(..));
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.waiting_direct.drain(..).partition(|chunk| chunk.call == id);
-        self.waiting_direct = others.into();
-        ended.extend(own);
+        let ended = self.unstarted(shared, id);
         let mut count = 0;
         for chunk in ended {
             for index in chunk.first + chunk.answered..chunk.first + chunk.count {

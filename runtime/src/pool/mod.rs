@@ -23,6 +23,7 @@ mod publish;
 mod seat;
 mod supervise;
 mod threads;
+mod unstarted;
 mod wait;
 
 pub use builder::PoolBuilder;

@@ -226,10 +226,7 @@ impl Core {
 
     /// Takes back what nobody claimed of a call, and stops what runs (rules 4 and 10).
     pub(super) fn withdraw(&mut self, shared: &Shared, id: CallId) {
-        let claims = shared.board().claims();
-        for slot in &mut self.slots {
-            slot.take_if(|(position, chunk)| chunk.call == id && claims.withdraw(*position));
-        }
+        self.withdraw_unclaimed(shared, id);
         for at in 0..self.seats.len() {
             let Some(seat) = &self.seats[at] else {
                 continue;
