@@ -1,13 +1,13 @@
 //! A crate outside of this workspace with one dependency and five lines of code.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use procession_tests::{EVERY, ONCE, StartMethod, conformance, harness, isolation};
 
 conformance! {
     EVERY => [its_program_runs, its_test_passes];
-    ONCE => [a_panic_is_reported_where_panics_abort];
+    ONCE => [a_panic_is_reported_where_panics_abort, a_counted_pointer_is_no_parameter];
 }
 
 fn main() -> ExitCode {
@@ -51,6 +51,12 @@ fn main() {
 }
 "#;
 
+/// Each worker would have a copy of its own, which looks shared and is not.
+const SHARED: &str = r#"#[runtime::worker]
+fn add(total: std::sync::Arc<u64>) -> u64 { *total }
+fn main() {}
+"#;
+
 fn home() -> PathBuf {
     // Kept, so that the dependencies are built once.
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside")
@@ -68,7 +74,9 @@ fn prepare() {
     let home = home();
     std::fs::create_dir_all(home.join("src/bin")).expect("a directory");
     write(&home.join("Cargo.toml"), &manifest);
+    std::fs::create_dir_all(home.join("examples")).expect("a directory");
     write(&home.join("src/main.rs"), PROGRAM);
+    write(&home.join("examples/shared.rs"), SHARED);
     write(&home.join("src/bin/aborting.rs"), ABORTING);
     // The versions of this workspace, which are there without a network.
     let lock = runtime.join("../Cargo.lock");
@@ -85,6 +93,13 @@ fn write(path: &Path, text: &str) {
 }
 
 fn cargo(arguments: &[&str], method: StartMethod) -> String {
+    let output = run_cargo(arguments, method);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn run_cargo(arguments: &[&str], method: StartMethod) -> Output {
     let mut command = Command::new(env!("CARGO"));
     // It is a build of its own, not part of the one that runs this.
     for (name, _) in std::env::vars_os() {
@@ -93,7 +108,7 @@ fn cargo(arguments: &[&str], method: StartMethod) -> String {
             command.env_remove(name);
         }
     }
-    let output = command
+    command
         .args(arguments)
         .arg("--offline")
         .arg("--quiet")
@@ -102,10 +117,7 @@ fn cargo(arguments: &[&str], method: StartMethod) -> String {
         .env("PROCESSION_START_METHOD", method.name())
         .stdin(Stdio::null())
         .output()
-        .expect("cargo runs");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout).expect("text")
+        .expect("cargo runs")
 }
 
 fn its_program_runs(method: StartMethod) {
@@ -123,4 +135,12 @@ fn a_panic_is_reported_where_panics_abort(method: StartMethod) {
         output,
         "0\n1\nPanicked assertion `left != right` failed: no twos src/bin/aborting.rs:2\n3\n"
     );
+}
+
+/// This crate does not switch on serde's `rc` for the whole build of its user.
+fn a_counted_pointer_is_no_parameter(method: StartMethod) {
+    let output = run_cargo(&["check", "--example", "shared"], method);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "it was accepted");
+    assert!(errors.contains("`Arc<u64>` cannot be a parameter of a task"), "{errors}");
 }
