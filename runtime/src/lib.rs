@@ -62,6 +62,22 @@
 //! caller. Slices, vectors and boxed slices of numbers are copied as a whole, wherever they
 //! stand in a value. A `Result` that a task returns is a value like any other.
 //!
+//! The bytes do not describe themselves. What they could not carry is refused with an error of
+//! kind [`Encode`](ErrorKind::Encode) or [`Decode`](ErrorKind::Decode) that names the type or
+//! attribute:
+//!
+//! - types that ask the bytes what they hold: `#[serde(untagged)]`, `#[serde(flatten)]`,
+//!   `#[serde(tag = "..")]`, `serde_json::Value`;
+//! - fields that are left out on one side only, by `#[serde(skip_serializing)]` or
+//!   `#[serde(skip_serializing_if = "..")]`; `#[serde(skip)]` leaves a field out on both sides and
+//!   works;
+//! - values that nest deeper than 512 levels. Each struct, tuple, sequence, map, variant with
+//!   fields, newtype and `Some` is one, so that a linked list of 255 elements is the longest;
+//! - outputs of more than 4 GiB.
+//!
+//! `Arc<T>` and `Rc<T>` are neither inputs nor outputs, as each worker would have a copy of its
+//! own. A program that wants copies switches on the feature `rc` of serde itself.
+//!
 //! # Features
 //!
 //! - `progress`: [`TaskCall::progress`] draws a bar.

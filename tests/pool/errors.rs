@@ -18,6 +18,7 @@ conformance! {
         an_input_that_cannot_be_decoded_costs_itself,
         an_output_that_cannot_be_decoded_costs_itself,
         a_panic_while_encoding_or_decoding_costs_itself,
+        a_field_left_out_on_one_side_is_refused,
         a_missing_state_is_named,
         a_map_ends_with_the_first_failure,
         resume_goes_on_with_the_panic,
@@ -46,6 +47,25 @@ fn odd_only(x: u64) -> u64 {
 
 fn ordinary(x: u64) -> u64 {
     x
+}
+
+/// Written without its second field, and read with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OneSided {
+    a: u16,
+    #[serde(skip_serializing)]
+    b: u16,
+    c: Vec<u16>,
+}
+
+#[worker]
+fn take_one_sided(all: Vec<OneSided>) -> usize {
+    all.len()
+}
+
+#[worker]
+fn make_one_sided(count: usize) -> Vec<OneSided> {
+    vec![OneSided { a: 1, b: 2, c: vec![0; 8] }; count]
 }
 
 #[worker]
@@ -333,4 +353,22 @@ fn errors_are_cheap_to_move(_: StartMethod) {
     assert_eq!(size_of::<Error>(), size_of::<usize>());
     let pool = pool(StartMethod::Thread, 1);
     assert_eq!(pool.apply(whoami, ()).unwrap(), 0);
+}
+
+/// With `skip_serializing` alone the bytes hold other fields than the reader expects, and
+/// nothing else would say so.
+fn a_field_left_out_on_one_side_is_refused(method: StartMethod) {
+    let pool = pool(method, 1);
+    let input = vec![OneSided { a: 1, b: 2, c: vec![0; 8] }; 4];
+    let outcomes = pool.map_all(take_one_sided, [Vec::new(), input]);
+    assert_eq!(*outcomes[0].as_ref().unwrap(), 0);
+    let error = outcomes[1].as_ref().unwrap_err();
+    assert_eq!((error.kind(), error.index()), (ErrorKind::Decode, Some(1)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("`OneSided`") && text.contains("`all`"), "{text}");
+    assert!(text.contains("serde(skip)"), "{text}");
+    let error = pool.apply(make_one_sided, 3).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
+    assert!(error.to_string().contains("`OneSided`"), "{error}");
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
 }

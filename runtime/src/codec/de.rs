@@ -11,8 +11,8 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use super::error::{DecodeError, NOT_SELF_DESCRIBING};
 use super::plain;
 use super::source::Source;
-use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Format};
-use access::{Counted, Fields};
+use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Form, Format};
+use access::{Counted, Fields, Variant};
 
 type Decoder<'a> = DecoderImpl<Input<'a>, Format, ()>;
 
@@ -81,6 +81,21 @@ impl<'a> Level<'_, 'a> {
     fn text(&mut self) -> Result<String, DecodeError> {
         String::from_utf8(self.bytes()?)
             .map_err(|error| DecodeError::new(format_args!("not UTF-8: {}", error.utf8_error())))
+    }
+
+    /// Starts a struct or tuple struct that is read with `len` fields.
+    #[inline]
+    fn record(
+        &mut self,
+        name: &'static str,
+        len: usize,
+        fields: &'static [&'static str],
+    ) -> Result<(), DecodeError> {
+        let written = Form::of_record(self.scalar()?);
+        match written == Form::fields(len) {
+            true => Ok(()),
+            false => Err(DecodeError::skipped(format_args!("`{name}`"), written, len, fields)),
+        }
     }
 
     /// Another value at the same level.
@@ -210,32 +225,34 @@ impl<'de> Deserializer<'de> for Level<'_, '_> {
 
     #[inline]
     fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
+        mut self,
+        name: &'static str,
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        self.record(name, len, &[])?;
         self.deserialize_tuple(len, visitor)
     }
 
     #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
+        mut self,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        self.record(name, fields.len(), fields)?;
         self.deserialize_tuple(fields.len(), visitor)
     }
 
     #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        _: &'static [&'static str],
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_enum(self)
+        visitor.visit_enum(Variant::new(self, name, variants))
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DecodeError> {

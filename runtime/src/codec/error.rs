@@ -4,6 +4,8 @@ use std::fmt;
 
 use bincode::error::{DecodeError as BincodeDecode, EncodeError as BincodeEncode};
 
+use super::form::Form;
+
 /// Shown wherever a type asks the bytes what they are.
 pub(super) const NOT_SELF_DESCRIBING: &str = "this type asks the bytes what they hold, and they do not say: \
      `#[serde(untagged)]`, `#[serde(tag = \"..\")]`, `#[serde(flatten)]` and types like `serde_json::Value` need a \
@@ -28,6 +30,26 @@ impl DecodeError {
     #[cold]
     pub(super) fn new(reason: impl fmt::Display) -> Self {
         DecodeError(reason.to_string().into())
+    }
+
+    /// A struct or variant is read with other fields than it was written with.
+    #[cold]
+    pub(super) fn skipped(
+        what: impl fmt::Display,
+        written: Form,
+        expected: usize,
+        fields: &[&str],
+    ) -> Self {
+        let names = match fields {
+            [] => String::new(),
+            fields => format!(" (`{}`)", fields.join("`, `")),
+        };
+        DecodeError::new(format_args!(
+            "{what} was written with {} fields and is read with {expected}{names}: an attribute such as \
+             `#[serde(skip_serializing)]` leaves a field out on one side only, and this format has no names to tell which; \
+             use `#[serde(skip)]`, which leaves it out on both",
+            written.count(),
+        ))
     }
 
     #[cold]

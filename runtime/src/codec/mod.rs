@@ -1,8 +1,8 @@
 //! Values to bytes and back: the one place that knows the wire format.
 //!
 //! # Format
-//! That of bincode 2.0.1 with fixed-width little-endian integers. Nothing describes
-//! itself; both ends are the same build and know the types.
+//! That of bincode 2.0.1 with fixed-width little-endian integers, but for the counts of
+//! [fields](form). Nothing describes itself; both ends are the same build and know the types.
 //!
 //! | value | bytes |
 //! |---|---|
@@ -10,9 +10,11 @@
 //! | `char` | its UTF-8 bytes, 1 to 4 |
 //! | `str`, bytes | count of bytes as `u64`, the bytes |
 //! | sequence, map | count of elements or entries as `u64`, then each |
-//! | tuple, array, struct | each field in order |
+//! | tuple, array | each element in order |
+//! | newtype struct | its value |
+//! | struct, tuple struct | count of fields as `u8`, then each in order |
 //! | `Option` | `0u8`, or `1u8` and the value |
-//! | enum | index of the variant as `u32`, then its fields |
+//! | enum | a `u32`, index of the variant and count of its fields, then each in order |
 //! | `()`, unit struct | nothing |
 //!
 //! bincode writes and reads the scalars. The wrappers around it ([`ser`], [`de`]) walk the
@@ -26,10 +28,11 @@
 //!    levels of nesting ([`DEPTH`]). Bytes may lie in memory that another process
 //!    is writing to: everything is copied out first and judged afterwards ([`source`]).
 //! 3. **Mistakes that this format cannot carry**, such as `#[serde(flatten)]` or a field left out
-//!    by `skip_serializing_if`, are refused with a reason instead of being misread later.
+//!    by `skip_serializing`, are refused with a reason instead of being misread later.
 
 mod de;
 mod error;
+mod form;
 mod plain;
 mod ser;
 mod sink;
@@ -41,6 +44,8 @@ pub(crate) use error::{DecodeError, EncodeError};
 pub(crate) use sink::Backing;
 pub(crate) use sink::Sink;
 pub(crate) use source::Source;
+
+use form::Form;
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian, standard};
 use serde::Serialize;

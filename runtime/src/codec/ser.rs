@@ -14,7 +14,7 @@ use serde::ser::{Serialize, Serializer};
 use super::error::EncodeError;
 use super::plain;
 use super::sink::{Draft, Sink};
-use super::{DEPTH, FORMAT, Format};
+use super::{DEPTH, FORMAT, Form, Format};
 use counted::Counted;
 
 type Encoder<'s, 'a> = EncoderImpl<Output<'s, 'a>, Format>;
@@ -71,10 +71,21 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
         value.serialize(Level { encoder: &mut *self.encoder, depth: self.depth })
     }
 
+    /// Starts a struct or tuple struct of so many fields.
     #[inline]
-    fn variant(self, index: u32) -> Result<Self, EncodeError> {
-        index.encode(self.encoder)?;
+    fn record(self, fields: usize) -> Result<Self, EncodeError> {
+        Form::record(fields).encode(self.encoder)?;
         self.deeper()
+    }
+
+    /// Starts a variant of an enum.
+    #[inline]
+    fn variant(self, index: u32, form: Form) -> Result<Self, EncodeError> {
+        let tag = form.tag(index).ok_or_else(|| {
+            EncodeError::new("an enum with more than 16 million variants cannot be encoded")
+        })?;
+        tag.encode(self.encoder)?;
+        Ok(self)
     }
 
     /// Starts a sequence or map; a length that is unknown or was wrong is filled in at its end.
@@ -138,7 +149,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
 
     #[inline]
     fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Outcome {
-        self.scalar(index)
+        self.variant(index, Form::UNIT).map(drop)
     }
 
     #[inline]
@@ -158,7 +169,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         _: &'static str,
         value: &T,
     ) -> Outcome {
-        value.serialize(self.variant(index)?)
+        value.serialize(self.variant(index, Form::NEWTYPE)?.deeper()?)
     }
 
     #[inline]
@@ -183,8 +194,8 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeError> {
-        self.deeper()
+    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Self, EncodeError> {
+        self.record(len)
     }
 
     #[inline]
@@ -193,14 +204,14 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         _: &'static str,
         index: u32,
         _: &'static str,
-        _: usize,
+        len: usize,
     ) -> Result<Self, EncodeError> {
-        self.variant(index)
+        self.variant(index, Form::fields(len))?.deeper()
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, EncodeError> {
-        self.deeper()
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Self, EncodeError> {
+        self.record(len)
     }
 
     #[inline]
@@ -209,9 +220,9 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         _: &'static str,
         index: u32,
         _: &'static str,
-        _: usize,
+        len: usize,
     ) -> Result<Self, EncodeError> {
-        self.variant(index)
+        self.variant(index, Form::fields(len))?.deeper()
     }
 
     #[inline]

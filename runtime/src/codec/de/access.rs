@@ -6,7 +6,7 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::{DecodeError, Level};
+use super::{DecodeError, Form, Level};
 
 /// The fields of a tuple or struct.
 pub(super) struct Fields<'d, 'a> {
@@ -140,7 +140,43 @@ impl<'de> MapAccess<'de> for Counted<'_, '_> {
     }
 }
 
-impl<'de> EnumAccess<'de> for Level<'_, '_> {
+/// A variant of an enum: its tag, then its fields.
+pub(super) struct Variant<'d, 'a> {
+    level: Level<'d, 'a>,
+    name: &'static str,
+    variants: &'static [&'static str],
+    index: u32,
+    written: Form,
+}
+
+impl<'d, 'a> Variant<'d, 'a> {
+    #[inline]
+    pub(super) fn new(
+        level: Level<'d, 'a>,
+        name: &'static str,
+        variants: &'static [&'static str],
+    ) -> Self {
+        Variant { level, name, variants, index: 0, written: Form::UNIT }
+    }
+
+    /// The level of the fields, if they are written as they are read.
+    #[inline]
+    fn read(self, form: Form) -> Result<Level<'d, 'a>, DecodeError> {
+        match self.written == form {
+            true => Ok(self.level),
+            false => Err(self.skipped(form)),
+        }
+    }
+
+    #[cold]
+    fn skipped(&self, form: Form) -> DecodeError {
+        let variant = self.variants.get(self.index as usize).unwrap_or(&"?");
+        let place = format_args!("`{}::{variant}`", self.name).to_string();
+        DecodeError::skipped(place, self.written, form.count(), &[])
+    }
+}
+
+impl<'de> EnumAccess<'de> for Variant<'_, '_> {
     type Error = DecodeError;
     type Variant = Self;
 
@@ -149,19 +185,18 @@ impl<'de> EnumAccess<'de> for Level<'_, '_> {
         mut self,
         seed: V,
     ) -> Result<(V::Value, Self), DecodeError> {
-        let index = self.scalar::<u32>()?;
-        let variant =
-            seed.deserialize(IntoDeserializer::<DecodeError>::into_deserializer(index))?;
-        Ok((variant, self))
+        (self.index, self.written) = Form::of_tag(self.level.scalar()?);
+        let index = IntoDeserializer::<DecodeError>::into_deserializer(self.index);
+        Ok((seed.deserialize(index)?, self))
     }
 }
 
-impl<'de> VariantAccess<'de> for Level<'_, '_> {
+impl<'de> VariantAccess<'de> for Variant<'_, '_> {
     type Error = DecodeError;
 
     #[inline]
     fn unit_variant(self) -> Result<(), DecodeError> {
-        Ok(())
+        self.read(Form::UNIT).map(drop)
     }
 
     #[inline]
@@ -169,7 +204,7 @@ impl<'de> VariantAccess<'de> for Level<'_, '_> {
         self,
         seed: T,
     ) -> Result<T::Value, DecodeError> {
-        seed.deserialize(self.deeper()?)
+        seed.deserialize(self.read(Form::NEWTYPE)?.deeper()?)
     }
 
     #[inline]
@@ -178,7 +213,7 @@ impl<'de> VariantAccess<'de> for Level<'_, '_> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_tuple(len, visitor)
+        self.read(Form::fields(len))?.deserialize_tuple(len, visitor)
     }
 
     #[inline]
@@ -187,6 +222,7 @@ impl<'de> VariantAccess<'de> for Level<'_, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_tuple(fields.len(), visitor)
+        let len = fields.len();
+        self.read(Form::fields(len))?.deserialize_tuple(len, visitor)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use super::super::{DEPTH, EMPTY_ELEMENTS};
+use super::super::{DEPTH, EMPTY_ELEMENTS, Form};
 use super::{Chain, Zoo, bytes_of, try_bytes_of, value_of, zoo};
 
 const HUGE: [u8; 9] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f, 0];
@@ -64,9 +64,14 @@ fn elements_without_bytes_are_bounded() {
 #[cfg_attr(miri, ignore = "a million elements")]
 fn elements_without_bytes_but_with_memory_are_bounded_by_their_memory() {
     #[derive(Deserialize)]
+    #[serde(from = "()")]
     struct Skipped {
-        #[serde(skip)]
         _cache: [u64; 32],
+    }
+    impl From<()> for Skipped {
+        fn from((): ()) -> Self {
+            Skipped { _cache: [0; 32] }
+        }
     }
     let taken = value_of::<Vec<Skipped>>(&bytes_of(&[(); 100][..])).unwrap();
     assert_eq!(taken.len(), 100);
@@ -91,7 +96,8 @@ fn nesting_is_bounded_on_both_sides() {
 
     let error = try_bytes_of(&Chain::of(links + 1)).unwrap_err();
     assert!(error.to_string().contains("512 levels"), "{error}");
-    let error = value_of::<Chain>(&[1; 100_000]).unwrap_err();
+    let one_field = Form::record(1);
+    let error = value_of::<Chain>(&[one_field, 1].repeat(50_000)).unwrap_err();
     assert!(error.to_string().contains("512 levels"), "{error}");
 }
 
@@ -112,7 +118,9 @@ fn nesting_without_struct_calls_is_bounded() {
     enum Endless {
         More(#[allow(dead_code, reason = "only decoded")] Box<Endless>),
     }
-    assert!(value_of::<Endless>(&[0; 100_000]).is_err());
+    let newtype = Form::NEWTYPE.tag(0).unwrap().to_le_bytes();
+    let error = value_of::<Endless>(&newtype.repeat(25_000)).unwrap_err();
+    assert!(error.to_string().contains("512 levels"), "{error}");
 }
 
 /// A debug build has the largest frames; the stack of a thread is 2 MiB unless asked otherwise.

@@ -86,7 +86,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn zoos_round_trip_with_the_bytes_of_bincode(zoo in zoos()) {
+    fn zoos_round_trip(zoo in zoos()) {
         assert_round_trip(&zoo);
     }
 

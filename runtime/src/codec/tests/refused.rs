@@ -58,9 +58,120 @@ fn flatten_is_refused_when_encoding() {
 #[test]
 fn a_field_left_out_is_refused() {
     let all = Sparse { id: 1, note: Some(2) };
-    assert_eq!(bytes_of(&all), [1, 1, 2]);
+    assert_eq!(bytes_of(&all), [4, 1, 1, 2]);
     let error = try_bytes_of(&Sparse { note: None, ..all }).unwrap_err();
     assert!(error.to_string().contains("`note`"), "{error}");
+}
+
+/// What is left out on one side only: written with a field less than it is read with, or with one
+/// more. Enough bytes follow for a reader that does not notice.
+mod one_sided {
+    use super::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub(super) struct Named {
+        pub(super) a: u8,
+        #[serde(skip_serializing)]
+        #[allow(dead_code, reason = "only decoded")]
+        pub(super) b: u8,
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub(super) struct Read {
+        pub(super) a: u8,
+        #[serde(skip_deserializing)]
+        pub(super) b: u8,
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub(super) struct Unnamed(
+        pub(super) u8,
+        #[serde(skip_serializing_if = "Option::is_none")] pub(super) Option<u8>,
+    );
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) enum Event {
+        Unit(#[serde(skip_serializing)] u8),
+        Tuple(u8, #[serde(skip_serializing)] u8, u8),
+        Struct {
+            a: u8,
+            #[serde(skip_serializing)]
+            b: u8,
+        },
+    }
+
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub(super) struct Both {
+        pub(super) a: u8,
+        #[serde(skip)]
+        pub(super) b: u8,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub(super) enum BothEvent {
+        Unit(#[serde(skip)] u8),
+        Tuple(u8, #[serde(skip)] u8, u8),
+        Struct {
+            a: u8,
+            #[serde(skip)]
+            b: u8,
+        },
+    }
+}
+
+#[track_caller]
+fn assert_one_sided<T>(value: T, name: &str)
+where
+    T: Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let bytes = bytes_of(&(&value, [9_u8; 8]));
+    let error = value_of::<(T, [u8; 8])>(&bytes).unwrap_err().to_string();
+    assert!(error.contains(name) && error.contains("serde(skip)"), "{error}");
+}
+
+#[test]
+fn a_field_left_out_on_one_side_is_refused() {
+    use one_sided::{Event, Named, Read, Unnamed};
+    assert_one_sided(
+        Named { a: 1, b: 2 },
+        "`Named` was written with 1 fields and is read with 2 (`a`, `b`)",
+    );
+    assert_one_sided(vec![Named { a: 1, b: 2 }], "`Named`");
+    assert_one_sided(
+        Read { a: 1, b: 2 },
+        "`Read` was written with 2 fields and is read with 1 (`a`)",
+    );
+    assert_one_sided(Unnamed(1, None), "`Unnamed`");
+    assert_one_sided(Event::Unit(1), "`Event::Unit` was written with 0 fields and is read with 1");
+    assert_one_sided(Event::Tuple(1, 2, 3), "`Event::Tuple`");
+    assert_one_sided(Event::Struct { a: 1, b: 2 }, "`Event::Struct`");
+}
+
+#[test]
+fn a_field_left_out_on_both_sides_is_not() {
+    use one_sided::{Both, BothEvent, Unnamed};
+    let all = vec![Both { a: 1, b: 2 }; 3];
+    assert_eq!(value_of::<Vec<Both>>(&bytes_of(&all)).unwrap(), vec![Both { a: 1, b: 0 }; 3]);
+    let events =
+        vec![BothEvent::Unit(1), BothEvent::Tuple(1, 2, 3), BothEvent::Struct { a: 1, b: 2 }];
+    let back =
+        vec![BothEvent::Unit(0), BothEvent::Tuple(1, 0, 3), BothEvent::Struct { a: 1, b: 0 }];
+    assert_eq!(value_of::<Vec<BothEvent>>(&bytes_of(&events)).unwrap(), back);
+    let Unnamed(a, b) = value_of(&bytes_of(&Unnamed(1, Some(2)))).unwrap();
+    assert_eq!((a, b), (1, Some(2)));
+}
+
+#[test]
+fn what_the_standard_library_has_reads_what_it_writes() {
+    use std::net::{IpAddr, SocketAddr};
+    use std::ops::Bound;
+    use std::time::{Duration, SystemTime};
+    super::assert_round_trip(&(Duration::new(7, 8), SystemTime::UNIX_EPOCH, 1..3, 4..=5));
+    super::assert_round_trip(&(Bound::<u8>::Unbounded, Bound::Included(1), Bound::Excluded(2)));
+    super::assert_round_trip(&["1.2.3.4", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
+    super::assert_round_trip(&["1.2.3.4:5", "[::1]:6"].map(|at| at.parse::<SocketAddr>().unwrap()));
+    super::assert_round_trip(&std::ffi::OsString::from("os"));
+    super::assert_round_trip(&(std::num::Wrapping(1), std::cmp::Reverse(2), ..3, Ok::<u8, u8>(1)));
 }
 
 /// Writes a part of itself and then fails or panics.

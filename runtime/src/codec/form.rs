@@ -1,0 +1,59 @@
+//! How many fields a struct or variant was written with.
+//!
+//! The bytes of a value do not describe it: a reader that expects a field which the writer left
+//! out, as `#[serde(skip_serializing)]` alone makes it, would take the next field for it, and read
+//! a wrong value without noticing. So a struct starts with the number of its fields, which costs a
+//! byte, and a variant has it in the upper bits of its tag, which costs nothing.
+
+/// What follows: nothing, one value, or so many fields.
+///
+/// Counts are kept modulo 254: what differs is what an attribute leaves out, a few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form(u8);
+
+/// The bits of a tag that hold the index of the variant.
+const INDEX_BITS: u32 = 24;
+
+impl Form {
+    pub(super) const UNIT: Form = Form(0);
+    pub(super) const NEWTYPE: Form = Form(1);
+
+    #[inline]
+    pub(super) const fn fields(count: usize) -> Form {
+        Form(2 + (count % 254) as u8)
+    }
+
+    /// The byte that a struct starts with.
+    #[inline]
+    pub(super) const fn record(count: usize) -> u8 {
+        Form::fields(count).0
+    }
+
+    #[inline]
+    pub(super) const fn of_record(byte: u8) -> Form {
+        Form(byte)
+    }
+
+    /// The tag of a variant; `None` if its index is too large.
+    #[inline]
+    pub(super) const fn tag(self, index: u32) -> Option<u32> {
+        match index >> INDEX_BITS {
+            0 => Some((self.0 as u32) << INDEX_BITS | index),
+            _ => None,
+        }
+    }
+
+    /// The index and the form of a variant.
+    #[inline]
+    pub(super) const fn of_tag(tag: u32) -> (u32, Form) {
+        (tag & ((1 << INDEX_BITS) - 1), Form((tag >> INDEX_BITS) as u8))
+    }
+
+    /// The number of values that follow.
+    pub(super) const fn count(self) -> usize {
+        match self.0 {
+            0 | 1 => self.0 as usize,
+            fields => fields as usize - 2,
+        }
+    }
+}
