@@ -127,7 +127,11 @@ fn run_all(tests: &[Test], threads: Option<usize>) -> Vec<(String, String)> {
             scope.spawn(|| {
                 while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = isolation::run_apart(&test.name);
-                    let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+                    let word = match &outcome {
+                        Ok(None) => "ok",
+                        Ok(Some(skipped)) => skipped,
+                        Err(_) => "FAILED",
+                    };
                     println!("test {} ... {word}", test.name);
                     if let Err(output) = outcome {
                         let mut failures = failures.lock().expect("nothing panics with it");

@@ -40,12 +40,13 @@ pub fn run_here(test: &Test) {
     println!("{THROUGH}");
 }
 
-/// Runs a test in a process of its own.
+/// Runs a test in a process of its own; gives the reason for which it was skipped, if it
+/// was.
 ///
 /// # Errors
 ///
 /// What it wrote, if it failed, took too long or left processes.
-pub fn run_apart(name: &str) -> Result<(), String> {
+pub fn run_apart(name: &str) -> Result<Option<String>, String> {
     let mut output = tempfile::tempfile().expect("a file for the output");
     let program = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(program)
@@ -76,7 +77,7 @@ pub fn run_apart(name: &str) -> Result<(), String> {
         Some(status) if !status.success() => Err(format!("{text}\n{status}")),
         Some(_) if !text.contains(THROUGH) => Err(format!("{text}\nit ended early")),
         Some(_) if !left => Err(format!("{text}\nleft processes: {listed:#?}")),
-        Some(_) => Ok(()),
+        Some(_) => Ok(text.lines().find(|l| l.starts_with("skipped: ")).map(str::to_owned)),
     }
 }
 

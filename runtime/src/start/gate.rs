@@ -99,7 +99,7 @@ fn strangers() -> io::Result<Vec<String>> {
 /// Whether a thread is the main one of the standard test harness, which runs each test
 /// on another thread and waits for it: it holds nothing that a test could want.
 fn is_waiting_harness(thread: i32) -> bool {
-    thread == std::process::id() as i32 && crate::registry::is_test() && threads::waits(thread)
+    thread == threads::main() && crate::registry::is_test() && threads::waits(thread)
 }
 
 /// The names of the other threads of this process, after those that are just ending

@@ -1,13 +1,33 @@
 //! The threads of this process, as the kernel lists them.
+//!
+//! They are numbered as in `/proc`, which may be that of another PID namespace than the
+//! one this process is in: its own numbers would then be others.
 
 #![allow(unsafe_code, reason = "prctl")]
 
 use std::ffi::CString;
 use std::io;
 
-/// The kernel's id of the calling thread.
+/// The id of the calling thread; that of its own PID namespace where `/proc` does not
+/// tell.
 pub(crate) fn current() -> i32 {
-    nix::unistd::gettid().as_raw()
+    numbers().map_or_else(|| nix::unistd::gettid().as_raw(), |(_, thread)| thread)
+}
+
+/// The id of the main thread.
+pub(crate) fn main() -> i32 {
+    numbers().map_or(std::process::id() as i32, |(main, _)| main)
+}
+
+/// The ids of the main and of the calling thread.
+fn numbers() -> Option<(i32, i32)> {
+    if cfg!(miri) {
+        return None;
+    }
+    let link = std::fs::read_link("/proc/thread-self").ok()?;
+    // PID/task/TID
+    let mut parts = link.to_str()?.split('/');
+    Some((parts.next()?.parse().ok()?, parts.nth(1)?.parse().ok()?))
 }
 
 /// Id and name of every thread of this process but the calling one.

@@ -42,6 +42,11 @@ fn constructed() -> u32 {
     CONSTRUCTED.load(Ordering::Relaxed)
 }
 
+#[worker]
+fn nap(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
 /// Never answers; says on which pid.
 #[worker]
 fn spin(dir: PathBuf) {
@@ -163,6 +168,29 @@ fn main() {
         "to-file" => {
             let squares = pool(method).map(square, 0..4).expect("squares");
             std::fs::write(path, format!("{squares:?}")).expect("a file");
+        }
+        "drops" => {
+            // Busy and idle workers that have rights which this process gives up.
+            let busy = pool(method);
+            let idle = pool(method);
+            let _handle = busy.submit(nap, 600_000);
+            while !busy.workers().iter().any(|worker| worker.task().is_some()) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            nix::unistd::setgid(65_534.into()).expect("this is root");
+            nix::unistd::setuid(65_534.into()).expect("this is root");
+            println!("busy and idle");
+            std::thread::sleep(Duration::from_secs(600));
+            drop(idle);
+        }
+        "in-a-namespace" => {
+            // Process 1 of its namespace, where /proc is that of another.
+            println!("{}", std::process::id());
+            println!("{:?}", pool(method).map(square, 0..4).map_err(|error| error.to_string()));
+            let other = std::thread::Builder::new().name("stranger".to_owned());
+            let _other = other.spawn(|| std::thread::sleep(Duration::from_secs(600)));
+            let builder = Pool::builder().workers(1).start_method(method);
+            println!("{:?}", builder.build().err().map(|error| error.to_string()));
         }
         "finish" => {
             let pool = pool(method);
