@@ -123,6 +123,8 @@ pub(super) struct Core {
     pub(super) feeding: usize,
     /// How the last worker ended: its exit code, or the signal.
     pub(super) last_exit: Option<(Option<i32>, Option<i32>)>,
+    /// Signals to workers that this process may not send: for whoever made them.
+    pub(super) refused: Vec<(u64, i32)>,
     /// When workers that are asked to leave are killed.
     pub(super) kill_at: Option<Instant>,
 }
@@ -304,6 +306,7 @@ impl Core {
             blind: false,
             feeding: 0,
             last_exit: None,
+            refused: Vec::new(),
             kill_at: None,
         }
     }

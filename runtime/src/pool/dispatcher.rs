@@ -27,10 +27,47 @@ pub(super) struct Dispatcher {
     shared: Arc<Shared>,
     launcher: Option<Box<dyn Launcher>>,
     shares: Arc<Vec<Share>>,
-    /// Threads that did not end in time, with what they may still read.
-    abandoned: Vec<(super::threads::ThreadBody, Option<super::chunk::Chunk>)>,
+    /// Workers that did not end in time, with what they may still read.
+    abandoned: Vec<Abandoned>,
     audited: Instant,
     suspects: Vec<u64>,
+}
+
+/// How long a process that this one may not kill has to end in another way.
+const REFUSED: Duration = Duration::from_millis(500);
+
+/// A worker that was given up.
+struct Abandoned {
+    body: Left,
+    _chunk: Option<super::chunk::Chunk>,
+}
+
+enum Left {
+    Thread(super::threads::ThreadBody),
+    Process(u64, Arc<OwnedFd>),
+}
+
+impl Abandoned {
+    /// Whether it has ended since; nothing is left of it then.
+    fn is_over(&mut self, launcher: Option<&mut Box<dyn Launcher>>) -> bool {
+        match &mut self.body {
+            Left::Thread(body) => {
+                let over = body.is_over();
+                if over {
+                    body.join();
+                }
+                over
+            }
+            Left::Process(ticket, pidfd) => {
+                let over = crate::sys::process::ended(pidfd.as_fd(), Duration::ZERO);
+                if over && let Some(launcher) = launcher {
+                    // Its end was told already; it is reaped.
+                    launcher.exit_of(*ticket, pidfd.as_fd());
+                }
+                over
+            }
+        }
+    }
 }
 
 /// Starts the thread; it makes the workers.
@@ -64,9 +101,9 @@ impl Dispatcher {
                 Some(next) => next,
                 None => break,
             };
-            let launcher = self.launcher.as_ref().and_then(|launcher| launcher.fd());
+            let launcher = self.launcher.as_ref().map(|launcher| launcher.fds());
             drop(working);
-            sleep(&self.shared.bell, launcher, &fds, time);
+            sleep(&self.shared.bell, &launcher.unwrap_or_default(), &fds, time);
         }
         // Workers are gone; the launcher ends its server here, on the thread that used it.
         drop(self.launcher.take());
@@ -86,7 +123,7 @@ impl Dispatcher {
         core.publish(&shared);
         core.watch_time(&shared);
         let births = core.watch_births(&shared);
-        self.give_up_threads(&mut core);
+        self.give_up_bodies(&mut core);
         self.audit(&mut core);
         if core.step_life(&shared) {
             return None;
@@ -106,6 +143,9 @@ impl Dispatcher {
         if let Some(limit) = shared.settings.idle_timeout {
             core.watch_idlers(limit);
             at_most((limit / 4).max(WATCH));
+        }
+        if core.seats.iter().flatten().any(|seat| seat.refused.is_some()) {
+            at_most(WATCH);
         }
         let ended = core.seats.iter().flatten().any(|seat| {
             seat.ended.is_some() || matches!(&seat.body, Body::Thread(body) if body.is_ending())
@@ -136,6 +176,10 @@ impl Dispatcher {
             return;
         };
         let mut events = Vec::new();
+        for (ticket, signal) in std::mem::take(&mut self.shared.lock().refused) {
+            // Refused as well: the seat is given up in time.
+            let _ = launcher.signal(ticket, signal);
+        }
         launcher.events(&mut events);
         let shared = &*self.shared;
         let mut core = shared.lock();
@@ -144,7 +188,9 @@ impl Dispatcher {
                 Event::Born { ticket, pid, pidfd } => {
                     let Some(at) = core.seat_of(ticket as usize) else {
                         // Given up before it was born.
-                        crate::sys::process::signal(pidfd.as_fd(), libc::SIGKILL);
+                        if crate::sys::process::signal(pidfd.as_fd(), libc::SIGKILL).is_err() {
+                            let _ = launcher.signal(ticket, libc::SIGKILL);
+                        }
                         continue;
                     };
                     let Some(seat) = &mut core.seats[at] else {
@@ -164,11 +210,17 @@ impl Dispatcher {
                     core.seats[at] = None;
                     core.failed_birth(shared, error);
                 }
-                Event::Exited { pid, exit } => {
-                    let Some(at) = core.seat_of_pid(pid) else {
+                Event::Exited { ticket, exit } => {
+                    let Some(at) = core.seat_of(ticket as usize) else {
                         continue;
                     };
                     core.may_have_ended(shared, at, Some(exit));
+                }
+                Event::NotKilled { ticket, text } => {
+                    let seat = core.seat_of(ticket as usize).and_then(|at| core.seats[at].as_mut());
+                    if let Some((_, why)) = seat.and_then(|seat| seat.refused.as_mut()) {
+                        *why = format!("{why}; {text}");
+                    }
                 }
                 // Its workers die with it, and are buried one by one.
                 Event::Gone(_) => {}
@@ -187,13 +239,13 @@ impl Dispatcher {
             };
             match &mut seat.body {
                 Body::Expected => {}
-                Body::Process { pid, pidfd } => {
-                    let (pid, pidfd) = (*pid, Arc::clone(pidfd));
+                Body::Process { pidfd, .. } => {
+                    let (ticket, pidfd) = (seat.id as u64, Arc::clone(pidfd));
                     if seat.ended.is_some()
                         || crate::sys::process::ended(pidfd.as_fd(), Duration::ZERO)
                     {
                         let exit =
-                            self.launcher.as_mut().and_then(|l| l.exit_of(pid, pidfd.as_fd()));
+                            self.launcher.as_mut().and_then(|l| l.exit_of(ticket, pidfd.as_fd()));
                         core.may_have_ended(shared, at, exit);
                     }
                 }
@@ -219,29 +271,29 @@ impl Dispatcher {
         }
     }
 
-    /// A thread past its time cannot be killed: its seat is given to another, and it is
+    /// A thread past its time cannot be killed, nor can a process that has rights which
+    /// this one has given up, if all else fails: its seat is given to another, and it is
     /// left to end by itself.
-    fn give_up_threads(&mut self, core: &mut Core) {
-        self.abandoned.retain_mut(|(body, _)| {
-            let over = body.is_over();
-            if over {
-                body.join();
-            }
-            !over
-        });
+    fn give_up_bodies(&mut self, core: &mut Core) {
+        let mut launcher = self.launcher.as_mut();
+        self.abandoned.retain_mut(|left| !left.is_over(launcher.as_deref_mut()));
         for at in 0..core.seats.len() {
-            let Some(seat) = &mut core.seats[at] else {
+            let Some(seat) = core.seats[at].as_mut().filter(|seat| seat.verdict.is_some()) else {
                 continue;
             };
-            if seat.verdict.is_none() || !matches!(seat.body, Body::Thread(_)) {
-                continue;
-            }
+            let late = seat.refused.as_ref().is_some_and(|(at, _)| at.elapsed() > REFUSED);
             let body = match &mut seat.body {
-                Body::Thread(body) => body.leave_behind(),
+                Body::Thread(body) => Left::Thread(body.leave_behind()),
+                Body::Process { pidfd, .. } if late && seat.ended.is_none() => {
+                    seat.desk.desk().abandon();
+                    seat.desk.desk().wake();
+                    Left::Process(seat.id as u64, Arc::clone(pidfd))
+                }
                 _ => continue,
             };
-            let chunk = seat.chunk.and_then(|position| core.chunk(position).cloned());
-            self.abandoned.push((body, chunk));
+            let position = seat.chunk;
+            let chunk = position.and_then(|position| core.chunk(position).cloned());
+            self.abandoned.push(Abandoned { body, _chunk: chunk });
             core.bury(&self.shared, at, Exit::Unknown);
         }
     }
@@ -352,7 +404,7 @@ impl Drop for End {
 /// Waits until an fd is readable or the time is over.
 fn sleep(
     bell: &OwnedFd,
-    launcher: Option<BorrowedFd<'_>>,
+    launcher: &[BorrowedFd<'_>],
     fds: &[Arc<OwnedFd>],
     time: Option<Duration>,
 ) {
@@ -361,7 +413,7 @@ fn sleep(
         return std::thread::sleep(Duration::from_millis(1));
     }
     let mut polled: Vec<PollFd<'_>> = std::iter::once(bell.as_fd())
-        .chain(launcher)
+        .chain(launcher.iter().copied())
         .chain(fds.iter().map(|fd| fd.as_fd()))
         .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
         .collect();

@@ -108,7 +108,13 @@ impl Core {
         let seat = self.seats[at].as_ref().expect("looked at before");
         let error = match &seat.verdict {
             Some(Verdict::TimedOut(limit)) => {
-                let text = format!("it ran longer than its timeout of {limit:?} and was killed");
+                let end = match &seat.refused {
+                    Some((_, why)) if matches!(exit, Exit::Unknown) => {
+                        format!("it goes on, since this process may not kill it ({why})")
+                    }
+                    _ => "was killed".to_owned(),
+                };
+                let text = format!("it ran longer than its timeout of {limit:?} and {end}");
                 Error::new(ErrorKind::TimedOut, text)
             }
             Some(Verdict::Terminated) => cancelled(),

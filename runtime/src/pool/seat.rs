@@ -17,6 +17,7 @@ use super::threads::ThreadBody;
 use crate::error::Error;
 use crate::queue::{Consumer, DeskMap};
 use crate::start::Exit;
+use crate::sys::fds::Kept;
 
 /// Where a worker is in its life, as the caller sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,9 @@ pub(super) struct Seat {
     pub(super) stage: Stage,
     pub(super) body: Body,
     pub(super) control: Option<Arc<OwnedFd>>,
+    /// Its control socket once more, for as long as it lives: when this end is shut, the
+    /// kernel kills the process, also where this one may not.
+    pub(super) wire: Option<Kept>,
     pub(super) desk: Arc<DeskMap>,
     pub(super) consumer: Consumer,
     /// The chunk whose CHUNK message came and whose END did not.
@@ -64,6 +68,8 @@ pub(super) struct Seat {
     pub(super) direct: Option<u64>,
     pub(super) born: Instant,
     pub(super) verdict: Option<Verdict>,
+    /// It was to be killed, and may not be: since when, and why.
+    pub(super) refused: Option<(Instant, String)>,
     /// It was asked to leave.
     pub(super) leaving: bool,
     /// Its process is over; how, is not known yet.

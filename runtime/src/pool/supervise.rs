@@ -12,6 +12,7 @@ use super::seat::{Body, Seat, Stage, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::queue::{Consumer, DeskMap, Phase, Started};
 use crate::start::{Exit, handshake};
+use crate::sys::fds::Kept;
 use crate::sys::socket;
 use crate::sys::{clock, process};
 use crate::worker::{Birth, FAILED, Failure, MESSAGE_LEN, READY};
@@ -54,6 +55,7 @@ impl Core {
         desk.desk().set_spin(shared.spinners as u32);
         let settings = &shared.settings;
         let id = self.next_worker;
+        let wire = control.as_ref().map(|socket| socket.try_clone()).transpose()?;
         let birth = Birth {
             seat: at,
             id,
@@ -71,12 +73,14 @@ impl Core {
             stage: Stage::Starting,
             body: Body::Expected,
             control,
+            wire: wire.map(Kept::new),
             desk: Arc::new(desk),
             consumer: Consumer::default(),
             chunk: None,
             direct: None,
             born: Instant::now(),
             verdict: None,
+            refused: None,
             leaving: false,
             ended: None,
             exit: None,
@@ -87,13 +91,6 @@ impl Core {
 
     pub(super) fn seat_of(&self, id: usize) -> Option<usize> {
         self.seats.iter().position(|seat| seat.as_ref().is_some_and(|seat| seat.id == id))
-    }
-
-    pub(super) fn seat_of_pid(&self, pid: u32) -> Option<usize> {
-        self.seats.iter().position(|seat| {
-            let body = seat.as_ref().map(|seat| &seat.body);
-            matches!(body, Some(Body::Process { pid: its, .. }) if *its == pid)
-        })
     }
 
     /// Reads what workers that are not ready yet say.
@@ -167,7 +164,7 @@ impl Core {
         }
         seat.verdict = Some(verdict);
         match &seat.body {
-            Body::Process { pidfd, .. } => process::signal(pidfd.as_fd(), libc::SIGKILL),
+            Body::Process { .. } => self.signal(at, libc::SIGKILL),
             Body::Thread(_) => {
                 seat.desk.desk().abandon();
                 seat.desk.desk().wake();
@@ -176,11 +173,27 @@ impl Core {
         }
     }
 
+    /// Sends a signal to the process of a seat. Where this process has not the right to, it
+    /// has the kernel kill the worker, and whoever made it is asked to.
+    fn signal(&mut self, at: usize, signal: i32) {
+        let Some(seat) = &mut self.seats[at] else { return };
+        let Body::Process { pidfd, .. } = &seat.body else { return };
+        let Err(error) = process::signal(pidfd.as_fd(), signal) else { return };
+        if signal == libc::SIGKILL {
+            if let Some(wire) = &seat.wire {
+                // Refused if the worker is gone.
+                let _ = socket::shut(wire.as_fd());
+            }
+            seat.refused = Some((Instant::now(), error.to_string()));
+        }
+        self.refused.push((seat.id as u64, signal));
+    }
+
     /// Sends a signal to every worker; a thread is given up.
     pub(super) fn signal_all(&mut self, signal: i32) {
         for at in 0..self.seats.len() {
             match self.seats[at].as_ref().map(|seat| &seat.body) {
-                Some(Body::Process { pidfd, .. }) => process::signal(pidfd.as_fd(), signal),
+                Some(Body::Process { .. }) => self.signal(at, signal),
                 Some(Body::Thread(_)) => self.sentence(at, Verdict::Terminated),
                 _ => {}
             }

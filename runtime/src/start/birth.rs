@@ -8,6 +8,7 @@ use super::{Gift, Order, handshake, wire};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::entry::MARKER;
+use crate::sys::limits::Limits;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{execute, fds, process};
 
@@ -57,14 +58,23 @@ pub(super) fn unpack_environment(blob: OwnedFd) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Sends an order; `order.stdio` only if `stdio` is true.
+/// What goes along with an order, where the worker has it not from the caller itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Along<'a> {
+    pub(super) env: Option<&'a OwnedFd>,
+    pub(super) directory: Option<&'a OwnedFd>,
+    pub(super) limits: Option<Limits>,
+    /// The streams of the order.
+    pub(super) stdio: bool,
+}
+
+/// Sends an order.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     order: &Order<'_>,
-    env: Option<&OwnedFd>,
-    directory: Option<&OwnedFd>,
-    stdio: bool,
+    along: Along<'_>,
 ) -> std::io::Result<()> {
+    let Along { env, directory, limits, stdio } = along;
     let streams = if stdio { order.stdio } else { [None; 3] };
     let frame = wire::Frame::Order(wire::Order {
         ticket: order.ticket,
@@ -72,6 +82,7 @@ pub(super) fn send(
         env: env.is_some(),
         directory: directory.is_some(),
         stdio: streams.map(|stream| stream.is_some()),
+        limits: limits.map(Box::new),
     });
     let mut all = vec![order.control];
     all.extend(env.map(AsFd::as_fd));
@@ -95,6 +106,7 @@ pub(super) struct Parts {
     env: Option<OwnedFd>,
     directory: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
+    limits: Option<Box<Limits>>,
     fds: Vec<OwnedFd>,
 }
 
@@ -107,7 +119,7 @@ impl Parts {
         let env = order.env.then(&mut next);
         let directory = order.directory.then(&mut next);
         let stdio = order.stdio.map(|there| there.then(&mut next));
-        Parts { control, env, directory, stdio, fds: fds.collect() }
+        Parts { control, env, directory, stdio, limits: order.limits, fds: fds.collect() }
     }
 
     /// Becomes the worker, in its own process.
@@ -137,6 +149,10 @@ impl Parts {
                 fds::replace_stdio(number, stream.as_fd())
                     .map_err(|e| format!("its standard stream {number} cannot be replaced: {e}"))?;
             }
+        }
+        // Last: they may leave no room for what was done before.
+        if let Some(limits) = &self.limits {
+            limits.apply().map_err(|e| format!("the caller's limits cannot be set: {e}"))?;
         }
         Ok(())
     }

@@ -31,8 +31,11 @@ pub(super) struct Connection {
 pub(super) enum Request {
     Nothing,
     Order(Order, Vec<OwnedFd>),
-    /// To end a worker that it has no use for.
-    Kill(u32),
+    /// A signal to a worker.
+    Kill {
+        pid: u32,
+        signal: i32,
+    },
     /// Nothing ever again.
     End,
 }
@@ -109,7 +112,7 @@ impl Clients {
             }
             Ok(Some(message)) => match Frame::read(message.bytes, message.fds.len()) {
                 Some(Frame::Order(order)) => return Request::Order(order, message.fds),
-                Some(Frame::Kill { pid }) => return Request::Kill(pid),
+                Some(Frame::Kill { pid, signal }) => return Request::Kill { pid, signal },
                 _ => {}
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Request::Nothing,

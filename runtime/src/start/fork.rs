@@ -7,13 +7,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::forkserver::Peer;
-use super::link::{Host, Served};
+use super::served::{Host, Served};
 use super::wire::Frame;
 use super::{NoUnwind, Preload, gate, preload, server, wire};
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
+use crate::sys::rights::Rights;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process, signals};
 
@@ -23,16 +24,19 @@ pub(super) struct Fork {
     standby: Option<Peer>,
     /// Whether it was ever reached: it may be dead before that, by its preloads.
     reached: bool,
+    /// Those that it was forked with.
+    rights: Rights,
 }
 
 /// Forks the template of a pool, on the thread that builds the pool (rule 5).
 pub(super) fn start(
     preloads: &[Preload],
     threads_allowed: bool,
-    patience: Option<Duration>,
+    patience: &preload::Patience,
 ) -> Result<Served<Fork>> {
     let cannot = |e: std::io::Error| Error::start(format!("this process cannot be forked: {e}"));
     let caller = std::process::id();
+    let rights = Rights::own().rights;
     let (ours, theirs) = socket::pair().map_err(cannot)?;
     let watch = process::open(caller).map_err(cannot)?;
     let closed = gate::close(threads_allowed)?;
@@ -62,11 +66,32 @@ pub(super) fn start(
         cannot(e)
     })?;
     let template = Peer::new(ours, pidfd, pid);
-    Served::new(Fork { template, standby: None, reached: false }, patience)
+    Served::new(Fork { template, standby: None, reached: false, rights }, patience)
 }
 
 impl Host for Fork {
-    fn attach(&mut self, connection: OwnedFd) -> Result<()> {
+    fn suits(&self, rights: &Rights) -> Result<bool> {
+        let differ = self.rights.difference(rights);
+        if differ.is_empty() {
+            return Ok(true);
+        }
+        Err(Error::start(format!(
+            "the rights of this process changed ({}) since the template of this pool was forked \
+             from it, and a worker forked from the template would have the former ones; build \
+             another pool, or use StartMethod::ForkServer, whose workers follow",
+            differ.join(", ")
+        )))
+    }
+
+    fn leave(&mut self) -> Option<Arc<Peer>> {
+        None
+    }
+
+    fn give_up(&mut self) {
+        self.template.give_up();
+    }
+
+    fn attach(&mut self, connection: OwnedFd, _rights: &Rights) -> Result<()> {
         // Each standby that took over and died in between is one round.
         loop {
             self.tend();

@@ -1,13 +1,15 @@
 //! ForkServer: a server is executed once and forks each worker.
 //!
-//! Pools with the same preloads share a server. It ends when the last of them does.
+//! Pools with the same preloads and the same rights share a server. It ends when the last
+//! of them does.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::inputs::{self, Inputs};
-use super::link::{Host, Served};
+use super::served::{Host, Served};
 use super::wire::{Frame, Setup};
 use super::{Exit, Preload, birth, preload, server, spawn};
 use crate::config::StartMethod;
@@ -16,6 +18,7 @@ use crate::sys::entry;
 use crate::sys::fds::Kept;
 use crate::sys::generation::PerProcess;
 use crate::sys::process;
+use crate::sys::rights::Rights;
 use crate::sys::socket::{self, Wait};
 
 /// How long a server may take to end by itself.
@@ -28,11 +31,24 @@ pub(super) struct Peer {
     pid: u32,
     /// The process whose it is: a fork of that one must leave it alone.
     owner: u32,
+    /// It is not to be waited for.
+    given_up: AtomicBool,
 }
 
 impl Peer {
     pub(super) fn new(main: OwnedFd, pidfd: OwnedFd, pid: u32) -> Self {
-        Peer { main: Kept::new(main), pidfd: Kept::new(pidfd), pid, owner: std::process::id() }
+        Peer {
+            main: Kept::new(main),
+            pidfd: Kept::new(pidfd),
+            pid,
+            owner: std::process::id(),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets it end at once when it is dropped: it may be in a preload that never ends.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -66,7 +82,9 @@ impl Drop for Peer {
         }
         // Not only closed: a copy in another process must not keep the server alive.
         let _ = socket::shut(self.main.as_fd());
-        if process::ended(self.pidfd.as_fd(), GRACE) {
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        // One with more rights than this process can only be told, as was done above.
+        if process::ended(self.pidfd.as_fd(), if given_up { Duration::ZERO } else { GRACE }) {
             process::reap(self.pidfd.as_fd());
         } else {
             process::bury(self.pidfd.as_fd());
@@ -74,10 +92,21 @@ impl Drop for Peer {
     }
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct Key {
     preloads: Vec<Preload>,
     threads_allowed: bool,
+    /// Those that its workers have.
+    rights: Rights,
+}
+
+impl Key {
+    /// Whether a server with this key does for `other`, a key of now.
+    fn suits(&self, other: &Key) -> bool {
+        self.preloads == other.preloads
+            && self.threads_allowed == other.threads_allowed
+            && self.rights.difference(&other.rights).is_empty()
+    }
 }
 
 type Servers = Mutex<Vec<(Key, Weak<Peer>)>>;
@@ -94,15 +123,31 @@ pub(super) struct ForkServer {
 pub(super) fn start(
     preloads: &[Preload],
     threads_allowed: bool,
-    patience: Option<Duration>,
+    patience: &preload::Patience,
 ) -> Result<Served<ForkServer>> {
     entry::check().map_err(Error::start)?;
-    let key = Key { preloads: preloads.to_vec(), threads_allowed };
+    let key = Key { preloads: preloads.to_vec(), threads_allowed, rights: Rights::default() };
     Served::new(ForkServer { key, server: None }, patience)
 }
 
 impl Host for ForkServer {
-    fn attach(&mut self, connection: OwnedFd) -> Result<()> {
+    fn suits(&self, rights: &Rights) -> Result<bool> {
+        Ok(self.key.rights.difference(rights).is_empty())
+    }
+
+    fn leave(&mut self) -> Option<Arc<Peer>> {
+        self.server.take()
+    }
+
+    fn give_up(&mut self) {
+        // Others may wait for it with more patience.
+        if let Some(server) = self.server.as_ref().filter(|s| Arc::strong_count(s) == 1) {
+            server.give_up();
+        }
+    }
+
+    fn attach(&mut self, connection: OwnedFd, rights: &Rights) -> Result<()> {
+        self.key.rights = rights.clone();
         // Twice: a server that is just ending may still look alive.
         for _ in 0..2 {
             let server = find(&self.key)?;
@@ -134,7 +179,7 @@ impl Host for ForkServer {
 fn forget(key: &Key) {
     let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
     servers.retain(|(other, server)| {
-        other != key || server.upgrade().is_some_and(|server| server.is_alive())
+        !other.suits(key) || server.upgrade().is_some_and(|server| server.is_alive())
     });
 }
 
@@ -142,11 +187,13 @@ fn forget(key: &Key) {
 fn find(key: &Key) -> Result<Arc<Peer>> {
     let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
     let living = |server: &Weak<Peer>| server.upgrade().filter(|server| server.is_alive());
-    if let Some(server) = servers.iter().find_map(|(other, s)| living(s).filter(|_| other == key)) {
+    if let Some(server) =
+        servers.iter().find_map(|(other, s)| living(s).filter(|_| other.suits(key)))
+    {
         return Ok(server);
     }
     let server = Arc::new(execute(key)?);
-    servers.retain(|(other, server)| other != key && server.strong_count() > 0);
+    servers.retain(|(other, server)| !other.suits(key) && server.strong_count() > 0);
     servers.push((key.clone(), Arc::downgrade(&server)));
     Ok(server)
 }

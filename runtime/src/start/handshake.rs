@@ -14,7 +14,7 @@ use crate::sys::socket::{self, Wait};
 const HELLO: [u8; 8] = *b"PROCHELO";
 const SORRY: [u8; 8] = *b"PROCSORY";
 /// Raised whenever anything that crosses between caller and worker changes its form.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// The size of a hello: magic, protocol, pid, fingerprint, digest.
 pub(crate) const SIZE: usize = 32;

@@ -24,8 +24,8 @@
 //!   worker whose end was not told.
 //! - The first message of a worker is its hello, sent by [`handshake::greet`] from
 //!   `crate::worker::process`; that sending fails means that the caller is gone.
-//! - Call `events` after each `launch`, and whenever [`Launcher::fd`] is readable. The
-//!   fd may be another one after `launch` or `events`.
+//! - Call `events` after each `launch`, and whenever one of [`Launcher::fds`] is
+//!   readable. They may be others after `launch` or `events`.
 //! - Dropping a launcher ends its workers, and waits, for a bounded time, until no
 //!   process and no zombie of its making is left.
 //!
@@ -59,8 +59,22 @@
 //!    that has never served. When the template dies, the standby makes a standby of its
 //!    own and takes over, so that later workers see the very same snapshot of the
 //!    caller. Only if both die at once is the snapshot lost, and launching an error.
+//! 10. *A birth has no more rights than its caller has at that moment.* The caller is the
+//!     thread that built the pool ([`caller`]). What it is allowed ([`Rights`]) is looked
+//!     at before each birth. A process that is executed has it by nature. A server that
+//!     was started with other rights is left for one with the present ones ([`served`]);
+//!     a template, which is the only one of its kind, refuses. Umask and resource
+//!     limits go along with the order, like the environment, and are set in the worker.
+//! 11. *A worker ends with its caller's socket.* The kernel kills it when the other end of
+//!     its control socket is shut or gone, with the rights of the worker. So a
+//!     caller that gave up its rights can still end workers that have them. They also end
+//!     when it dies, where rule 2 does not help: the kernel sends that signal with the
+//!     rights of the parent.
+//!
+//! [`Rights`]: crate::sys::rights::Rights
 
 mod birth;
+mod caller;
 mod clients;
 mod fork;
 mod forkserver;
@@ -68,7 +82,8 @@ pub(crate) mod gate;
 pub(crate) mod handshake;
 pub(crate) mod inputs;
 mod link;
-mod preload;
+pub(crate) mod preload;
+mod served;
 mod server;
 mod spawn;
 #[cfg(test)]
@@ -116,8 +131,13 @@ pub(crate) enum Event {
         error: Error,
     },
     Exited {
-        pid: u32,
+        ticket: u64,
         exit: Exit,
+    },
+    /// A signal that was asked for cannot be sent, and why.
+    NotKilled {
+        ticket: u64,
+        text: String,
     },
     /// The server died, and its workers with it; open tickets were answered before
     /// this. The next launch starts another one.
@@ -126,8 +146,8 @@ pub(crate) enum Event {
 
 /// Makes workers by one start method; see the contract above.
 pub(crate) trait Launcher: Send {
-    /// Readable when there are events.
-    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    /// One of them is readable when there are events.
+    fn fds(&self) -> Vec<BorrowedFd<'_>>;
 
     /// Initiates one birth.
     fn launch(&mut self, order: &Order<'_>) -> Result<()>;
@@ -136,7 +156,14 @@ pub(crate) trait Launcher: Send {
     fn events(&mut self, out: &mut Vec<Event>);
 
     /// How a worker ended whose pidfd is readable; `None` if an event will say it.
-    fn exit_of(&mut self, pid: u32, pidfd: BorrowedFd<'_>) -> Option<Exit>;
+    fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit>;
+
+    /// Asks whoever made a worker to send it a signal, since this process may not.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can be asked; that it cannot either is told by [`Event::NotKilled`].
+    fn signal(&mut self, ticket: u64, signal: i32) -> std::io::Result<()>;
 }
 
 /// A function to run once in a server, before it forks.
@@ -178,6 +205,8 @@ pub(crate) fn launcher(
     patience: Option<Duration>,
 ) -> Result<Box<dyn Launcher>> {
     generation();
+    process::reap_left();
+    let patience = &preload::Patience::new(preloads, patience);
     match method {
         StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
         StartMethod::ForkServer => {

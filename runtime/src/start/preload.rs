@@ -4,13 +4,57 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::gate;
+use std::time::Duration;
+
 use super::server::Role;
 use super::wire::{self, Frame};
+use super::{Preload, gate};
 use crate::codec::Source;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
+use crate::registry;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process};
+
+/// How long a server may take until it takes orders.
+pub(crate) struct Patience {
+    pub(crate) limit: Option<Duration>,
+    /// The names of what it runs before.
+    preloads: String,
+}
+
+impl Patience {
+    pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>) -> Self {
+        Patience { limit, preloads: names(preloads) }
+    }
+
+    /// The error when the time is over.
+    pub(crate) fn over(&self) -> Error {
+        let limit = self.limit.unwrap_or_default();
+        if self.preloads.is_empty() {
+            let text = format!(
+                "the server of workers was not ready within {limit:?}; give it more time with \
+                 start_timeout(..)"
+            );
+            return Error::start(text);
+        }
+        let text = format!(
+            "{} did not finish within {limit:?}; give it more time with init_timeout(..)",
+            self.preloads
+        );
+        Error::new(ErrorKind::Initializer, text)
+    }
+}
+
+/// The functions of preloads or initializers, as a person lists them.
+pub(crate) fn names(preloads: &[Preload]) -> String {
+    let names = preloads.iter().filter_map(|preload| Some(registry::get(preload.task)?.name()));
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    match names.len() {
+        0 => String::new(),
+        1 => format!("the preload {}", names[0]),
+        _ => format!("the preloads {}", names.join(", ")),
+    }
+}
 
 /// Why a server will not serve: what to tell its callers.
 pub(super) type Refusal = (Frame, Option<OwnedFd>);

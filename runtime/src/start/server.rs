@@ -113,7 +113,8 @@ impl Server {
     /// Ends, after every process it made.
     fn end(self) -> ! {
         let children = || self.workers.iter().map(|w| &w.pidfd).chain(&self.standby);
-        children().for_each(|child| process::signal(child.as_fd(), libc::SIGKILL));
+        // What may not be killed is not waited for by `bury`; it ends with this process.
+        children().for_each(|child| drop(process::signal(child.as_fd(), libc::SIGKILL)));
         children().for_each(|child| process::bury(child.as_fd()));
         process::leave(0, self.role.method)
     }
@@ -217,16 +218,21 @@ impl Server {
     fn serve_connection(&mut self, name: u64) -> Option<Parts> {
         match self.clients.receive(name) {
             Request::Order(order, fds) => return self.bear(name, order, fds),
-            Request::Kill(pid) => {
+            Request::Kill { pid, signal } => {
                 let asked = |worker: &&Worker| worker.pid == pid && worker.connection == name;
-                if let Some(worker) = self.workers.iter().find(asked) {
-                    process::signal(worker.pidfd.as_fd(), libc::SIGKILL);
+                if let Some(worker) = self.workers.iter().find(asked)
+                    && let Err(error) = process::signal(worker.pidfd.as_fd(), signal)
+                {
+                    let own = std::process::id();
+                    let text = format!("neither may its server (pid {own}): {error}");
+                    self.clients.tell(name, Frame::NotKilled { pid, text }, None);
                 }
             }
             Request::End => {
                 // Nobody asks for the workers of a closed connection any more.
                 for worker in self.workers.iter().filter(|worker| worker.connection == name) {
-                    process::signal(worker.pidfd.as_fd(), libc::SIGKILL);
+                    // One that it may not kill sees the end of its caller's socket.
+                    let _ = process::signal(worker.pidfd.as_fd(), libc::SIGKILL);
                 }
                 self.sweep();
             }

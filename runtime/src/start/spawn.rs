@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::caller::Caller;
 use super::{Event, Exit, Launcher, Order, birth};
 use crate::error::{Error, Result};
 use crate::sys::{entry, execute, process, socket};
@@ -49,37 +50,40 @@ pub(super) fn execute(
 }
 
 /// The launcher of this method.
-#[derive(Default)]
 pub(super) struct Spawn {
+    caller: Caller,
     born: Vec<Event>,
-    /// Those whose exit was not told yet.
-    workers: Vec<(u32, OwnedFd)>,
+    /// Those whose exit was not told yet, by their tickets.
+    workers: Vec<(u64, OwnedFd)>,
 }
 
 impl Spawn {
     pub(super) fn new() -> Result<Self> {
         entry::check().map_err(Error::start)?;
-        Ok(Spawn::default())
+        Ok(Spawn { caller: Caller::here(), born: Vec::new(), workers: Vec::new() })
     }
 }
 
 impl Launcher for Spawn {
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 
     fn launch(&mut self, order: &Order<'_>) -> Result<()> {
         birth::validate(order)?;
+        // Rule 10: what is executed from here has the rights of this thread.
+        self.caller.present()?;
         let child = execute(birth::environment(order.env)?, order.stdio)?;
         let own = child.pidfd.try_clone();
-        let sent = birth::send(child.socket.as_fd(), order, child.env.as_ref(), None, false);
+        let along = birth::Along { env: child.env.as_ref(), ..birth::Along::default() };
+        let sent = birth::send(child.socket.as_fd(), order, along);
         // A child that is dead already is no error here: its exit is told like any.
         let sent = sent.or_else(|e| match e.raw_os_error() {
             Some(libc::EPIPE | libc::ECONNRESET) => Ok(()),
             _ => Err(e),
         });
         match own.and_then(|own| sent.map(|()| own)) {
-            Ok(own) => self.workers.push((child.pid, own)),
+            Ok(own) => self.workers.push((order.ticket, own)),
             Err(error) => {
                 process::bury(child.pidfd.as_fd());
                 let text = format!("a worker was started but cannot be told its work: {error}");
@@ -94,17 +98,23 @@ impl Launcher for Spawn {
         out.append(&mut self.born);
     }
 
-    fn exit_of(&mut self, pid: u32, pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit> {
         let exit = process::reap(pidfd)?;
-        self.workers.retain(|(other, _)| *other != pid);
+        self.workers.retain(|(other, _)| *other != ticket);
         Some(exit)
+    }
+
+    fn signal(&mut self, _ticket: u64, _signal: i32) -> std::io::Result<()> {
+        // There is nobody else.
+        Err(std::io::Error::from_raw_os_error(libc::EPERM))
     }
 }
 
 impl Drop for Spawn {
     fn drop(&mut self) {
         for (_, pidfd) in &self.workers {
-            process::signal(pidfd.as_fd(), libc::SIGKILL);
+            // What may not be killed is not waited for by `bury`; its socket was shut.
+            let _ = process::signal(pidfd.as_fd(), libc::SIGKILL);
         }
         for (_, pidfd) in &self.workers {
             process::bury(pidfd.as_fd());

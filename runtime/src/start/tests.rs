@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::Exit;
 use super::wire::{Frame, Order, Setup};
 use crate::sys::fds;
+use crate::sys::limits::Limits;
 use crate::sys::socket::{self, Wait};
 
 fn frames() -> Vec<(Frame, usize)> {
@@ -14,13 +15,17 @@ fn frames() -> Vec<(Frame, usize)> {
         env: true,
         directory: false,
         stdio: [true, false, true],
+        limits: None,
     };
+    let limits = Limits { umask: Some(0o27), resources: std::array::from_fn(|n| (n as u64, 9)) };
+    let limited = Order { limits: Some(limits.into()), ..order.clone() };
     let setup = Setup { caller: 77, threads_allowed: true, env: false };
     vec![
         (Frame::Setup(setup), 2),
         (Frame::Setup(Setup { env: true, ..setup }), 3),
         (Frame::Attach, 1),
         (Frame::Order(order), 11),
+        (Frame::Order(limited), 11),
         (Frame::Ready, 0),
         (Frame::Failed, 1),
         (Frame::Refused { threads: true, text: "no".into() }, 0),
@@ -30,7 +35,8 @@ fn frames() -> Vec<(Frame, usize)> {
         (Frame::Exited { pid: 9, exit: Exit::Signal(9) }, 0),
         (Frame::Exited { pid: 9, exit: Exit::Unknown }, 0),
         (Frame::Standby { pid: 5 }, 2),
-        (Frame::Kill { pid: 5 }, 0),
+        (Frame::Kill { pid: 5, signal: 15 }, 0),
+        (Frame::NotKilled { pid: 5, text: "no".into() }, 0),
     ]
 }
 

@@ -5,6 +5,7 @@
 //! bytes. Anything long travels as an fd to a blob.
 
 use super::Exit;
+use crate::sys::limits::Limits;
 
 /// The largest message.
 pub(super) const LIMIT: usize = 1024;
@@ -32,8 +33,10 @@ pub(super) enum Frame {
     NotBorn { ticket: u64, text: String },
     /// Server: a worker ended.
     Exited { pid: u32, exit: Exit },
-    /// Caller to server: end a worker that the caller has no use for.
-    Kill { pid: u32 },
+    /// Caller to server: send a signal to a worker, where the caller cannot.
+    Kill { pid: u32, signal: i32 },
+    /// Server: it may not send that either.
+    NotKilled { pid: u32, text: String },
     /// Template, on its main socket: a standby is there. Fds: its main socket, its pidfd.
     Standby { pid: u32 },
 }
@@ -47,13 +50,15 @@ pub(super) struct Setup {
 
 /// Which fds come with an order, in this sequence: control, environment, directory,
 /// standard streams, then `fds` more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) ticket: u64,
     pub(super) fds: u8,
     pub(super) env: bool,
     pub(super) directory: bool,
     pub(super) stdio: [bool; 3],
+    /// What the worker makes its own; `None` if it has it already.
+    pub(super) limits: Option<Box<Limits>>,
 }
 
 impl Order {
@@ -77,6 +82,7 @@ impl Frame {
             Frame::Exited { .. } => 9,
             Frame::Standby { .. } => 10,
             Frame::Kill { .. } => 11,
+            Frame::NotKilled { .. } => 12,
         }
     }
 
@@ -103,6 +109,12 @@ impl Frame {
                 bytes.push(order.fds);
                 bytes.extend([order.env, order.directory].map(u8::from));
                 bytes.extend(order.stdio.map(u8::from));
+                bytes.push(u8::from(order.limits.is_some()));
+                if let Some(limits) = &order.limits {
+                    bytes.extend(limits.umask.unwrap_or(u32::MAX).to_le_bytes());
+                    let values = limits.resources.iter().flat_map(|&(soft, hard)| [soft, hard]);
+                    values.for_each(|value| bytes.extend(value.to_le_bytes()));
+                }
             }
             Frame::Refused { threads, text } => {
                 bytes.push(u8::from(*threads));
@@ -126,7 +138,15 @@ impl Frame {
                 bytes.push(kind);
                 bytes.extend(value.to_le_bytes());
             }
-            Frame::Standby { pid } | Frame::Kill { pid } => bytes.extend(pid.to_le_bytes()),
+            Frame::Standby { pid } => bytes.extend(pid.to_le_bytes()),
+            Frame::Kill { pid, signal } => {
+                bytes.extend(pid.to_le_bytes());
+                bytes.extend(signal.to_le_bytes());
+            }
+            Frame::NotKilled { pid, text } => {
+                bytes.extend(pid.to_le_bytes());
+                bytes.extend(cut(text));
+            }
             Frame::Attach | Frame::Ready | Frame::Failed => {}
         }
         bytes
@@ -153,6 +173,7 @@ impl Frame {
                 env: from.flag()?,
                 directory: from.flag()?,
                 stdio: [from.flag()?, from.flag()?, from.flag()?],
+                limits: if from.flag()? { Some(from.limits()?.into()) } else { None },
             }),
             4 => Frame::Ready,
             5 => Frame::Failed,
@@ -169,7 +190,8 @@ impl Frame {
                 },
             },
             10 => Frame::Standby { pid: from.word()? },
-            11 => Frame::Kill { pid: from.word()? },
+            11 => Frame::Kill { pid: from.word()?, signal: from.word()?.cast_signed() },
+            12 => Frame::NotKilled { pid: from.word()?, text: from.text() },
             _ => return None,
         };
         from.0.is_empty().then_some(frame)
@@ -208,6 +230,15 @@ impl Reader<'_> {
 
     fn long(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        let umask = self.word()?;
+        let mut resources = [(0, 0); _];
+        for limit in &mut resources {
+            *limit = (self.long()?, self.long()?);
+        }
+        Some(Limits { umask: (umask != u32::MAX).then_some(umask), resources })
     }
 
     fn text(&mut self) -> String {

@@ -1,9 +1,9 @@
-//! Niceness, CPUs and memory of the process itself.
+//! Niceness, CPUs, umask and resource limits of the process itself.
 
 use std::io;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 /// The CPUs this process may run on.
@@ -33,7 +33,67 @@ pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// Limits private writable memory; shared memory does not count.
+/// Limits private writable memory, to no more than was allowed before; shared memory
+/// does not count.
 pub(crate) fn limit_data(bytes: u64) -> io::Result<()> {
+    let bytes = bytes.min(getrlimit(Resource::RLIMIT_DATA)?.1);
     Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?)
+}
+
+/// How many resources the kernel limits.
+const RESOURCES: usize = 16;
+
+/// The umask and the resource limits of a process, for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// If it is known.
+    pub(crate) umask: Option<u32>,
+    /// Soft and hard, by the number of the resource.
+    pub(crate) resources: [(u64, u64); RESOURCES],
+}
+
+impl Limits {
+    /// Those of this process.
+    pub(crate) fn present(umask: Option<u32>) -> Self {
+        let get = |resource| limit(resource).unwrap_or((u64::MAX, u64::MAX));
+        Limits { umask, resources: std::array::from_fn(get) }
+    }
+
+    /// Makes them those of this process. Where it may not raise a hard limit, it keeps its
+    /// own, which is lower.
+    pub(crate) fn apply(&self) -> io::Result<()> {
+        if let Some(umask) = self.umask {
+            nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
+        }
+        for (resource, &(soft, hard)) in self.resources.iter().enumerate() {
+            let (_, own) = match limit(resource) {
+                Some(present) if present != (soft, hard) => present,
+                _ => continue,
+            };
+            if set_limit(resource, soft, hard).is_err() {
+                let hard = hard.min(own);
+                set_limit(resource, soft.min(hard), hard)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The soft and hard limit of a resource, if this kernel has it.
+#[allow(unsafe_code, reason = "resources by their numbers")]
+fn limit(resource: usize) -> Option<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid structure to fill.
+    let done = unsafe { libc::getrlimit(resource as _, &mut limit) };
+    (done == 0).then_some((limit.rlim_cur, limit.rlim_max))
+}
+
+#[allow(unsafe_code, reason = "resources by their numbers")]
+fn set_limit(resource: usize, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: a valid structure.
+    match unsafe { libc::setrlimit(resource as _, &limit) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -13,6 +13,7 @@ pub(crate) mod generation;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod rights;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod threads;

@@ -5,11 +5,14 @@
 use std::ffi::{c_char, c_int};
 use std::io::{self, Write};
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::fds::Kept;
+use super::generation::PerProcess;
 use crate::config::StartMethod;
 
 /// How a process ended.
@@ -75,20 +78,65 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
 }
 
 /// Sends a signal; that the process has ended already is no error.
-pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) {
+///
+/// # Errors
+///
+/// If this process has not the right to, as after it gave up those that the other still has.
+pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
     // SAFETY: no memory is passed.
-    unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0usize, 0);
+    let done =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0usize, 0) };
+    match io::Error::last_os_error() {
+        error if done != 0 && error.raw_os_error() != Some(libc::ESRCH) => Err(error),
+        _ => Ok(()),
     }
 }
 
-/// Kills a child, waits for its end, and reaps it.
+/// Kills a child, waits for its end, and reaps it. A child that this process may not kill
+/// is not waited for; it is reaped when it has ended ([`reap_left`]).
 pub(crate) fn bury(pidfd: BorrowedFd<'_>) {
-    signal(pidfd, libc::SIGKILL);
-    if ended(pidfd, Duration::from_secs(10)) {
+    let killed = signal(pidfd, libc::SIGKILL);
+    let patience = if killed.is_ok() { Duration::from_secs(10) } else { Duration::ZERO };
+    if ended(pidfd, patience) {
         reap(pidfd);
+    } else if let Ok(own) = pidfd.try_clone_to_owned() {
+        LEFT.get().lock().unwrap_or_else(PoisonError::into_inner).push(Kept::new(own));
     }
 }
+
+/// Children that could not be killed.
+static LEFT: PerProcess<Mutex<Vec<Kept>>> = PerProcess::new();
+
+/// Reaps the children that could not be killed and have ended since.
+pub(crate) fn reap_left() {
+    let mut left = LEFT.get().lock().unwrap_or_else(PoisonError::into_inner);
+    left.retain(|pidfd| reap(pidfd.as_fd()).is_none());
+}
+
+/// Has the kernel kill this process when the other side of `socket` is closed, or shut.
+///
+/// [`die_with_parent`] does not do that for a parent that gave up its rights: what the
+/// kernel sends for it, it sends with the parent's present rights. This it sends with
+/// the rights that this process has now.
+pub(crate) fn die_with_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    let check = |done: c_int| if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) };
+    // SAFETY: fcntl with integers only.
+    unsafe {
+        check(libc::fcntl(fd, libc::F_SETOWN, std::process::id()))?;
+        check(libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
+        let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_ASYNC))?;
+    }
+    // It may have been closed a moment before; nothing is ever sent to this side.
+    if ended(socket, Duration::ZERO) {
+        vanish(0)
+    }
+    Ok(())
+}
+
+/// The same number on every architecture; libc has it for some only.
+const F_SETSIG: c_int = 10;
 
 /// Asks the kernel to kill this process when the thread that started it ends; says
 /// whether `parent` is still there.

@@ -110,6 +110,8 @@ pub(crate) fn process(gift: Gift) -> ! {
 
 fn run_process(gift: Gift) -> io::Result<()> {
     let Gift { control, fds, parent, method: _ } = gift;
+    // Rule 11 of `start`. A kernel that refuses leaves what else ends a worker.
+    let _ = crate::sys::process::die_with_socket(control.as_fd());
     crate::start::handshake::greet(&control)?;
     let mut fds = fds.into_iter();
     let [Some(desk), Some(tasks), Some(board), Some(bell), inputs] =
@@ -139,6 +141,8 @@ fn run_process(gift: Gift) -> io::Result<()> {
     let mut worker = Worker::open(birth.seat, desk, &tasks, &board, bell, birth.max_tasks)?;
     say(&control, &[READY])?;
     worker.serve();
+    // It ends with this socket, also in what it runs when it leaves.
+    std::mem::forget(control);
     Ok(())
 }
 

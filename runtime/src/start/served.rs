@@ -1,0 +1,211 @@
+//! The caller's side of the methods that have a server: which server a birth is ordered
+//! from.
+//!
+//! By rule 10 that is one with the rights that the caller has at the birth. A server that
+//! has others is left: nothing is ordered from it any more, and the connection to it is
+//! kept until the last worker it made for this pool has ended.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::caller::Caller;
+use super::forkserver::Peer;
+use super::link::{Link, Lost, UNTOLD};
+use super::{Event, Exit, Launcher, Order, birth, preload};
+use crate::error::{Error, Result};
+use crate::sys::fds::{self, Kept};
+use crate::sys::limits::Limits;
+use crate::sys::process;
+use crate::sys::rights::Rights;
+use crate::sys::socket;
+
+/// Where workers are forked: keeps a server alive.
+pub(super) trait Host: Send {
+    /// Whether the present server has just these rights.
+    ///
+    /// # Errors
+    ///
+    /// If it has not, and there can be no other.
+    fn suits(&self, rights: &Rights) -> Result<bool>;
+
+    /// Hands `connection` to a server with these rights; starts one if there is none.
+    fn attach(&mut self, connection: OwnedFd, rights: &Rights) -> Result<()>;
+
+    /// The present server, for a pool that goes on to another one.
+    fn leave(&mut self) -> Option<Arc<Peer>>;
+
+    /// Why a connection ended, as a sentence.
+    fn epitaph(&mut self) -> String;
+
+    /// The server is of no use to this pool, and not to be waited for.
+    fn give_up(&mut self);
+
+    /// Reads what the server has to say to its host.
+    fn tend(&mut self) {}
+}
+
+/// Births under way at most: what is in flight counts against the open files of the
+/// user, and has to fit in the buffer of the socket.
+const UNDER_WAY: usize = 16;
+/// How long a server may leave so many unanswered.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The launcher of the methods that have a server.
+pub(super) struct Served<H> {
+    caller: Caller,
+    link: Option<Link>,
+    /// Those to servers with other rights.
+    older: Vec<Link>,
+    events: Vec<Event>,
+    // Last, so that the connections are closed first.
+    host: H,
+}
+
+impl<H: Host> Served<H> {
+    /// Connects to the server, and waits until it takes orders; `patience` bounds that.
+    pub(super) fn new(host: H, patience: &preload::Patience) -> Result<Self> {
+        let (caller, begun) = (Caller::here(), Instant::now());
+        let rights = caller.present()?.rights;
+        let (link, older, events) = (None, Vec::new(), Vec::new());
+        let mut served = Served { caller, link, older, events, host };
+        served.connect(&rights)?;
+        while let Some(link) = served.link.as_ref().filter(|link| !link.ready) {
+            let left =
+                patience.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
+            process::ended(link.socket.as_fd(), left.min(Duration::from_secs(60)));
+            served.read();
+            if left.is_zero() && served.link.as_ref().is_some_and(|link| !link.ready) {
+                served.host.give_up();
+                return Err(patience.over());
+            }
+        }
+        match served.events.pop() {
+            Some(Event::Gone(error)) => Err(error),
+            _ => Ok(served),
+        }
+    }
+
+    fn connect(&mut self, rights: &Rights) -> Result<()> {
+        let (ours, theirs) = socket::pair()
+            .map_err(|e| Error::start(format!("no socket for the server of workers: {e}")))?;
+        self.host.attach(theirs, rights)?;
+        self.link = Some(Link::new(Kept::new(ours)));
+        Ok(())
+    }
+
+    /// Reads all that servers sent, without waiting.
+    fn read(&mut self) {
+        if let Some(link) = &mut self.link
+            && let Err(lost) = link.read(&mut self.events)
+        {
+            let why = match lost {
+                Lost::Closed => self.host.epitaph(),
+                Lost::Because(why) => why,
+            };
+            let lost = self.link.take().map(|link| link.lose(&why, &mut self.events));
+            self.events.extend(lost.map(Event::Gone));
+        }
+        for mut link in std::mem::take(&mut self.older) {
+            match link.read(&mut self.events) {
+                // Dropped, and the server with it, if no other pool needs it.
+                Ok(()) if link.is_idle() => {}
+                Ok(()) => self.older.push(link),
+                Err(_) => {
+                    link.lose("a former server of workers was lost", &mut self.events);
+                }
+            }
+        }
+        self.host.tend();
+    }
+
+    /// Waits until fewer births are under way than are allowed.
+    fn make_room(&mut self) -> Result<()> {
+        while let Some(link) = self.link.as_ref().filter(|link| link.open.len() >= UNDER_WAY) {
+            if !process::ended(link.socket.as_fd(), PATIENCE) {
+                return Err(Error::start("the server of workers does not answer"));
+            }
+            self.read();
+        }
+        Ok(())
+    }
+}
+
+impl<H: Host> Launcher for Served<H> {
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.link.iter().chain(&self.older).map(|link| link.socket.as_fd()).collect()
+    }
+
+    fn launch(&mut self, order: &Order<'_>) -> Result<()> {
+        birth::validate(order)?;
+        let env = birth::pack_environment(&birth::environment(order.env)?)?;
+        let directory = fds::directory();
+        self.make_room()?;
+        // Rule 10.
+        let present = self.caller.present()?;
+        if !self.host.suits(&present.rights)?
+            && let Some(mut link) = self.link.take()
+        {
+            link.server = self.host.leave();
+            self.older.push(link);
+        }
+        let along = birth::Along {
+            env: Some(&env),
+            directory: directory.as_ref(),
+            limits: Some(Limits::present(present.umask)),
+            stdio: true,
+        };
+        // Twice: that the server is dead may show only when something is sent to it.
+        for last in [false, true] {
+            if self.link.is_none() {
+                self.connect(&present.rights)?;
+            }
+            let Some(link) = &mut self.link else { continue };
+            match birth::send(link.socket.as_fd(), order, along) {
+                Ok(()) => {
+                    link.open.push(order.ticket);
+                    break;
+                }
+                Err(error) if last => {
+                    return Err(Error::start(format!("the server of workers is lost: {error}")));
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => self.read(),
+                Err(error) => {
+                    return Err(Error::start(format!("a worker cannot be ordered: {error}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, out: &mut Vec<Event>) {
+        self.read();
+        out.append(&mut self.events);
+    }
+
+    fn exit_of(&mut self, ticket: u64, _pidfd: BorrowedFd<'_>) -> Option<Exit> {
+        self.read();
+        let told = |event: &Event| matches!(event, Event::Exited { ticket: t, .. } if *t == ticket);
+        let known = self.link.iter().chain(&self.older).any(|link| link.has(ticket));
+        if known || self.events.iter().any(told) {
+            return None;
+        }
+        Some(UNTOLD)
+    }
+
+    fn signal(&mut self, ticket: u64, signal: i32) -> std::io::Result<()> {
+        let link = self.link.iter().chain(&self.older).find(|link| link.has(ticket));
+        link.map_or(Ok(()), |link| link.signal(ticket, signal))
+    }
+}
+
+impl<H> Drop for Served<H> {
+    fn drop(&mut self) {
+        // The servers kill the workers of a connection that ends, and close their own
+        // end when all are reaped. One that is not ready has none, and may never be.
+        let links = || self.link.iter().filter(|link| link.ready).chain(&self.older);
+        links().for_each(Link::finish);
+        let deadline = Instant::now() + PATIENCE;
+        links().for_each(|link| link.wait(deadline));
+    }
+}

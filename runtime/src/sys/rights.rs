@@ -1,0 +1,303 @@
+//! What a thread of this process may do, as far as the kernel tells.
+//!
+//! Credentials, namespaces and filters belong to a thread, not to a process; `setuid` of
+//! the C library changes all threads, `prctl` and `unshare` only the calling one.
+
+#![allow(unsafe_code, reason = "prctl, capget, capset and statx")]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::stat;
+
+/// The namespaces of what a thread starts, as `/proc` names them.
+const NAMESPACES: [&str; 8] =
+    ["pid_for_children", "time_for_children", "cgroup", "ipc", "mnt", "net", "user", "uts"];
+
+/// Those that a thread can enter by itself, if it may.
+const ENTERED: [(&str, CloneFlags); 4] = [
+    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+    ("ipc", CloneFlags::CLONE_NEWIPC),
+    ("net", CloneFlags::CLONE_NEWNET),
+    ("uts", CloneFlags::CLONE_NEWUTS),
+];
+
+/// The rights of a thread. What cannot be seen is `None`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rights {
+    /// User, group and supplementary group ids.
+    ids: Option<Vec<u8>>,
+    capabilities: Option<Vec<u8>>,
+    /// `no_new_privs` and seccomp filters.
+    filters: Option<Vec<u8>>,
+    /// Of the calling thread only.
+    securebits: Option<i32>,
+    /// Device and inode of each of [`NAMESPACES`].
+    namespaces: [Option<(u64, u64)>; NAMESPACES.len()],
+    /// Device, inode and mount of the root directory.
+    root: Option<(u64, u64, u64)>,
+    cgroup: Option<Vec<u8>>,
+    /// The label of a security module.
+    label: Option<Vec<u8>>,
+}
+
+/// What a thread may do, and its umask, which is seen at the same place.
+pub(crate) struct Present {
+    pub(crate) rights: Rights,
+    pub(crate) umask: Option<u32>,
+}
+
+impl Rights {
+    /// Those of the calling thread.
+    pub(crate) fn own() -> Present {
+        let mut present = read("/proc/thread-self", "/").unwrap_or_else(|| Present {
+            rights: Rights {
+                ids: Some(ids().into_bytes()),
+                capabilities: capabilities().map(|sets| format!("{sets:?}").into_bytes()),
+                filters: Some(vec![u8::from(no_new_privs())]),
+                root: root("/"),
+                ..Rights::default()
+            },
+            umask: None,
+        });
+        // SAFETY: no memory is passed.
+        present.rights.securebits = Some(unsafe { libc::prctl(libc::PR_GET_SECUREBITS) });
+        present
+    }
+
+    /// Those of another thread of this process, numbered as in `/proc`; `None` if it has
+    /// ended or cannot be seen.
+    pub(crate) fn of(thread: i32) -> Option<Rights> {
+        let place = format!("/proc/self/task/{thread}");
+        read(&place, &format!("{place}/root")).map(|present| present.rights)
+    }
+
+    /// These, with what only the thread itself can see taken from its own.
+    pub(crate) fn with_unseen_of(self, own: &Rights) -> Rights {
+        Rights { securebits: own.securebits, ..self }
+    }
+
+    /// What differs between these rights, seen before, and `now`, by its name; empty if
+    /// nothing does.
+    pub(crate) fn difference(&self, now: &Rights) -> Vec<&'static str> {
+        // A new PID namespace cannot be looked at before it has its first process.
+        let (first, others) = (self.namespaces[0], &self.namespaces[1..]);
+        let pids = first.is_none() || first == now.namespaces[0];
+        let same = [
+            ("user and group ids", self.ids == now.ids),
+            ("capabilities", self.capabilities == now.capabilities),
+            ("no_new_privs or seccomp filters", self.filters == now.filters),
+            ("securebits", self.securebits == now.securebits),
+            ("namespaces", pids && *others == now.namespaces[1..]),
+            ("root directory", self.root == now.root),
+            ("control group", self.cgroup == now.cgroup),
+            ("security label", self.label == now.label),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+    }
+
+    /// Gives up, in the calling thread, what another thread of this process has given up,
+    /// and enters its namespaces, as far as that is possible for a thread.
+    pub(crate) fn adopt(thread: i32) {
+        for (name, kind) in ENTERED {
+            let place = format!("/proc/self/task/{thread}/ns/{name}");
+            if stat(place.as_str()).map(|s| s.st_ino)
+                != stat(format!("/proc/thread-self/ns/{name}").as_str()).map(|s| s.st_ino)
+                && let Ok(space) = File::open(place)
+            {
+                // Refused: the difference remains, and is seen.
+                let _ = setns(space.as_fd(), kind);
+            }
+        }
+        let Ok(status) = contents(&format!("/proc/self/task/{thread}/status")) else {
+            return;
+        };
+        let value = |name: &str, radix: u32| {
+            let line = lines(&status).find_map(|line| line.strip_prefix(name.as_bytes()))?;
+            u64::from_str_radix(str::from_utf8(line).ok()?.trim(), radix).ok()
+        };
+        if let Some(bounding) = value("CapBnd:", 16) {
+            for capability in (0..64).filter(|bit| bounding >> bit & 1 == 0) {
+                // SAFETY: no memory is passed; what is no capability is refused.
+                unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+            }
+        }
+        if let [Some(effective), Some(permitted), Some(inheritable)] =
+            ["CapEff:", "CapPrm:", "CapInh:"].map(|name| value(name, 16))
+        {
+            set_capabilities([effective, permitted, inheritable]);
+        }
+        if value("NoNewPrivs:", 10) == Some(1) {
+            // SAFETY: no memory is passed.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        }
+    }
+}
+
+/// What `/proc` tells of a thread.
+fn read(place: &str, root_of: &str) -> Option<Present> {
+    let status = contents(&format!("{place}/status")).ok()?;
+    let (mut ids, mut capabilities, mut filters) = (Vec::new(), Vec::new(), Vec::new());
+    let mut umask = None;
+    for line in lines(&status) {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        match name {
+            b"Uid" | b"Gid" | b"Groups" => ids.extend(line),
+            b"NoNewPrivs" | b"Seccomp" | b"Seccomp_filters" => filters.extend(line),
+            b"Umask" => {
+                let digits = str::from_utf8(&line[name.len() + 1..]).unwrap_or_default();
+                umask = u32::from_str_radix(digits.trim(), 8).ok();
+            }
+            _ if name.starts_with(b"Cap") => capabilities.extend(line),
+            _ => {}
+        }
+    }
+    let space = |name: &str| {
+        let found = stat(format!("{place}/ns/{name}").as_str()).ok()?;
+        Some((found.st_dev, found.st_ino))
+    };
+    let rights = Rights {
+        ids: Some(ids),
+        capabilities: Some(capabilities),
+        filters: Some(filters),
+        securebits: None,
+        namespaces: NAMESPACES.map(space),
+        root: root(root_of),
+        cgroup: contents(&format!("{place}/cgroup")).ok(),
+        label: contents(&format!("{place}/attr/current")).ok(),
+    };
+    Some(Present { rights, umask })
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n')
+}
+
+/// A file of `/proc`, whose size is not known before.
+fn contents(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; 4096];
+    let mut end = 0;
+    loop {
+        match file.read(&mut bytes[end..])? {
+            0 => break,
+            read => end += read,
+        }
+        if end == bytes.len() {
+            bytes.resize(2 * end, 0);
+        }
+    }
+    bytes.truncate(end);
+    Ok(bytes)
+}
+
+fn root(path: &str) -> Option<(u64, u64, u64)> {
+    let path = CString::new(path).ok()?;
+    let wanted = libc::STATX_INO | libc::STATX_MNT_ID;
+    // SAFETY: all zero is a valid value; the path ends in NUL.
+    let (done, found) = unsafe {
+        let mut found: libc::statx = std::mem::zeroed();
+        (libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, wanted, &mut found), found)
+    };
+    let device = u64::from(found.stx_dev_major) << 32 | u64::from(found.stx_dev_minor);
+    (done == 0).then_some((device, found.stx_ino, found.stx_mnt_id))
+}
+
+/// The ids by system calls, where there is no `/proc`.
+fn ids() -> String {
+    let (users, groups) = (nix::unistd::getresuid(), nix::unistd::getresgid());
+    format!("{users:?} {groups:?} {:?}", nix::unistd::getgroups())
+}
+
+fn no_new_privs() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
+}
+
+/// Version, and the thread: the calling one.
+#[repr(C)]
+struct Header(u32, i32);
+
+/// The version of the system call that has 64 capabilities.
+const VERSION: u32 = 0x2008_0522;
+
+/// Effective, permitted and inheritable, the lower and the upper half of each.
+fn capabilities() -> Option<[u32; 6]> {
+    let (mut header, mut sets) = (Header(VERSION, 0), [0_u32; 6]);
+    // SAFETY: both have the layout that this version asks for.
+    let done = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    (done == 0).then_some(sets)
+}
+
+/// Sets effective, permitted and inheritable; refused if they are more than before.
+fn set_capabilities(sets: [u64; 3]) {
+    let mut header = Header(VERSION, 0);
+    let (low, high) = (sets.map(|set| set as u32), sets.map(|set| (set >> 32) as u32));
+    let words = [low, high].concat();
+    // SAFETY: both have the layout that this version asks for.
+    unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "has no /proc")]
+    fn a_thread_has_the_rights_of_the_one_that_started_it() {
+        let own = Rights::own();
+        assert!(own.umask.is_some());
+        let thread = crate::sys::threads::current();
+        let (seen, its) =
+            std::thread::spawn(move || (Rights::of(thread), Rights::own().rights)).join().unwrap();
+        let seen = seen.map(|seen| seen.with_unseen_of(&own.rights));
+        assert_eq!(own.rights.difference(&seen.unwrap()), [""; 0]);
+        assert_eq!(own.rights.difference(&its), [""; 0]);
+        assert_eq!(Rights::of(i32::MAX).map(|_| ()), None);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "has no /proc")]
+    fn what_a_thread_gives_up_is_named_and_can_be_adopted() {
+        let given = |thread: i32| {
+            let before = Rights::own().rights;
+            // SAFETY: no memory is passed.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            let named = before.difference(&Rights::own().rights);
+            std::thread::scope(|scope| {
+                let other = scope.spawn(move || {
+                    let own = Rights::own().rights;
+                    own.difference(&Rights::of(thread)?.with_unseen_of(&own))
+                        .is_empty()
+                        .then_some(())
+                });
+                (named, other.join().unwrap())
+            })
+        };
+        let (named, inherited) =
+            std::thread::spawn(move || given(crate::sys::threads::current())).join().unwrap();
+        assert_eq!(named, ["no_new_privs or seccomp filters"]);
+        assert_eq!(inherited, Some(()));
+        // A thread that was there before has it only once it adopts it.
+        let (say, hear) = std::sync::mpsc::channel();
+        let (end, ending) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            // SAFETY: no memory is passed.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            say.send(crate::sys::threads::current()).unwrap();
+            let _ = ending.recv();
+        });
+        let thread = hear.recv().unwrap();
+        let adopted = std::thread::spawn(move || {
+            let before = no_new_privs();
+            Rights::adopt(thread);
+            (before, no_new_privs())
+        });
+        assert_eq!(adopted.join().unwrap(), (false, true));
+        drop(end);
+        other.join().unwrap();
+    }
+}
