@@ -9,6 +9,7 @@ mod lazy;
 mod lifecycle;
 mod nested;
 mod options;
+mod peaks;
 mod state;
 
 fn main() -> ExitCode {
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         nested::tests(),
         state::tests(),
         options::tests(),
+        peaks::tests(),
     ];
     procession_tests::harness::main(files.into_iter().flatten().collect())
 }

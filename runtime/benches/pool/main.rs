@@ -14,6 +14,7 @@ mod latency;
 mod measure;
 mod memory;
 mod payload;
+mod peak;
 mod start;
 mod syscalls;
 mod task_size;
@@ -26,7 +27,7 @@ use measure::Plan;
 
 type Benchmark = (&'static str, fn(Plan) -> Result<()>);
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     ("start", start::run),
     ("task_size", task_size::run),
     ("latency", latency::run),
@@ -34,6 +35,7 @@ const BENCHMARKS: [Benchmark; 10] = [
     ("uneven", uneven::run),
     ("memory", memory::run),
     ("growth", growth::run),
+    ("peak", peak::run),
     ("codec_ratio", codec_ratio::run),
     ("idle", idle::run),
     ("syscalls", syscalls::run),

@@ -20,6 +20,11 @@ pub(crate) fn floats(floats: Vec<f64>) -> Vec<f64> {
     floats
 }
 
+#[worker]
+pub(crate) fn nap(ms: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+}
+
 /// Keeps a CPU busy for so many turns.
 #[worker]
 pub(crate) fn burn(turns: u64) -> u64 {

@@ -12,9 +12,8 @@ use crate::queue::{Big, DeskMap};
 use crate::registry::Entry;
 
 /// Names a call of a pool; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct CallId {
-    pub(super) slot: usize,
     pub(super) serial: u64,
 }
 
@@ -26,6 +25,7 @@ pub(super) struct Options {
     pub(super) chunk_size: Option<usize>,
     pub(super) max_active: Option<usize>,
     pub(super) progress: Option<String>,
+    pub(super) priority: i32,
 }
 
 impl Options {
@@ -55,12 +55,17 @@ pub(super) struct Call {
     pub(super) detached: bool,
     /// More inputs will be handed in.
     pub(super) feeding: bool,
+    /// It stands among the calls that are ready to be published.
+    pub(super) queued: bool,
     /// A chunk ended, or an input failed, since its owner last waited.
     pub(super) news: bool,
     /// A thread waits for this call while another one leads.
     pub(super) follower: Option<Arc<Condvar>>,
     pub(super) waker: Option<Waker>,
 }
+
+/// Words of room that an inbox keeps, however little came of late.
+const KEPT: usize = 64 << 10;
 
 /// Results that came, in the order they came.
 #[derive(Default)]
@@ -151,7 +156,13 @@ impl Inbox {
             Item::Copied(index, bytes) => each(index, Answer::Value(Source::new(&bytes))),
             Item::Failed(index, error) => each(index, Answer::Failed(error)),
         });
+        let (used, kept) = (self.words.len(), self.words.capacity());
         self.words.clear();
+        if kept > KEPT && used < kept / 8 {
+            // A peak is over.
+            self.words.shrink_to(2 * used);
+            self.items.shrink_to(2 * used);
+        }
         outcome
     }
 }

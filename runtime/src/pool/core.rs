@@ -4,7 +4,7 @@
 //! the dispatcher. No code of the user runs while it is held: inputs are encoded before,
 //! results decoded after, wakers called after.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -13,7 +13,9 @@ use std::{io, os::fd::OwnedFd};
 
 use super::builder::Settings;
 use super::call::{Call, CallId, Inbox, Options};
+use super::calls::Calls;
 use super::chunk::Chunk;
+use super::ready::Ready;
 use super::seat::Seat;
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
@@ -69,11 +71,8 @@ pub(super) enum Life {
 }
 
 pub(super) struct Core {
-    pub(super) calls: Vec<Option<Call>>,
-    free_calls: Vec<usize>,
-    serial: u64,
-    /// Calls with pending chunks, in turn.
-    pub(super) ready: VecDeque<CallId>,
+    pub(super) calls: Calls,
+    pub(super) ready: Ready,
     pub(super) seats: Vec<Option<Seat>>,
     /// The chunk of each slot of the queue that has not ended.
     pub(super) slots: Vec<Option<(u64, Chunk)>>,
@@ -91,8 +90,8 @@ pub(super) struct Core {
     /// Those of them that have a timeout.
     pub(super) timed: usize,
     pub(super) leader: Leader,
-    /// Threads that wait in calls without leading.
-    pub(super) followers: usize,
+    /// The calls in which threads wait without leading.
+    pub(super) followers: BTreeSet<CallId>,
     pub(super) life: Life,
     /// Seats to fill.
     pub(super) target: usize,
@@ -113,6 +112,8 @@ pub(super) struct Core {
     pub(super) scratch: Vec<u64>,
     pub(super) last_work: Instant,
     pub(super) trimmed: bool,
+    /// Very many calls were closed since memory was given back last.
+    pub(super) peak_is_over: bool,
     /// All workers were ready once.
     pub(super) complete: bool,
     /// The dispatcher sleeps until its bell rings.
@@ -272,10 +273,8 @@ impl Drop for Locked<'_> {
 impl Core {
     fn new(target: usize) -> Core {
         Core {
-            calls: Vec::new(),
-            free_calls: Vec::new(),
-            serial: 0,
-            ready: VecDeque::new(),
+            calls: Calls::default(),
+            ready: Ready::default(),
             seats: Vec::new(),
             slots: (0..SLOTS).map(|_| None).collect(),
             displaced: HashMap::new(),
@@ -287,7 +286,7 @@ impl Core {
             outstanding: 0,
             timed: 0,
             leader: Leader::Nobody,
-            followers: 0,
+            followers: BTreeSet::new(),
             life: Life::Open,
             target,
             broken: None,
@@ -301,6 +300,7 @@ impl Core {
             scratch: Vec::new(),
             last_work: Instant::now(),
             trimmed: true,
+            peak_is_over: false,
             complete: false,
             deep_sleep: false,
             blind: false,
@@ -328,13 +328,8 @@ impl Core {
             (self.deaths, self.failed_births) = (0, 0);
             shared.ring_bell();
         }
-        self.serial += 1;
-        let slot = self.free_calls.pop().unwrap_or_else(|| {
-            self.calls.push(None);
-            self.calls.len() - 1
-        });
-        let id = CallId { slot, serial: self.serial };
-        self.calls[slot] = Some(Call {
+        let id = self.calls.next_id();
+        self.calls.open(Call {
             id,
             entry,
             options,
@@ -346,6 +341,7 @@ impl Core {
             pace: self.paces.get(&entry.id).copied(),
             detached: false,
             feeding: false,
+            queued: false,
             news: false,
             follower: None,
             waker: None,
@@ -355,7 +351,7 @@ impl Core {
 
     #[inline]
     pub(super) fn call(&mut self, id: CallId) -> Option<&mut Call> {
-        find_call(&mut self.calls, id)
+        self.calls.get(id)
     }
 
     /// Drops a call with all that is not done of it.
@@ -373,9 +369,13 @@ impl Core {
         self.waiting_direct.retain(|chunk| chunk.call != id);
         self.stop_feeding(shared, id);
         // Not dropped here: what it wakes may own other handles of this pool.
-        let call = self.calls[id.slot].take();
+        let call = self.calls.close(id);
         self.idle_wakers.extend(call.and_then(|call| call.waker));
-        self.free_calls.push(id.slot);
+        self.ready.forget_closed(&self.calls);
+        if self.calls.take_peak() {
+            (self.peak_is_over, self.trimmed) = (true, false);
+            shared.ring_bell();
+        }
         self.tell_if_empty(shared);
     }
 
@@ -414,13 +414,20 @@ impl Core {
     }
 
     /// A thread that waits without leading.
-    pub(super) fn any_follower(&self) -> Option<Arc<Condvar>> {
-        self.calls.iter().flatten().find_map(|call| call.follower.clone())
+    pub(super) fn any_follower(&mut self) -> Option<Arc<Condvar>> {
+        let id = *self.followers.first()?;
+        self.call(id)?.follower.clone()
     }
 
-    /// All calls, to end them.
-    pub(super) fn call_ids(&self) -> Vec<CallId> {
-        self.calls.iter().flatten().map(|call| call.id).collect()
+    /// Puts a call where its pending chunks are published in its turn, at the end or in
+    /// front of the calls of its priority.
+    pub(super) fn line_up(&mut self, id: CallId, in_front: bool) {
+        let Some(call) = self.calls.get(id).filter(|call| !call.queued) else { return };
+        call.queued = true;
+        match in_front {
+            true => self.ready.push_front(id, call.options.priority),
+            false => self.ready.push_back(id, call.options.priority),
+        }
     }
 
     /// The chunk at a position, wherever it is kept.
@@ -437,12 +444,6 @@ impl Core {
             None => self.displaced.remove(&position).map(|(chunk, _)| chunk),
         }
     }
-}
-
-/// The call with an id, if it is still open.
-#[inline]
-pub(super) fn find_call(calls: &mut [Option<Call>], id: CallId) -> Option<&mut Call> {
-    calls.get_mut(id.slot)?.as_mut().filter(|call| call.id == id)
 }
 
 /// The chunk at a position: in its slot, with one worker, or displaced (rule 3).

@@ -31,6 +31,7 @@ pub(super) struct Dispatcher {
     abandoned: Vec<Abandoned>,
     audited: Instant,
     suspects: Vec<u64>,
+    peak_is_over: bool,
 }
 
 /// How long a process that this one may not kill has to end in another way.
@@ -84,6 +85,7 @@ pub(super) fn start(
         abandoned: Vec::new(),
         audited: Instant::now(),
         suspects: Vec::new(),
+        peak_is_over: false,
     };
     std::thread::Builder::new()
         .name(name)
@@ -102,6 +104,9 @@ impl Dispatcher {
                 None => break,
             };
             let launcher = self.launcher.as_ref().map(|launcher| launcher.fds());
+            if std::mem::take(&mut self.peak_is_over) {
+                crate::sys::memory::trim_heap();
+            }
             drop(working);
             sleep(&self.shared.bell, &launcher.unwrap_or_default(), &fds, time);
         }
@@ -155,7 +160,8 @@ impl Dispatcher {
         }
         if !core.trimmed {
             self.trim(&mut core);
-            at_most(IDLE);
+            let more = core.outstanding == 0 && core.last_work.elapsed() >= IDLE;
+            at_most(if more && !core.trimmed { Duration::from_millis(1) } else { IDLE });
         }
         core.tell_leader(&shared);
         core.deep_sleep = time.is_none_or(|time| time > TICK);
@@ -382,8 +388,8 @@ impl Dispatcher {
         if core.outstanding > 0 {
             core.last_work = Instant::now();
         } else if core.last_work.elapsed() >= IDLE {
-            self.shared.arena.trim();
-            core.trimmed = true;
+            core.trimmed = self.shared.arena.trim();
+            self.peak_is_over = core.trimmed && std::mem::take(&mut core.peak_is_over);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call::{BigRef, CallId};
 use super::chunk::Chunk;
-use super::core::{Core, Shared, find_call, find_chunk};
+use super::core::{Core, Shared, find_chunk};
 use super::seat::{Seat, Verdict};
 use crate::error::Error;
 use crate::queue::{Big, Consumer, DIRECT, Header, Kind, Owner, Ring, Violation, bytes_of};
@@ -82,7 +82,7 @@ impl Core {
         let chunk =
             find_chunk(slots, direct, displaced, position).ok_or(Violation("its chunk is gone"))?;
         let (before, id) = (chunk.answered, chunk.call);
-        let mut call = find_call(calls, id).filter(|call| !call.detached);
+        let mut call = calls.get(id).filter(|call| !call.detached);
         let mut one = || -> Result<bool, Violation> {
             let next = consumer.peek(ring, end)?.filter(|next| next.kind == Kind::Value);
             let Some(header) = next else { return Ok(false) };
@@ -287,9 +287,7 @@ impl Core {
             None if call.pending.is_empty() => return,
             None => {}
         }
-        if !self.ready.contains(&id) {
-            self.ready.push_front(id);
-        }
+        self.line_up(id, true);
         self.publish(shared);
     }
 

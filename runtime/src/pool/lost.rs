@@ -170,7 +170,10 @@ impl Core {
 
     /// Ends everything that is not with a worker.
     pub(super) fn end_calls(&mut self, shared: &Shared, error: &Error) {
-        for id in self.call_ids() {
+        if self.outstanding == 0 {
+            return;
+        }
+        for id in self.calls.unanswered() {
             self.end_call(shared, id, error);
         }
     }

@@ -6,6 +6,7 @@
 
 mod builder;
 mod call;
+mod calls;
 mod chunk;
 mod core;
 mod dispatcher;
@@ -20,6 +21,7 @@ mod map;
 mod options;
 mod progress;
 mod publish;
+mod ready;
 mod seat;
 mod supervise;
 mod threads;

@@ -85,15 +85,13 @@ impl Core {
         let Some(call) = self.call(id) else { return };
         let timed = call.options.timeout.is_some();
         call.outstanding += chunk.count;
-        let (count, first) = (chunk.count, call.pending.is_empty());
+        let count = chunk.count;
         call.pending.push_back(chunk);
         self.outstanding += count;
         if timed {
             self.timed += count;
         }
-        if first {
-            self.ready.push_back(id);
-        }
+        self.line_up(id, false);
         if self.trimmed && shared.arena.used() > KEPT {
             // So that the dispatcher gives the memory back later.
             self.trimmed = false;
@@ -141,10 +139,9 @@ impl Core {
         let mut unclaimed = self.unclaimed(shared);
         let workers = self.workers();
         while unclaimed < WINDOW {
-            let Some(id) = self.ready.pop_front() else {
-                break;
-            };
+            let Some(id) = self.ready.pop() else { break };
             let Some(call) = self.call(id) else { continue };
+            call.queued = false;
             if call.options.max_active.is_some_and(|most| call.active >= most) {
                 // It is put back when one of its chunks ends.
                 continue;
@@ -162,11 +159,11 @@ impl Core {
                 let call = self.call(id).expect("looked up before");
                 call.active -= 1;
                 call.pending.push_front(chunk);
-                self.ready.push_front(id);
+                self.line_up(id, true);
                 break;
             }
             if more {
-                self.ready.push_back(id);
+                self.line_up(id, false);
             }
             published += 1;
             unclaimed += 1;

@@ -54,7 +54,7 @@ impl Shared {
             return core.pass_on(self, Some(id));
         }
         if core.leader == Leader::Thread {
-            if core.followers == 0 {
+            if core.followers.is_empty() {
                 // A patient leader must not be.
                 self.board().notify();
             }
@@ -102,9 +102,9 @@ fn follow(mut core: Locked<'_>, id: CallId, time: Duration) {
     let Some(call) = core.call(id) else { return };
     let condition = Arc::new(Condvar::new());
     call.follower = Some(Arc::clone(&condition));
-    core.followers += 1;
+    core.followers.insert(id);
     let mut core = core.wait(&condition, time);
-    core.followers -= 1;
+    core.followers.remove(&id);
     if let Some(call) = core.call(id) {
         call.follower = None;
     }
@@ -126,8 +126,9 @@ impl Core {
     /// What a leading thread sleeps for.
     fn worth_waiting_for(&self, shared: &Shared, patience: Patience) -> (Waiting, u64) {
         let reserve = self.ahead() / 2;
-        let patient =
-            patience == Patience::Some && self.followers == 0 && self.unclaimed(shared) > reserve;
+        let patient = patience == Patience::Some
+            && self.followers.is_empty()
+            && self.unclaimed(shared) > reserve;
         match patient {
             true => (Waiting::Low, self.tail - reserve),
             false => (Waiting::End, 0),
@@ -150,9 +151,7 @@ impl Core {
         if self.outstanding == mine {
             return;
         }
-        if self.followers > 0
-            && let Some(follower) = self.any_follower()
-        {
+        if let Some(follower) = self.any_follower() {
             follower.notify_all();
         }
         shared.board().announce(Waiting::Dispatcher, 0);

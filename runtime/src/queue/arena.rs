@@ -1,21 +1,27 @@
 //! The memory of payloads: blocks of the region of the tasks, managed by the caller
 //! alone (rule 1).
 //!
-//! Blocks are powers of two. Freed blocks wait in a list per size to be used again
-//! while their pages are warm; what is more than [`WARM`] bytes in blocks of
-//! [`LARGE`] bytes and more goes back to the system at once, the rest when the pool
-//! is idle.
+//! Blocks are powers of two. Those below a page lie together in [small pages](super::small),
+//! so that a page is free as soon as its blocks are. Freed blocks wait in a list per size to
+//! be used again while their pages are warm. The warm ones together are kept below what
+//! was in use at the same time of late, or below [`WARM`] if that is more: a load that
+//! goes on does not touch new pages for every call, and a peak that is over does not keep
+//! its memory. What is more goes back to the system as blocks are freed, the rest when
+//! the pool is idle.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::sys::memory::Mapping;
+use super::small::SmallPages;
+use crate::sys::memory::{Mapping, PAGE};
 
-const SMALLEST: usize = 256;
-const LARGE: usize = 1 << 20;
+pub(super) const SMALLEST: usize = 256;
 const WARM: usize = 64 << 20;
+
+/// Blocks and bytes that are given back in one go: the lock of a pool may be held meanwhile.
+const BATCH: (usize, usize) = (64, 64 << 20);
 
 /// The allocator over the part of a mapping from `start` on.
 pub(crate) struct Arena {
@@ -26,23 +32,96 @@ pub(crate) struct Arena {
 struct State {
     /// Never handed out from here on.
     top: usize,
-    /// Freed blocks by size, the warm ones last.
-    free: BTreeMap<usize, Vec<Free>>,
-    /// Bytes of warm large blocks.
+    /// Freed blocks by size.
+    free: BTreeMap<usize, Free>,
+    small: SmallPages,
+    /// Bytes of warm blocks.
     warm: usize,
     /// Bytes in use.
     used: usize,
+    recent: Recent,
 }
 
-#[derive(Clone, Copy)]
+/// Freed blocks of one size, by their offsets.
+#[derive(Default)]
 struct Free {
-    offset: usize,
-    warm: bool,
+    /// Those with pages, the last freed at the end.
+    warm: std::collections::VecDeque<usize>,
+    cold: Vec<usize>,
+}
+
+/// The most bytes that were in use at a time of late: during the present period and the
+/// one before. A period lasts until several times as much was freed.
+#[derive(Default)]
+struct Recent {
+    most: usize,
+    before: usize,
+    freed: usize,
+}
+
+impl Recent {
+    fn note_freed(&mut self, size: usize, used: usize) {
+        self.freed += size;
+        if self.freed > 4 * self.limit() {
+            *self = Recent { most: used, before: self.most, freed: 0 };
+        }
+    }
+
+    fn limit(&self) -> usize {
+        self.most.max(self.before).max(WARM)
+    }
+}
+
+impl State {
+    /// A block of a page or more.
+    fn take(&mut self, size: usize, end: usize) -> io::Result<usize> {
+        let free = self.free.entry(size).or_default();
+        if let Some(offset) = free.warm.pop_back() {
+            self.warm -= size;
+            return Ok(offset);
+        }
+        if let Some(offset) = free.cold.pop() {
+            return Ok(offset);
+        }
+        let offset = self.top;
+        let past = offset.checked_add(size).filter(|past| *past <= end);
+        self.top = past.ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(offset)
+    }
+
+    fn put_back(&mut self, offset: usize, size: usize) {
+        self.free.entry(size).or_default().warm.push_back(offset);
+        self.warm += size;
+    }
+
+    /// Takes warm blocks out, the largest first, until no more than `limit` bytes are warm
+    /// or it is enough for one go.
+    fn excess(&mut self, limit: usize) -> Vec<(usize, usize)> {
+        let mut blocks = Vec::new();
+        let mut bytes = 0;
+        for (size, free) in self.free.iter_mut().rev() {
+            while self.warm > limit && blocks.len() < BATCH.0 && bytes < BATCH.1 {
+                let Some(offset) = free.warm.pop_front() else { break };
+                self.warm -= size;
+                bytes += size;
+                blocks.push((offset, *size));
+            }
+        }
+        blocks
+    }
 }
 
 impl Arena {
     pub(crate) fn new(mapping: Arc<Mapping>, start: usize) -> Arc<Self> {
-        let state = State { top: start, free: BTreeMap::new(), warm: 0, used: 0 };
+        debug_assert_eq!(start % PAGE, 0, "blocks of a page are pages");
+        let state = State {
+            top: start,
+            free: BTreeMap::new(),
+            small: SmallPages::default(),
+            warm: 0,
+            used: 0,
+            recent: Recent::default(),
+        };
         Arc::new(Arena { mapping, state: Mutex::new(state) })
     }
 
@@ -54,22 +133,19 @@ impl Arena {
     pub(crate) fn block(self: &Arc<Self>, len: usize) -> io::Result<Block> {
         let size =
             len.max(SMALLEST).checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
-        let state = &mut *self.state();
-        let offset = match state.free.get_mut(&size).and_then(Vec::pop) {
-            Some(free) => {
-                if free.warm && size >= LARGE {
-                    state.warm -= size;
+        let (state, end) = (&mut *self.state(), self.mapping.len());
+        let offset = match size < PAGE {
+            true => match state.small.take(size) {
+                Some(offset) => offset,
+                None => {
+                    let page = state.take(PAGE, end)?;
+                    state.small.add(page, size)
                 }
-                free.offset
-            }
-            None => {
-                let offset = state.top;
-                let end = offset.checked_add(size).filter(|end| *end <= self.mapping.len());
-                state.top = end.ok_or(io::ErrorKind::OutOfMemory)?;
-                offset
-            }
+            },
+            false => state.take(size, end)?,
         };
         state.used += size;
+        state.recent.most = state.recent.most.max(state.used);
         Ok(Block { arena: Arc::clone(self), offset, size })
     }
 
@@ -81,28 +157,46 @@ impl Arena {
     fn free(&self, offset: usize, size: usize) {
         let mut state = self.state();
         state.used -= size;
-        let warm = size < LARGE || state.warm + size <= WARM;
-        if warm && size >= LARGE {
-            state.warm += size;
+        if size >= PAGE {
+            state.put_back(offset, size);
+        } else if let Some(page) = state.small.put_back(offset) {
+            state.put_back(page, PAGE);
         }
-        if !warm {
-            self.mapping.discard(offset, size);
+        let used = state.used;
+        state.recent.note_freed(size, used);
+        let limit = state.recent.limit();
+        if state.warm > limit {
+            let excess = state.excess(limit);
+            drop(state);
+            self.discard(excess);
         }
-        let list = state.free.entry(size).or_default();
-        let free = Free { offset, warm };
-        if warm { list.push(free) } else { list.insert(0, free) }
     }
 
-    /// Gives the pages of free blocks back to the system.
-    pub(crate) fn trim(&self) {
-        let state = &mut *self.state();
-        for (size, list) in state.free.range_mut(crate::sys::memory::PAGE..) {
-            for free in list.iter_mut().filter(|free| free.warm) {
-                self.mapping.discard(free.offset, *size);
-                free.warm = false;
-            }
+    /// Gives the pages of blocks that were taken out back to the system. The lock is not
+    /// held meanwhile: this takes as long as writing them.
+    fn discard(&self, blocks: Vec<(usize, usize)>) {
+        for (offset, size) in &blocks {
+            self.mapping.discard(*offset, *size);
         }
-        state.warm = 0;
+        let mut state = self.state();
+        for (offset, size) in blocks {
+            state.free.entry(size).or_default().cold.push(offset);
+        }
+    }
+
+    /// Gives the pages of free blocks back to the system, a part of them at a time; tells
+    /// whether that was all.
+    pub(crate) fn trim(&self) -> bool {
+        let mut state = self.state();
+        for page in state.small.release() {
+            state.put_back(page, PAGE);
+        }
+        state.recent = Recent::default();
+        let excess = state.excess(0);
+        let all = state.warm == 0;
+        drop(state);
+        self.discard(excess);
+        all
     }
 }
 
@@ -182,5 +276,49 @@ mod tests {
         drop(block);
         arena.trim();
         assert_eq!(arena.block(2 << 20).unwrap().length_at(0), 0);
+    }
+
+    /// Bytes of pages that a file has.
+    fn pages(fd: &std::os::fd::OwnedFd) -> usize {
+        nix::sys::stat::fstat(fd).unwrap().st_blocks as usize * 512
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "asks for the pages of a file")]
+    fn a_peak_of_small_blocks_gives_its_pages_back() {
+        let (mapping, fd) = Mapping::with_file(c"test", 1 << 30).unwrap();
+        let arena = Arena::new(Arc::new(mapping), 0);
+        let peak = |bytes: usize| {
+            let held: Vec<_> = (0..bytes / 256).map(|_| arena.block(200).unwrap()).collect();
+            held.iter().for_each(|block| block.write(0, &[7; 200]));
+            assert!(pages(&fd) >= bytes);
+        };
+        peak(8 << 20);
+        while !arena.trim() {}
+        assert_eq!(pages(&fd), 0);
+        // Without being idle too, when other load went on for a while.
+        peak(256 << 20);
+        for _ in 0..20_000 {
+            arena.block(100 << 10).unwrap().write(0, &[7; 4096]);
+        }
+        assert!(pages(&fd) <= WARM + (1 << 20), "{}", pages(&fd));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "asks for the pages of a file")]
+    fn large_blocks_stay_warm_while_they_are_used_again() {
+        let (mapping, fd) = Mapping::with_file(c"test", 4 << 30).unwrap();
+        let arena = Arena::new(Arc::new(mapping), 0);
+        for _ in 0..20 {
+            let block = arena.block(200 << 20).unwrap();
+            block.write(0, &[7; PAGE]);
+            block.write(100 << 20, &[7; PAGE]);
+            drop(block);
+            assert_eq!(pages(&fd), 2 * PAGE);
+        }
+        for _ in 0..20_000 {
+            drop(arena.block(100 << 10).unwrap());
+        }
+        assert_eq!(pages(&fd), 0, "the load is another one now");
     }
 }

@@ -11,6 +11,8 @@ mod desk;
 mod models;
 mod payload;
 mod ring;
+mod small;
+mod spread;
 pub(crate) mod sync;
 mod tasks;
 
@@ -20,6 +22,7 @@ pub(crate) use claims::{Claims, Owner};
 pub(crate) use desk::{BIG_SLOTS, DeskMap, Phase, Started};
 pub(crate) use payload::{Big, Encoded, Output, Payload, bytes_of};
 pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Producer, Ring, Violation};
+pub(crate) use spread::Spread;
 pub(crate) use tasks::{Descriptor, Tasks};
 
 /// A size in a model of loom, under Miri, and in a program: where every step is

@@ -249,6 +249,16 @@ impl Drop for Mapping {
     }
 }
 
+/// Asks the allocator to give free memory back to the system. That of the GNU library
+/// keeps what lies below something that is still in use, however much it is.
+pub(crate) fn trim_heap() {
+    #[cfg(all(target_env = "gnu", not(miri)))]
+    // SAFETY: it may be called at any time, by any thread.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 pub(crate) const PAGE: usize = 4096;
 
 /// Types that may lie in memory that others change meanwhile.

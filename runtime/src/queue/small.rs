@@ -1,0 +1,146 @@
+//! Blocks below a page: several of one size in a page.
+
+use std::collections::HashMap;
+
+use super::Spread;
+use super::arena::SMALLEST;
+use crate::sys::memory::PAGE;
+
+/// The sizes of blocks below a page: powers of two.
+const SIZES: usize = (PAGE / SMALLEST).trailing_zeros() as usize;
+
+/// Free pages of each size that are kept at hand.
+const KEPT: usize = 16;
+
+/// Pages cut into blocks of one size each.
+#[derive(Default)]
+pub(super) struct SmallPages {
+    /// By their offset.
+    pages: HashMap<usize, Page, Spread>,
+    /// Of each size, those that have a free block.
+    open: [Vec<usize>; SIZES],
+    /// How many pages of each size are free altogether.
+    empty: [usize; SIZES],
+}
+
+struct Page {
+    size: usize,
+    /// A bit for each block that is in use.
+    taken: u32,
+    /// Its place among the open ones.
+    place: usize,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.taken == u32::MAX >> (32 - PAGE / self.size)
+    }
+}
+
+/// The place of a size in the lists.
+fn class(size: usize) -> usize {
+    (size / SMALLEST).trailing_zeros() as usize
+}
+
+impl SmallPages {
+    /// A block in an open page.
+    pub(super) fn take(&mut self, size: usize) -> Option<usize> {
+        let open = &mut self.open[class(size)];
+        let offset = *open.last()?;
+        let page = self.pages.get_mut(&offset).expect("open pages are known");
+        if page.taken == 0 {
+            self.empty[class(size)] -= 1;
+        }
+        let block = page.taken.trailing_ones();
+        page.taken |= 1 << block;
+        if page.is_full() {
+            open.pop();
+        }
+        Some(offset + block as usize * size)
+    }
+
+    /// Adds a page; gives its first block.
+    pub(super) fn add(&mut self, offset: usize, size: usize) -> usize {
+        let open = &mut self.open[class(size)];
+        self.pages.insert(offset, Page { size, taken: 1, place: open.len() });
+        open.push(offset);
+        offset
+    }
+
+    /// Takes a block back; gives its page if that is free now and not kept.
+    pub(super) fn put_back(&mut self, block: usize) -> Option<usize> {
+        let offset = block & !(PAGE - 1);
+        let page = self.pages.get_mut(&offset).expect("blocks lie in known pages");
+        let size = page.size;
+        let open = &mut self.open[class(size)];
+        if page.is_full() {
+            page.place = open.len();
+            open.push(offset);
+        }
+        page.taken &= !(1 << ((block - offset) / size));
+        if page.taken != 0 {
+            return None;
+        }
+        let empty = &mut self.empty[class(size)];
+        if *empty < KEPT {
+            *empty += 1;
+            return None;
+        }
+        self.remove(offset);
+        Some(offset)
+    }
+
+    /// Gives up all pages that are free.
+    pub(super) fn release(&mut self) -> Vec<usize> {
+        let open = self.open.iter().flatten();
+        let free: Vec<usize> =
+            open.copied().filter(|offset| self.pages[offset].taken == 0).collect();
+        free.iter().for_each(|offset| self.remove(*offset));
+        self.empty = [0; SIZES];
+        self.pages.shrink_to(2 * self.pages.len());
+        self.open.iter_mut().for_each(|open| open.shrink_to(2 * open.len()));
+        free
+    }
+
+    fn remove(&mut self, offset: usize) {
+        let Some(page) = self.pages.remove(&offset) else { return };
+        let open = &mut self.open[class(page.size)];
+        open.swap_remove(page.place);
+        if let Some(moved) = open.get(page.place) {
+            self.pages.get_mut(moved).expect("open pages are known").place = page.place;
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_is_given_out_once_and_free_pages_come_back() {
+        let mut pages = SmallPages::default();
+        let (mut next, mut held, mut free) = (0, Vec::new(), 0);
+        let mut random = 1_u64;
+        for step in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let size = 256 << (random >> 60 & 3);
+            if (random >> 40) % 4096 < if step < 10_000 { 2600 } else { 1500 } {
+                let block = pages.take(size).unwrap_or_else(|| {
+                    next += PAGE;
+                    pages.add(next, size)
+                });
+                let clash = held.iter().any(|(at, len)| block < at + len && *at < block + size);
+                assert!(!clash && block % size == 0, "{block}");
+                held.push((block, size));
+            } else if !held.is_empty() {
+                let (block, _) = held.swap_remove((random >> 20) as usize % held.len());
+                free += usize::from(pages.put_back(block).is_some());
+            }
+        }
+        free += held.drain(..).filter(|(block, _)| pages.put_back(*block).is_some()).count();
+        assert!(free > 100, "{free}");
+        free += pages.release().len();
+        assert_eq!(free * PAGE, next);
+        assert!(pages.pages.is_empty());
+    }
+}
