@@ -58,8 +58,9 @@
 //!
 //! Inputs and outputs are any types with `serde::Serialize` and `serde::Deserialize`. A task
 //! with one parameter takes the item itself, one with several a tuple, one with none `()`.
-//! A parameter `&T` takes a `&T` and is decoded to what owns it, so nothing is cloned in the
-//! caller. Slices, vectors and boxed slices of numbers are copied as a whole, wherever they
+//! An item may be anything that encodes as the parameter does: a reference to it, a `String` for a
+//! `&str`, an array for a slice; [`Arg`] has the table. A parameter `&T` is decoded to what owns
+//! it, so nothing is cloned in the caller. Slices, vectors and boxed slices of numbers are copied as a whole, wherever they
 //! stand in a value. A `Result` that a task returns is a value like any other.
 //!
 //! The bytes do not describe themselves. What they could not carry is refused with an error of
@@ -95,6 +96,7 @@ mod codec;
 mod config;
 mod error;
 mod fault;
+mod item;
 mod pool;
 mod process;
 mod queue;
@@ -107,6 +109,7 @@ mod worker;
 
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};
+pub use item::{Arg, Item};
 pub use pool::{
     Handle, Imap, ImapUnordered, Pool, PoolBuilder, TaskCall, WorkerInfo, WorkerState, pool,
 };

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
+use crate::item::Item;
 use crate::pool::{Handle, Pool, PoolBuilder};
 use crate::sys::fds::Kept;
 use crate::task::Task;
@@ -98,8 +99,10 @@ impl ProcessBuilder {
     ///
     /// As [`PoolBuilder::build`], or if the task is not registered. An input that cannot be
     /// encoded is told by [`Process::join`].
-    pub fn spawn<M, F: Task<M>>(self, task: F, input: F::Input) -> Result<Process<F::Output>>
+    pub fn spawn<M, F, T>(self, task: F, input: T) -> Result<Process<F::Output>>
     where
+        F: Task<M>,
+        T: Item<F::Input>,
         F::Output: Send + 'static,
     {
         crate::registry::find::<F>(crate::registry::Role::Worker)?;
@@ -165,7 +168,11 @@ impl<R: DeserializeOwned + Send + 'static> Process<R> {
     /// # Errors
     ///
     /// As [`ProcessBuilder::spawn`].
-    pub fn spawn<M, F: Task<M, Output = R>>(task: F, input: F::Input) -> Result<Self> {
+    pub fn spawn<M, F, T>(task: F, input: T) -> Result<Self>
+    where
+        F: Task<M, Output = R>,
+        T: Item<F::Input>,
+    {
         Process::builder().spawn(task, input)
     }
 

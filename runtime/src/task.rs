@@ -19,9 +19,10 @@ use crate::state::{State, StateMut};
     note = "parameters must implement `serde::Serialize` and `Deserialize`, and so must the output"
 )]
 pub trait Task<M>: Copy + Send + 'static {
-    /// One input: the parameter, a tuple of the parameters, or `()`.
-    type Input: Serialize;
-    /// What the function returns.
+    /// The parameters that a call passes, as a tuple, `(u64,)` for one: what an
+    /// [`Item`](crate::Item) has to fit.
+    type Input;
+    /// What a call gives for one item.
     type Output: Serialize + DeserializeOwned;
 }
 
@@ -56,7 +57,7 @@ macro_rules! shapes {
             $($s: StateParam,)*
             $($a: Serialize,)*
         {
-            type Input = $input;
+            type Input = ($($a,)*);
             type Output = Out;
         }
 

@@ -229,10 +229,10 @@ fn a_scoped_thread_is_found_too(method: StartMethod) {
 }
 
 /// Runs a task in a process of its own; gives its outcome and what it printed.
-fn printed<M, F: runtime::Task<M>>(
+fn printed<M, F: runtime::Task<M>, T: runtime::Item<F::Input>>(
     method: StartMethod,
     task: F,
-    input: F::Input,
+    input: T,
 ) -> (runtime::Result<F::Output>, String)
 where
     F::Output: Send + 'static,

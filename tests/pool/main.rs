@@ -5,6 +5,7 @@ use std::process::ExitCode;
 mod calls;
 mod errors;
 mod handles;
+mod items;
 mod lazy;
 mod lifecycle;
 mod nested;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let files = [
         calls::tests(),
         handles::tests(),
+        items::tests(),
         lazy::tests(),
         errors::tests(),
         lifecycle::tests(),

@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 use self::core::{Life, Shared};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
+use crate::item::Item;
 use crate::task::Task;
 
 /// How deep pools may be nested in workers of pools.
@@ -164,9 +165,9 @@ impl Pool {
 
     /// Runs a task on every input and gives the outputs in the order of the inputs.
     ///
-    /// Inputs are taken from the iterator as the workers get on, in the calling thread. The
-    /// items must be of the type of the parameter: for `fn(&str)` a `&str`, so
-    /// `lines.iter().map(String::as_str)` rather than a `Vec<String>`.
+    /// Inputs are taken from the iterator as the workers get on, in the calling thread. An item
+    /// may be anything that encodes as the parameter does, by value or by reference: see
+    /// [`Arg`](crate::Arg).
     ///
     /// # Errors
     ///
@@ -179,7 +180,8 @@ impl Pool {
     pub fn map<M, F, I>(&self, task: F, inputs: I) -> Result<Vec<F::Output>>
     where
         F: Task<M>,
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
     {
         self.task(task).map(inputs)
     }
@@ -192,7 +194,8 @@ impl Pool {
     pub fn map_all<M, F, I>(&self, task: F, inputs: I) -> Vec<Result<F::Output>>
     where
         F: Task<M>,
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
     {
         self.task(task).map_all(inputs)
     }
@@ -202,13 +205,19 @@ impl Pool {
     /// # Errors
     ///
     /// If the task has no output; see [`ErrorKind`].
-    pub fn apply<M, F: Task<M>>(&self, task: F, input: F::Input) -> Result<F::Output> {
+    pub fn apply<M, F, T>(&self, task: F, input: T) -> Result<F::Output>
+    where
+        F: Task<M>,
+        T: Item<F::Input>,
+    {
         self.task(task).apply(input)
     }
 
     /// Hands a task in and gives a [`Handle`] to its output.
-    pub fn submit<M, F: Task<M>>(&self, task: F, input: F::Input) -> Handle<F::Output>
+    pub fn submit<M, F, T>(&self, task: F, input: T) -> Handle<F::Output>
     where
+        F: Task<M>,
+        T: Item<F::Input>,
         F::Output: Send + 'static,
     {
         self.task(task).submit(input)
@@ -219,7 +228,8 @@ impl Pool {
     pub fn map_async<M, F, I>(&self, task: F, inputs: I) -> Handle<Vec<F::Output>>
     where
         F: Task<M>,
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
         F::Output: Send + 'static,
     {
         self.task(task).map_async(inputs)
@@ -232,8 +242,10 @@ impl Pool {
     pub fn imap<'a, M, F, I>(&self, task: F, inputs: I) -> Imap<'a, F::Output>
     where
         F: Task<M>,
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
         I::IntoIter: 'a,
+        F::Input: 'a,
         F::Output: 'a,
     {
         self.task(task).imap(inputs)
@@ -243,8 +255,10 @@ impl Pool {
     pub fn imap_unordered<'a, M, F, I>(&self, task: F, inputs: I) -> ImapUnordered<'a, F::Output>
     where
         F: Task<M>,
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
         I::IntoIter: 'a,
+        F::Input: 'a,
         F::Output: 'a,
     {
         self.task(task).imap_unordered(inputs)
@@ -253,7 +267,11 @@ impl Pool {
     /// Runs a task once on every worker; the outcomes stand in the order of
     /// [`workers`](Self::workers). What keeps the call from running at all is the only
     /// outcome then.
-    pub fn broadcast<M, F: Task<M>>(&self, task: F, input: F::Input) -> Vec<Result<F::Output>> {
+    pub fn broadcast<M, F, T>(&self, task: F, input: T) -> Vec<Result<F::Output>>
+    where
+        F: Task<M>,
+        T: Item<F::Input>,
+    {
         self.task(task).broadcast(input)
     }
 

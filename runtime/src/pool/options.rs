@@ -10,6 +10,7 @@ use super::feed::OpenCall;
 use super::wait::Patience;
 use super::{Handle, Imap, ImapUnordered, Pool, handle, imap, map};
 use crate::error::{Error, ErrorKind, Result};
+use crate::item::{Fitted, Item};
 use crate::registry::{self, Entry, Role};
 use crate::task::Task;
 
@@ -100,15 +101,28 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// # Errors
     ///
     /// The first failure that is seen.
-    pub fn map<I: IntoIterator<Item = F::Input>>(self, inputs: I) -> Result<Vec<F::Output>> {
+    pub fn map<I>(self, inputs: I) -> Result<Vec<F::Output>>
+    where
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
+    {
         let (entry, shared) = self.prepare()?;
-        map::map(shared, entry, &self.options, inputs.into_iter())
+        map::map(shared, entry, &self.options, fitted::<F::Input, _>(inputs.into_iter()))
     }
 
     /// See [`Pool::map_all`].
-    pub fn map_all<I: IntoIterator<Item = F::Input>>(self, inputs: I) -> Vec<Result<F::Output>> {
+    pub fn map_all<I>(self, inputs: I) -> Vec<Result<F::Output>>
+    where
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
+    {
         match self.prepare() {
-            Ok((entry, shared)) => map::map_all(shared, entry, &self.options, inputs.into_iter()),
+            Ok((entry, shared)) => map::map_all(
+                shared,
+                entry,
+                &self.options,
+                fitted::<F::Input, _>(inputs.into_iter()),
+            ),
             Err(error) => map::refused(&error, inputs.into_iter()),
         }
     }
@@ -118,18 +132,20 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// # Errors
     ///
     /// If the task has no output.
-    pub fn apply(self, input: F::Input) -> Result<F::Output> {
+    pub fn apply<T: Item<F::Input>>(self, input: T) -> Result<F::Output> {
         let (entry, shared) = self.prepare()?;
-        map::apply(shared, entry, &self.options, input)
+        map::apply(shared, entry, &self.options, Fitted::<T, F::Input>::new(input))
     }
 
     /// See [`Pool::submit`].
-    pub fn submit(self, input: F::Input) -> Handle<F::Output>
+    pub fn submit<T: Item<F::Input>>(self, input: T) -> Handle<F::Output>
     where
         F::Output: Send + 'static,
     {
         match self.prepare() {
-            Ok((entry, shared)) => handle::submit(shared, entry, &self.options, input),
+            Ok((entry, shared)) => {
+                handle::submit(shared, entry, &self.options, Fitted::<T, F::Input>::new(input))
+            }
             Err(error) => Handle::failed(error),
         }
     }
@@ -137,13 +153,17 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// See [`Pool::map_async`].
     pub fn map_async<I>(self, inputs: I) -> Handle<Vec<F::Output>>
     where
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
         F::Output: Send + 'static,
     {
         match self.prepare() {
-            Ok((entry, shared)) => {
-                handle::map_async(shared, entry, &self.options, inputs.into_iter())
-            }
+            Ok((entry, shared)) => handle::map_async(
+                shared,
+                entry,
+                &self.options,
+                fitted::<F::Input, _>(inputs.into_iter()),
+            ),
             Err(error) => Handle::failed(error),
         }
     }
@@ -151,8 +171,10 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// See [`Pool::imap`].
     pub fn imap<'a, I>(self, inputs: I) -> Imap<'a, F::Output>
     where
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
         I::IntoIter: 'a,
+        F::Input: 'a,
         F::Output: 'a,
     {
         Imap::new(self.imap_unordered(inputs))
@@ -161,8 +183,10 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// See [`Pool::imap_unordered`].
     pub fn imap_unordered<'a, I>(self, inputs: I) -> ImapUnordered<'a, F::Output>
     where
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator,
+        I::Item: Item<F::Input>,
         I::IntoIter: 'a,
+        F::Input: 'a,
         F::Output: 'a,
     {
         let entry = self.entry();
@@ -170,11 +194,12 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
             Ok(_) => self.pool.started(),
             Err(error) => Err(error.duplicate()),
         };
-        imap::unordered(shared, entry, &self.options, inputs.into_iter())
+        imap::unordered(shared, entry, &self.options, fitted::<F::Input, _>(inputs.into_iter()))
     }
 
     /// See [`Pool::broadcast`].
-    pub fn broadcast(self, input: F::Input) -> Vec<Result<F::Output>> {
+    pub fn broadcast<T: Item<F::Input>>(self, input: T) -> Vec<Result<F::Output>> {
+        let input = Fitted::<T, F::Input>::new(input);
         let outcome = self.prepare().and_then(|(entry, shared)| {
             let mut call = OpenCall::new(shared, entry, &self.options)?;
             let count = call.hand_to_all(&input)?;
@@ -191,6 +216,16 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         });
         outcome.unwrap_or_else(|error: Error| vec![Err(error)])
     }
+}
+
+/// The inputs of a call, as they are encoded.
+#[inline]
+fn fitted<P, I>(inputs: I) -> impl Iterator<Item = Fitted<I::Item, P>>
+where
+    I: Iterator,
+    I::Item: Item<P>,
+{
+    inputs.map(Fitted::new)
 }
 
 impl<M, F> std::fmt::Debug for TaskCall<'_, M, F> {
