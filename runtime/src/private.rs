@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::codec::{Sink, Source};
 use crate::fault::fault;
 use crate::state::{self, Missing, State, StateMut};
-use crate::worker::{Failure, FailureKind};
+use crate::worker::{Failure, FailureKind, Original};
 
 /// The generated function that decodes, calls and encodes.
 pub type Thunk = fn(&mut Call<'_>) -> Outcome;
@@ -42,18 +42,19 @@ pub(crate) enum Phase {
 pub struct Call<'a> {
     source: Source<'a>,
     sink: Option<Sink<'a>>,
+    original: Original,
     pub(crate) phase: Phase,
 }
 
 impl<'a> Call<'a> {
     /// A call of a task.
-    pub(crate) fn new(source: Source<'a>, sink: Sink<'a>) -> Self {
-        Call { source, sink: Some(sink), phase: Phase::Decoding }
+    pub(crate) fn new(source: Source<'a>, sink: Sink<'a>, original: Original) -> Self {
+        Call { source, sink: Some(sink), original, phase: Phase::Decoding }
     }
 
     /// A call of an initializer, whose value stays here.
-    pub(crate) fn initializing(source: Source<'a>) -> Self {
-        Call { source, sink: None, phase: Phase::Decoding }
+    pub(crate) fn initializing(source: Source<'a>, original: Original) -> Self {
+        Call { source, sink: None, original, phase: Phase::Decoding }
     }
 
     /// The next parameter.
@@ -76,6 +77,8 @@ impl<'a> Call<'a> {
     pub fn run<R: Serialize>(&mut self, task: impl FnOnce() -> R) -> Outcome {
         self.begin()?;
         let output = task();
+        // Before anything is encoded into memory that the caller reads.
+        self.original.or_end(0);
         self.phase = Phase::Encoding;
         fault("ran");
         let Some(sink) = self.sink.as_mut() else {
@@ -91,7 +94,9 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn make<T>(&mut self, initializer: impl FnOnce() -> T) -> Result<Made<T>, Stop> {
         self.begin()?;
-        Ok(Made(std::cell::Cell::new(Some(initializer()))))
+        let made = initializer();
+        self.original.or_end(0);
+        Ok(Made(std::cell::Cell::new(Some(made))))
     }
 }
 
@@ -234,7 +239,7 @@ mod tests {
     use std::rc::Rc;
 
     fn keeps<T>(value: T, keep: impl FnOnce(&Made<T>, &mut Call<'_>) -> Outcome) -> Outcome {
-        let mut call = Call::initializing(Source::new(&[]));
+        let mut call = Call::initializing(Source::new(&[]), Original::here());
         keep(&Made(std::cell::Cell::new(Some(value))), &mut call)
     }
 

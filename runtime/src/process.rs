@@ -125,7 +125,9 @@ impl ProcessBuilder {
 
 /// A process that runs one task and ends.
 ///
-/// Dropping it kills a process that still runs.
+/// Dropping it kills a process that still runs. It ignores SIGINT, as the workers of a pool do:
+/// Ctrl-C reaches the caller alone, and the process ends with it. A task that is to hear
+/// it may install a handler of its own.
 ///
 /// ```
 /// use runtime::{Process, worker};

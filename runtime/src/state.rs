@@ -10,12 +10,31 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::worker::Original;
+
 /// A value that an initializer or preload made, shared by the tasks of a worker.
 ///
 /// As the first parameter(s) of a task it is no part of the input. It derefs to `T`
 /// and is cheap to clone. Each worker process has its own value; a preload's value
 /// is shared copy-on-write by all workers with `Fork` and `ForkServer`, and by
 /// reference with `Thread`.
+///
+/// # When the value is dropped
+///
+/// Only the process that made a value drops it, once, and only if that process ends in an orderly
+/// way.
+///
+/// | made by | with | dropped |
+/// |---|---|---|
+/// | an initializer | every method | by its worker when it leaves: at [`Pool::join`](crate::Pool::join), at the end of the pool, after [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker), [`idle_timeout`](crate::PoolBuilder::idle_timeout) or [`resize`](crate::Pool::resize) |
+/// | a preload | `ForkServer`, `Fork` | by the server or template when it ends, not by the workers that were forked from it |
+/// | a preload | `Spawn` | by each worker when it leaves, as with an initializer |
+/// | a preload | `Thread` | at the end of the pool |
+///
+/// `Drop` does not run in a worker that is killed (a timeout, [`Pool::terminate`](crate::Pool::terminate),
+/// a crash), nor in processes that a task forks. With processes it does run if the task calls
+/// `std::process::exit`. A worker that leaves has its [`leave_timeout`](crate::PoolBuilder::leave_timeout)
+/// for it, and a server one second; then they are killed.
 ///
 /// ```
 /// use runtime::{Pool, State, initializer, worker};
@@ -80,7 +99,8 @@ impl<T: fmt::Debug> fmt::Debug for State<T> {
 ///
 /// As the first parameter(s) of a task it is no part of the input. The value lives
 /// as long as its worker; a worker whose task panicked while it held a `StateMut` is
-/// replaced, since the value may be half changed.
+/// replaced, since the value may be half changed. When the value is dropped is said at
+/// [`State`](State#when-the-value-is-dropped).
 ///
 /// ```
 /// use runtime::{Pool, StateMut, initializer, worker};
@@ -100,12 +120,12 @@ impl<T: fmt::Debug> fmt::Debug for State<T> {
 /// assert_eq!(pool.map(count, [1, 2, 3])?, [1, 3, 6]);
 /// # Ok::<(), runtime::Error>(())
 /// ```
-pub struct StateMut<T: 'static>(Option<Arc<T>>);
+pub struct StateMut<T: 'static>(Option<Arc<T>>, Original);
 
 impl<T: 'static> StateMut<T> {
     /// A state outside of any worker, to call a task as the ordinary function it is.
     pub fn new(value: T) -> Self {
-        StateMut(Some(Arc::new(value)))
+        StateMut(Some(Arc::new(value)), Original::here())
     }
 }
 
@@ -129,17 +149,18 @@ impl<T: 'static> Drop for StateMut<T> {
         if std::thread::panicking() {
             HALF_CHANGED.set(true);
         }
-        if let Some(value) = self.0.take() {
-            // Outside of a worker, or on another thread, there is no slot to go back to.
-            let _ = SLOTS.try_with(|slots| {
-                if let Ok(mut slots) = slots.try_borrow_mut()
-                    && let Some(slot) = slots.get_mut(&TypeId::of::<T>())
-                    && let Some(cell) = slot.value.downcast_mut::<Option<Arc<T>>>()
-                    && cell.is_none()
-                {
-                    *cell = Some(value);
-                }
-            });
+        // Outside of a worker, or on another thread, there is no slot to go back to.
+        let _ = SLOTS.try_with(|slots| {
+            if let Ok(mut slots) = slots.try_borrow_mut()
+                && let Some(slot) = slots.get_mut(&TypeId::of::<T>())
+                && let Some(cell) = slot.value.downcast_mut::<Option<Arc<T>>>()
+                && cell.is_none()
+            {
+                *cell = self.0.take();
+            }
+        });
+        if !self.1.is_here() {
+            std::mem::forget(self.0.take());
         }
     }
 }
@@ -155,6 +176,18 @@ struct Slot {
     value: Box<dyn Any>,
     /// How to share it with other threads; only for `Send + Sync` values.
     share: Option<fn(&dyn Any) -> Option<Share>>,
+    /// Where it was made.
+    original: Original,
+}
+
+impl Drop for Slot {
+    /// A value is dropped by the process that made it, and by no copy of that one: not by
+    /// the workers that are forked after a preload, nor by what a task forks.
+    fn drop(&mut self) {
+        if !self.original.is_here() {
+            std::mem::forget(std::mem::replace(&mut self.value, Box::new(())));
+        }
+    }
 }
 
 /// Puts a value into the table of the thread that calls it.
@@ -167,7 +200,10 @@ thread_local! {
 
 fn insert<T: 'static>(value: Arc<T>, share: Option<fn(&dyn Any) -> Option<Share>>) {
     let value: Box<dyn Any> = Box::new(Some(value));
-    SLOTS.with_borrow_mut(|slots| slots.insert(TypeId::of::<T>(), Slot { value, share }));
+    let slot = Slot { value, share, original: Original::here() };
+    // Dropped outside: it may use its worker's states.
+    let before = SLOTS.with_borrow_mut(|slots| slots.insert(TypeId::of::<T>(), slot));
+    drop(before);
 }
 
 /// Keeps a value for the tasks of this worker; a later one of the same type wins.
@@ -218,26 +254,27 @@ pub(crate) enum Missing {
 }
 
 fn with_cell<T: 'static, R>(
-    get: impl FnOnce(&mut Option<Arc<T>>) -> Result<R, Missing>,
+    get: impl FnOnce(&mut Option<Arc<T>>, Original) -> Result<R, Missing>,
 ) -> Result<R, Missing> {
     SLOTS.with_borrow_mut(|slots| {
         let slot = slots.get_mut(&TypeId::of::<T>()).ok_or(Missing::Never)?;
-        get(slot.value.downcast_mut().expect("slots are keyed by type"))
+        let original = slot.original;
+        get(slot.value.downcast_mut().expect("slots are keyed by type"), original)
     })
 }
 
 pub(crate) fn get<T: 'static>() -> Result<State<T>, Missing> {
-    with_cell(|cell| cell.clone().map(State).ok_or(Missing::InUse))
+    with_cell(|cell, _| cell.clone().map(State).ok_or(Missing::InUse))
 }
 
 pub(crate) fn take<T: 'static>() -> Result<StateMut<T>, Missing> {
-    with_cell(|cell| {
+    with_cell(|cell, original| {
         let mut value = cell.take().ok_or(Missing::InUse)?;
         if Arc::get_mut(&mut value).is_none() {
             *cell = Some(value);
             return Err(Missing::InUse);
         }
-        Ok(StateMut(Some(value)))
+        Ok(StateMut(Some(value), original))
     })
 }
 

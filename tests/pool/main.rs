@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 mod calls;
+mod copies;
+mod drops;
 mod errors;
 mod handles;
 mod items;
 mod lazy;
+mod leaving;
 mod lifecycle;
 mod nested;
 mod options;
@@ -16,10 +19,13 @@ mod state;
 fn main() -> ExitCode {
     let files = [
         calls::tests(),
+        copies::tests(),
         handles::tests(),
         items::tests(),
         lazy::tests(),
+        drops::tests(),
         errors::tests(),
+        leaving::tests(),
         lifecycle::tests(),
         nested::tests(),
         state::tests(),

@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(super) idle_timeout: Option<Duration>,
     pub(super) start_timeout: Duration,
     pub(super) init_timeout: Option<Duration>,
+    pub(super) leave_timeout: Duration,
     pub(super) grace: Duration,
     pub(super) pin_cpus: bool,
     pub(super) memory_limit: Option<u64>,
@@ -85,6 +86,7 @@ impl Default for PoolBuilder {
                 idle_timeout: None,
                 start_timeout: Duration::from_secs(30),
                 init_timeout: None,
+                leave_timeout: Duration::from_secs(2),
                 grace: Duration::from_millis(500),
                 pin_cpus: false,
                 memory_limit: None,
@@ -117,6 +119,14 @@ impl PoolBuilder {
     /// replace others. What it returns is there for tasks as [`State`](crate::State) or
     /// [`StateMut`](crate::StateMut); of a `Result` the value is kept, and an error
     /// makes [`build`](Self::build) fail. May be repeated; they run in order.
+    ///
+    /// With [`StartMethod::Thread`] the workers share one process, so that an initializer runs
+    /// several times in it, once in each thread. What a process may do only once, such as
+    /// setting a global logger, fails or panics the second time; do it in the caller, in a
+    /// [`preload`](Self::preload), or behind a [`std::sync::Once`].
+    ///
+    /// The value is dropped when its worker leaves; see
+    /// [`State`](crate::State#when-the-value-is-dropped).
     pub fn initializer<M, F: Initializer<M>>(mut self, initializer: F, input: F::Input) -> Self {
         match encoded(initializer, &input) {
             Ok(preload) => self.settings.initializers.push(preload),
@@ -130,6 +140,11 @@ impl PoolBuilder {
     /// the pages of its value until they write to them; with `Thread` in one thread,
     /// and the value, which must be `Send` and `Sync`, is shared. With `Spawn` nothing
     /// can be shared and it runs once per worker, like an initializer.
+    ///
+    /// Only the process that ran the preload drops the value: with `ForkServer` and `Fork` that
+    /// is the server, when the last pool that uses it ends, and not the workers. A preloaded temporary
+    /// directory is there for all workers until then. A server that is killed drops nothing.
+    /// See [`State`](crate::State#when-the-value-is-dropped).
     pub fn preload<M, F: Initializer<M>>(mut self, preload: F, input: F::Input) -> Self {
         match encoded(preload, &input) {
             Ok(preload) => self.settings.preloads.push(preload),
@@ -173,6 +188,27 @@ impl PoolBuilder {
     /// workers; half a second by default.
     pub fn grace(mut self, time: Duration) -> Self {
         self.settings.grace = time;
+        self
+    }
+
+    /// How long a worker that leaves may take to end; 2 seconds by default.
+    ///
+    /// A worker leaves when the pool is closed, shrinks, or lets it go after
+    /// [`max_tasks_per_worker`](Self::max_tasks_per_worker) or [`idle_timeout`](Self::idle_timeout).
+    /// It finishes the tasks in hand, for which this sets no limit. Then it drops its states and
+    /// runs the exit hooks of the program, and if that does not end in time, it is
+    /// killed. Its replacement starts when it is gone. No task fails for that;
+    /// [`Pool::killed_while_leaving`] counts it, and while it takes its time,
+    /// [`WorkerInfo::state`](crate::WorkerInfo::state) is
+    /// [`Leaving`](crate::WorkerState::Leaving). An initializer that still runs when its worker is to
+    /// leave has the same time.
+    ///
+    /// With [`StartMethod::Thread`] a worker cannot be killed: its place is given to another
+    /// and its thread is left behind.
+    ///
+    /// A pool that is dropped waits for no worker longer than its [`grace`](Self::grace).
+    pub fn leave_timeout(mut self, time: Duration) -> Self {
+        self.settings.leave_timeout = time;
         self
     }
 

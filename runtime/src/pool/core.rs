@@ -126,6 +126,8 @@ pub(super) struct Core {
     pub(super) last_exit: Option<(Option<i32>, Option<i32>)>,
     /// Signals to workers that this process may not send: for whoever made them.
     pub(super) refused: Vec<(u64, i32)>,
+    /// Workers that were killed because they did not end when they were to leave.
+    pub(super) killed_leaving: u64,
     /// When workers that are asked to leave are killed.
     pub(super) kill_at: Option<Instant>,
 }
@@ -307,6 +309,7 @@ impl Core {
             feeding: 0,
             last_exit: None,
             refused: Vec::new(),
+            killed_leaving: 0,
             kill_at: None,
         }
     }

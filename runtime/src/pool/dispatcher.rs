@@ -112,6 +112,7 @@ impl Dispatcher {
         }
         // Workers are gone; the launcher ends its server here, on the thread that used it.
         drop(self.launcher.take());
+        super::threads::drop_shares(&self.shared, std::mem::take(&mut self.shares));
     }
 
     /// Does everything there is to do; says what to wait for, or that all is over.
@@ -151,6 +152,9 @@ impl Dispatcher {
         }
         if core.seats.iter().flatten().any(|seat| seat.refused.is_some()) {
             at_most(WATCH);
+        }
+        if let Some(end) = core.watch_leaving(&shared) {
+            at_most(end.saturating_duration_since(Instant::now()));
         }
         let ended = core.seats.iter().flatten().any(|seat| {
             seat.ended.is_some() || matches!(&seat.body, Body::Thread(body) if body.is_ending())

@@ -16,6 +16,7 @@ use super::wait::Patience;
 use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Block, Payload};
 use crate::registry::Entry;
+use crate::worker::Original;
 
 /// What came of encoding some inputs.
 pub(super) struct Encoded {
@@ -69,11 +70,17 @@ impl OpenCall {
         most: usize,
         inputs: &mut impl Iterator<Item = T>,
     ) -> Encoded {
-        let begun = Instant::now();
+        let (begun, original) = (Instant::now(), Original::here());
         let (mut count, mut failed) = (0, None);
         let mut sink = payload.sink();
         while count < most && sink.len() < CHUNK_BYTES {
             let Some(input) = inputs.next() else { break };
+            if !original.is_here() {
+                // The iterator forked: what follows would be written to its parent's memory.
+                failed = Some((first + count..first + count + 1, super::foreign()));
+                count = 0;
+                break;
+            }
             if let Err(error) = one(&mut sink, &input) {
                 failed = Some((first + count..first + count + 1, self.not_encoded(&error)));
                 break;
@@ -286,6 +293,9 @@ where
         let Encoded { chunk, failed } =
             call.encode(&mut self.payload, self.fed, most, &mut self.inputs);
         self.exhausted = chunk.is_none() && failed.is_none();
+        if call.is_foreign() {
+            return failed;
+        }
         self.fed += chunk.as_ref().map_or(0, |chunk| chunk.count);
         if let Some((range, _)) = &failed {
             self.fed = range.end;

@@ -24,14 +24,18 @@ impl Core {
         let left = seat.leaving || desk.desk().phase() == Phase::Leaving;
         let served = seat.stage == Stage::Serving;
         let peaceful = left && matches!(exit, Exit::Code(0));
-        let sentenced = matches!(seat.verdict, Some(Verdict::TimedOut(_) | Verdict::Terminated));
+        let sentenced = matches!(
+            seat.verdict,
+            Some(Verdict::TimedOut(_) | Verdict::Terminated | Verdict::LeaveTimeout(_))
+        );
+        let was_leaving = matches!(seat.verdict, Some(Verdict::LeaveTimeout(_)));
         self.last_exit = Some(match exit {
             Exit::Code(code) => (Some(code), None),
             Exit::Signal(signal) => (None, Some(signal)),
             Exit::Unknown => (None, None),
         });
         let error = self.obituary(shared, at, exit);
-        if !served && self.life < Life::Leaving {
+        if !served && self.life < Life::Leaving && !was_leaving {
             self.failed_birth(shared, error.duplicate());
         } else if served && !peaceful && !sentenced {
             self.deaths += 1;
@@ -54,7 +58,7 @@ impl Core {
     }
 
     /// The positions of all chunks that are with a worker.
-    fn lost(&self, shared: &Shared, at: usize) -> Vec<u64> {
+    pub(super) fn lost(&self, shared: &Shared, at: usize) -> Vec<u64> {
         let claims = shared.board().claims();
         let seat = self.seats[at].as_ref().expect("looked at before");
         let in_queue = self.slots.iter().flatten().map(|(position, _)| *position);
@@ -85,6 +89,9 @@ impl Core {
         chunk.strays += u32::from(!begun);
         // A task that hides that it was begun does not kill workers for ever.
         begun |= chunk.strays > MOST_STRAYS;
+        // It was killed for its leaving; no task is blamed for that.
+        let seat = self.seats[at].as_ref();
+        begun &= !seat.is_some_and(|seat| matches!(seat.verdict, Some(Verdict::LeaveTimeout(_))));
         let Some(call) = self.call(id) else { return };
         call.active -= 1;
         if begun && chunk.answered < chunk.count {
@@ -118,6 +125,12 @@ impl Core {
                 Error::new(ErrorKind::TimedOut, text)
             }
             Some(Verdict::Terminated) => cancelled(),
+            Some(Verdict::LeaveTimeout(limit)) => {
+                let text = format!(
+                    "its worker was to leave, did not end within {limit:?}, and was killed"
+                );
+                Error::new(ErrorKind::TimedOut, text)
+            }
             Some(Verdict::Broken(error)) => error.duplicate(),
             None if seat.stage != Stage::Serving => unborn(seat, &exit),
             None => of_exit(shared, seat, &exit),

@@ -1,5 +1,6 @@
 //! Calls that the calling thread sees through: `map`, `map_all`, `apply`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,6 +35,9 @@ where
     let progress = Progress::new(options.progress.as_deref(), feeder.remaining());
     let mut answered = 0;
     loop {
+        if call.is_foreign() {
+            return Err(super::foreign());
+        }
         let (id, remaining) = (call.id, feeder.remaining());
         let wanted = !feeder.exhausted;
         let room =
@@ -166,14 +170,16 @@ where
 {
     let mut inputs = inputs.fuse();
     let mut outcomes = InOrder::new(inputs.size_hint().0);
-    let outcome = run(shared, entry, options, inputs.by_ref(), |index, outcome| {
+    let taken = Cell::new(0);
+    let counted = inputs.by_ref().inspect(|_| taken.set(taken.get() + 1));
+    let outcome = run(shared, entry, options, counted, |index, outcome| {
         outcomes.put(index, outcome);
         Ok(())
     });
     match outcome {
         Ok(()) => outcomes.complete(),
-        // The call did not even begin.
-        Err(error) => refused(&error, inputs),
+        // The call did not even begin, or this is a copy of its caller.
+        Err(error) => refused(&error, (0..taken.get()).map(drop).chain(inputs.map(drop))),
     }
 }
 

@@ -16,6 +16,7 @@ mod global;
 mod handle;
 mod imap;
 mod info;
+mod leave;
 mod lost;
 mod map;
 mod options;
@@ -306,6 +307,10 @@ impl Pool {
     }
 
     fn wait_for_end(&self, most: Option<Duration>) {
+        if self.present().is_none() {
+            // Not started, or its parent's: this process has none of its threads.
+            return;
+        }
         match &self.inner {
             Inner::Started(started) => started.wait_for_end(most),
             Inner::Global(slot) => {
@@ -342,6 +347,20 @@ impl Pool {
     /// The workers as they are now; none if the process-wide pool was not used yet.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.present().map(|shared| shared.lock().infos(&shared)).unwrap_or_default()
+    }
+
+    /// How many workers of this pool were killed so far because they were to leave and did not
+    /// end within [`leave_timeout`](PoolBuilder::leave_timeout). With
+    /// [`StartMethod::Thread`] they were left behind instead.
+    ///
+    /// ```
+    /// let pool = runtime::Pool::builder().workers(1).build()?;
+    /// pool.join();
+    /// assert_eq!(pool.killed_while_leaving(), 0);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn killed_while_leaving(&self) -> u64 {
+        self.present().map_or(0, |shared| shared.lock().killed_leaving)
     }
 
     /// How the last worker ended: its exit code, or the signal.

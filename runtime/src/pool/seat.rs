@@ -36,6 +36,8 @@ pub(super) enum Verdict {
     TimedOut(Duration),
     /// The pool ends.
     Terminated,
+    /// It was to leave, and did not end in time.
+    LeaveTimeout(Duration),
     /// It broke the protocol, or did not get ready; says how.
     Broken(Error),
 }
@@ -72,6 +74,8 @@ pub(super) struct Seat {
     pub(super) refused: Option<(Instant, String)>,
     /// It was asked to leave.
     pub(super) leaving: bool,
+    /// Since when nothing is left for it but to end.
+    pub(super) left: Option<Instant>,
     /// Its process is over; how, is not known yet.
     pub(super) ended: Option<Instant>,
     /// How its process ended, where that came before the end was seen.

@@ -82,6 +82,7 @@ impl Core {
             verdict: None,
             refused: None,
             leaving: false,
+            left: None,
             ended: None,
             exit: None,
             idle_since: None,
@@ -328,7 +329,12 @@ impl Core {
                 continue;
             }
             let seat = self.seats.get_mut(at).and_then(Option::as_mut);
-            match seat.filter(|seat| seat.is_serving() && seat.direct.is_none()) {
+            let may_take = |seat: &&mut Seat| {
+                seat.is_serving()
+                    && seat.direct.is_none()
+                    && seat.desk.desk().phase() != Phase::Leaving
+            };
+            match seat.filter(may_take) {
                 Some(seat) => {
                     let position = self.next_direct;
                     self.next_direct += 1;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::queue::DeskMap;
 use crate::start::Preload;
 use crate::state::Share;
-use crate::worker::{self, Failure, Worker};
+use crate::worker::{self, Failure, Original, Worker};
 
 /// How its initializers went, once they did.
 type News = Mutex<Option<Result<(), Box<Failure>>>>;
@@ -74,6 +74,7 @@ pub(super) fn start(
     let cpu = pin_cpus.then(|| super::supervise::cpu_of(seat)).flatten();
     let ring = Arc::clone(&bell);
     let work = move || {
+        let original = Original::here();
         worker::enter_thread(id, depth, pool);
         if let Some(cpu) = cpu {
             // A CPU that went away is no reason not to work.
@@ -90,6 +91,7 @@ pub(super) fn start(
             let _ = catch_unwind(AssertUnwindSafe(serve));
         }
         let _ = catch_unwind(crate::state::clear);
+        original.or_end(0);
         ended.store(true, Ordering::Release);
         let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
     };
@@ -98,6 +100,28 @@ pub(super) fn start(
         .spawn(work)
         .map_err(|error| Error::start(format!("a worker thread could not be started: {error}")))?;
     Ok(ThreadBody { handle: Some(handle), news, ending })
+}
+
+/// Drops what the preloads made, which is the user's code: on a thread of its own, that is
+/// left behind if it does not end in time.
+pub(super) fn drop_shares(shared: &Shared, shares: Arc<Vec<Share>>) {
+    if shares.is_empty() {
+        return;
+    }
+    let (over, wait) = std::sync::mpsc::channel::<()>();
+    let work = move || {
+        let original = Original::here();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(shares)));
+        original.or_end(0);
+        drop(over);
+    };
+    let thread = std::thread::Builder::new().name("preload".to_owned()).spawn(work);
+    if let Ok(thread) = thread {
+        use std::sync::mpsc::RecvTimeoutError::Disconnected;
+        if wait.recv_timeout(shared.settings.leave_timeout) == Err(Disconnected) {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Runs the preloads in a thread of their own and gives what they share.

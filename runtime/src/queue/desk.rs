@@ -300,11 +300,12 @@ impl DeskMap {
         }
     }
 
-    /// Maps the desk that the caller made.
+    /// Worker: maps the desk that the caller made.
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let size = nix::sys::stat::fstat(fd.as_fd())?.st_size as usize;
         let big_len = size.checked_sub(Self::HEAD).ok_or(io::ErrorKind::InvalidData)? / BIG_SLOTS;
-        let mapping = Mapping::new(fd, size, true)?;
+        let mut mapping = Mapping::new(fd, size, true)?;
+        mapping.keep_from_copies();
         Ok(DeskMap { mapping, big_len, freed: Default::default() })
     }
 

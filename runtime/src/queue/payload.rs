@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::{Arena, BIG_SLOTS, Block, DeskMap, INLINE_LEN};
 use crate::codec::{Backing, Sink};
+use crate::worker::Original;
 
 /// From this length on inputs are encoded right into a block.
 const STRAIGHT: usize = 64 << 10;
@@ -115,6 +116,8 @@ pub(crate) struct Output {
     /// The slot the present output is in.
     current: Option<usize>,
     len: usize,
+    /// The process whose slots they are.
+    original: Original,
 }
 
 /// What a worker knows of one of its big slots.
@@ -168,7 +171,16 @@ impl Output {
     pub(crate) fn new(desk: Arc<DeskMap>, wait: Box<dyn Fn()>) -> Self {
         let scratch = Vec::with_capacity(INLINE_LEN);
         let slots = [Slot::default(); BIG_SLOTS];
-        Output { desk, wait, scratch, slots, tickets: 0, current: None, len: 0 }
+        Output {
+            desk,
+            wait,
+            scratch,
+            slots,
+            tickets: 0,
+            current: None,
+            len: 0,
+            original: Original::here(),
+        }
     }
 
     /// Where to encode the next output.
@@ -224,6 +236,8 @@ impl Output {
 unsafe impl Backing for Output {
     #[cold]
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
+        // A task may have forked while its output is encoded.
+        self.original.or_end(0);
         let most = self.desk.big_len();
         let need = filled.len().checked_add(more).filter(|need| *need <= most);
         if need.is_none() || self.current.is_some() {

@@ -11,6 +11,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,6 +23,7 @@ use super::{NoUnwind, preload};
 use crate::config::StartMethod;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{process, signals};
+use crate::worker::Original;
 
 /// For whom a server works.
 #[derive(Clone, Copy)]
@@ -110,12 +112,18 @@ impl Server {
         }
     }
 
-    /// Ends, after every process it made.
+    /// Ends, after every process it made. What the preloads made is dropped, which is the
+    /// user's code and gets a second: the caller may have ended.
     fn end(self) -> ! {
         let children = || self.workers.iter().map(|w| &w.pidfd).chain(&self.standby);
         // What may not be killed is not waited for by `bury`; it ends with this process.
         children().for_each(|child| drop(process::signal(child.as_fd(), libc::SIGKILL)));
         children().for_each(|child| process::bury(child.as_fd()));
+        process::end_within(1);
+        let original = Original::here();
+        // It is the user's code.
+        let _ = catch_unwind(crate::state::clear);
+        original.or_end(0);
         process::leave(0, self.role.method)
     }
 

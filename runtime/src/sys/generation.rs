@@ -1,30 +1,130 @@
-//! How often this process was forked since the library first looked.
+//! Which copy of a process this is.
 //!
 //! A forked child has a copy of every global of its parent: tables of servers that
-//! are not its own, locks held by threads it does not have. [`PerProcess`] globals
-//! are forgotten there, without running anything or touching a lock.
+//! are not its own, locks held by threads it does not have, and, in a worker, the loop
+//! of the worker. [`generation`] tells a process from those it was forked from, by
+//! whoever forked and by whatever means: its value lies in a page that the kernel gives
+//! empty to a forked child (`MADV_WIPEONFORK`). Asking costs two loads and no system
+//! call. [`PerProcess`] globals are forgotten in a child, without running anything or
+//! touching a lock.
+//!
+//! A child that shares the memory of its parent (`vfork`, `posix_spawn`) is no copy.
 
-#![allow(unsafe_code, reason = "pthread_atfork, and a pointer to the value")]
+#![allow(unsafe_code, reason = "a page that a fork empties, and pointers to values")]
 
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-static GENERATION: AtomicU64 = AtomicU64::new(0);
+/// The page with the generation of this process, 0 in a child that did not ask yet; null
+/// before the first question, and where the kernel has no such pages.
+static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
-extern "C" fn bump() {
-    GENERATION.fetch_add(1, Ordering::Relaxed);
+/// The generation that was given last, also in the processes this one was forked from.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// Without such a page: the process that asked last, and its generation, in one word.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+/// A number that differs between a process and all those it was forked from.
+#[inline]
+pub(crate) fn generation() -> u64 {
+    // SAFETY: null, or a page that is never unmapped.
+    match unsafe { PAGE.load(Ordering::Acquire).as_ref() } {
+        Some(page) => match page.load(Ordering::Relaxed) {
+            0 => renew(page),
+            generation => generation,
+        },
+        None => first(),
+    }
 }
 
-/// A number that differs between a process and the children forked from it, by
-/// whoever forks, as long as it is done by the C library's `fork`.
-pub(crate) fn generation() -> u64 {
-    static WATCH: Once = Once::new();
-    WATCH.call_once(|| {
-        // SAFETY: `bump` is async-signal-safe, and never unloaded before the handler.
-        unsafe { libc::pthread_atfork(None, None, Some(bump)) };
+/// A process, to be told from those that are forked from it: asking costs one load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Original {
+    page: Option<&'static AtomicU64>,
+    generation: u64,
+}
+
+impl Original {
+    /// This process.
+    pub(crate) fn here() -> Self {
+        let generation = generation();
+        // SAFETY: as in `generation`.
+        Original { page: unsafe { PAGE.load(Ordering::Acquire).as_ref() }, generation }
+    }
+
+    /// Whether this is the same process, and not one that was forked from it.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        match self.page {
+            Some(page) => page.load(Ordering::Relaxed) == self.generation,
+            None => by_pid() == self.generation,
+        }
+    }
+}
+
+/// In a new process: the next generation. Called in signal handlers too.
+#[cold]
+fn renew(page: &AtomicU64) -> u64 {
+    let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    match page.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => next,
+        // Another thread of this process was quicker.
+        Err(generation) => generation,
+    }
+}
+
+#[cold]
+fn first() -> u64 {
+    static LOOKED: Once = Once::new();
+    LOOKED.call_once(|| {
+        if let Some(page) = emptied_page() {
+            renew(page);
+            PAGE.store(ptr::from_ref(page).cast_mut(), Ordering::Release);
+        }
     });
-    GENERATION.load(Ordering::Relaxed)
+    // SAFETY: as in `generation`.
+    match unsafe { PAGE.load(Ordering::Acquire).as_ref() } {
+        Some(page) => renew(page),
+        None => by_pid(),
+    }
+}
+
+/// A new page that reads as zero in every child forked from now on.
+fn emptied_page() -> Option<&'static AtomicU64> {
+    if cfg!(miri) {
+        return None;
+    }
+    let (prot, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address that the kernel chooses, and advice for it.
+    unsafe {
+        let page = libc::mmap(ptr::null_mut(), super::memory::PAGE, prot, flags, -1, 0);
+        if page == libc::MAP_FAILED {
+            return None;
+        }
+        if libc::madvise(page, super::memory::PAGE, libc::MADV_WIPEONFORK) != 0 {
+            libc::munmap(page, super::memory::PAGE);
+            return None;
+        }
+        // Zeroed, aligned, and never unmapped.
+        Some(&*page.cast::<AtomicU64>())
+    }
+}
+
+/// Kernels before 4.14: one system call. Under Miri nothing is forked.
+fn by_pid() -> u64 {
+    let own = if cfg!(miri) { 1 } else { u64::from(std::process::id()) };
+    let mut seen = ASKED.load(Ordering::Relaxed);
+    while seen >> 32 != own {
+        let next = own << 32 | ((seen & 0xffff_ffff) + 1);
+        match ASKED.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => seen = next,
+            Err(other) => seen = other,
+        }
+    }
+    seen & 0xffff_ffff
 }
 
 /// A global that begins anew in a forked child; the parent's value is leaked there.
@@ -61,5 +161,56 @@ impl<T: Default + Send + Sync> PerProcess<T> {
                 drop(unsafe { Box::from_raw(fresh) });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Forks, by the kernel alone if it is not `by_library`, and gives what `look` gave
+    /// in the child, which takes no lock.
+    fn in_child(by_library: bool, look: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child runs `look` and ends.
+        unsafe {
+            let pid = match by_library {
+                true => libc::fork(),
+                false => libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32,
+            };
+            if pid == 0 {
+                libc::_exit(i32::from(look()));
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "forks")]
+    fn a_child_is_another_generation_whoever_forked() {
+        for by_library in [true, false] {
+            let own = generation();
+            let below = || {
+                let child = generation();
+                let below = || ![own, child].contains(&generation());
+                let original = Original::here();
+                child != own
+                    && original.is_here()
+                    && child == generation()
+                    && in_child(by_library, below)
+            };
+            assert!(in_child(by_library, below), "by the library: {by_library}");
+            assert_eq!(generation(), own);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "forks")]
+    fn without_a_page_the_pid_tells() {
+        let own = by_pid();
+        assert_eq!(by_pid(), own);
+        assert!(in_child(false, || by_pid() != own && by_pid() == by_pid()));
+        assert_eq!(by_pid(), own);
     }
 }

@@ -88,6 +88,8 @@ pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
     writable: bool,
+    /// The process that has it, if those forked from it do not.
+    only_in: Option<u64>,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread; shared access is by
@@ -123,9 +125,16 @@ impl Mapping {
         let (len, writable) = (size.get(), prot.contains(ProtFlags::PROT_WRITE));
         // SAFETY: a new mapping at an address the kernel chooses.
         let start = unsafe { nix::sys::mman::mmap(None, size, prot, flags, fd, 0)? };
-        let mapping = Mapping { start: start.cast(), len, writable };
+        let mapping = Mapping { start: start.cast(), len, writable, only_in: None };
         mapping.advise(0, len, libc::MADV_DONTDUMP);
         Ok(mapping)
+    }
+
+    /// Keeps the mapping from processes that are forked from this one: what they could
+    /// write there is not theirs.
+    pub(crate) fn keep_from_copies(&mut self) {
+        self.only_in = Some(super::generation::generation());
+        self.advise(0, self.len, libc::MADV_DONTFORK);
     }
 
     /// A new anonymous file of the given size with its mapping.
@@ -147,7 +156,7 @@ impl Mapping {
         // SAFETY: a new mapping at an address of the interpreter's choice.
         let start = unsafe { nix::sys::mman::mmap_anonymous(None, size, prot, flags)? };
         let stand_in = nix::sys::eventfd::EventFd::new()?;
-        Ok((Mapping { start: start.cast(), len, writable: true }, stand_in.into()))
+        Ok((Mapping { start: start.cast(), len, writable: true, only_in: None }, stand_in.into()))
     }
 
     fn advise(&self, offset: usize, len: usize, advice: i32) {
@@ -244,6 +253,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.only_in.is_some_and(|own| own != super::generation::generation()) {
+            // Not there, and something else may be.
+            return;
+        }
         // SAFETY: made by mmap with this length; references into it borrow self.
         let _ = unsafe { nix::sys::mman::munmap(self.start.cast(), self.len) };
     }

@@ -7,6 +7,7 @@ use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::generation::generation;
 use super::process;
 
 /// How a worker was hit by a fault; may lie in memory that the caller shares.
@@ -89,6 +90,8 @@ pub(crate) fn alternate_stack() {
     }
 }
 
+/// The process that called [`watch_faults`]: one forked from it has no record.
+static WATCHED: AtomicU64 = AtomicU64::new(0);
 static RECORD: AtomicPtr<FaultRecord> = AtomicPtr::new(ptr::null_mut());
 /// The lowest address of the stack of the thread that called [`watch_faults`].
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
@@ -96,6 +99,7 @@ static STACK_END: AtomicUsize = AtomicUsize::new(0);
 /// From here on a fault of this process fills `record` before the process dies of
 /// it, as it would have, without a word.
 pub(crate) fn watch_faults(record: &'static FaultRecord) {
+    WATCHED.store(generation(), Ordering::Relaxed);
     RECORD.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
     STACK_END.store(stack_end().unwrap_or(0), Ordering::Relaxed);
     alternate_stack();
@@ -137,7 +141,9 @@ extern "C" fn fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         let code = (*info).si_code;
         // Sent by a process, not raised by an access: there is no address.
         let sent = code <= 0;
-        if let Some(record) = RECORD.load(Ordering::Relaxed).as_ref() {
+        let is_original = WATCHED.load(Ordering::Relaxed) == generation();
+        let record = RECORD.load(Ordering::Relaxed);
+        if let Some(record) = record.as_ref().filter(|_| is_original) {
             let address = if sent { 0 } else { (*info).si_addr() as usize };
             let end = STACK_END.load(Ordering::Relaxed);
             let sp = stack_pointer(context);

@@ -6,6 +6,7 @@
 
 mod birth;
 mod failure;
+mod original;
 mod panic;
 mod serve;
 mod sleep;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 pub(crate) use birth::Birth;
 pub(crate) use failure::{Failure, FailureKind};
+pub(crate) use original::{Original, PANICKED};
 pub(crate) use serve::Worker;
 
 use crate::__private::Call;
@@ -98,12 +100,13 @@ pub(crate) fn pool_of_thread() -> Option<u64> {
 
 /// A new worker process: never returns.
 pub(crate) fn process(gift: Gift) -> ! {
-    let method = gift.method;
+    let (method, original) = (gift.method, Original::here());
     let code = match run_process(gift) {
         Ok(()) => 0,
         Err(_) => 1,
     };
     crate::state::clear();
+    original.or_end(0);
     flush();
     crate::sys::process::leave(code, method)
 }
@@ -171,12 +174,14 @@ fn initialize_from(inputs: Option<OwnedFd>) -> Result<(), Box<Failure>> {
 pub(crate) fn initialize<'a>(
     mut initializers: impl Iterator<Item = (u32, Source<'a>)>,
 ) -> Result<(), Box<Failure>> {
+    let original = Original::here();
     initializers.try_for_each(|(task, input)| {
         let Some(entry) = registry::get(task) else {
             return Err(Box::new(Failure::plain(FailureKind::NotRegistered, String::new())));
         };
-        let mut call = Call::initializing(input);
+        let mut call = Call::initializing(input, original);
         let outcome = catch_unwind(AssertUnwindSafe(|| (entry.registration.thunk)(&mut call)));
+        original.or_end(if outcome.is_ok() { 0 } else { PANICKED });
         panic::survived();
         let failure = match outcome {
             Ok(Ok(())) => return Ok(()),

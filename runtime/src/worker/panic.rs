@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::ThreadId;
 
 use super::failure::encoded;
+use super::original::Original;
 use crate::error::{Location, PanicReport};
 use crate::queue::DeskMap;
 
@@ -60,8 +61,13 @@ fn install(desk: Option<Arc<DeskMap>>) {
     // A forked worker has its server's, or its caller's, record: not its own.
     let old = process().replace(Process { worker, desk, seen: Vec::new() });
     std::mem::forget(old);
-    set_hook(Box::new(|info| {
+    let original = Original::here();
+    set_hook(Box::new(move |info| {
         let report = report_of(info);
+        if !original.is_here() {
+            // Of a copy nobody else tells, and what is locked here may stay so.
+            return print_all(vec![Seen { report, own: true }]);
+        }
         let mut process = process();
         let Some(process) = process.as_mut() else {
             return;
@@ -82,9 +88,9 @@ fn install(desk: Option<Arc<DeskMap>>) {
 pub(crate) fn install_in_thread() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let before = take_hook();
+        let (before, original) = (take_hook(), Original::here());
         set_hook(Box::new(move |info| {
-            if !WATCHED.try_with(Cell::get).unwrap_or(false) {
+            if !original.is_here() || !WATCHED.try_with(Cell::get).unwrap_or(false) {
                 return before(info);
             }
             let report = report_of(info);

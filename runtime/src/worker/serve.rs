@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::sleep::Sleeper;
-use super::{Failure, FailureKind, panic};
+use super::{Failure, FailureKind, Original, PANICKED, panic};
 use crate::__private::{Call, Thunk};
 use crate::fault::fault;
 use crate::queue::{
@@ -28,6 +28,7 @@ pub(crate) struct Worker {
     done: u64,
     max_tasks: u64,
     leaving: bool,
+    original: Original,
 }
 
 impl Worker {
@@ -42,7 +43,11 @@ impl Worker {
     ) -> io::Result<Self> {
         let map = |fd: &OwnedFd, writable| -> io::Result<_> {
             let len = nix::sys::stat::fstat(fd)?.st_size as usize;
-            Ok(Arc::new(Mapping::new(fd.as_fd(), len, writable)?))
+            let mut mapping = Mapping::new(fd.as_fd(), len, writable)?;
+            if writable {
+                mapping.keep_from_copies();
+            }
+            Ok(Arc::new(mapping))
         };
         let (tasks, board) = (map(tasks, false)?, map(board, true)?);
         Ok(Worker::new(number, desk, tasks, board, Arc::new(bell), max_tasks))
@@ -69,6 +74,7 @@ impl Worker {
             done: 0,
             max_tasks: max_tasks.unwrap_or(u64::MAX),
             leaving: false,
+            original: Original::here(),
         }
     }
 
@@ -88,6 +94,8 @@ impl Worker {
             }
         }
         desk.set_phase(Phase::Leaving);
+        // From here on its time is watched.
+        self.sleeper.ring();
     }
 
     #[inline]
@@ -192,8 +200,10 @@ impl Worker {
             let text = "the chunk it came in makes no sense".to_owned();
             return self.fail(index, &Failure::plain(FailureKind::Decode, text));
         };
-        let mut call = Call::new(self.tasks.source(offset, len), self.output.sink());
+        let source = self.tasks.source(offset, len);
+        let mut call = Call::new(source, self.output.sink(), self.original);
         let outcome = catch_unwind(AssertUnwindSafe(|| thunk(&mut call)));
+        self.original.or_end(if outcome.is_ok() { 0 } else { PANICKED });
         let phase = call.phase;
         drop(call);
         match outcome {
@@ -211,6 +221,7 @@ impl Worker {
                 if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                     std::mem::forget(again);
                 }
+                self.original.or_end(PANICKED);
                 self.sleeper.desk.desk().clear_crash();
                 self.leaving |= crate::state::half_changed();
                 self.fail(index, &failure);

@@ -38,11 +38,15 @@ impl Sleeper {
         match self.board().whom_to_wake(why) {
             Waiting::Nobody => {}
             Waiting::End | Waiting::Low => self.board().notify(),
-            Waiting::Dispatcher => {
-                // Full means that it is rung already.
-                let _ = nix::unistd::write(self.bell.as_fd(), &1_u64.to_ne_bytes());
-            }
+            Waiting::Dispatcher => self.ring(),
         }
+    }
+
+    /// Wakes the dispatcher.
+    #[cold]
+    pub(super) fn ring(&self) {
+        // Full means that it is rung already.
+        let _ = nix::unistd::write(self.bell.as_fd(), &1_u64.to_ne_bytes());
     }
 
     /// Waits a little for the caller to read results or to free a big slot.
