@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod broadcasts;
 mod calls;
 mod copies;
 mod drops;
@@ -15,6 +16,8 @@ mod nested;
 mod options;
 mod peaks;
 mod state;
+mod timeouts;
+mod wakers;
 
 fn main() -> ExitCode {
     let files = [
@@ -31,6 +34,9 @@ fn main() -> ExitCode {
         state::tests(),
         options::tests(),
         peaks::tests(),
+        broadcasts::tests(),
+        timeouts::tests(),
+        wakers::tests(),
     ];
     procession_tests::harness::main(files.into_iter().flatten().collect())
 }

@@ -17,6 +17,7 @@ use super::calls::Calls;
 use super::chunk::Chunk;
 use super::ready::Ready;
 use super::seat::Seat;
+use super::timeouts::Timeouts;
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Arena, Board, SLOTS, Tasks};
@@ -87,8 +88,7 @@ pub(super) struct Core {
     pub(super) unclaimed_from: u64,
     /// Inputs of all calls handed in and not answered.
     pub(super) outstanding: usize,
-    /// Those of them that have a timeout.
-    pub(super) timed: usize,
+    pub(super) timeouts: Timeouts,
     pub(super) leader: Leader,
     /// The calls in which threads wait without leading.
     pub(super) followers: BTreeSet<CallId>,
@@ -118,8 +118,8 @@ pub(super) struct Core {
     pub(super) complete: bool,
     /// The dispatcher sleeps until its bell rings.
     pub(super) deep_sleep: bool,
-    /// It sleeps too long to see that a task is over its time.
-    pub(super) blind: bool,
+    /// When it looks at the tasks with a timeout again, by the monotonic clock.
+    pub(super) looks_at: u64,
     /// Calls whose owner is still handing inputs in; a closed pool waits for them.
     pub(super) feeding: usize,
     /// How the last worker ended: its exit code, or the signal.
@@ -266,8 +266,8 @@ impl Drop for Locked<'_> {
             let wakers = std::mem::take(&mut core.wakers);
             let idle = std::mem::take(&mut core.idle_wakers);
             drop(core);
-            wakers.into_iter().for_each(wake);
-            drop(idle);
+            wakers.into_iter().for_each(|waker| guarded(|| waker.wake()));
+            idle.into_iter().for_each(|waker| guarded(|| drop(waker)));
         }
     }
 }
@@ -286,7 +286,6 @@ impl Core {
             tail: 1,
             unclaimed_from: 1,
             outstanding: 0,
-            timed: 0,
             leader: Leader::Nobody,
             followers: BTreeSet::new(),
             life: Life::Open,
@@ -305,7 +304,8 @@ impl Core {
             peak_is_over: false,
             complete: false,
             deep_sleep: false,
-            blind: false,
+            looks_at: u64::MAX,
+            timeouts: Timeouts::default(),
             feeding: 0,
             last_exit: None,
             refused: Vec::new(),
@@ -361,13 +361,13 @@ impl Core {
     pub(super) fn close_call(&mut self, shared: &Shared, id: CallId) {
         let Some(call) = self.call(id) else { return };
         let (outstanding, unfinished) = (call.outstanding, call.active > 0);
-        let timed = call.options.timeout.is_some();
+        let timeout = call.options.timeout;
         if outstanding > 0 && unfinished {
             self.withdraw(shared, id);
         }
         self.outstanding -= outstanding;
-        if timed {
-            self.timed -= outstanding;
+        if outstanding > 0 {
+            self.timeouts.remove(timeout);
         }
         self.waiting_direct.retain(|chunk| chunk.call != id);
         self.stop_feeding(shared, id);
@@ -463,10 +463,9 @@ pub(super) fn find_chunk<'a>(
     }
 }
 
-/// Wakes a task of an executor, whose code must not take ours down.
-fn wake(waker: Waker) {
-    let waking = std::panic::AssertUnwindSafe(|| waker.wake());
-    if let Err(payload) = std::panic::catch_unwind(waking) {
+/// Wakes or drops a waker: code of an executor, which must not take ours down.
+fn guarded(call: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
         // Its destructor is the user's code as well.
         std::mem::forget(payload);
     }

@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 
 use super::core::{Core, Life, Shared};
 use super::seat::{Body, Stage, Verdict};
@@ -127,7 +128,7 @@ impl Dispatcher {
         let mut core = shared.lock();
         core.drain(&shared, None);
         core.publish(&shared);
-        core.watch_time(&shared);
+        let next_timeout = core.watch_time(&shared);
         let births = core.watch_births(&shared);
         self.give_up_bodies(&mut core);
         self.audit(&mut core);
@@ -136,8 +137,8 @@ impl Dispatcher {
         }
         let mut time = births.map(|end| end.saturating_duration_since(Instant::now()));
         let mut at_most = |limit: Duration| time = Some(time.map_or(limit, |time| time.min(limit)));
-        if core.timed > 0 {
-            at_most(WATCH);
+        if let Some(limit) = core.until_timeout(next_timeout) {
+            at_most(limit);
         }
         if core.outstanding > 0 || core.life > Life::Open || !self.abandoned.is_empty() {
             at_most(TICK);
@@ -168,8 +169,7 @@ impl Dispatcher {
             at_most(if more && !core.trimmed { Duration::from_millis(1) } else { IDLE });
         }
         core.tell_leader(&shared);
-        core.deep_sleep = time.is_none_or(|time| time > TICK);
-        core.blind = time.is_none_or(|time| time > WATCH);
+        core.note_sleep(time);
         core.pass_on(&shared, None);
         let fds = core.seats.iter().flatten().flat_map(|seat| {
             let pidfd = match &seat.body {
@@ -427,12 +427,8 @@ fn sleep(
         .chain(fds.iter().map(|fd| fd.as_fd()))
         .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
         .collect();
-    // Rounded up, so as not to come back early and find nothing to do.
-    let time = time.map_or(PollTimeout::NONE, |time| {
-        PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-    });
     // A signal or a shortage: everything is looked at again anyway.
-    let _ = poll(&mut polled, time);
+    let _ = ppoll(&mut polled, time.map(TimeSpec::from_duration), None);
 }
 
 impl Core {

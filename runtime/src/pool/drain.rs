@@ -243,13 +243,13 @@ impl Core {
     pub(super) fn count_answers(&mut self, shared: &Shared, id: CallId, count: usize) {
         let Some(call) = self.call(id) else { return };
         call.outstanding -= count;
-        let timed = call.options.timeout.is_some();
+        let timeout = call.options.timeout.filter(|_| count > 0 && call.outstanding == 0);
         let gone = call.detached && call.outstanding == 0;
         let waker = call.waker.take();
         self.wakers.extend(waker);
         self.outstanding -= count;
         self.answered = true;
-        self.timed -= if timed { count } else { 0 };
+        self.timeouts.remove(timeout);
         if gone {
             self.close_call(shared, id);
         }

@@ -26,6 +26,7 @@ mod ready;
 mod seat;
 mod supervise;
 mod threads;
+mod timeouts;
 mod unstarted;
 mod wait;
 
@@ -39,7 +40,7 @@ pub use options::TaskCall;
 pub(crate) use builder::Settings;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use self::core::{Life, Shared};
@@ -65,6 +66,8 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 /// Dropping a pool closes it, waits for running tasks for its
 /// [grace](PoolBuilder::grace) time, then kills what is left, and leaves no process, fd,
 /// mapping or thread behind. Tasks that had not started are cancelled.
+/// Where a waker of a [`Handle`] owns the pool and the pool itself calls or drops the waker, the drop returns
+/// at once, and the pool ends in the background in the same way.
 ///
 /// ```
 /// use runtime::{Pool, worker};
@@ -92,6 +95,8 @@ enum Inner {
 struct Started {
     shared: Arc<Shared>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
+    /// The thread of the dispatcher.
+    thread: ThreadId,
 }
 
 impl Pool {
@@ -265,9 +270,14 @@ impl Pool {
         self.task(task).imap_unordered(inputs)
     }
 
-    /// Runs a task once on every worker; the outcomes stand in the order of
-    /// [`workers`](Self::workers). What keeps the call from running at all is the only
-    /// outcome then.
+    /// Runs a task once on every worker that the pool has when it is called. The outcomes
+    /// stand in the order of [`workers`](Self::workers). If the call cannot run at all, its
+    /// error is the only outcome.
+    ///
+    /// A worker that a [`resize`](Self::resize) dismisses meanwhile finishes what it has
+    /// begun. If it leaves before it has begun the task, the list has no outcome for it: a
+    /// resize does not make a broadcast fail. If a worker dies before it has begun the task,
+    /// the worker that replaces it runs the task.
     pub fn broadcast<M, F, T>(&self, task: F, input: T) -> Vec<Result<F::Output>>
     where
         F: Task<M>,
@@ -416,7 +426,8 @@ impl Started {
         };
         let shared = Arc::new(Shared::new(settings)?);
         let thread = dispatcher::start(Arc::clone(&shared), launcher, shares)?;
-        let started = Started { shared, dispatcher: Mutex::new(Some(thread)) };
+        let id = thread.thread().id();
+        let started = Started { shared, dispatcher: Mutex::new(Some(thread)), thread: id };
         started.until_ready()?;
         Ok(started)
     }
@@ -441,6 +452,11 @@ impl Started {
     fn wait_for_end(&self, most: Option<Duration>) {
         if crate::worker::pool_of_thread() == Some(self.shared.id) {
             // A task that ends its own pool cannot wait for itself.
+            return;
+        }
+        if std::thread::current().id() == self.thread {
+            // The dispatcher called a waker that owned the pool. It ends the pool by itself
+            // when it goes on, and nobody has to join its thread.
             return;
         }
         let end = most.and_then(|most| Instant::now().checked_add(most));

@@ -40,10 +40,17 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         TaskCall { pool, task: PhantomData, options: Options::default() }
     }
 
-    /// How long one input may run, counted from when its worker takes it. A worker whose
-    /// time is over is killed, stuck in native code or not, and the outcome is
-    /// [`TimedOut`](ErrorKind::TimedOut); with `Thread` it cannot be killed, and is left to
-    /// itself while another one takes its place. Inputs then travel one by one.
+    /// The maximum time one input may run, measured from the moment a worker claims it.
+    ///
+    /// A worker that exceeds the timeout is killed, even if it is stuck in native code, and
+    /// the outcome is [`TimedOut`](ErrorKind::TimedOut). A thread cannot be killed: with
+    /// `Thread` it is abandoned, and another worker takes its place. The inputs of a call
+    /// with a timeout are handed out one by one.
+    ///
+    /// The pool looks at a running input when its time is over, to within about a
+    /// millisecond; where all CPUs are busy, when the scheduler of the system lets it. An input
+    /// that ends before the pool has looked keeps its outcome, also if it took a little longer
+    /// than the timeout. Timeouts below a quarter of a millisecond count as that.
     pub fn timeout(mut self, time: Duration) -> Self {
         self.options.timeout = Some(time);
         self
@@ -204,9 +211,11 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
             let mut call = OpenCall::new(shared, entry, &self.options)?;
             let count = call.hand_to_all(&input)?;
             let mut outcomes: Vec<_> = (0..count).map(|_| None).collect();
-            while outcomes.iter().any(Option::is_none) {
+            let (id, mut over) = (call.id, false);
+            while !over {
                 call.wait(Patience::None, None);
-                call.poll(|_, _| ());
+                // A worker that a resize dismissed may have no outcome.
+                over = call.poll(|core, _| core.call(id).is_none_or(|call| call.outstanding == 0));
                 let Ok(()) = call.decode_each(|index, outcome| {
                     outcomes[index] = Some(outcome);
                     Ok::<_, std::convert::Infallible>(())

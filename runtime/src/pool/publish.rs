@@ -1,6 +1,7 @@
 //! From pending chunks to published ones (rules 1, 3 and 4), and how long chunks are.
 
 use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
 
 use super::call::CallId;
 use super::chunk::Chunk;
@@ -83,13 +84,14 @@ impl Core {
     pub(super) fn push(&mut self, shared: &Shared, chunk: Chunk) {
         let id = chunk.call;
         let Some(call) = self.call(id) else { return };
-        let timed = call.options.timeout.is_some();
+        let timeout = call.options.timeout;
+        let is_first = call.outstanding == 0;
         call.outstanding += chunk.count;
         let count = chunk.count;
         call.pending.push_back(chunk);
         self.outstanding += count;
-        if timed {
-            self.timed += count;
+        if is_first {
+            self.timeouts.add(timeout);
         }
         self.line_up(id, false);
         if self.trimmed && shared.arena.used() > KEPT {
@@ -97,7 +99,7 @@ impl Core {
             self.trimmed = false;
             shared.ring_bell();
         }
-        self.wake_dispatcher_for(shared, timed);
+        self.wake_dispatcher_for(shared, timeout);
         self.publish(shared);
         self.refuse_if_over(shared, id);
     }
@@ -117,12 +119,14 @@ impl Core {
     }
 
     /// Rings the bell if only the dispatcher can do what is needed now.
-    pub(super) fn wake_dispatcher_for(&mut self, shared: &Shared, timed: bool) {
+    pub(super) fn wake_dispatcher_for(&mut self, shared: &Shared, timeout: Option<Duration>) {
         let vacant = shared.settings.idle_timeout.is_some()
             && self.seats.iter().flatten().count() < self.target;
-        if vacant || (timed && self.blind) {
-            (self.deep_sleep, self.blind) = (false, false);
+        if vacant {
+            self.deep_sleep = false;
             shared.ring_bell();
+        } else if let Some(timeout) = timeout {
+            self.watch_from_now(shared, timeout);
         }
     }
 

@@ -201,25 +201,28 @@ impl Core {
         }
     }
 
-    /// Ends tasks whose time is over; tells when the next may be.
-    pub(super) fn watch_time(&mut self, shared: &Shared) {
-        if self.timed == 0 {
-            return;
+    /// Ends tasks whose time is over; tells how long it takes until the next may be.
+    pub(super) fn watch_time(&mut self, shared: &Shared) -> Option<Duration> {
+        if self.timeouts.is_empty() {
+            return None;
         }
         let now = clock::now();
+        let mut next: Option<Duration> = None;
         for at in 0..self.seats.len() {
             let Some(seat) = self.seats[at].as_ref().filter(|seat| seat.verdict.is_none()) else {
                 continue;
             };
             let (position, since) = seat.desk.desk().chunk();
             let timeout = self.chunk(position).and_then(|chunk| chunk.timeout);
-            let late = |limit: &Duration| u128::from(now.saturating_sub(since)) >= limit.as_nanos();
-            if let Some(limit) = timeout.filter(late)
-                && self.is_doomed(shared, at, position)
-            {
+            let Some(limit) = timeout else { continue };
+            let left = limit.saturating_sub(Duration::from_nanos(now.saturating_sub(since)));
+            if !left.is_zero() {
+                next = Some(next.map_or(left, |next| next.min(left)));
+            } else if self.is_doomed(shared, at, position) {
                 self.sentence(at, Verdict::TimedOut(limit));
             }
         }
+        next
     }
 
     /// Whether a worker is still at the one input of a chunk; if so it does not begin
@@ -324,8 +327,10 @@ impl Core {
         for chunk in waiting {
             let at = chunk.only.expect("a direct chunk names its seat");
             if at >= self.target && self.seats.get(at).is_none_or(Option::is_none) {
-                let error = Error::new(ErrorKind::Cancelled, "its worker was dismissed");
-                self.fail(shared, chunk.call, chunk.first, error, None);
+                // Its worker left before it came to it, and counts no more: a broadcast is
+                // for the workers that stay.
+                self.count_answers(shared, chunk.call, chunk.count);
+                self.tell_follower(chunk.call);
                 continue;
             }
             let seat = self.seats.get_mut(at).and_then(Option::as_mut);
@@ -359,14 +364,15 @@ impl Core {
         let Some(call) = self.call(chunk.call) else {
             return;
         };
+        let is_first = call.outstanding == 0;
         call.outstanding += chunk.count;
-        if call.options.timeout.is_some() {
-            self.timed += chunk.count;
-        }
         self.outstanding += chunk.count;
-        let (id, timed) = (chunk.call, chunk.timeout.is_some());
+        let (id, timeout) = (chunk.call, chunk.timeout);
+        if is_first {
+            self.timeouts.add(timeout);
+        }
         self.waiting_direct.push_back(chunk);
-        self.wake_dispatcher_for(shared, timed);
+        self.wake_dispatcher_for(shared, timeout);
         self.give_direct(shared);
         self.refuse_if_over(shared, id);
     }
