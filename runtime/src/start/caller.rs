@@ -4,45 +4,61 @@ use crate::error::{Error, Result};
 use crate::sys::rights::{Present, Rights};
 use crate::sys::threads;
 
-/// The thread that built a pool, as `/proc` numbers it.
+/// The thread that built a pool.
 ///
 /// Births happen on the thread of the dispatcher, which had the rights of this one when it
 /// was started. What the process gives up as a whole, both give up; what a thread gives up
 /// for itself alone, the other one has to be brought to.
-pub(super) struct Caller(i32);
+pub(super) struct Caller {
+    /// As `/proc` numbers it.
+    thread: i32,
+    /// What the thread that births happen on had when it was looked at last. While the
+    /// caller has the same nothing has changed for either, so that one look is enough.
+    known: Rights,
+}
 
 impl Caller {
     /// The calling thread.
     pub(super) fn here() -> Self {
-        Caller(threads::current())
+        Caller { thread: threads::current(), known: Rights::own().rights }
     }
 
-    /// What a birth on the calling thread may have: no more than the caller.
+    /// What it may do, seen by itself.
+    pub(super) fn rights(&self) -> &Rights {
+        &self.known
+    }
+
+    /// What a birth on the calling thread, which is another one, may have: no more than the
+    /// caller.
     ///
     /// # Errors
     ///
     /// If the calling thread has rights that the caller has not, and cannot give them up.
-    pub(super) fn present(&self) -> Result<Present> {
-        let own = Rights::own();
-        if threads::current() == self.0 || self.excess(&own.rights).is_empty() {
-            return Ok(own);
+    pub(super) fn present(&mut self) -> Result<Present> {
+        let caller = Rights::of(self.thread, self.known.securebits());
+        match caller {
+            Some(caller) if self.known.difference(&caller.rights).is_empty() => return Ok(caller),
+            Some(_) => {}
+            // It has ended; who goes on for it is the calling thread.
+            None => return Ok(Rights::own()),
         }
-        Rights::adopt(self.0);
-        let own = Rights::own();
-        let excess = self.excess(&own.rights);
-        if excess.is_empty() {
-            return Ok(own);
+        let mut excess = Vec::new();
+        for last in [false, true] {
+            let own = Rights::own();
+            let caller = Rights::of(self.thread, own.rights.securebits());
+            excess = caller.map_or(Vec::new(), |caller| own.rights.difference(&caller.rights));
+            if excess.is_empty() {
+                self.known = own.rights.clone();
+                return Ok(own);
+            }
+            if !last {
+                Rights::adopt(self.thread);
+            }
         }
         Err(Error::start(format!(
             "the thread that built this pool has since changed its rights ({}), and the pool's own \
              thread, which starts the workers, cannot follow; build another pool",
             excess.join(", ")
         )))
-    }
-
-    /// In what the rights of the calling thread are not those of the caller, if that lives.
-    fn excess(&self, own: &Rights) -> Vec<&'static str> {
-        let caller = Rights::of(self.0);
-        caller.map_or(Vec::new(), |caller| own.difference(&caller.with_unseen_of(own)))
     }
 }

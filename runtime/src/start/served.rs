@@ -66,7 +66,7 @@ impl<H: Host> Served<H> {
     /// Connects to the server, and waits until it takes orders; `patience` bounds that.
     pub(super) fn new(host: H, patience: &preload::Patience) -> Result<Self> {
         let (caller, begun) = (Caller::here(), Instant::now());
-        let rights = caller.present()?.rights;
+        let rights = caller.rights().clone();
         let (link, older, events) = (None, Vec::new(), Vec::new());
         let mut served = Served { caller, link, older, events, host };
         served.connect(&rights)?;

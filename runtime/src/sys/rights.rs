@@ -68,16 +68,18 @@ impl Rights {
         present
     }
 
-    /// Those of another thread of this process, numbered as in `/proc`; `None` if it has
-    /// ended or cannot be seen.
-    pub(crate) fn of(thread: i32) -> Option<Rights> {
+    /// Those of another thread of this process, numbered as in `/proc`, but for the
+    /// securebits, which only a thread itself can see; `None` if it has ended or cannot be
+    /// seen.
+    pub(crate) fn of(thread: i32, securebits: Option<i32>) -> Option<Present> {
         let place = format!("/proc/self/task/{thread}");
-        read(&place, &format!("{place}/root")).map(|present| present.rights)
+        let mut present = read(&place, &format!("{place}/root"))?;
+        present.rights.securebits = securebits;
+        Some(present)
     }
 
-    /// These, with what only the thread itself can see taken from its own.
-    pub(crate) fn with_unseen_of(self, own: &Rights) -> Rights {
-        Rights { securebits: own.securebits, ..self }
+    pub(crate) fn securebits(&self) -> Option<i32> {
+        self.securebits
     }
 
     /// What differs between these rights, seen before, and `now`, by its name; empty if
@@ -251,36 +253,26 @@ mod tests {
         let own = Rights::own();
         assert!(own.umask.is_some());
         let thread = crate::sys::threads::current();
-        let (seen, its) =
-            std::thread::spawn(move || (Rights::of(thread), Rights::own().rights)).join().unwrap();
-        let seen = seen.map(|seen| seen.with_unseen_of(&own.rights));
-        assert_eq!(own.rights.difference(&seen.unwrap()), [""; 0]);
-        assert_eq!(own.rights.difference(&its), [""; 0]);
-        assert_eq!(Rights::of(i32::MAX).map(|_| ()), None);
+        let bits = own.rights.securebits();
+        let look = move || (Rights::of(thread, bits).unwrap(), Rights::own());
+        let (seen, its) = std::thread::spawn(look).join().unwrap();
+        assert_eq!(own.rights.difference(&seen.rights), [""; 0]);
+        assert_eq!(own.rights.difference(&its.rights), [""; 0]);
+        assert_eq!((own.umask, own.umask), (seen.umask, its.umask));
+        assert!(Rights::of(i32::MAX, None).is_none());
     }
 
     #[test]
     #[cfg_attr(miri, ignore = "has no /proc")]
     fn what_a_thread_gives_up_is_named_and_can_be_adopted() {
-        let given = |thread: i32| {
+        let give_up = || {
             let before = Rights::own().rights;
             // SAFETY: no memory is passed.
             unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-            let named = before.difference(&Rights::own().rights);
-            std::thread::scope(|scope| {
-                let other = scope.spawn(move || {
-                    let own = Rights::own().rights;
-                    own.difference(&Rights::of(thread)?.with_unseen_of(&own))
-                        .is_empty()
-                        .then_some(())
-                });
-                (named, other.join().unwrap())
-            })
+            before.difference(&Rights::own().rights)
         };
-        let (named, inherited) =
-            std::thread::spawn(move || given(crate::sys::threads::current())).join().unwrap();
+        let named = std::thread::spawn(give_up).join().unwrap();
         assert_eq!(named, ["no_new_privs or seccomp filters"]);
-        assert_eq!(inherited, Some(()));
         // A thread that was there before has it only once it adopts it.
         let (say, hear) = std::sync::mpsc::channel();
         let (end, ending) = std::sync::mpsc::channel::<()>();
