@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -81,6 +82,25 @@ impl FromStr for StartMethod {
 
 static CHOSEN: OnceLock<StartMethod> = OnceLock::new();
 
+/// In a process that is a worker, or a server of workers: what its pool was started with,
+/// by its place in [`StartMethod::available`], counted from 1.
+static INHERITED: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes a method the one of this process, which is a worker or server.
+pub(crate) fn inherit(method: StartMethod) {
+    let place = StartMethod::available().iter().position(|other| *other == method);
+    INHERITED.store(place.map_or(0, |place| place + 1), Ordering::Relaxed);
+}
+
+/// The method of the pool whose worker this code runs in, if it does.
+fn inherited() -> Option<StartMethod> {
+    if crate::worker::pool_of_thread().is_some() {
+        return Some(StartMethod::Thread);
+    }
+    let place = INHERITED.load(Ordering::Relaxed).checked_sub(1)?;
+    StartMethod::available().get(place).copied()
+}
+
 /// How many CPUs this process can use: those of its affinity mask, and no more than the
 /// quota of its control group has room for.
 pub fn usable_cpus() -> usize {
@@ -91,8 +111,18 @@ pub fn usable_cpus() -> usize {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Configuration`] if it was set before, or was already used.
+/// [`ErrorKind::Configuration`] if it was set before, or was already used, and in a worker,
+/// which has the one of its pool.
 pub fn set_start_method(method: StartMethod) -> Result<()> {
+    if let Some(inherited) = inherited() {
+        return Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "a worker has the start method of its pool, which is {inherited}; name another one \
+                 with start_method(..) of the pool that is built in the task"
+            ),
+        ));
+    }
     CHOSEN.set(method).map_err(|_| {
         Error::new(
             ErrorKind::Configuration,
@@ -108,12 +138,15 @@ pub fn set_start_method(method: StartMethod) -> Result<()> {
 /// else the environment variable `PROCESSION_START_METHOD`, else the default.
 /// Building the first pool that relies on it fixes it.
 ///
+/// Inside a worker it is the method that the worker's pool was started with, whoever chose
+/// it, so that pools built in tasks start as the pool around them.
+///
 /// # Errors
 ///
 /// [`ErrorKind::Configuration`] if the variable names no start method.
 pub fn start_method() -> Result<StartMethod> {
-    if let Some(method) = CHOSEN.get() {
-        return Ok(*method);
+    if let Some(method) = inherited().or_else(|| CHOSEN.get().copied()) {
+        return Ok(method);
     }
     match std::env::var(START_METHOD_VAR) {
         Ok(name) => name
@@ -126,5 +159,8 @@ pub fn start_method() -> Result<StartMethod> {
 /// The start method for a pool that names none; fixes it.
 pub(crate) fn fix_start_method() -> Result<StartMethod> {
     let method = start_method()?;
+    if inherited().is_some() {
+        return Ok(method);
+    }
     Ok(*CHOSEN.get_or_init(|| method))
 }

@@ -107,7 +107,7 @@ fn past_the_limit_is_an_error(method: StartMethod) {
 }
 
 fn a_worker_uses_the_process_wide_pool(method: StartMethod) {
-    // With the default method, whatever that of the outer pool is.
+    // It has the method of the outer pool.
     if method == StartMethod::Thread {
         // Its process-wide pool would stay in this process.
         return;

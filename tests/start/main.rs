@@ -1,5 +1,7 @@
 //! How workers start: what they see of the caller, and what not.
 
+mod agreement;
+
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -33,7 +35,6 @@ conformance! {
         no_marker_is_left,
         a_program_started_by_a_worker_is_no_worker,
         a_caller_may_ignore_its_children,
-        threads_are_known_where_proc_is_of_another_namespace,
     ];
     EXECUTED => [
         no_fd_of_the_caller_is_there,
@@ -57,7 +58,7 @@ conformance! {
 }
 
 fn main() -> ExitCode {
-    harness::main(tests())
+    harness::main(tests().into_iter().chain(agreement::tests()).collect())
 }
 
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -478,27 +479,6 @@ fn the_method_is_chosen_once(_: StartMethod) {
     assert!(error.to_string().contains("already fork"), "{error}");
     let pool = Pool::builder().workers(1).build().unwrap();
     assert_eq!(pool.start_method().unwrap(), StartMethod::Fork);
-}
-
-/// In a PID namespace without a `/proc` of its own, what is listed there has other numbers than
-/// this process knows.
-fn threads_are_known_where_proc_is_of_another_namespace(method: StartMethod) {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can make a namespace of processes");
-        return;
-    }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).unwrap();
-    let output = caller(env!("CARGO_BIN_EXE_caller"), "in-a-namespace", method).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    let [pid, squares, refusal] = text.lines().collect::<Vec<_>>()[..] else {
-        panic!("{text}{error}")
-    };
-    assert_eq!((pid, squares), ("1", "Ok([0, 1, 4, 9])"), "{error}");
-    match method {
-        StartMethod::Fork => assert!(refusal.contains("(`stranger`)"), "{refusal}"),
-        _ => assert_eq!(refusal, "None"),
-    }
 }
 
 /// PROC-13.

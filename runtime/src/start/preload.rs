@@ -24,7 +24,12 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>) -> Self {
-        Patience { limit, preloads: names(preloads) }
+        let word = if preloads.len() == 1 { "preload" } else { "preloads" };
+        let preloads = match preloads {
+            [] => String::new(),
+            _ => format!("the {word} {}", names(preloads)),
+        };
+        Patience { limit, preloads }
     }
 
     /// The error when the time is over.
@@ -45,15 +50,11 @@ impl Patience {
     }
 }
 
-/// The functions of preloads or initializers, as a person lists them.
-pub(crate) fn names(preloads: &[Preload]) -> String {
-    let names = preloads.iter().filter_map(|preload| Some(registry::get(preload.task)?.name()));
+/// The functions of preloads or initializers by their names, as a person lists them.
+pub(crate) fn names<'a>(preloads: impl IntoIterator<Item = &'a Preload>) -> String {
+    let names = preloads.into_iter().filter_map(|p| Some(registry::get(p.task)?.name()));
     let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-    match names.len() {
-        0 => String::new(),
-        1 => format!("the preload {}", names[0]),
-        _ => format!("the preloads {}", names.join(", ")),
-    }
+    names.join(", ")
 }
 
 /// Why a server will not serve: what to tell its callers.
@@ -68,6 +69,7 @@ pub(super) fn run<'a>(
         let threads = kind == ErrorKind::ForkWithThreads;
         Err((Frame::Refused { threads, text }, None))
     };
+    crate::config::inherit(role.method);
     let mut preloads = preloads.peekable();
     if preloads.peek().is_some() {
         let done = crate::worker::preload(preloads);

@@ -112,7 +112,8 @@ pub(crate) fn process(gift: Gift) -> ! {
 }
 
 fn run_process(gift: Gift) -> io::Result<()> {
-    let Gift { control, fds, parent, method: _ } = gift;
+    let Gift { control, fds, parent, method } = gift;
+    crate::config::inherit(method);
     // Rule 11 of `start`. A kernel that refuses leaves what else ends a worker.
     let _ = crate::sys::process::die_with_socket(control.as_fd());
     crate::start::handshake::greet(&control)?;
