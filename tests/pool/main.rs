@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod births;
 mod broadcasts;
 mod calls;
 mod copies;
@@ -15,6 +16,7 @@ mod lifecycle;
 mod nested;
 mod options;
 mod peaks;
+mod preloads;
 mod state;
 mod timeouts;
 mod wakers;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         broadcasts::tests(),
         timeouts::tests(),
         wakers::tests(),
+        preloads::tests(),
+        births::tests(),
     ];
     procession_tests::harness::main(files.into_iter().flatten().collect())
 }

@@ -10,6 +10,7 @@ use crate::config::{self, StartMethod};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::{self, Role};
 use crate::start::Preload;
+use crate::start::preload::names;
 use crate::task::Initializer;
 
 /// Settings for a new [`Pool`]; made by [`Pool::builder`].
@@ -65,6 +66,20 @@ impl Settings {
     /// The standard streams for a worker, given once.
     pub(super) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
         std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// What a worker runs before it is ready, by its names.
+    pub(super) fn what_initializes(&self) -> String {
+        let preloads = match self.method {
+            StartMethod::Spawn => self.preloads.as_slice(),
+            _ => &[],
+        };
+        let (first, second) = (names(preloads), names(&self.initializers));
+        match (first.is_empty(), second.is_empty()) {
+            (false, false) => format!("preloads {first} and initializers {second}"),
+            (false, true) => format!("preloads {first}"),
+            _ => format!("initializers {second}"),
+        }
     }
 
     fn has_stdio(&mut self) -> bool {
@@ -178,7 +193,10 @@ impl PoolBuilder {
         self
     }
 
-    /// How long its initializers may take, and how long the preloads; no limit by default.
+    /// How long the initializers of a worker may take, and how long the preloads; no limit by
+    /// default. What takes longer makes [`build`](Self::build) fail with
+    /// [`ErrorKind::Initializer`]: a process is killed, a thread (with `Thread`) is left to end
+    /// by itself.
     pub fn init_timeout(mut self, time: Duration) -> Self {
         self.settings.init_timeout = Some(time);
         self

@@ -36,7 +36,7 @@ impl Core {
         });
         let error = self.obituary(shared, at, exit);
         if !served && self.life < Life::Leaving && !was_leaving {
-            self.failed_birth(shared, error.duplicate());
+            self.ended_unready(shared, at, exit, &error);
         } else if served && !peaceful && !sentenced {
             self.deaths += 1;
         }

@@ -4,6 +4,7 @@
 //! [published](publish) to the queue, [waits](wait), [drains](drain) the rings of the
 //! workers, and decodes what came. The [dispatcher] looks after the workers.
 
+mod births;
 mod builder;
 mod call;
 mod calls;
@@ -408,7 +409,9 @@ impl Started {
     fn new(settings: Settings) -> Result<Started> {
         let method = settings.method;
         let (launcher, shares) = match method {
-            StartMethod::Thread => (None, threads::preload(&settings.preloads)?),
+            StartMethod::Thread => {
+                (None, threads::preload(&settings.preloads, settings.init_timeout)?)
+            }
             StartMethod::Spawn => {
                 (Some(crate::start::launcher(method, &[], false, None)?), Vec::new())
             }

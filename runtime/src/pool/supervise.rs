@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::chunk::Chunk;
 use super::core::{Core, Life, Shared};
 use super::seat::{Body, Seat, Stage, Verdict};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::queue::{Consumer, DeskMap, Phase, Started};
 use crate::start::{Exit, handshake};
 use crate::sys::fds::Kept;
@@ -170,7 +170,12 @@ impl Core {
                 seat.desk.desk().abandon();
                 seat.desk.desk().wake();
             }
-            Body::Expected => {}
+            // Killed as soon as it is known; the kernel may do it before.
+            Body::Expected => {
+                if let Some(wire) = &seat.wire {
+                    let _ = socket::shut(wire.as_fd());
+                }
+            }
         }
     }
 
@@ -243,44 +248,6 @@ impl Core {
             desk.desk().wake();
         }
         at_it
-    }
-
-    /// Sentences workers that do not get ready in time.
-    pub(super) fn watch_births(&mut self, shared: &Shared) -> Option<Instant> {
-        let settings = &shared.settings;
-        let mut next: Option<Instant> = None;
-        for at in 0..self.seats.len() {
-            let Some(seat) = &self.seats[at] else {
-                continue;
-            };
-            let (limit, what) = match seat.stage {
-                Stage::Starting => (Some(settings.start_timeout), "did not greet"),
-                Stage::Initializing => (settings.init_timeout, "did not finish its initializers"),
-                Stage::Serving => (None, ""),
-            };
-            let Some(limit) = limit.filter(|_| seat.verdict.is_none()) else {
-                continue;
-            };
-            let Some(end) = seat.born.checked_add(limit) else { continue };
-            if Instant::now() < end {
-                next = Some(next.map_or(end, |next| next.min(end)));
-                continue;
-            }
-            let kind = match seat.stage {
-                Stage::Initializing => ErrorKind::Initializer,
-                _ => ErrorKind::Start,
-            };
-            if matches!(seat.body, Body::Expected) {
-                // Its server does not answer. Should it be born after all, it is killed.
-                self.seats[at] = None;
-                let text = format!("no worker was started within {limit:?}");
-                self.failed_birth(shared, Error::start(text));
-                continue;
-            }
-            let text = format!("worker {} (pid {}) {what} within {limit:?}", seat.id, seat.pid());
-            self.sentence(at, Verdict::Broken(Error::new(kind, text)));
-        }
-        next
     }
 
     /// Looks at a process that may have ended; `exit` is what is known of it.

@@ -3,14 +3,16 @@
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::builder::Settings;
 use super::core::Shared;
 use crate::error::{Error, Result};
 use crate::queue::DeskMap;
 use crate::start::Preload;
+use crate::start::preload::Patience;
 use crate::state::Share;
 use crate::worker::{self, Failure, Original, Worker};
 
@@ -125,10 +127,13 @@ pub(super) fn drop_shares(shared: &Shared, shares: Arc<Vec<Share>>) {
 }
 
 /// Runs the preloads in a thread of their own and gives what they share.
-pub(super) fn preload(preloads: &[Preload]) -> Result<Vec<Share>> {
+///
+/// The thread is left behind when `limit` is over: it cannot be ended.
+pub(super) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<Vec<Share>> {
     if preloads.is_empty() {
         return Ok(Vec::new());
     }
+    let patience = Patience::new(preloads, limit);
     let preloads = preloads.to_vec();
     let run = move || -> Result<Vec<Share>> {
         worker::watch_panics();
@@ -144,8 +149,20 @@ pub(super) fn preload(preloads: &[Preload]) -> Result<Vec<Share>> {
             )
         })
     };
-    match std::thread::Builder::new().name("preload".to_owned()).spawn(run).map(JoinHandle::join) {
-        Ok(Ok(outcome)) => outcome,
-        _ => Err(Error::start("the thread for the preloads could not be started")),
+    let (say, hear) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("preload".to_owned());
+    let thread = thread
+        // Nobody hears it any more once the limit is over.
+        .spawn(move || drop(say.send(run())))
+        .map_err(|e| Error::start(format!("the thread of the preloads could not start: {e}")))?;
+    let outcome = match limit {
+        Some(limit) => hear.recv_timeout(limit),
+        None => hear.recv().map_err(Into::into),
+    };
+    match outcome {
+        Err(mpsc::RecvTimeoutError::Timeout) => return Err(patience.over()),
+        // It catches what preloads do; its own panics are reported by the hook.
+        _ => drop(thread.join()),
     }
+    outcome.unwrap_or_else(|_| Err(Error::start("the thread of the preloads panicked")))
 }
