@@ -133,12 +133,15 @@ impl<T: 'static> Param for StateMut<T> {
     }
 }
 
+/// Found, and said otherwise, where a process has no pool that its program knows of.
+pub(crate) const WHERE_STATES_ARE_MADE: &str = "no initializer of this pool makes";
+
 #[cold]
 fn missing<T>(why: Missing, wrapper: &str, name: &str) -> Stop {
     let of = type_name::<T>();
     let text = match why {
         Missing::Never => format!(
-            "its parameter `{name}` is a {wrapper}<{of}>, but no initializer of this pool makes a `{of}`; \
+            "its parameter `{name}` is a {wrapper}<{of}>, but {WHERE_STATES_ARE_MADE} a `{of}`; \
              add one with Pool::builder().initializer(..)"
         ),
         Missing::InUse => format!(

@@ -1,15 +1,20 @@
 //! One process for one task.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::future::Future;
+use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use procession_tests::{EVERY, PROCESSES, StartMethod};
 use procession_tests::{conformance, harness, has_processes, processes, wait};
-use runtime::{ErrorKind, Process, ProcessBuilder, Stdio, worker};
+use runtime::{ErrorKind, Process, ProcessBuilder, State, Stdio, initializer, worker};
 
 conformance! {
     EVERY => [
@@ -21,6 +26,17 @@ conformance! {
         a_wait_gives_up_and_can_go_on,
         it_is_alive_until_it_ends,
         it_is_dropped_when_it_is_done,
+        a_second_join_is_an_error,
+        a_value_waited_for_is_given_once,
+        two_threads_may_join,
+        it_is_a_future,
+        it_wakes_who_awaits_it,
+        an_initializer_makes_its_states,
+        an_initializer_that_fails_is_told,
+        an_initializer_that_takes_too_long_is_told,
+        a_preload_makes_a_state,
+        a_missing_state_names_the_right_builder,
+        a_name_with_a_nul_is_refused,
     ];
     // A thread shares its streams, and cannot be ended.
     PROCESSES => [
@@ -38,8 +54,21 @@ conformance! {
         a_process_hears_no_interrupt,
         siblings_do_not_add_fds,
         a_panic_is_not_printed_by_the_child,
+        how_it_ended_is_known_with_the_value,
+        standard_input_is_piped,
+        standard_input_is_a_file_or_nothing,
+        an_input_that_is_not_taken_ends_with_the_join,
+        its_directory_is_set,
+        a_directory_that_is_not_there_is_told,
+        it_is_nice,
+        its_memory_is_limited,
+        its_grace_is_kept,
+        a_process_that_does_not_end_is_killed,
     ];
-    &[StartMethod::Thread] => [streams_of_a_thread_cannot_be_redirected];
+    &[StartMethod::Thread] => [
+        settings_of_processes_are_refused,
+        a_thread_that_is_killed_is_left_behind,
+    ];
 }
 
 fn main() -> ExitCode {
@@ -340,7 +369,328 @@ fn a_panic_is_not_printed_by_the_child(method: StartMethod) {
     assert_eq!(child.join().unwrap_err().panic().unwrap().message, "told once");
 }
 
-fn streams_of_a_thread_cannot_be_redirected(method: StartMethod) {
-    let error = builder(method).stdout(Stdio::Piped).spawn(square, 3).unwrap_err();
+fn settings_of_processes_are_refused(method: StartMethod) {
+    let settings = [
+        builder(method).stdin(Stdio::Null),
+        builder(method).stdout(Stdio::Piped),
+        builder(method).stderr(Stdio::Null),
+        builder(method).current_dir("/"),
+        builder(method).env("A", "b"),
+        builder(method).nice(1),
+        builder(method).memory_limit(1 << 30),
+    ];
+    for builder in settings {
+        let error = builder.spawn(square, 3).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        assert!(error.to_string().contains("thread"), "{error}");
+    }
+}
+
+#[worker]
+fn note_until_file(started: PathBuf, go: PathBuf) {
+    std::fs::write(started, "").unwrap();
+    until_file(go);
+}
+
+fn a_thread_that_is_killed_is_left_behind(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let started = dir.path().join("started");
+    let child = builder(method).spawn(note_until_file, (started.clone(), go.clone())).unwrap();
+    wait::for_it("its task has begun", || started.exists());
+    child.kill();
+    let error = child.join().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    assert!(error.to_string().contains("left behind"), "{error}");
+    assert_eq!((child.exit_code(), child.signal()), (None, None));
+    std::fs::write(go, "").unwrap();
+}
+
+fn a_second_join_is_an_error(method: StartMethod) {
+    let child = builder(method).name("once").spawn(square, 7).unwrap();
+    assert_eq!(child.join().unwrap(), 49);
+    let error = child.join().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("process `once` was given before"), "{error}");
+}
+
+fn a_value_waited_for_is_given_once(method: StartMethod) {
+    let mut child = builder(method).spawn(square, 7).unwrap();
+    let value = child.wait_timeout(Duration::from_secs(30)).expect("in time");
+    assert_eq!(value.unwrap(), 49);
+    assert!(!child.is_alive());
+    assert!(child.wait_timeout(Duration::ZERO).expect("at once").is_err());
+    assert_eq!(child.join().unwrap_err().kind(), ErrorKind::Configuration);
+    // A failure is given once as well.
+    let mut child = builder(method).spawn(fail, "no".to_owned()).unwrap();
+    let error = child.wait_timeout(Duration::from_secs(30)).expect("in time").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Panicked);
+    assert_eq!(child.join().unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+fn how_it_ended_is_known_with_the_value(method: StartMethod) {
+    for round in 0..10 {
+        let mut child = builder(method).spawn(square, 7).unwrap();
+        if round % 2 == 0 {
+            assert_eq!(child.wait_timeout(Duration::from_secs(30)).unwrap().unwrap(), 49);
+        } else {
+            assert_eq!(child.join().unwrap(), 49);
+        }
+        assert_eq!((child.exit_code(), child.signal()), (Some(0), None));
+        assert!(!child.is_alive() && !processes::is_alive(child.pid()));
+        let mut child = builder(method).spawn(exit, 7).unwrap();
+        assert!(child.wait_timeout(Duration::from_secs(30)).unwrap().is_err());
+        assert_eq!((child.exit_code(), child.signal()), (Some(7), None));
+    }
+}
+
+fn two_threads_may_join(method: StartMethod) {
+    let child = builder(method).spawn(square, 7).unwrap();
+    let outcomes = std::thread::scope(|scope| {
+        let joins = [scope.spawn(|| child.join()), scope.spawn(|| child.join())];
+        joins.map(|join| join.join().unwrap())
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+}
+
+/// Wakes a thread, and counts.
+struct Alarm(std::thread::Thread, AtomicUsize);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.unpark();
+    }
+}
+
+/// Polls until it is ready, and only when woken.
+fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+    let alarm = Arc::new(Alarm(std::thread::current(), AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&alarm));
+    let mut seen = 0;
+    loop {
+        if let Poll::Ready(value) = Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        while alarm.1.load(Ordering::SeqCst) == seen {
+            std::thread::park();
+        }
+        seen = alarm.1.load(Ordering::SeqCst);
+    }
+}
+
+fn it_is_a_future(method: StartMethod) {
+    let mut child = builder(method).spawn(square, 7).unwrap();
+    assert_eq!(block_on(&mut child).unwrap(), 49);
+    assert_eq!(child.exit_code(), Some(0));
+    assert!(block_on(&mut child).is_err(), "it is given once");
+    let child = builder(method).spawn(fail, "no".to_owned()).unwrap();
+    assert_eq!(block_on(child).unwrap_err().kind(), ErrorKind::Panicked);
+}
+
+fn it_wakes_who_awaits_it(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let mut child = builder(method).spawn(until_file, go.clone()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            std::fs::write(&go, "").unwrap();
+        });
+        assert_eq!(block_on(&mut child).unwrap(), 1);
+    });
+    assert!(!child.is_alive());
+}
+
+struct Base(u64);
+
+#[initializer]
+fn make_base(base: u64) -> Result<Base, String> {
+    if base == 0 { Err("no base".to_owned()) } else { Ok(Base(base)) }
+}
+
+#[initializer]
+fn dawdle() {
+    std::thread::sleep(Duration::from_secs(2));
+}
+
+#[worker]
+fn add(base: State<Base>, x: u64) -> u64 {
+    base.0 + x
+}
+
+fn an_initializer_makes_its_states(method: StartMethod) {
+    let child = builder(method).initializer(make_base, 40).spawn(add, 2).unwrap();
+    assert_eq!(child.join().unwrap(), 42);
+}
+
+fn an_initializer_that_fails_is_told(method: StartMethod) {
+    let error = builder(method).initializer(make_base, 0).spawn(add, 2).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Initializer);
+    assert!(error.to_string().contains("no base"), "{error}");
+}
+
+fn an_initializer_that_takes_too_long_is_told(method: StartMethod) {
+    let slow = builder(method).init_timeout(Duration::from_millis(50));
+    let error = slow.initializer(dawdle, ()).spawn(square, 2).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
+    assert!(error.to_string().contains("50ms"), "{error}");
+}
+
+fn a_preload_makes_a_state(method: StartMethod) {
+    let child = builder(method).preload(make_base, 40).spawn(add, 2).unwrap();
+    assert_eq!(child.join().unwrap(), 42);
+}
+
+fn a_missing_state_names_the_right_builder(method: StartMethod) {
+    let error = builder(method).spawn(add, 2).unwrap().join().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MissingState);
+    let text = error.to_string();
+    assert!(text.contains("Process::builder().initializer(..)"), "{text}");
+    assert!(!text.contains("pool") && !text.contains("Pool"), "{text}");
+}
+
+fn a_name_with_a_nul_is_refused(method: StartMethod) {
+    let error = builder(method).name("a\0b").spawn(square, 2).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("NUL"), "{error}");
+}
+
+#[worker]
+fn read_all() -> String {
+    text_of(std::io::stdin())
+}
+
+fn standard_input_is_piped(method: StartMethod) {
+    let mut child = builder(method).stdin(Stdio::Piped).spawn(read_all, ()).unwrap();
+    let mut pipe = child.take_stdin().expect("piped");
+    assert!(child.take_stdin().is_none());
+    pipe.write_all(b"to the child").unwrap();
+    assert!(child.wait_timeout(Duration::from_millis(50)).is_none(), "it waits for the end");
+    drop(pipe);
+    assert_eq!(child.join().unwrap(), "to the child");
+}
+
+fn standard_input_is_a_file_or_nothing(method: StartMethod) {
+    let child = builder(method).stdin(Stdio::Null).spawn(read_all, ()).unwrap();
+    assert_eq!(child.join().unwrap(), "");
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"from a file").unwrap();
+    file.rewind().unwrap();
+    let child = builder(method).stdin(file).spawn(read_all, ()).unwrap();
+    assert_eq!(child.join().unwrap(), "from a file");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"from a pipe").unwrap();
+    drop(writer);
+    let child = builder(method).stdin(reader).spawn(read_all, ()).unwrap();
+    assert_eq!(child.join().unwrap(), "from a pipe");
+}
+
+fn an_input_that_is_not_taken_ends_with_the_join(method: StartMethod) {
+    let child = builder(method).stdin(Stdio::Piped).spawn(read_all, ()).unwrap();
+    assert_eq!(child.join().unwrap(), "");
+    let mut child = builder(method).stdin(Stdio::Piped).spawn(read_all, ()).unwrap();
+    assert_eq!(block_on(&mut child).unwrap(), "");
+}
+
+#[worker]
+fn directory() -> PathBuf {
+    std::env::current_dir().unwrap()
+}
+
+#[initializer]
+fn note_directory() -> PathBuf {
+    std::env::current_dir().unwrap()
+}
+
+#[worker]
+fn noted_directory(noted: State<PathBuf>) -> PathBuf {
+    (*noted).clone()
+}
+
+fn its_directory_is_set(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    std::fs::create_dir(path.join("sub")).unwrap();
+    let child = builder(method).current_dir(&path).spawn(directory, ()).unwrap();
+    assert_eq!(child.join().unwrap(), path);
+    let child = builder(method).current_dir(&path).initializer(note_directory, ());
+    assert_eq!(child.spawn(noted_directory, ()).unwrap().join().unwrap(), path);
+    // A relative one starts where the caller is.
+    std::env::set_current_dir(&path).unwrap();
+    let child = builder(method).current_dir("sub").spawn(directory, ()).unwrap();
+    assert_eq!(child.join().unwrap(), path.join("sub"));
+    std::env::set_current_dir("/").unwrap();
+}
+
+fn a_directory_that_is_not_there_is_told(method: StartMethod) {
+    let error = builder(method).current_dir("/no/such/place").spawn(directory, ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Start);
+    assert!(error.to_string().contains("/no/such/place"), "{error}");
+}
+
+#[worker]
+fn niceness() -> i32 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, rest) = text.rsplit_once(") ").unwrap();
+    rest.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
+fn it_is_nice(method: StartMethod) {
+    let before = niceness();
+    let child = builder(method).nice(3).spawn(niceness, ()).unwrap();
+    assert_eq!(child.join().unwrap(), (before + 3).min(19));
+}
+
+#[worker]
+fn allocate(bytes: usize) -> usize {
+    std::hint::black_box(vec![1_u8; bytes]).len()
+}
+
+fn its_memory_is_limited(method: StartMethod) {
+    let limited = || builder(method).memory_limit(256 << 20).stderr(Stdio::Null);
+    assert_eq!(limited().spawn(allocate, 1 << 20).unwrap().join().unwrap(), 1 << 20);
+    let error = limited().spawn(allocate, 1 << 30).unwrap().join().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Signaled, "{error}");
+    assert!(error.to_string().contains("memory is limited"), "{error}");
+}
+
+#[worker]
+fn note_and_sleep(started: PathBuf) {
+    std::fs::write(started, "").unwrap();
+    sleep_long();
+}
+
+/// A process that is dropped may go on for its grace.
+fn its_grace_is_kept(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let started = dir.path().join("started");
+    let grace = Duration::from_millis(300);
+    let child = builder(method).grace(grace).spawn(note_and_sleep, started.clone()).unwrap();
+    wait::for_it("its task has begun", || started.exists());
+    let begin = Instant::now();
+    drop(child);
+    assert!(begin.elapsed() >= grace);
+}
+
+/// Takes for ever to be dropped.
+struct Stuck;
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        sleep_long();
+    }
+}
+
+#[initializer]
+fn make_stuck() -> Stuck {
+    Stuck
+}
+
+/// The value came; that the process had to be killed is told by how it ended.
+fn a_process_that_does_not_end_is_killed(method: StartMethod) {
+    let builder = builder(method).leave_timeout(Duration::from_millis(100));
+    let child = builder.initializer(make_stuck, ()).spawn(square, 7).unwrap();
+    assert_eq!(child.join().unwrap(), 49);
+    assert_eq!((child.exit_code(), child.signal()), (None, Some(9)));
 }

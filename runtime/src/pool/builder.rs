@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::registry::{self, Role};
 use crate::start::Preload;
 use crate::start::preload::names;
+use crate::sys::fds::Kept;
 use crate::task::Initializer;
 
 /// Settings for a new [`Pool`]; made by [`Pool::builder`].
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub(super) pin_cpus: bool,
     pub(super) memory_limit: Option<u64>,
     pub(super) env: Vec<(OsString, OsString)>,
+    /// Where workers start, if not in the caller's directory.
+    pub(super) directory: Option<Kept>,
     pub(super) nice: i32,
     pub(super) fork_with_threads: bool,
     /// A dead worker gets a successor.
@@ -106,6 +109,7 @@ impl Default for PoolBuilder {
                 pin_cpus: false,
                 memory_limit: None,
                 env: Vec::new(),
+                directory: None,
                 nice: 0,
                 fork_with_threads: false,
                 replace: true,
@@ -168,7 +172,7 @@ impl PoolBuilder {
         self
     }
 
-    /// A name for messages and for the threads of the pool.
+    /// A name for messages and for the threads of the pool; without NUL.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();
         self
@@ -274,6 +278,11 @@ impl PoolBuilder {
         self
     }
 
+    pub(crate) fn directory(mut self, directory: Kept) -> Self {
+        self.settings.directory = Some(directory);
+        self
+    }
+
     pub(crate) fn once(mut self) -> Self {
         self.settings.replace = false;
         self
@@ -322,16 +331,23 @@ impl PoolBuilder {
                 settings.workers
             ));
         }
+        if settings.name.contains('\0') {
+            return bad(format!(
+                "the name {:?} has a NUL, which no thread or process can have in its name",
+                settings.name
+            ));
+        }
         if settings.max_tasks == Some(0) {
             return bad("a worker must be allowed at least one task".to_owned());
         }
         let of_processes = settings.memory_limit.is_some()
             || !settings.env.is_empty()
             || settings.nice != 0
+            || settings.directory.is_some()
             || settings.has_stdio();
         if settings.method == StartMethod::Thread && of_processes {
             return bad(
-                "memory_limit, env, nice and redirected output need workers that are processes; \
+                "memory_limit, env, nice, current_dir and redirected streams need workers that are processes; \
                  choose another start method than thread"
                     .to_owned(),
             );

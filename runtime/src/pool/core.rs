@@ -128,6 +128,8 @@ pub(super) struct Core {
     pub(super) refused: Vec<(u64, i32)>,
     /// Workers that were killed because they did not end when they were to leave.
     pub(super) killed_leaving: u64,
+    /// Who waits for the end of the pool as a task of an executor.
+    pub(super) end_waker: Option<Waker>,
     /// When workers that are asked to leave are killed.
     pub(super) kill_at: Option<Instant>,
 }
@@ -310,6 +312,7 @@ impl Core {
             last_exit: None,
             refused: Vec::new(),
             killed_leaving: 0,
+            end_waker: None,
             kill_at: None,
         }
     }

@@ -368,6 +368,7 @@ impl Dispatcher {
             fds: &fds,
             stdio: [0, 1, 2].map(|at: usize| stdio[at].as_ref().map(AsFd::as_fd)),
             env: &shared.settings.env,
+            directory: shared.settings.directory.as_ref().map(AsFd::as_fd),
             control: theirs.as_fd(),
         })
     }
@@ -407,6 +408,8 @@ impl Drop for End {
         core.life = Life::Ended;
         core.end_calls(&self.0, &super::lost::cancelled());
         core.tell_leader(&self.0);
+        let waker = core.end_waker.take();
+        core.wakers.extend(waker);
         self.0.changed.notify_all();
     }
 }

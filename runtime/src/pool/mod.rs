@@ -379,6 +379,33 @@ impl Pool {
         self.present().and_then(|shared| shared.lock().last_exit)
     }
 
+    /// Waits until all is over, for at most `time`.
+    pub(crate) fn wait_until_over(&self, time: Duration) {
+        if self.present().is_some() {
+            self.wait_for_end(Some(time));
+        }
+    }
+
+    /// Whether the pool has ended and all its workers with it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.present().is_none_or(|shared| shared.lock().life == Life::Ended)
+    }
+
+    /// The same, for a task of an executor, which is woken at the end.
+    pub(crate) fn poll_over(&self, context: &std::task::Context<'_>) -> bool {
+        let Some(shared) = self.present() else { return true };
+        // Cloned before and dropped after the lock is held: both are the executor's code.
+        let waker = context.waker().clone();
+        let mut core = shared.lock();
+        if core.life == Life::Ended {
+            return true;
+        }
+        let before = core.end_waker.replace(waker);
+        drop(core);
+        drop(before);
+        false
+    }
+
     /// Sends a signal to all workers; threads are given up.
     pub(crate) fn signal_all(&self, signal: i32) {
         if let Some(shared) = self.present() {
@@ -466,7 +493,9 @@ impl Started {
         let mut core = self.shared.lock();
         while core.life != Life::Ended && end.is_none_or(|end| Instant::now() < end) {
             core.pass_on(&self.shared, None);
-            core = core.wait(&self.shared.changed, Duration::from_millis(100));
+            let left =
+                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            core = core.wait(&self.shared.changed, left.min(Duration::from_millis(100)));
         }
         let ended = core.life == Life::Ended;
         drop(core);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::chunk::Chunk;
 use super::core::{Core, Life, Shared};
 use super::seat::{Body, Seat, Stage, Verdict};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::queue::{Consumer, DeskMap, Phase, Started};
 use crate::start::{Exit, handshake};
 use crate::sys::fds::Kept;
@@ -200,7 +200,12 @@ impl Core {
         for at in 0..self.seats.len() {
             match self.seats[at].as_ref().map(|seat| &seat.body) {
                 Some(Body::Process { .. }) => self.signal(at, signal),
-                Some(Body::Thread(_)) => self.sentence(at, Verdict::Terminated),
+                Some(Body::Thread(_)) => {
+                    let text = "it was told to end, but its worker is a thread, which cannot be \
+                                killed; it was left behind";
+                    let error = Error::new(ErrorKind::Cancelled, text);
+                    self.sentence(at, Verdict::Broken(error));
+                }
                 _ => {}
             }
         }

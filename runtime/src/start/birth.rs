@@ -62,7 +62,7 @@ pub(super) fn unpack_environment(blob: OwnedFd) -> std::io::Result<()> {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Along<'a> {
     pub(super) env: Option<&'a OwnedFd>,
-    pub(super) directory: Option<&'a OwnedFd>,
+    pub(super) directory: Option<BorrowedFd<'a>>,
     pub(super) limits: Option<Limits>,
     /// The streams of the order.
     pub(super) stdio: bool,
@@ -86,7 +86,7 @@ pub(super) fn send(
     });
     let mut all = vec![order.control];
     all.extend(env.map(AsFd::as_fd));
-    all.extend(directory.map(AsFd::as_fd));
+    all.extend(directory);
     all.extend(streams.into_iter().flatten());
     all.extend(order.fds);
     socket::send(socket, &frame.write(), &all, Wait::Never)
@@ -142,7 +142,7 @@ impl Parts {
         }
         if let Some(directory) = self.directory.take() {
             fds::enter(directory.as_fd())
-                .map_err(|e| format!("the caller's directory cannot be entered: {e}"))?;
+                .map_err(|e| format!("its directory cannot be entered: {e}"))?;
         }
         for (number, stream) in (0..).zip(&mut self.stdio) {
             if let Some(stream) = stream.take() {

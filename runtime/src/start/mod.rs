@@ -115,6 +115,8 @@ pub(crate) struct Order<'a> {
     pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
     /// Added to the caller's environment, in place of variables of the same name.
     pub(crate) env: &'a [(OsString, OsString)],
+    /// Where it starts, instead of in the caller's directory.
+    pub(crate) directory: Option<BorrowedFd<'a>>,
     /// The worker's end of a pair made by [`socket::pair`].
     pub(crate) control: BorrowedFd<'a>,
 }

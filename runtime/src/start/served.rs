@@ -139,7 +139,7 @@ impl<H: Host> Launcher for Served<H> {
     fn launch(&mut self, order: &Order<'_>) -> Result<()> {
         birth::validate(order)?;
         let env = birth::pack_environment(&birth::environment(order.env)?)?;
-        let directory = fds::directory();
+        let current = fds::directory();
         self.make_room()?;
         // Rule 10.
         let present = self.caller.present()?;
@@ -151,7 +151,7 @@ impl<H: Host> Launcher for Served<H> {
         }
         let along = birth::Along {
             env: Some(&env),
-            directory: directory.as_ref(),
+            directory: order.directory.or(current.as_ref().map(AsFd::as_fd)),
             limits: Some(Limits::present(present.umask)),
             stdio: true,
         };

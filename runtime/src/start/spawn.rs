@@ -75,7 +75,8 @@ impl Launcher for Spawn {
         self.caller.present()?;
         let child = execute(birth::environment(order.env)?, order.stdio)?;
         let own = child.pidfd.try_clone();
-        let along = birth::Along { env: child.env.as_ref(), ..birth::Along::default() };
+        let (env, directory) = (child.env.as_ref(), order.directory);
+        let along = birth::Along { env, directory, ..birth::Along::default() };
         let sent = birth::send(child.socket.as_fd(), order, along);
         // A child that is dead already is no error here: its exit is told like any.
         let sent = sent.or_else(|e| match e.raw_os_error() {
