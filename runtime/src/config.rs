@@ -19,6 +19,18 @@ pub(crate) const START_METHOD_VAR: &str = "PROCESSION_START_METHOD";
 /// | `Fork` | a fork of the caller as it was when the pool was built | everything, copy-on-write | a fork |
 /// | `Thread` | a thread of the caller | everything, shared | a thread |
 ///
+/// A worker that is a process starts with the environment and the directory that the caller has
+/// at that moment, and ignores SIGINT, so that Ctrl-C reaches the caller alone. That holds for a
+/// [`Process`](crate::Process), too.
+///
+/// A worker that is a thread has everything of the caller. Three things follow. A task that
+/// changes the environment or the directory changes them for the whole program. An
+/// [initializer](crate::PoolBuilder::initializer) runs once in each worker thread, all of them in
+/// one process: what can be done once in a process, such as installing a global logger, succeeds
+/// in the first thread and fails in the others, unless the initializer allows for that, for
+/// instance by a [`Once`](std::sync::Once). And a thread cannot be killed: a task that exceeds its
+/// timeout is left behind, and goes on using the CPU until it ends by itself.
+///
 /// ```
 /// use runtime::StartMethod;
 ///

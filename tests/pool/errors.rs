@@ -289,6 +289,7 @@ fn settings_that_make_no_sense_are_refused(method: StartMethod) {
     refused(Pool::builder().workers(0), &["at least one worker"]);
     refused(Pool::builder().workers(100_000), &["at most", "100000"]);
     refused(Pool::builder().max_tasks_per_worker(0), &["at least one task"]);
+    refused(Pool::builder().name("a\0b"), &["NUL", r"a\0b"]);
     let pool = pool(method, 1);
     let error = pool.resize(0).unwrap_err();
     assert_says(&error, ErrorKind::Configuration, &["not 0"]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
-use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool, wait};
+use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, has_processes, pool, wait};
 use runtime::{ErrorKind, Pool, worker};
 
 conformance! {
@@ -150,6 +150,8 @@ fn a_task_that_sleeps_too_long_is_ended(method: StartMethod) {
         assert!(error.task().unwrap().ends_with("until_file"));
         assert!(before.contains(&error.worker().unwrap()));
         assert!(error.pid().is_some());
+        let killed = error.to_string().contains("was killed");
+        assert_eq!(killed, has_processes(method), "a thread cannot be: {error}");
     }
     // Another worker has its place, also where a thread is left to itself.
     wait::for_it("two workers", || {

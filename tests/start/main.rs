@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigHandler, Signal};
 use procession_tests::{EVERY, EXECUTED, ONCE, PROCESSES, StartMethod};
 use procession_tests::{caller, conformance, harness, pool, processes, wait};
-use runtime::{ErrorKind, Pool, initializer, worker};
+use runtime::{ErrorKind, Pool, Process, initializer, worker};
 
 conformance! {
     EVERY => [
@@ -133,7 +133,12 @@ fn arguments() -> Vec<String> {
 
 #[worker]
 fn die() {
-    std::process::exit(1)
+    std::process::exit(3)
+}
+
+#[worker]
+fn kill_itself() {
+    nix::sys::signal::raise(Signal::SIGKILL).unwrap();
 }
 
 #[initializer]
@@ -318,8 +323,25 @@ fn a_caller_may_ignore_its_children(method: StartMethod) {
     unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
     let pool = pool(method, 2);
     assert_eq!(pool.map(square, 0..100).unwrap()[99], 9801);
+    // A server reaps its workers itself; only one that this program executed is reaped
+    // by the kernel.
     let error = pool.apply(die, ()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Exited, "{error}");
+    let killed = pool.apply(kill_itself, ()).unwrap_err();
+    if method == StartMethod::Spawn {
+        for error in [error, killed] {
+            assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
+            assert_eq!((error.exit_code(), error.signal()), (None, None));
+            let text = error.to_string();
+            assert!(text.contains("SIGCHLD") && !text.contains("code 0"), "{text}");
+        }
+    } else {
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Exited, Some(3)), "{error}");
+        assert_eq!((killed.kind(), killed.signal()), (ErrorKind::Signaled, Some(9)), "{killed}");
+    }
+    let child = Process::builder().start_method(method).spawn(kill_itself, ()).unwrap();
+    assert!(child.join().is_err());
+    let signal = (method != StartMethod::Spawn).then_some(9);
+    assert_eq!((child.exit_code(), child.signal()), (None, signal));
     assert_eq!(pool.map(square, 0..100).unwrap()[99], 9801);
     // In a worker it is as usual.
     let output = pool.apply(run, (PathBuf::from(bin()), "global", "spawn"));

@@ -17,7 +17,11 @@ pub enum ErrorKind {
     Signaled,
     /// The worker exited while it had the task, with whatever code.
     Exited,
-    /// The task ran longer than its timeout; its worker was killed.
+    /// The worker ended while it had the task, and how is not known: something in the calling
+    /// program took its exit status, by ignoring SIGCHLD or by waiting for any child.
+    Lost,
+    /// The task ran longer than its timeout; its worker was killed, or left behind where
+    /// workers are threads.
     TimedOut,
     /// The input could not be encoded, or the output could not be.
     Encode,
@@ -55,7 +59,13 @@ pub enum ErrorKind {
 pub(super) fn sentence(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use ErrorKind as K;
     match facts.kind {
-        K::Panicked | K::Signaled | K::Exited | K::TimedOut | K::Decode | K::MissingState => {}
+        K::Panicked
+        | K::Signaled
+        | K::Exited
+        | K::Lost
+        | K::TimedOut
+        | K::Decode
+        | K::MissingState => {}
         K::Encode if facts.worker.is_some() => {}
         _ if facts.task.is_some() => {
             subject(facts, f)?;
@@ -93,6 +103,12 @@ pub(super) fn sentence(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result
             write!(f, " was lost: its worker")?;
             place_of(facts, f)?;
             write!(f, " exited with code {}", facts.exit_code.unwrap_or(0))?;
+            note(facts, f)
+        }
+        K::Lost => {
+            write!(f, " was lost: its worker")?;
+            place_of(facts, f)?;
+            f.write_str(" ended")?;
             note(facts, f)
         }
         _ => {

@@ -147,12 +147,14 @@ impl Error {
         self.0.pid
     }
 
-    /// The number of the signal that ended the worker, with [`ErrorKind::Signaled`].
+    /// The number of the signal that ended the worker, with [`ErrorKind::Signaled`]; `None`
+    /// where it is not known, with [`ErrorKind::Lost`].
     pub fn signal(&self) -> Option<i32> {
         self.0.signal
     }
 
-    /// The code the worker exited with, with [`ErrorKind::Exited`].
+    /// The code the worker exited with, with [`ErrorKind::Exited`]; `None` where it is not
+    /// known, with [`ErrorKind::Lost`].
     pub fn exit_code(&self) -> Option<i32> {
         self.0.exit_code
     }

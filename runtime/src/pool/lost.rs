@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::call::CallId;
 use super::core::{Core, Life, Shared};
-use super::seat::{Seat, Stage, Verdict};
+use super::seat::{Body, Seat, Stage, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::queue::{Owner, Phase, Started};
 use crate::start::Exit;
@@ -14,6 +14,10 @@ use crate::worker::Failure;
 /// How often a chunk may lose its worker before its first input is blamed, though by
 /// rule 13 nothing was begun.
 const MOST_STRAYS: u32 = 8;
+
+/// Of a worker whose exit status somebody else has.
+const NOT_KNOWN: &str = "how, is not known: something in this program took its exit status, \
+                         by ignoring SIGCHLD or by waiting for any child";
 
 impl Core {
     /// Ends the stay of a worker; `exit` says how its process ended.
@@ -115,8 +119,11 @@ impl Core {
         let seat = self.seats[at].as_ref().expect("looked at before");
         let error = match &seat.verdict {
             Some(Verdict::TimedOut(limit)) => {
-                let end = match &seat.refused {
-                    Some((_, why)) if matches!(exit, Exit::Unknown) => {
+                let end = match (&seat.body, &seat.refused) {
+                    (Body::Thread(_), _) => "was left behind, as its worker is a thread, which \
+                                             cannot be killed; another one took its place"
+                        .to_owned(),
+                    (_, Some((_, why))) if matches!(exit, Exit::Unknown) => {
                         format!("it goes on, since this process may not kill it ({why})")
                     }
                     _ => "was killed".to_owned(),
@@ -213,7 +220,7 @@ fn unborn(seat: &Seat, exit: &Exit) -> Error {
     let how = match exit {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
-        Exit::Unknown => "ended".to_owned(),
+        Exit::Unknown => format!("ended ({NOT_KNOWN})"),
     };
     let (kind, when) = match seat.stage {
         Stage::Initializing => (ErrorKind::Initializer, "while it ran its initializers"),
@@ -239,10 +246,7 @@ fn of_exit(shared: &Shared, seat: &Seat, exit: &Exit) -> Error {
             let note = signal_note(shared, seat, *signal);
             Error::new(kind, note).with(|facts| facts.signal = Some(*signal))
         }
-        Exit::Unknown => Error::new(
-            ErrorKind::Exited,
-            "how, is not known: something in this program waits for all its children",
-        ),
+        Exit::Unknown => Error::new(ErrorKind::Lost, NOT_KNOWN),
     };
     error.with(|facts| facts.panic = report.map(Box::new))
 }
