@@ -90,6 +90,33 @@ impl<T: Item<P>, P> Fitted<T, P> {
     }
 }
 
+/// The items of an iterator, each on its way.
+pub(crate) struct Fitting<I, P>(I, PhantomData<fn(P)>);
+
+impl<I, P> Fitting<I, P> {
+    #[inline]
+    pub(crate) fn new(items: I) -> Self {
+        Fitting(items, PhantomData)
+    }
+}
+
+impl<I, P> Iterator for Fitting<I, P>
+where
+    I: Iterator,
+    I::Item: Item<P>,
+{
+    type Item = Fitted<I::Item, P>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(Fitted::new)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
 impl<T: Item<P>, P> Serialize for Fitted<T, P> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

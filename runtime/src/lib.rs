@@ -111,7 +111,8 @@ pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_met
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};
 pub use item::{Arg, Item};
 pub use pool::{
-    Handle, Imap, ImapUnordered, Pool, PoolBuilder, TaskCall, WorkerInfo, WorkerState, pool,
+    Elapsed, Handle, Imap, ImapUnordered, Pool, PoolBuilder, TaskCall, WorkerInfo, WorkerState,
+    pool,
 };
 pub use process::{Process, ProcessBuilder, Stdio};
 pub use procession_macros::{initializer, worker};

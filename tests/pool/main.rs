@@ -13,11 +13,13 @@ mod items;
 mod lazy;
 mod leaving;
 mod lifecycle;
+mod look_ahead;
 mod nested;
 mod options;
 mod peaks;
 mod preloads;
 mod state;
+mod streams;
 mod timeouts;
 mod wakers;
 
@@ -32,8 +34,10 @@ fn main() -> ExitCode {
         errors::tests(),
         leaving::tests(),
         lifecycle::tests(),
+        look_ahead::tests(),
         nested::tests(),
         state::tests(),
+        streams::tests(),
         options::tests(),
         peaks::tests(),
         broadcasts::tests(),

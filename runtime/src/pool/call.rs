@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar};
 use std::task::Waker;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use super::chunk::Chunk;
@@ -26,6 +27,8 @@ pub(super) struct Options {
     pub(super) max_active: Option<usize>,
     pub(super) progress: Option<String>,
     pub(super) priority: i32,
+    pub(super) look_ahead: Option<usize>,
+    pub(super) look_ahead_bytes: Option<usize>,
 }
 
 impl Options {
@@ -53,10 +56,12 @@ pub(super) struct Call {
     pub(super) pace: Option<f64>,
     /// Nobody wants the results; the call goes when it is done.
     pub(super) detached: bool,
-    /// More inputs will be handed in.
-    pub(super) feeding: bool,
     /// It stands among the calls that are ready to be published.
     pub(super) queued: bool,
+    /// More inputs will be handed in, by this thread.
+    pub(super) feeding: Option<ThreadId>,
+    /// What is not begun is not to be begun any more.
+    pub(super) taken_back: bool,
     /// A chunk ended, or an input failed, since its owner last waited.
     pub(super) news: bool,
     /// A thread waits for this call while another one leads.

@@ -1,6 +1,7 @@
 //! The open calls of a pool.
 
 use std::collections::HashMap;
+use std::thread::ThreadId;
 
 use super::call::{Call, CallId};
 use crate::queue::Spread;
@@ -63,6 +64,12 @@ impl Calls {
 
     pub(super) fn contains(&self, id: CallId) -> bool {
         self.open.contains_key(&id)
+    }
+
+    /// The calls that a thread hands inputs in for.
+    pub(super) fn fed_by(&self, thread: ThreadId) -> Vec<CallId> {
+        let fed = self.open.values().filter(|call| call.feeding == Some(thread));
+        fed.map(|call| call.id).collect()
     }
 
     /// The calls of which something is not answered.

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 use std::{io, os::fd::OwnedFd};
 
@@ -346,8 +347,9 @@ impl Core {
             inbox: Inbox::default(),
             pace: self.paces.get(&entry.id).copied(),
             detached: false,
-            feeding: false,
             queued: false,
+            feeding: None,
+            taken_back: false,
             news: false,
             follower: None,
             waker: None,
@@ -389,17 +391,31 @@ impl Core {
     /// [stops](Self::stop_feeding).
     pub(super) fn start_feeding(&mut self, id: CallId) {
         if let Some(call) = self.call(id) {
-            call.feeding = true;
+            call.feeding = Some(std::thread::current().id());
             self.feeding += 1;
+        }
+    }
+
+    /// Another thread hands in from now on.
+    pub(super) fn fed_by(&mut self, id: CallId, thread: ThreadId) {
+        if let Some(feeder) = self.call(id).and_then(|call| call.feeding.as_mut()) {
+            *feeder = thread;
         }
     }
 
     /// The owner of a call has handed everything in.
     pub(super) fn stop_feeding(&mut self, shared: &Shared, id: CallId) {
-        if self.call(id).is_some_and(|call| std::mem::take(&mut call.feeding)) {
+        if self.call(id).is_some_and(|call| call.feeding.take().is_some()) {
             self.feeding -= 1;
             self.tell_if_empty(shared);
         }
+    }
+
+    /// This thread is going to wait for the end of the pool: calls that it feeds would
+    /// wait for it.
+    pub(super) fn stop_feeding_here(&mut self, shared: &Shared) {
+        let fed = self.calls.fed_by(std::thread::current().id());
+        fed.into_iter().for_each(|id| self.stop_feeding(shared, id));
     }
 
     /// Lets a call go on without anyone who wants its results.

@@ -262,13 +262,16 @@ impl Core {
         self.tell_follower(chunk.call);
         let Some(call) = self.call(chunk.call) else { return Ok(()) };
         call.active -= 1;
-        if chunk.answered == 0 {
-            // Only a chunk of a call that was dropped may be skipped as a whole.
+        if chunk.answered == 0 && !call.taken_back {
+            // Only a chunk that was taken back, or of a call that was dropped, may be
+            // skipped as a whole.
             self.give_back(shared, chunk);
             return Err(Violation("it ended a chunk that it did not begin"));
         }
-        let pace = call.learn(ns, chunk.answered);
-        self.paces.insert(chunk.task, pace);
+        if chunk.answered > 0 {
+            let pace = call.learn(ns, chunk.answered);
+            self.paces.insert(chunk.task, pace);
+        }
         self.give_back(shared, chunk);
         Ok(())
     }
@@ -279,6 +282,7 @@ impl Core {
         let rest = chunk.into_rest();
         let Some(call) = self.call(id) else { return };
         match rest {
+            Some(rest) if call.taken_back => return self.end_taken_back(shared, &rest),
             Some(rest) if rest.only.is_some() => {
                 self.waiting_direct.push_front(rest);
                 return self.give_direct(shared);

@@ -2,6 +2,7 @@
 
 use std::iter::Fuse;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Block, Payload};
 use crate::registry::Entry;
 use crate::worker::Original;
+
+/// What user code panicked with.
+pub(super) type Panic = Box<dyn std::any::Any + Send>;
 
 /// What came of encoding some inputs.
 pub(super) struct Encoded {
@@ -35,12 +39,18 @@ impl Encoded {
     }
 }
 
-/// An open call, closed when dropped.
-pub(super) struct OpenCall {
+/// What a thread needs to hand inputs of a call in.
+#[derive(Clone)]
+pub(super) struct CallRef {
     pub(super) shared: Arc<Shared>,
     pub(super) id: CallId,
     pub(super) entry: Entry,
     timeout: Option<std::time::Duration>,
+}
+
+/// An open call, closed when dropped.
+pub(super) struct OpenCall {
+    call: CallRef,
     inbox: Inbox,
     seen: u64,
     detached: bool,
@@ -50,17 +60,67 @@ impl OpenCall {
     pub(super) fn new(shared: Arc<Shared>, entry: Entry, options: &Options) -> Result<Self> {
         let id = shared.lock().open_call(&shared, entry, options.clone())?;
         let timeout = options.timeout;
-        Ok(OpenCall {
-            shared,
-            id,
-            entry,
-            timeout,
-            inbox: Inbox::default(),
-            seen: u64::MAX,
-            detached: false,
+        let call = CallRef { shared, id, entry, timeout };
+        Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false })
+    }
+
+    /// Reads the rings and takes what came for this call; `look` sees the state with it.
+    pub(super) fn poll<L>(&mut self, look: impl FnOnce(&mut Core, &Shared) -> L) -> L {
+        let OpenCall { call, inbox, .. } = self;
+        let mut core = call.shared.lock();
+        core.drain(&call.shared, Some(call.id));
+        core.publish(&call.shared);
+        if let Some(call) = core.call(call.id) {
+            std::mem::swap(&mut call.inbox, inbox);
+        }
+        look(&mut core, &call.shared)
+    }
+
+    /// Decodes what was taken, one result after the other.
+    pub(super) fn decode_each<R: DeserializeOwned, E>(
+        &mut self,
+        mut each: impl FnMut(usize, Result<R>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let entry = self.entry;
+        self.inbox.take_each(|index, answer| each(index, decoded(entry, index, answer)))
+    }
+
+    /// Decodes what was taken; tells of each result how many bytes it had.
+    pub(super) fn decode_sized<R: DeserializeOwned, E>(
+        &mut self,
+        mut each: impl FnMut(usize, Result<R>, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let entry = self.entry;
+        self.inbox.take_each(|index, answer| {
+            let bytes = match &answer {
+                Answer::Value(source) => source.remaining(),
+                Answer::Failed(_) => 0,
+            };
+            each(index, decoded(entry, index, answer), bytes)
         })
     }
 
+    /// Lets the call go on by itself.
+    pub(super) fn detach(mut self) {
+        self.detached = true;
+    }
+
+    /// Waits until there may be more.
+    pub(super) fn wait(&mut self, patience: Patience, end: Option<Instant>) {
+        let OpenCall { call, seen, .. } = self;
+        call.shared.wait(call.id, patience, seen, end);
+    }
+}
+
+impl std::ops::Deref for OpenCall {
+    type Target = CallRef;
+
+    fn deref(&self) -> &CallRef {
+        &self.call
+    }
+}
+
+impl CallRef {
     /// Encodes inputs from the one with index `first` on, as many as `inputs` gives, up to
     /// `most` and to what a chunk should hold, or up to one that cannot be encoded.
     pub(super) fn encode<T: Serialize>(
@@ -70,35 +130,43 @@ impl OpenCall {
         most: usize,
         inputs: &mut impl Iterator<Item = T>,
     ) -> Encoded {
-        let (begun, original) = (Instant::now(), Original::here());
-        let (mut count, mut failed) = (0, None);
-        let mut sink = payload.sink();
-        while count < most && sink.len() < CHUNK_BYTES {
-            let Some(input) = inputs.next() else { break };
-            if !original.is_here() {
-                // The iterator forked: what follows would be written to its parent's memory.
-                failed = Some((first + count..first + count + 1, super::foreign()));
-                count = 0;
-                break;
-            }
-            if let Err(error) = one(&mut sink, &input) {
-                failed = Some((first + count..first + count + 1, self.not_encoded(&error)));
-                break;
-            }
-            count += 1;
-            // A slow iterator does not hold back what it gave so far.
-            let look = count % 64 == 0 || (count < 64 && count.is_power_of_two());
-            if look && begun.elapsed().as_micros() > 500 {
-                break;
-            }
-        }
-        drop(sink);
+        let mut filled = Filled::default();
+        filled.fill(payload, most, inputs);
+        self.pack(payload, first, filled)
+    }
+
+    /// As [`encode`](Self::encode); what was encoded before the iterator or an input
+    /// panicked is not lost with it.
+    pub(super) fn encode_caught<T: Serialize>(
+        &self,
+        payload: &mut Payload,
+        first: usize,
+        most: usize,
+        inputs: &mut impl Iterator<Item = T>,
+    ) -> (Encoded, Option<Panic>) {
+        let mut filled = Filled::default();
+        let fill = AssertUnwindSafe(|| filled.fill(payload, most, inputs));
+        let panic = std::panic::catch_unwind(fill).err();
+        (self.pack(payload, first, filled), panic)
+    }
+
+    /// Makes a chunk of encoded inputs.
+    fn pack(&self, payload: &mut Payload, first: usize, filled: Filled) -> Encoded {
+        let Filled { count, len, failed } = filled;
+        let failed = failed.map(|refused| {
+            let at = first + count;
+            let error = match refused {
+                Refused::NotEncoded(why) => self.not_encoded(&why),
+                Refused::Foreign => super::foreign(),
+            };
+            (at..at + 1, error)
+        });
         if count == 0 {
             return Encoded { chunk: None, failed };
         }
         match self.block(payload) {
             Ok(block) => {
-                let chunk = self.chunk(first, count, Arc::new(block), payload.len());
+                let chunk = self.chunk(first, count, Arc::new(block), len);
                 Encoded { chunk: Some(chunk), failed }
             }
             Err(error) => {
@@ -164,31 +232,6 @@ impl OpenCall {
         self.shared.lock().start_feeding(self.id);
     }
 
-    /// Reads the rings and takes what came for this call; `look` sees the state with it.
-    pub(super) fn poll<L>(&mut self, look: impl FnOnce(&mut Core, &Shared) -> L) -> L {
-        let mut core = self.shared.lock();
-        core.drain(&self.shared, Some(self.id));
-        core.publish(&self.shared);
-        if let Some(call) = core.call(self.id) {
-            std::mem::swap(&mut call.inbox, &mut self.inbox);
-        }
-        look(&mut core, &self.shared)
-    }
-
-    /// Decodes what was taken, one result after the other.
-    pub(super) fn decode_each<R: DeserializeOwned, E>(
-        &mut self,
-        mut each: impl FnMut(usize, Result<R>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let entry = self.entry;
-        self.inbox.take_each(|index, answer| each(index, decoded(entry, index, answer)))
-    }
-
-    /// Lets the call go on by itself.
-    pub(super) fn detach(mut self) {
-        self.detached = true;
-    }
-
     /// Hands one input to every worker; gives their number.
     pub(super) fn hand_to_all<T: Serialize>(&self, input: &T) -> Result<usize> {
         let mut payload = Payload::new(&self.shared.arena);
@@ -201,11 +244,6 @@ impl OpenCall {
             core.push_direct(&self.shared, chunk);
         }
         Ok(seats.len())
-    }
-
-    /// Waits until there may be more.
-    pub(super) fn wait(&mut self, patience: Patience, end: Option<Instant>) {
-        self.shared.wait(self.id, patience, &mut self.seen, end);
     }
 }
 
@@ -221,6 +259,55 @@ impl Drop for OpenCall {
             false => core.close_call(&self.shared, self.id),
         }
         core.pass_on(&self.shared, None);
+    }
+}
+
+/// Inputs that were encoded one after the other.
+#[derive(Default)]
+struct Filled {
+    count: usize,
+    len: usize,
+    /// Why the next one could not be.
+    failed: Option<Refused>,
+}
+
+enum Refused {
+    NotEncoded(String),
+    /// The iterator forked, and this is the copy.
+    Foreign,
+}
+
+impl Filled {
+    #[inline]
+    fn fill<T: Serialize>(
+        &mut self,
+        payload: &mut Payload,
+        most: usize,
+        inputs: &mut impl Iterator<Item = T>,
+    ) {
+        let (begun, original) = (Instant::now(), Original::here());
+        let mut sink = payload.sink();
+        while self.count < most && self.len < CHUNK_BYTES {
+            let Some(input) = inputs.next() else { break };
+            if !original.is_here() {
+                // What follows would be written to the memory of the parent.
+                self.failed = Some(Refused::Foreign);
+                self.count = 0;
+                break;
+            }
+            if let Err(error) = one(&mut sink, &input) {
+                self.failed = Some(Refused::NotEncoded(error));
+                break;
+            }
+            self.count += 1;
+            self.len = sink.len();
+            // A slow iterator does not hold back what it gave so far.
+            let look =
+                self.count.is_multiple_of(64) || (self.count < 64 && self.count.is_power_of_two());
+            if look && begun.elapsed().as_micros() > 500 {
+                break;
+            }
+        }
     }
 }
 
@@ -264,6 +351,16 @@ pub(super) fn decoded<R: DeserializeOwned>(
     }
 }
 
+/// What came of feeding a call.
+pub(super) struct Fed {
+    /// Bytes that were handed in.
+    pub(super) bytes: usize,
+    /// Inputs that could not be handed in, which count as fed, and why.
+    pub(super) failed: Option<(Range<usize>, Error)>,
+    /// The iterator panicked, or an input did when it was encoded; there are no more.
+    pub(super) panic: Option<Panic>,
+}
+
 /// The inputs of a call whose owner feeds it.
 pub(super) struct Feeder<I: Iterator> {
     inputs: Fuse<I>,
@@ -290,9 +387,27 @@ where
     /// Hands one chunk in, of at most `most` inputs; gives the inputs that could not be
     /// handed in, which count as fed, and why.
     pub(super) fn feed(&mut self, call: &OpenCall, most: usize) -> Option<(Range<usize>, Error)> {
-        let Encoded { chunk, failed } =
-            call.encode(&mut self.payload, self.fed, most, &mut self.inputs);
-        self.exhausted = chunk.is_none() && failed.is_none();
+        let encoded = call.encode(&mut self.payload, self.fed, most, &mut self.inputs);
+        self.hand_in(call, encoded, false)
+    }
+
+    /// Hands one chunk in, of at most `most` inputs.
+    pub(super) fn feed_caught(&mut self, call: &OpenCall, most: usize) -> Fed {
+        let (encoded, panic) =
+            call.encode_caught(&mut self.payload, self.fed, most, &mut self.inputs);
+        let bytes = encoded.chunk.as_ref().map_or(0, |chunk| chunk.len);
+        let failed = self.hand_in(call, encoded, panic.is_some());
+        Fed { bytes, failed, panic }
+    }
+
+    fn hand_in(
+        &mut self,
+        call: &OpenCall,
+        encoded: Encoded,
+        last: bool,
+    ) -> Option<(Range<usize>, Error)> {
+        let Encoded { chunk, failed } = encoded;
+        self.exhausted = last || (chunk.is_none() && failed.is_none());
         if call.is_foreign() {
             return failed;
         }
@@ -308,5 +423,10 @@ where
             core.stop_feeding(&call.shared, call.id);
         }
         failed
+    }
+
+    /// The inputs that are left.
+    pub(super) fn into_inputs(self) -> Fuse<I> {
+        self.inputs
     }
 }

@@ -18,13 +18,16 @@ mod handle;
 mod imap;
 mod info;
 mod leave;
+mod look_ahead;
 mod lost;
 mod map;
 mod options;
 mod progress;
 mod publish;
+mod puller;
 mod ready;
 mod seat;
+mod stream;
 mod supervise;
 mod threads;
 mod timeouts;
@@ -34,7 +37,7 @@ mod wait;
 pub use builder::PoolBuilder;
 pub use global::pool;
 pub use handle::Handle;
-pub use imap::{Imap, ImapUnordered};
+pub use imap::{Elapsed, Imap, ImapUnordered};
 pub use info::{WorkerInfo, WorkerState};
 pub use options::TaskCall;
 
@@ -242,31 +245,31 @@ impl Pool {
         self.task(task).map_async(inputs)
     }
 
-    /// An iterator over the outcomes in the order of the inputs.
+    /// Returns an iterator over the outcomes, in the order of the inputs.
     ///
-    /// It is lazy: it takes inputs, in the calling thread, only so far ahead as to keep the
-    /// workers busy. Dropping it drops what has not started.
-    pub fn imap<'a, M, F, I>(&self, task: F, inputs: I) -> Imap<'a, F::Output>
+    /// It is lazy: `next` pulls inputs in the calling thread, only when no outcome can be returned
+    /// without, and only so far ahead as to keep the workers busy, within a number of bytes. See
+    /// [`Imap`] for iterators that block or panic, for ending a stream early, and for waiting with a
+    /// timeout. Dropping it drops what has not started.
+    pub fn imap<M, F, I>(&self, task: F, inputs: I) -> Imap<I::IntoIter, F::Input, F::Output>
     where
         F: Task<M>,
         I: IntoIterator,
         I::Item: Item<F::Input>,
-        I::IntoIter: 'a,
-        F::Input: 'a,
-        F::Output: 'a,
     {
         self.task(task).imap(inputs)
     }
 
-    /// An iterator over the outcomes as they come, each with the index of its input.
-    pub fn imap_unordered<'a, M, F, I>(&self, task: F, inputs: I) -> ImapUnordered<'a, F::Output>
+    /// Returns an iterator over the outcomes as they come, each with the index of its input.
+    pub fn imap_unordered<M, F, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> ImapUnordered<I::IntoIter, F::Input, F::Output>
     where
         F: Task<M>,
         I: IntoIterator,
         I::Item: Item<F::Input>,
-        I::IntoIter: 'a,
-        F::Input: 'a,
-        F::Output: 'a,
     {
         self.task(task).imap_unordered(inputs)
     }
@@ -287,8 +290,9 @@ impl Pool {
         self.task(task).broadcast(input)
     }
 
-    /// Takes no new tasks from now on; those handed in are finished, and then the
-    /// workers leave.
+    /// Takes no new calls from now on; those that are open are finished, and then the workers
+    /// leave. A call that still takes inputs from an iterator ([`map`](Self::map),
+    /// [`imap`](Self::imap)) goes on to its end.
     pub fn close(&self) {
         if let Some(shared) = self.present() {
             let mut core = shared.lock();
@@ -299,8 +303,15 @@ impl Pool {
 
     /// [Closes](Self::close) the pool and waits until all its tasks are done and its
     /// workers are gone. How they fared is told by their calls.
+    ///
+    /// A stream of [`imap`](Self::imap) that another thread reads is waited for until it ended or
+    /// was dropped. One that this thread reads could not go on meanwhile: what it has handed out is
+    /// finished, and an input that it pulls later is [`Cancelled`](ErrorKind::Cancelled).
     pub fn join(&self) {
         self.close();
+        if let Some(shared) = self.present() {
+            shared.lock().stop_feeding_here(&shared);
+        }
         self.wait_for_end(None);
     }
 

@@ -8,7 +8,7 @@ use super::call::Options;
 use super::core::Shared;
 use super::feed::OpenCall;
 use super::wait::Patience;
-use super::{Handle, Imap, ImapUnordered, Pool, handle, imap, map};
+use super::{Handle, Imap, ImapUnordered, Pool, handle, map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Fitted, Item};
 use crate::registry::{self, Entry, Role};
@@ -77,6 +77,50 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
+    /// The maximum number of inputs that [`imap`](Self::imap) and
+    /// [`imap_unordered`](Self::imap_unordered) pull ahead of the outcomes they have returned. By
+    /// default up to 128 for each worker, and of slow tasks only as many as keep the workers busy
+    /// for about 100 ms, but at least four for each worker.
+    ///
+    /// With 1, each input is pulled after the outcome of the one before was returned, so that an
+    /// iterator may depend on it. A larger number lets workers go on while whoever reads the
+    /// outcomes pauses. The number of workers counts as it is at the moment, also after
+    /// [`resize`](Pool::resize).
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn next_guess(x: f64) -> f64 {
+    ///     (x + 2.0 / x) / 2.0
+    /// }
+    ///
+    /// let guess = Cell::new(1.0);
+    /// let guesses = std::iter::from_fn(|| Some(guess.get())).take(5);
+    /// for better in runtime::pool().task(next_guess).look_ahead(1).imap(guesses) {
+    ///     guess.set(better?);
+    /// }
+    /// assert!((guess.get() - 2_f64.sqrt()).abs() < 1e-9);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn look_ahead(mut self, inputs: usize) -> Self {
+        self.options.look_ahead = Some(inputs);
+        self
+    }
+
+    /// The maximum number of bytes that [`imap`](Self::imap) and
+    /// [`imap_unordered`](Self::imap_unordered) hold for outcomes that were not returned yet: their
+    /// encoded inputs and outputs, waiting or expected. By default 64 MiB.
+    ///
+    /// How long an output will be is estimated from those that came. It is a bound for looking
+    /// ahead, not for a single value: while there is room at all, each worker is given one chunk,
+    /// and one input is always handed out.
+    pub fn look_ahead_bytes(mut self, bytes: usize) -> Self {
+        self.options.look_ahead_bytes = Some(bytes);
+        self
+    }
+
     /// Shows a progress bar on standard error while `map` and `map_all` run. Without the
     /// feature `progress` nothing is drawn.
     pub fn progress(mut self, title: impl Into<String>) -> Self {
@@ -88,6 +132,9 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         let bad = match &self.options {
             Options { chunk_size: Some(0), .. } => {
                 "chunk_size(0) would hand nothing in; give 1 or more"
+            }
+            Options { look_ahead: Some(0), .. } => {
+                "look_ahead(0) would hand nothing in; give 1 or more"
             }
             Options { max_active: Some(0), .. } => {
                 "max_active(0) would run nothing; give 1 or more"
@@ -176,32 +223,30 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     }
 
     /// See [`Pool::imap`].
-    pub fn imap<'a, I>(self, inputs: I) -> Imap<'a, F::Output>
+    pub fn imap<I>(self, inputs: I) -> Imap<I::IntoIter, F::Input, F::Output>
     where
         I: IntoIterator,
         I::Item: Item<F::Input>,
-        I::IntoIter: 'a,
-        F::Input: 'a,
-        F::Output: 'a,
     {
-        Imap::new(self.imap_unordered(inputs))
+        let (shared, entry) = self.prepare_stream();
+        Imap::new(shared, entry, &self.options, inputs.into_iter())
     }
 
     /// See [`Pool::imap_unordered`].
-    pub fn imap_unordered<'a, I>(self, inputs: I) -> ImapUnordered<'a, F::Output>
+    pub fn imap_unordered<I>(self, inputs: I) -> ImapUnordered<I::IntoIter, F::Input, F::Output>
     where
         I: IntoIterator,
         I::Item: Item<F::Input>,
-        I::IntoIter: 'a,
-        F::Input: 'a,
-        F::Output: 'a,
     {
-        let entry = self.entry();
-        let shared = match &entry {
-            Ok(_) => self.pool.started(),
-            Err(error) => Err(error.duplicate()),
-        };
-        imap::unordered(shared, entry, &self.options, fitted::<F::Input, _>(inputs.into_iter()))
+        let (shared, entry) = self.prepare_stream();
+        ImapUnordered::new(shared, entry, &self.options, inputs.into_iter())
+    }
+
+    fn prepare_stream(&self) -> (Result<Arc<Shared>>, Result<Entry>) {
+        match self.prepare() {
+            Ok((entry, shared)) => (Ok(shared), Ok(entry)),
+            Err(error) => (Err(error.duplicate()), Err(error)),
+        }
     }
 
     /// See [`Pool::broadcast`].

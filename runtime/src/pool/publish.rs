@@ -228,6 +228,11 @@ impl Core {
     /// Takes back what nobody claimed of a call, and stops what runs (rules 4 and 10).
     pub(super) fn withdraw(&mut self, shared: &Shared, id: CallId) {
         self.withdraw_unclaimed(shared, id);
+        self.stop_running(id);
+    }
+
+    /// Lets workers leave out what they have not begun of the chunks they have in hand.
+    pub(super) fn stop_running(&mut self, id: CallId) {
         for at in 0..self.seats.len() {
             let Some(seat) = &self.seats[at] else {
                 continue;

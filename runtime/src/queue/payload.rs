@@ -46,11 +46,6 @@ impl Payload {
         unsafe { Sink::new(self, region) }
     }
 
-    /// How many bytes were encoded.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The encoded bytes as a block: the one they are in, or a copy in a new one.
     pub(crate) fn take(&mut self) -> io::Result<Block> {
         if let Some(block) = self.block.take() {

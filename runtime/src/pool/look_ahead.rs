@@ -1,0 +1,190 @@
+//! How far a stream looks ahead: how many inputs it hands out before their outcomes are
+//! taken.
+
+/// Inputs for each worker that are handed out and not given back, at most.
+const MOST: usize = 128;
+
+/// Inputs for each worker that are handed out and not finished, whatever they take.
+const LEAST: usize = 4;
+
+/// Otherwise so many as take a worker about this many nanoseconds.
+const AHEAD_NS: f64 = 100_000_000.0;
+
+/// Bytes of inputs and outputs that are held, where the call says nothing.
+const BYTES: usize = 64 << 20;
+
+/// What limits a stream, and what it has in hand.
+#[derive(Debug)]
+pub(super) struct LookAhead {
+    /// What the call asks for.
+    inputs: Option<usize>,
+    bytes: usize,
+    chunk_size: usize,
+    /// Inputs that were handed out.
+    pub(super) fed: usize,
+    /// Those of them whose outcome is known here.
+    pub(super) answered: usize,
+    /// Those of them whose outcome was given to the reader.
+    pub(super) given: usize,
+    /// Bytes of outcomes that are known and not given.
+    waiting: usize,
+    /// Bytes of an input, and of an output, of late; an output is unknown before the first.
+    input: usize,
+    output: Option<usize>,
+}
+
+/// What a pool is like at the moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Present {
+    pub(super) workers: usize,
+    /// Nanoseconds that an input takes, if that is known.
+    pub(super) pace: Option<f64>,
+}
+
+impl LookAhead {
+    pub(super) fn new(options: &super::call::Options) -> Self {
+        LookAhead {
+            inputs: options.look_ahead,
+            bytes: options.look_ahead_bytes.unwrap_or(BYTES),
+            chunk_size: options.chunk_size.unwrap_or(1),
+            fed: 0,
+            answered: 0,
+            given: 0,
+            waiting: 0,
+            input: 0,
+            output: None,
+        }
+    }
+
+    pub(super) fn has_all(&self) -> bool {
+        self.answered == self.fed
+    }
+
+    pub(super) fn note_inputs(&mut self, count: usize, bytes: usize) {
+        if let Some(sample) = bytes.checked_div(count) {
+            self.input = follow(self.input, sample);
+        }
+    }
+
+    #[inline]
+    pub(super) fn note_outcome(&mut self, bytes: usize) {
+        self.answered += 1;
+        self.waiting += bytes;
+        self.output = Some(self.output.map_or(bytes, |output| follow(output, bytes)));
+    }
+
+    #[inline]
+    pub(super) fn note_given(&mut self, bytes: usize) {
+        self.given += 1;
+        self.waiting -= bytes;
+    }
+
+    /// How many inputs may be handed out now, and how many of them together.
+    pub(super) fn free(&self, now: Present) -> (usize, usize) {
+        let workers = now.workers;
+        let each = MOST.max(self.chunk_size.saturating_mul(2));
+        let most = self.inputs.unwrap_or(each.saturating_mul(workers));
+        let unfinished = most.min(self.by_time(now)).min(self.by_bytes(workers)).max(1);
+        let free = unfinished.saturating_sub(self.fed - self.answered);
+        let free = free.min(most.saturating_sub(self.fed - self.given));
+        // No worker shall have to wait for what another one has in its chunk.
+        let together = (unfinished / (2 * workers)).max(self.chunk_size).max(1);
+        (free, together)
+    }
+
+    /// Slow tasks are not handed out far ahead.
+    fn by_time(&self, now: Present) -> usize {
+        let least = LEAST.max(self.chunk_size.saturating_mul(2));
+        let each = match (self.inputs, now.pace, self.output) {
+            (Some(_), ..) => return usize::MAX,
+            (None, Some(pace), Some(_)) => ((AHEAD_NS / pace.max(1.0)) as usize).max(least),
+            // How long they are, and how long they take, the first ones tell.
+            _ => least,
+        };
+        each.saturating_mul(now.workers)
+    }
+
+    /// One input for each worker while there is any room.
+    fn by_bytes(&self, workers: usize) -> usize {
+        let room = self.bytes.saturating_sub(self.waiting);
+        let each = self.input.saturating_add(self.output.unwrap_or(0));
+        match room {
+            0 => 0,
+            room => (room / each.max(1)).max(workers),
+        }
+    }
+}
+
+/// An average that falls slowly and rises at once.
+#[inline]
+fn follow(average: usize, sample: usize) -> usize {
+    match sample > average {
+        true => sample,
+        false => average - (average - sample) / 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::call::Options;
+
+    const MILLISECOND: f64 = 1_000_000.0;
+
+    fn begun(options: &Options, fed: usize, outputs: usize, bytes: usize) -> LookAhead {
+        let mut look = LookAhead::new(options);
+        look.fed = fed;
+        (0..outputs).for_each(|_| look.note_outcome(bytes));
+        look
+    }
+
+    fn now(workers: usize, milliseconds: f64) -> Present {
+        Present { workers, pace: Some(milliseconds * MILLISECOND) }
+    }
+
+    #[test]
+    fn quick_tasks_are_handed_out_by_count_and_slow_ones_by_time() {
+        let look = begun(&Options::default(), 1, 1, 8);
+        assert_eq!(look.free(now(2, 0.001)).0, 2 * MOST - 1);
+        assert_eq!(look.free(now(2, 10.0)).0, 20);
+        assert_eq!(look.free(now(2, 1000.0)).0, 2 * LEAST);
+        assert_eq!(look.free(now(8, 1000.0)).0, 8 * LEAST, "the pool of the moment counts");
+    }
+
+    #[test]
+    fn before_anything_is_known_little_is_handed_out() {
+        let look = begun(&Options::default(), 0, 0, 0);
+        assert_eq!(look.free(Present { workers: 3, pace: None }), (3 * LEAST, 2));
+    }
+
+    #[test]
+    fn bytes_bound_what_waits_and_what_is_expected() {
+        let options = Options { look_ahead_bytes: Some(100), ..Options::default() };
+        let mut look = begun(&options, 1, 1, 10);
+        assert_eq!(look.free(now(2, 0.001)).0, 9);
+        look.fed = 10;
+        assert_eq!(look.free(now(2, 0.001)).0, 0);
+        let look = begun(&options, 1, 1, 1000);
+        assert_eq!(look.free(now(2, 0.001)).0, 1, "it never stops for good");
+        let mut look = begun(&options, 1, 1, 90);
+        assert_eq!(look.free(now(2, 0.001)).0, 2, "each worker has something to do");
+        look.note_given(90);
+        look.fed = 3;
+        assert_eq!(look.free(now(2, 0.001)).0, 0);
+    }
+
+    #[test]
+    fn a_look_ahead_that_is_asked_for_is_kept_to() {
+        let options = Options { look_ahead: Some(1), ..Options::default() };
+        let mut look = begun(&options, 0, 0, 0);
+        assert_eq!(look.free(now(4, 0.001)), (1, 1));
+        look.fed = 1;
+        assert_eq!(look.free(now(4, 0.001)).0, 0);
+        look.note_outcome(8);
+        assert_eq!(look.free(now(4, 0.001)).0, 0, "its outcome was not taken");
+        look.note_given(8);
+        assert_eq!(look.free(now(4, 0.001)).0, 1);
+        let options = Options { look_ahead: Some(1000), ..Options::default() };
+        assert_eq!(begun(&options, 0, 0, 0).free(now(2, 500.0)).0, 1000);
+    }
+}

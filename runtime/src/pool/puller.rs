@@ -1,0 +1,281 @@
+//! A thread that pulls the inputs of a [stream](super::stream).
+//!
+//! It puts what it pulled into a buffer and hands it out when the queue is empty or there is
+//! enough for a chunk. What is left in the buffer while the iterator blocks, the reader
+//! hands out before it waits.
+
+use std::collections::VecDeque;
+use std::iter::Fuse;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::feed::{CallRef, Encoded, Panic};
+use crate::error::{Error, Result};
+use crate::queue::Payload;
+
+/// How long the reader waits before it looks at everything.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The reader's side: ends the thread when dropped.
+pub(super) struct Puller {
+    link: Arc<dyn Link>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the reader learns of the thread.
+pub(super) struct Seen {
+    /// Inputs that are handed out.
+    pub(super) fed: usize,
+    /// Inputs that were handed out since it last asked, and their bytes.
+    pub(super) fresh: (usize, usize),
+    /// There are no more.
+    pub(super) over: bool,
+    pub(super) panic: Option<Panic>,
+}
+
+/// What both sides share, whatever the type of the inputs.
+pub(super) trait Link: Send + Sync {
+    /// Hands out what is in the buffer.
+    fn hand_out(&self, call: &CallRef) -> Seen;
+
+    /// Lets the thread pull so many inputs more, and hand out so many together.
+    fn allow(&self, free: usize, together: usize);
+
+    /// Waits until there is more than `fed` inputs, or there will be none, or `end`.
+    fn wait(&self, fed: usize, end: Option<Instant>);
+
+    /// Lets the thread end; tells whether it does so soon.
+    fn stop(&self) -> bool;
+}
+
+struct Channel<T> {
+    state: Mutex<State<T>>,
+    /// The thread may pull.
+    may: Condvar,
+    /// The reader has something to look at.
+    news: Condvar,
+}
+
+struct State<T> {
+    buffer: VecDeque<T>,
+    payload: Payload,
+    fed: usize,
+    fresh: (usize, usize),
+    /// The thread may pull while fewer inputs than these were pulled in all.
+    allowed: usize,
+    together: usize,
+    /// Chunks of the length that is right for the task at present.
+    chunk: usize,
+    /// The position in the queue after the last chunk that was handed out.
+    mark: u64,
+    /// The iterator has the word.
+    pulling: bool,
+    over: bool,
+    stopped: bool,
+    panic: Option<Panic>,
+}
+
+impl Puller {
+    /// Starts the thread, for inputs from the one with index `fed` on.
+    pub(super) fn start<I>(call: &CallRef, inputs: Fuse<I>, fed: usize) -> Result<Puller>
+    where
+        I: Iterator + Send + 'static,
+        I::Item: Serialize + Send,
+    {
+        let state = State {
+            buffer: VecDeque::new(),
+            payload: Payload::new(&call.shared.arena),
+            fed,
+            fresh: (0, 0),
+            allowed: 0,
+            together: 1,
+            chunk: 1,
+            mark: 0,
+            pulling: false,
+            over: false,
+            stopped: false,
+            panic: None,
+        };
+        let channel = Arc::new(Channel {
+            state: Mutex::new(state),
+            may: Condvar::new(),
+            news: Condvar::new(),
+        });
+        let link = Arc::clone(&channel) as Arc<dyn Link>;
+        let call = call.clone();
+        let name = format!("{}-inputs", call.shared.settings.name);
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || channel.run(&call, inputs))
+            .map_err(|error| {
+                Error::start(format!("the thread that pulls inputs could not be started: {error}"))
+            })?;
+        Ok(Puller { link, thread: Some(thread) })
+    }
+}
+
+impl std::ops::Deref for Puller {
+    type Target = dyn Link;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.link
+    }
+}
+
+impl Puller {
+    /// In a forked process there is no such thread.
+    pub(super) fn forget(mut self) {
+        std::mem::forget(self.thread.take());
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Puller {
+    fn drop(&mut self) {
+        if self.link.stop()
+            && let Some(thread) = self.thread.take()
+        {
+            // A destructor of the iterator that panicked has told so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<T: Serialize + Send> Channel<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run<I: Iterator<Item = T>>(&self, call: &CallRef, mut inputs: Fuse<I>) {
+        let mut state = self.lock();
+        loop {
+            while !state.stopped && state.fed + state.buffer.len() >= state.allowed {
+                state.hand_out(call);
+                state = self.may.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.stopped || state.over {
+                break;
+            }
+            state.pulling = true;
+            drop(state);
+            let pulled = catch_unwind(AssertUnwindSafe(|| inputs.next()));
+            if call.is_foreign() {
+                // The iterator forked. In the copy nobody reads.
+                return;
+            }
+            state = self.lock();
+            state.pulling = false;
+            if state.stopped {
+                break;
+            }
+            match pulled {
+                Ok(Some(input)) => {
+                    state.buffer.push_back(input);
+                    if state.buffer.len() >= state.chunk.min(state.together) || state.is_dry(call) {
+                        state.hand_out(call);
+                    }
+                }
+                Ok(None) => state.end(call, None),
+                Err(panic) => state.end(call, Some(panic)),
+            }
+            self.news.notify_one();
+        }
+        let left = std::mem::take(&mut state.buffer);
+        drop(state);
+        // Destructors of the user's.
+        drop((left, inputs));
+    }
+}
+
+impl<T: Serialize> State<T> {
+    /// Whether workers have claimed all that was handed out.
+    fn is_dry(&self, call: &CallRef) -> bool {
+        call.shared.board().claims().cursor() >= self.mark
+    }
+
+    fn hand_out(&mut self, call: &CallRef) {
+        while !self.buffer.is_empty() {
+            let most = self.chunk.min(self.together).max(1);
+            let taken = self.buffer.len().min(most);
+            let mut inputs = self.buffer.drain(..taken);
+            let (encoded, panic) =
+                call.encode_caught(&mut self.payload, self.fed, taken, &mut inputs);
+            // An input that is too long for the chunk, or comes after one that cannot be
+            // encoded, is for the next one.
+            let left: Vec<T> = inputs.collect();
+            left.into_iter().rev().for_each(|input| self.buffer.push_front(input));
+            let Encoded { chunk, failed } = encoded;
+            let shared = &*call.shared;
+            let mut core = shared.lock();
+            if let Some(chunk) = chunk {
+                self.fed += chunk.count;
+                self.fresh.0 += chunk.count;
+                self.fresh.1 += chunk.len;
+                core.push(shared, chunk);
+            }
+            if let Some((range, error)) = failed {
+                self.fed = range.end;
+                core.push_failed(shared, call.id, range, &error);
+            }
+            self.mark = core.tail;
+            let workers = core.workers();
+            self.chunk = core.call(call.id).map_or(1, |call| call.chunk_len(workers, None));
+            drop(core);
+            if panic.is_some() {
+                self.buffer.clear();
+                self.over = true;
+                self.panic = panic;
+                call.shared.lock().stop_feeding(shared, call.id);
+            }
+        }
+    }
+
+    fn end(&mut self, call: &CallRef, panic: Option<Panic>) {
+        self.hand_out(call);
+        if !self.over {
+            self.over = true;
+            self.panic = panic;
+            call.shared.lock().stop_feeding(&call.shared, call.id);
+        }
+    }
+}
+
+impl<T: Serialize + Send> Link for Channel<T> {
+    fn hand_out(&self, call: &CallRef) -> Seen {
+        let mut state = self.lock();
+        state.hand_out(call);
+        let over = state.over;
+        let fresh = std::mem::take(&mut state.fresh);
+        Seen { fed: state.fed, fresh, over, panic: state.panic.take() }
+    }
+
+    fn allow(&self, free: usize, together: usize) {
+        let mut state = self.lock();
+        state.together = together;
+        let allowed = state.fed.saturating_add(free);
+        if state.allowed < allowed {
+            state.allowed = allowed;
+            self.may.notify_one();
+        }
+    }
+
+    fn wait(&self, fed: usize, end: Option<Instant>) {
+        let state = self.lock();
+        if state.fed > fed || !state.buffer.is_empty() || state.over {
+            return;
+        }
+        let time = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
+        drop(self.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn stop(&self) -> bool {
+        let mut state = self.lock();
+        state.stopped = true;
+        self.may.notify_one();
+        !state.pulling
+    }
+}

@@ -1,0 +1,419 @@
+//! The engine of [`imap`](super::Pool::imap): a call that is fed while it is read.
+//!
+//! What is finished is given out before another input is pulled, so that an iterator that
+//! blocks holds up as little as possible. Every input that was pulled has one outcome,
+//! whatever becomes of the iterator, the stream or the pool.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::{CallId, Options};
+use super::chunk::Chunk;
+use super::core::{Core, Shared};
+use super::feed::{Feeder, OpenCall, Panic};
+use super::look_ahead::{LookAhead, Present};
+use super::puller::Puller;
+use super::wait::Patience;
+use crate::error::{Error, ErrorKind, Result};
+use crate::queue::Owner;
+use crate::registry::Entry;
+
+/// An iterator that takes longer than this is slow: before it is asked again, outcomes are
+/// waited for, for an eighth of the time it took.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// Where outcomes wait until they are given out.
+pub(super) trait Outcomes<R> {
+    fn put(&mut self, index: usize, outcome: Result<R>, bytes: usize);
+
+    /// Whether one can be given out.
+    fn is_ready(&self) -> bool;
+}
+
+/// How waiting for an outcome ended.
+pub(super) enum Step {
+    Ready,
+    Over,
+    Elapsed,
+}
+
+pub(super) struct Stream<I: Iterator> {
+    call: OpenCall,
+    inputs: Inputs<I>,
+    pub(super) look: LookAhead,
+    /// What the iterator panicked with; raised when all else was given out.
+    panic: Option<Panic>,
+    /// The thread that reads.
+    reader: ThreadId,
+    /// Outcomes are waited for until then before another input is pulled.
+    hold: Option<Instant>,
+    /// The copy of it in a forked process has said so.
+    foreign: bool,
+}
+
+enum Inputs<I: Iterator> {
+    /// Pulled by the thread that reads.
+    Here(Feeder<I>),
+    /// Pulled by a thread of its own.
+    Thread(Puller),
+    /// There are no more.
+    Over,
+}
+
+impl<I: Iterator> Stream<I>
+where
+    I::Item: Serialize,
+{
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        entry: Entry,
+        options: &Options,
+        inputs: I,
+    ) -> Result<Self> {
+        let look = LookAhead::new(options);
+        let feeder = Feeder::new(&shared, inputs);
+        let call = OpenCall::new(shared, entry, options)?;
+        call.start_feeding();
+        Ok(Stream {
+            call,
+            inputs: Inputs::Here(feeder),
+            look,
+            panic: None,
+            reader: std::thread::current().id(),
+            hold: None,
+            foreign: false,
+        })
+    }
+
+    /// Has the inputs pulled by a thread of its own from now on.
+    pub(super) fn pull_in_thread(&mut self) -> Result<()>
+    where
+        I: Send + 'static,
+        I::Item: Send,
+    {
+        if let Inputs::Here(_) = &self.inputs
+            && let Inputs::Here(feeder) = std::mem::replace(&mut self.inputs, Inputs::Over)
+        {
+            match Puller::start(&self.call, feeder.into_inputs(), self.look.fed) {
+                Ok(puller) => self.inputs = Inputs::Thread(puller),
+                Err(error) => {
+                    self.stop_feeding();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Feeds and waits until an outcome can be given out, at most until `end`.
+    pub(super) fn advance<R: DeserializeOwned>(
+        &mut self,
+        end: Option<Instant>,
+        out: &mut impl Outcomes<R>,
+    ) -> Step {
+        let is_over = |end: Option<Instant>| end.is_some_and(|end| Instant::now() >= end);
+        loop {
+            if self.call.is_foreign() {
+                return self.refuse(out);
+            }
+            self.note_reader();
+            let (room, now) = self.poll(out);
+            if out.is_ready() {
+                return Step::Ready;
+            }
+            let hold = self.hold.filter(|hold| Instant::now() < *hold && !self.look.has_all());
+            self.hold = hold;
+            if hold.is_none()
+                && let Some(room) = room
+                && self.feed(room, now, out)
+            {
+                if is_over(end) {
+                    return self.elapsed(out);
+                }
+                continue;
+            }
+            if self.is_thread() && self.sync(now, end, is_over(end)) {
+                continue;
+            }
+            if matches!(self.inputs, Inputs::Over) && self.look.has_all() {
+                match self.panic.take() {
+                    Some(panic) => std::panic::resume_unwind(panic),
+                    None => return Step::Over,
+                }
+            }
+            if is_over(end) {
+                return self.elapsed(out);
+            }
+            let until = [end, self.hold].into_iter().flatten().min();
+            self.call.wait(Patience::None, until);
+        }
+    }
+
+    /// Leaves the rings to others until it is asked again.
+    fn elapsed<R>(&self, out: &impl Outcomes<R>) -> Step {
+        if out.is_ready() {
+            return Step::Ready;
+        }
+        let shared = &self.call.shared;
+        shared.lock().pass_on(shared, None);
+        Step::Elapsed
+    }
+
+    /// In a forked process the pool is its parent's.
+    fn refuse<R>(&mut self, out: &mut impl Outcomes<R>) -> Step {
+        if std::mem::replace(&mut self.foreign, true) {
+            return Step::Over;
+        }
+        out.put(self.look.given, Err(super::foreign()), 0);
+        Step::Ready
+    }
+
+    /// The thread that reads may not wait for the end of the pool, which waits for it.
+    fn note_reader(&mut self) {
+        let present = std::thread::current().id();
+        if present != self.reader {
+            self.reader = present;
+            self.call.shared.lock().fed_by(self.call.id, present);
+        }
+    }
+
+    /// Takes what came; tells how many inputs the next chunk shall have, if one is wanted.
+    fn poll<R: DeserializeOwned>(
+        &mut self,
+        out: &mut impl Outcomes<R>,
+    ) -> (Option<usize>, Present) {
+        let Stream { call, inputs, .. } = self;
+        let id = call.id;
+        let remaining = match inputs {
+            Inputs::Here(feeder) => Some(feeder.remaining()),
+            _ => None,
+        };
+        let seen = call.poll(|core, shared| {
+            let room = remaining.and_then(|remaining| core.room(shared, id, remaining));
+            let pace = core.call(id).and_then(|call| call.pace);
+            (room, Present { workers: core.workers(), pace })
+        });
+        self.take_outcomes(out);
+        seen
+    }
+
+    /// Pulls inputs here and hands them out, as many as may be; tells whether it did.
+    fn feed<R>(&mut self, room: usize, now: Present, out: &mut impl Outcomes<R>) -> bool {
+        let Stream { call, inputs, look, .. } = self;
+        let Inputs::Here(feeder) = inputs else { return false };
+        let (free, together) = look.free(now);
+        let most = room.min(free).min(together);
+        if most == 0 {
+            return false;
+        }
+        let (begun, first) = (Instant::now(), feeder.fed);
+        let fed = feeder.feed_caught(call, most);
+        if call.is_foreign() {
+            return true;
+        }
+        look.fed = feeder.fed;
+        look.note_inputs(feeder.fed - first, fed.bytes);
+        if let Some((range, error)) = fed.failed {
+            for index in range {
+                look.note_outcome(0);
+                out.put(index, Err(error.duplicate().at(index)), 0);
+            }
+        }
+        let took = begun.elapsed();
+        if took > SLOW && now.pace.is_none_or(|pace| pace < took.as_nanos() as f64 / 8.0) {
+            self.hold = Some(begun + took + took / 8);
+        }
+        if feeder.exhausted {
+            self.inputs = Inputs::Over;
+            self.hold = None;
+        }
+        self.panic = fed.panic;
+        true
+    }
+
+    fn is_thread(&self) -> bool {
+        matches!(self.inputs, Inputs::Thread(_))
+    }
+
+    /// Hands out what the thread has pulled and lets it pull more. Where nothing is handed
+    /// out, waits for it, until `end`, and tells that all is to be looked at again.
+    fn sync(&mut self, now: Present, end: Option<Instant>, over: bool) -> bool {
+        let Stream { call, inputs, look, .. } = self;
+        let Inputs::Thread(puller) = inputs else { return false };
+        let seen = puller.hand_out(call);
+        look.fed = seen.fed;
+        look.note_inputs(seen.fresh.0, seen.fresh.1);
+        if seen.over {
+            self.panic = seen.panic;
+            self.inputs = Inputs::Over;
+            return true;
+        }
+        let (free, together) = look.free(now);
+        puller.allow(free, together);
+        if over || !look.has_all() {
+            return false;
+        }
+        puller.wait(look.fed, end);
+        true
+    }
+}
+
+impl<I: Iterator> Stream<I> {
+    fn stop_feeding(&self) {
+        let shared = &self.call.shared;
+        shared.lock().stop_feeding(shared, self.call.id);
+    }
+
+    /// Pulls no more inputs.
+    pub(super) fn stop(&mut self) {
+        if self.call.is_foreign() {
+            return;
+        }
+        if let Inputs::Thread(puller) = std::mem::replace(&mut self.inputs, Inputs::Over) {
+            puller.stop();
+            let seen = puller.hand_out(&self.call);
+            self.look.fed = seen.fed;
+            self.panic = seen.panic;
+        }
+        self.hold = None;
+        self.stop_feeding();
+    }
+
+    /// Stops, and takes back what no worker has begun; gives the number of inputs.
+    pub(super) fn take_back(&mut self) -> usize {
+        self.stop();
+        if self.call.is_foreign() {
+            return 0;
+        }
+        let (shared, id) = (&self.call.shared, self.call.id);
+        let mut core = shared.lock();
+        core.drain(shared, Some(id));
+        core.take_back_all(shared, id, &taken_back())
+    }
+
+    /// Takes back everything; what runs is not waited for.
+    pub(super) fn cancel<R: DeserializeOwned>(&mut self, out: &mut impl Outcomes<R>) {
+        self.take_back();
+        if self.call.is_foreign() || self.look.has_all() {
+            // The chunks of a call that was closed are not forgotten before they end.
+            return;
+        }
+        let id = self.call.id;
+        let open = self.call.poll(|core, shared| {
+            let open = core.unanswered(id);
+            core.close_call(shared, id);
+            open
+        });
+        self.take_outcomes(out);
+        let error = Error::new(ErrorKind::Cancelled, "its stream was cancelled while it ran");
+        let error = error.on_task(self.call.entry.name());
+        for index in open.into_iter().flatten() {
+            self.look.note_outcome(0);
+            out.put(index, Err(error.duplicate().at(index)), 0);
+        }
+    }
+
+    fn take_outcomes<R: DeserializeOwned>(&mut self, out: &mut impl Outcomes<R>) {
+        let Stream { call, look, .. } = self;
+        let Ok(()) = call.decode_sized(|index, outcome, bytes| {
+            look.note_outcome(bytes);
+            out.put(index, outcome, bytes);
+            Ok::<_, std::convert::Infallible>(())
+        });
+    }
+}
+
+impl<I: Iterator> Drop for Stream<I> {
+    fn drop(&mut self) {
+        if self.call.is_foreign()
+            && let Inputs::Thread(puller) = std::mem::replace(&mut self.inputs, Inputs::Over)
+        {
+            puller.forget();
+        }
+    }
+}
+
+fn taken_back() -> Error {
+    Error::new(ErrorKind::Cancelled, "its stream was cancelled before it started")
+}
+
+impl Core {
+    /// Ends what no worker has begun of a call, in the chunks that workers have in hand as
+    /// well; those end when their workers see it. Gives the number of inputs that are ended
+    /// at once.
+    fn take_back_all(&mut self, shared: &Shared, id: CallId, error: &Error) -> usize {
+        if let Some(call) = self.call(id) {
+            call.taken_back = true;
+        }
+        let count = self.end_call(shared, id, error);
+        self.stop_running(id);
+        self.stop_claimed(shared, id);
+        count
+    }
+
+    /// As [`stop_running`](Self::stop_running), for chunks that were claimed and whose worker was
+    /// not heard of since.
+    fn stop_claimed(&self, shared: &Shared, id: CallId) {
+        let claims = shared.board().claims();
+        let mut newest = BTreeMap::new();
+        for (position, _) in self.slots.iter().flatten().filter(|(_, chunk)| chunk.call == id) {
+            if let Owner::Worker(at) = claims.owner(*position) {
+                let newest = newest.entry(at).or_insert(*position);
+                *newest = (*newest).max(*position);
+            }
+        }
+        for (at, position) in newest {
+            if let Some(Some(seat)) = self.seats.get(at) {
+                seat.desk.desk().set_skip(position);
+            }
+        }
+    }
+
+    /// The rest of a chunk of a call that was taken back.
+    pub(super) fn end_taken_back(&mut self, shared: &Shared, chunk: &Chunk) {
+        for index in chunk.first + chunk.answered..chunk.first + chunk.count {
+            self.fail(shared, chunk.call, index, taken_back(), None);
+        }
+    }
+
+    /// The inputs of a call that are not answered.
+    fn unanswered(&mut self, id: CallId) -> Vec<Range<usize>> {
+        let pending = self.calls.get(id).map(|call| call.pending.iter());
+        let slots = self.slots.iter().flatten().map(|(_, chunk)| chunk);
+        let displaced = self.displaced.values().map(|(chunk, _)| chunk);
+        let chunks = slots.chain(displaced).chain(self.direct.values());
+        let chunks = chunks.chain(&self.waiting_direct).filter(|chunk| chunk.call == id);
+        chunks
+            .chain(pending.into_iter().flatten())
+            .map(|chunk| chunk.first + chunk.answered..chunk.first + chunk.count)
+            .collect()
+    }
+
+    /// Takes note of inputs that could not be handed in.
+    pub(super) fn push_failed(
+        &mut self,
+        shared: &Shared,
+        id: CallId,
+        range: Range<usize>,
+        error: &Error,
+    ) {
+        let Some(call) = self.call(id) else { return };
+        let is_first = call.outstanding == 0;
+        let timeout = call.options.timeout;
+        call.outstanding += range.len();
+        self.outstanding += range.len();
+        if is_first {
+            self.timeouts.add(timeout);
+        }
+        for index in range {
+            self.fail(shared, id, index, error.duplicate(), None);
+        }
+        self.tell_leader(shared);
+    }
+}
