@@ -8,6 +8,7 @@ mod calls;
 mod copies;
 mod drops;
 mod errors;
+mod global;
 mod handles;
 mod items;
 mod lazy;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let files = [
         calls::tests(),
         copies::tests(),
+        global::tests(),
         handles::tests(),
         items::tests(),
         lazy::tests(),

@@ -67,11 +67,16 @@ impl Error {
         Error::new(ErrorKind::Start, detail)
     }
 
-    pub(crate) fn closed() -> Self {
-        Error::new(
-            ErrorKind::Closed,
-            "the pool is closed and takes no new tasks; build another one",
-        )
+    /// A call of a closed pool, the process-wide one or another.
+    pub(crate) fn closed(of_process: bool) -> Self {
+        let text = match of_process {
+            true => {
+                "the process-wide pool is closed and takes no new tasks; after pool().join() or \
+                 pool().terminate() the next call starts it again"
+            }
+            false => "the pool is closed and takes no new tasks; build another one",
+        };
+        Error::new(ErrorKind::Closed, text)
     }
 
     /// Fills in facts; used where an error gets its task, index or worker.

@@ -61,11 +61,32 @@ pub(crate) struct Settings {
     pub(super) fork_with_threads: bool,
     /// A dead worker gets a successor.
     pub(super) replace: bool,
+    /// Of the process-wide pool.
+    pub(super) of_process: bool,
     /// Taken when the worker is launched.
     pub(super) stdio: std::sync::Mutex<[Option<OwnedFd>; 3]>,
 }
 
 impl Settings {
+    pub(super) fn of_process(mut self) -> Settings {
+        self.of_process = true;
+        self
+    }
+
+    /// The same settings for another pool. What only a [`Process`](crate::Process) has is given
+    /// once.
+    pub(super) fn again(&self) -> Settings {
+        Settings {
+            name: self.name.clone(),
+            initializers: self.initializers.clone(),
+            preloads: self.preloads.clone(),
+            env: self.env.clone(),
+            directory: None,
+            stdio: std::sync::Mutex::default(),
+            ..*self
+        }
+    }
+
     /// The standard streams for a worker, given once.
     pub(super) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
         std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -113,6 +134,7 @@ impl Default for PoolBuilder {
                 nice: 0,
                 fork_with_threads: false,
                 replace: true,
+                of_process: false,
                 stdio: std::sync::Mutex::default(),
             },
             method: None,
@@ -305,8 +327,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and [`ErrorKind::Configuration`] if that pool was
-    /// already used or set.
+    /// As [`build`](Self::build), and [`ErrorKind::Configuration`] if that pool runs already: it
+    /// was used or set, and neither [`Pool::join`] nor [`Pool::terminate`] has ended it since.
     pub fn build_global(self) -> Result<&'static Pool> {
         super::global::install(self)
     }

@@ -325,7 +325,7 @@ impl Core {
         options: Options,
     ) -> Result<CallId> {
         if self.life != Life::Open {
-            return Err(Error::closed().on_task(entry.name()));
+            return Err(Error::closed(shared.settings.of_process).on_task(entry.name()));
         }
         if let Some(error) = self.broken.as_ref().filter(|_| !shared.settings.replace) {
             return Err(error.duplicate());

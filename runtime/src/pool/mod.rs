@@ -43,7 +43,7 @@ pub use options::TaskCall;
 
 pub(crate) use builder::Settings;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ pub struct Pool {
 enum Inner {
     Started(Started),
     /// The process-wide pool: started by its first call.
-    Global(Mutex<Option<Arc<Started>>>),
+    Global(global::Global),
 }
 
 struct Started {
@@ -116,18 +116,7 @@ impl Pool {
     fn started(&self) -> Result<Arc<Shared>> {
         let shared = match &self.inner {
             Inner::Started(started) => Arc::clone(&started.shared),
-            Inner::Global(slot) => {
-                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*slot {
-                    Some(started) => Arc::clone(&started.shared),
-                    None => {
-                        let pool = Started::new(PoolBuilder::default().validate()?)?;
-                        let shared = Arc::clone(&pool.shared);
-                        *slot = Some(Arc::new(pool));
-                        shared
-                    }
-                }
-            }
+            Inner::Global(global) => global.started()?,
         };
         let misuse = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
         if shared.generation != crate::start::generation() {
@@ -145,10 +134,7 @@ impl Pool {
     fn present(&self) -> Option<Arc<Shared>> {
         let shared = match &self.inner {
             Inner::Started(started) => Some(Arc::clone(&started.shared)),
-            Inner::Global(slot) => {
-                let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.as_ref().map(|started| Arc::clone(&started.shared))
-            }
+            Inner::Global(global) => global.running().map(|started| Arc::clone(&started.shared)),
         };
         shared.filter(|shared| shared.generation == crate::start::generation())
     }
@@ -293,6 +279,10 @@ impl Pool {
     /// Takes no new calls from now on; those that are open are finished, and then the workers
     /// leave. A call that still takes inputs from an iterator ([`map`](Self::map),
     /// [`imap`](Self::imap)) goes on to its end.
+    ///
+    /// A closed pool stays closed: later calls fail with [`ErrorKind::Closed`]. The process-wide
+    /// pool alone can be used again, after [`join`](Self::join) or [`terminate`](Self::terminate);
+    /// see [`pool`](crate::pool).
     pub fn close(&self) {
         if let Some(shared) = self.present() {
             let mut core = shared.lock();
@@ -307,6 +297,8 @@ impl Pool {
     /// A stream of [`imap`](Self::imap) that another thread reads is waited for until it ended or
     /// was dropped. One that this thread reads could not go on meanwhile: what it has handed out is
     /// finished, and an input that it pulls later is [`Cancelled`](ErrorKind::Cancelled).
+    ///
+    /// The next call of the process-wide pool starts it again; see [`pool`](crate::pool).
     pub fn join(&self) {
         self.close();
         if let Some(shared) = self.present() {
@@ -316,7 +308,8 @@ impl Pool {
     }
 
     /// Ends the pool now: workers are killed, what is not done is
-    /// [`Cancelled`](ErrorKind::Cancelled).
+    /// [`Cancelled`](ErrorKind::Cancelled). The next call of the process-wide pool starts it again;
+    /// see [`pool`](crate::pool).
     pub fn terminate(&self) {
         if let Some(shared) = self.present() {
             let mut core = shared.lock();
@@ -335,10 +328,10 @@ impl Pool {
         }
         match &self.inner {
             Inner::Started(started) => started.wait_for_end(most),
-            Inner::Global(slot) => {
-                let started = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(started) = started {
+            Inner::Global(global) => {
+                if let Some(started) = global.running() {
                     started.wait_for_end(most);
+                    global.retire(&started);
                 }
             }
         }
