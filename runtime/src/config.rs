@@ -10,6 +10,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// Sets the start method when the program does not.
 pub(crate) const START_METHOD_VAR: &str = "PROCESSION_START_METHOD";
 
+/// Whether backtraces are shown with the frames of the library and of the standard library.
+pub(crate) fn shows_all_frames() -> bool {
+    std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "full")
+}
+
 /// How worker processes come to be.
 ///
 /// | | a worker starts as | sees of the caller's memory | cost of a worker |

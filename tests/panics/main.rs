@@ -20,6 +20,7 @@ conformance! {
         resume_unwinds_with_the_text,
         many_panics_cost_no_worker,
         the_debug_form_has_the_remote_backtrace,
+        the_debug_form_has_the_frames_of_the_task_alone,
     ];
     // Streams of their own, and panics of other threads, belong to processes.
     PROCESSES => [
@@ -213,6 +214,30 @@ fn the_debug_form_has_the_remote_backtrace(method: StartMethod) {
     let debug = format!("{error:?}");
     assert!(debug.contains("not below zero") && debug.contains("deep_below"), "{debug}");
     assert!(!error.to_string().contains("deep_below"), "{error}");
+}
+
+/// A person sees the message first, and a line for each frame of their own.
+#[allow(unsafe_code, reason = "the environment of a process is unsafe to change")]
+fn the_debug_form_has_the_frames_of_the_task_alone(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = pool.apply(deep, 0).unwrap_err();
+    let debug = format!("{error:?}");
+    let lines: Vec<&str> = debug.lines().collect();
+    assert!(lines[0].starts_with("Panicked: task `panics::deep`"), "{debug}");
+    assert!(lines[0].contains("not below zero, at tests/panics/main.rs:"), "{debug}");
+    assert!(lines[1].contains("RUST_BACKTRACE=full"), "{debug}");
+    assert!(lines[2].contains("0: panics::deep_below at "), "{debug}");
+    assert!(lines[3].contains("1: panics::deep at "), "{debug}");
+    assert_eq!(lines.len(), 4, "{debug}");
+    // All are in the report, and shown to who asks for them.
+    assert!(error.panic().unwrap().backtrace.as_ref().unwrap().contains("catch_unwind"));
+    let outcomes = pool.map_all(deep, [1, 0, 0]);
+    assert!(format!("{outcomes:?}").lines().count() <= 9, "{outcomes:?}");
+    drop(pool);
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "full") };
+    let debug = format!("{error:?}");
+    assert!(debug.contains("catch_unwind") && debug.contains("rust_begin_unwind"), "{debug}");
 }
 
 fn the_thread_of_a_joined_panic_is_named(method: StartMethod) {

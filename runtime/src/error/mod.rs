@@ -1,5 +1,6 @@
 //! What can go wrong, as one opaque type with a kind and the facts.
 
+mod backtrace;
 mod kind;
 mod report;
 
@@ -18,7 +19,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [kind](Error::kind), the [task](Error::task), the [index](Error::index) of the
 /// input, the [worker](Error::worker) and its [pid](Error::pid), and, by kind, a
 /// [signal](Error::signal), an [exit code](Error::exit_code) or the
-/// [panic](Error::panic). `Display` is one sentence in lower case.
+/// [panic](Error::panic). `Display` is one sentence in lower case. `Debug`, which `unwrap` and a
+/// `main` that returns the error show, is the kind, that sentence, and of a panic the frames of
+/// the task, a line each; with `RUST_BACKTRACE=full` all frames, which
+/// [`PanicReport::backtrace`] has in any case.
 ///
 /// ```
 /// use runtime::{ErrorKind, worker};
@@ -198,9 +202,13 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)?;
-        if let Some(trace) = self.0.panic.as_ref().and_then(|p| p.backtrace.as_ref()) {
-            write!(f, "\n\nbacktrace of the worker:\n{}", trace.trim_end())?;
+        let Some(trace) = self.0.panic.as_ref().and_then(|p| p.backtrace.as_ref()) else {
+            return Ok(());
+        };
+        if crate::config::shows_all_frames() {
+            return write!(f, "\nbacktrace of the worker:\n{}", trace.trim_end());
         }
-        Ok(())
+        f.write_str("\nbacktrace of the worker (RUST_BACKTRACE=full shows all frames):")?;
+        backtrace::write_short(trace, f)
     }
 }
