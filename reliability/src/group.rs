@@ -84,6 +84,7 @@ pub(crate) fn case(words: &[String]) -> bool {
         Some("table") => crate::table::case(&words[1..]),
         Some("caller") => crate::caller::case(&words[1..]),
         Some("resources") => crate::resources::case(&words[1..]),
+        Some("rights") => crate::rights::case(&words[1..]),
         Some("hostile") => crate::hostile::case(&words[1..]),
         _ => false,
     };

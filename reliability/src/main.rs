@@ -7,6 +7,7 @@ mod group;
 mod hostile;
 mod random;
 mod resources;
+mod rights;
 mod soak;
 mod storm;
 mod sys;
@@ -25,6 +26,7 @@ cargo run --release -p procession-reliability -- COMMAND
   soak [--seconds N] [--seed N]      mixed load with faults; memory, fds and threads over time
   caller                             the ways the calling program can end
   resources                          what the system refuses: fds, memory, processes, syscalls
+  rights [--repeat N]                a caller that gives up rights while its pools work
   hostile [--rounds N] [--seed N]    workers that scribble over the memory they share";
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Some("soak") => soak::run(&options),
         Some("caller") => caller::run(&options),
         Some("resources") => resources::run(&options),
+        Some("rights") => rights::run(&options),
         Some("hostile") => hostile::run(&options),
         // What the commands above execute for each case.
         Some("case") => group::case(&args[1..]),

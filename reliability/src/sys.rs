@@ -145,3 +145,77 @@ pub(crate) fn refuse(syscall: i64, errno: i32) -> bool {
             && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
     }
 }
+
+pub(crate) fn is_root() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// A umask and a limit of open files that nothing else has here.
+pub(crate) fn lower_limits() {
+    // SAFETY: takes an integer.
+    unsafe { libc::umask(0o067) };
+    set_limit(libc::RLIMIT_NOFILE, 321);
+}
+
+/// Gives up being root, and leaves it at that: nobody may look into this process then.
+pub(crate) fn become_another() -> bool {
+    // SAFETY: an empty list, and integers.
+    unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setgid(64_321) == 0
+            && libc::setuid(64_321) == 0
+    }
+}
+
+/// Lets this process look into itself again.
+pub(crate) fn show() {
+    // SAFETY: takes integers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+}
+
+pub(crate) fn no_new_privs() -> bool {
+    // SAFETY: takes integers.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 }
+}
+
+/// A file that is there only after [`enter_another_root`].
+pub(crate) const INSIDE: &str = "/mnt/procession-inside";
+
+pub(crate) fn is_inside() -> bool {
+    std::path::Path::new(INSIDE).exists()
+}
+
+/// Makes a copy of all that is mounted the root of the calling thread, in a namespace of its
+/// own, which has a file more.
+pub(crate) fn enter_another_root() -> bool {
+    let none = std::ptr::null();
+    // SAFETY: strings that end in NUL.
+    let mounted = unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast())
+                == 0
+            && libc::mount(c"none".as_ptr(), c"/opt".as_ptr(), c"tmpfs".as_ptr(), 0, none.cast())
+                == 0
+            && libc::mkdir(c"/opt/root".as_ptr(), 0o755) == 0
+            && libc::mount(
+                c"/".as_ptr(),
+                c"/opt/root".as_ptr(),
+                none,
+                libc::MS_BIND | libc::MS_REC,
+                none.cast(),
+            ) == 0
+            && libc::mount(
+                c"none".as_ptr(),
+                c"/opt/root/mnt".as_ptr(),
+                c"tmpfs".as_ptr(),
+                0,
+                none.cast(),
+            ) == 0
+    };
+    let made = std::fs::write("/opt/root/mnt/procession-inside", "").is_ok();
+    // SAFETY: strings that end in NUL.
+    mounted
+        && made
+        && unsafe { libc::chroot(c"/opt/root".as_ptr()) == 0 && libc::chdir(c"/".as_ptr()) == 0 }
+}
