@@ -133,8 +133,8 @@ fn under_load(method: StartMethod, case: &str) {
         std::thread::sleep(Duration::from_millis(60));
         tell("given up", if give_up(case) { Ok(()) } else { Err("refused".to_owned()) });
         if processes {
-            for _ in 0..4 {
-                let outcome = old.apply(leave, ());
+            // Both workers from before, and one that replaces them.
+            for outcome in old.broadcast(leave, ()).into_iter().chain([old.apply(leave, ())]) {
                 tell("a worker exits", expect(&outcome, method, case, ErrorKind::Exited));
             }
         }

@@ -36,6 +36,35 @@ pub(crate) fn shows_all_frames() -> bool {
 /// instance by a [`Once`](std::sync::Once). And a thread cannot be killed: a task that exceeds its
 /// timeout is left behind, and goes on using the CPU until it ends by itself.
 ///
+/// # What a worker has of its caller
+///
+/// A worker never has more rights than its caller has when the worker is started, also if it
+/// replaces another one. The caller is the thread that built the pool, as long as it lives:
+/// what a thread gives up for itself alone (`prctl`, `unshare`) counts too.
+///
+/// | | `ForkServer` | `Spawn` | `Fork` | `Thread` |
+/// |---|---|---|---|---|
+/// | environment, directory, umask, resource limits | start of the worker | start of the worker | start of the worker | shared |
+/// | user and group ids, capabilities, `no_new_privs`, seccomp filters, securebits | start of the worker | start of the worker | the pool was built | the pool was built; what the whole process changes is shared |
+/// | namespaces, root directory, control group, security label | start of the worker | start of the worker | the pool was built | likewise |
+/// | niceness, CPU affinity, scheduling policy, Landlock rules | start of the server | start of the worker | the pool was built | likewise |
+///
+/// - With `ForkServer` pools share a server only if they have the same preloads and the same
+///   rights. When the caller's rights have changed, the next worker comes from a server that
+///   has the present ones; it runs the preloads again.
+/// - With `Fork` there is only the one copy of the caller. When the caller's rights have
+///   changed, no worker is started any more: calls that need one fail with
+///   [`ErrorKind::Start`], which says what changed. Build another pool.
+/// - If the thread of a pool cannot follow the thread that built it, as into a namespace of
+///   mounts, no worker is started either, under any method but `Thread`, and the error says
+///   so. Build another pool.
+/// - Workers from before keep their rights. A timeout, [`drop`], [`terminate`] and the death of the
+///   caller end them all the same, although the caller may not send them signals any more.
+/// - A process cannot see its own Landlock rules. Where they matter, build pools after they
+///   were set, with `Spawn`.
+///
+/// [`terminate`]: crate::Pool::terminate
+///
 /// ```
 /// use runtime::StartMethod;
 ///

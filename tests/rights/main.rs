@@ -325,18 +325,19 @@ fn a_timeout_holds_after_rights_were_given_up(method: StartMethod) {
     let pool = pool(method, 2);
     become_nobody();
     let begun = Instant::now();
-    for _ in 0..2 {
+    // With `Fork` no worker takes the place of the first, and the pool may have given up.
+    for _ in 0..if method == StartMethod::Fork { 1 } else { 3 } {
         let task = pool.task(nap).timeout(Duration::from_millis(200));
         let error = task.apply(40_000).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
         assert!(error.to_string().contains("200ms"), "{error}");
     }
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-    let outcome = pool.apply(nap, 1);
-    if method == StartMethod::Fork {
-        assert!(outcome.unwrap_err().to_string().contains("rights"));
-    } else {
-        assert_eq!(outcome.unwrap(), 1);
+    match pool.apply(nap, 1) {
+        Err(error) if method == StartMethod::Fork => {
+            assert!(error.to_string().contains("rights"), "{error}");
+        }
+        outcome => assert_eq!(outcome.unwrap(), 1),
     }
     drop(pool);
     show();

@@ -150,7 +150,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How workers start; by default [`start_method`](crate::start_method).
+    /// How workers start; by default [`start_method`](crate::start_method). What they have of
+    /// the caller, and as of when, is listed at [`StartMethod`].
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = Some(method);
         self
