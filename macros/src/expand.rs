@@ -1,12 +1,12 @@
 //! Third stage: the code that stands beside the function.
 //!
-//! Nothing can fail here. Every path begins at the hidden module of the
+//! Nothing can fail here. Every path begins at the hidden modules of the
 //! library, so that no name of the user's comes in between, and names of
 //! local variables are hygienic.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Path, Type};
+use syn::Type;
 
 use crate::messages::Role;
 use crate::text;
@@ -16,8 +16,13 @@ use crate::valid::{Param, Shared, Task};
 /// The registration of a function: its thunk and an entry in the registry.
 pub(crate) struct Registration<'a> {
     task: &'a Task,
+    /// The library, by the name it has in the block: told once if it is not there.
+    library: Ident,
     /// The hidden module.
     private: TokenStream,
+    /// The hidden modules whose names the compiler may have to tell.
+    takes: TokenStream,
+    keeps: TokenStream,
     /// The thunk's only parameter.
     call: Ident,
     /// The variables with the decoded parameters.
@@ -27,39 +32,49 @@ pub(crate) struct Registration<'a> {
 impl<'a> Registration<'a> {
     /// The registration of this function.
     pub(crate) fn new(task: &'a Task) -> Self {
-        let private = |krate: &Path| quote_spanned!(Span::mixed_site()=> #krate::__private);
+        let library = Ident::new("__procession_library", Span::mixed_site());
+        let module = |name: &str| {
+            let name = Ident::new(name, Span::mixed_site());
+            quote_spanned!(Span::mixed_site()=> #library::#name)
+        };
         let local = |index| format_ident!("__procession_{index}", span = Span::mixed_site());
         Registration {
             task,
-            private: private(&task.krate),
+            private: module("__private"),
+            takes: module("takes"),
+            keeps: module("keeps"),
+            library,
             call: Ident::new("__procession_call", Span::mixed_site()),
             locals: (0..task.params.len()).map(local).collect(),
         }
     }
 
-    /// `let local = param::<T>(call, "name")?;` for each parameter, pointing at
-    /// the parameter's type if that cannot be decoded.
+    /// `let local = (&&Takes::<T>::new()).take(call, "name")?;` for each parameter.
+    ///
+    /// Method lookup finds out what the type is: see `takes.rs` of the library.
     fn decode(&self) -> TokenStream {
-        let Registration { private, call, .. } = self;
+        let Registration { takes, call, .. } = self;
         let statements = self.task.params.iter().zip(&self.locals).map(|(param, local)| {
             let (start, _) = ends(&param.ty);
-            let ty = self.decoded(param);
             let name = text::line(param.pat.to_token_stream());
-            quote_spanned!(start=> let #local = #private::Call::param::<#ty>(#call, #name)?;)
+            let marker = match types::peel(&param.ty) {
+                Type::Reference(reference) => {
+                    let ty = &reference.elem;
+                    quote_spanned!(start=> &&&#takes::Borrows::<#ty>::new())
+                }
+                _ => {
+                    let ty = &param.ty;
+                    quote_spanned!(start=> &&#takes::Takes::<#ty>::new())
+                }
+            };
+            quote_spanned!(start=> let #local = (#marker).__procession_take(#call, #name)?;)
         });
-        statements.collect()
-    }
-
-    /// The type that is decoded for a parameter: the owned form of what it borrows.
-    fn decoded(&self, param: &Param) -> TokenStream {
-        let Type::Reference(reference) = types::peel(&param.ty) else {
-            return param.ty.to_token_stream();
-        };
-        let (start, end) = ends(&param.ty);
-        let (private, ty) = (&self.private, &reference.elem);
-        let open = quote_spanned!(start=> <);
-        let close = quote_spanned!(end=> as #private::ToOwned>::Owned);
-        quote!(#open #ty #close)
+        let statements: TokenStream = statements.collect();
+        quote_spanned! {Span::mixed_site()=>
+            #[allow(unused_imports)]
+            use #takes::{TakeNothing as _, TakeOwned as _, TakeParam as _};
+            #statements
+        }
     }
 
     /// The call of the function, with the parameters borrowed that it borrows.
@@ -77,21 +92,28 @@ impl<'a> Registration<'a> {
     /// What the thunk does with the parameters, pointing at the return type if
     /// that cannot be encoded.
     fn run(&self) -> TokenStream {
-        let Registration { private, call, .. } = self;
+        let Registration { private, takes, keeps, call, .. } = self;
         let invoke = self.invoke();
         let (start, output) = match &self.task.output {
             Some(ty) => (ends(ty).0, ty.to_token_stream()),
             None => (Span::mixed_site(), quote_spanned!(Span::mixed_site()=> ())),
         };
         match self.task.role {
-            Role::Worker => quote_spanned! {Span::mixed_site()=>
-                #private::Call::run::<#output>(#call, move || #invoke)
-            },
+            Role::Worker => {
+                let give = quote_spanned! {start=>
+                    (&&&#takes::Gives::<#output>::new()).__procession_give(#call, move || #invoke)
+                };
+                quote_spanned! {Span::mixed_site()=>
+                    #[allow(unused_imports)]
+                    use #takes::{GiveFallible as _, GiveNothing as _, GiveValue as _};
+                    #give
+                }
+            }
             Role::Initializer => {
                 let made = Ident::new("__procession_made", Span::mixed_site());
                 let keep = quote_spanned!(start=> (&&&&#made).keep(#call));
                 quote_spanned! {Span::mixed_site()=>
-                    use #private::{KeepFallible as _, KeepFallibleLocal as _, KeepLocal as _, KeepValue as _};
+                    use #keeps::{KeepFallible as _, KeepFallibleLocal as _, KeepLocal as _, KeepValue as _};
                     let #made = #private::Call::make::<#output>(#call, move || #invoke)?;
                     #keep
                 }
@@ -110,7 +132,8 @@ impl<'a> Registration<'a> {
 
 impl ToTokens for Registration<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Registration { private, call, task: Task { role, attrs, ident, .. }, .. } = self;
+        let Registration { library, private, call, task, .. } = self;
+        let Task { role, krate, attrs, ident, .. } = task;
         let attrs = attrs.iter().map(|attr| match attr {
             Shared::Cfg(condition) => quote!(#[cfg(#condition)]),
             Shared::Allow(lints) => quote!(#[allow(#lints)]),
@@ -121,6 +144,7 @@ impl ToTokens for Registration<'_> {
         tokens.extend(quote_spanned! {Span::mixed_site()=>
             #(#attrs)*
             const _: () = {
+                use #krate as #library;
                 fn __procession_thunk(#call: &mut #private::Call<'_>) -> #private::Outcome {
                     #decode
                     #run

@@ -47,16 +47,21 @@ use crate::valid::Task;
 ///
 /// | a parameter | in the worker | the caller passes |
 /// |---|---|---|
-/// | `T` | is decoded | a `T`, which implements `Serialize` and `Deserialize` |
-/// | `&T` | is decoded as [`<T as ToOwned>::Owned`](ToOwned::Owned) and borrowed | a `&T`, and keeps what it borrows from |
+/// | `T` | is decoded | a `T` or `&T`, which implements `Serialize` and `Deserialize` |
+/// | `&T` | is decoded as what owns it, such as a `String` for a `&str`, and borrowed | a `&T` or `T` |
 /// | `State<T>`, `StateMut<T>` | is what an [`initializer`] made in this worker | nothing |
 ///
 /// States stand first, at most three of them. After these come the ordinary
 /// parameters, at most eight: none is called with `()`, one with the value
 /// itself, several with a tuple. Patterns and `mut` are fine.
 ///
+/// A caller may also pass what is encoded like the parameter: a `String` for a `&str`, an array or a
+/// `Vec` for a slice, a text for a path.
+///
 /// The return type implements `Serialize` and `Deserialize`, too. A `Result` is
-/// a value like any other.
+/// a value like any other, if its error implements them. Of a `Result` with an error that does
+/// not, such as `std::io::Error`, `Box<dyn Error>` or `anyhow::Error`, the caller gets the value, and
+/// otherwise the library's own error, which tells its text and causes.
 ///
 /// ```
 /// use runtime::worker;

@@ -104,5 +104,8 @@ pub fn some_failure() -> Vec<u8> {
         thread: Some("worker".to_owned()),
     };
     let kind = crate::worker::FailureKind::Panicked;
-    crate::worker::Failure { kind, text: "text".to_owned(), panic: Some(panic) }.encoded()
+    let causes = vec!["a cause".to_owned(), "its cause".to_owned()];
+    let backtrace = Some("0: task".to_owned());
+    let text = "text".to_owned();
+    crate::worker::Failure { kind, text, panic: Some(panic), causes, backtrace }.encoded()
 }

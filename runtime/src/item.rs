@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeTuple as _, Serializer};
 
+use crate::task::Never;
+use crate::task::kinds::Unknown;
+
 /// An item that fits one parameter of type `P`.
 ///
 /// | parameter | takes |
@@ -231,6 +234,14 @@ impl<T: Arg<A>, A> Item<(A,)> for T {
     #[inline]
     fn encode_all<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.encode(serializer)
+    }
+}
+
+// Never chosen: see `kinds::Unknown`.
+#[diagnostic::do_not_recommend]
+impl<T, P: Never> Item<Unknown<P>> for T {
+    fn encode_all<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        unreachable!("nothing is `Never`")
     }
 }
 

@@ -61,7 +61,8 @@
 //! An item may be anything that encodes as the parameter does: a reference to it, a `String` for a
 //! `&str`, an array for a slice; [`Arg`] has the table. A parameter `&T` is decoded to what owns
 //! it, so nothing is cloned in the caller. Slices, vectors and boxed slices of numbers are copied as a whole, wherever they
-//! stand in a value. A `Result` that a task returns is a value like any other.
+//! stand in a value. A `Result` that a task returns is a value like any other, if its error can travel;
+//! of one whose error cannot the caller gets the value, or an [`Error`] that tells: see [`Opaque`].
 //!
 //! The bytes do not describe themselves. What they could not carry is refused with an error of
 //! kind [`Encode`](ErrorKind::Encode) or [`Decode`](ErrorKind::Decode) that names the type or
@@ -81,6 +82,10 @@
 //!
 //! # Features
 //!
+//! None is on by default.
+//!
+//! - `anyhow`: tasks may return an `anyhow::Result`; see [`Opaque`].
+//! - `eyre`: tasks may return an `eyre::Result`.
 //! - `progress`: [`TaskCall::progress`] draws a bar.
 
 // The macros name this crate by its library name, also inside it.
@@ -97,6 +102,9 @@ mod config;
 mod error;
 mod fault;
 mod item;
+#[doc(hidden)]
+pub mod keeps;
+mod opaque;
 mod pool;
 mod process;
 mod queue;
@@ -104,12 +112,15 @@ mod registry;
 mod start;
 mod state;
 mod sys;
+#[doc(hidden)]
+pub mod takes;
 mod task;
 mod worker;
 
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};
 pub use item::{Arg, Item};
+pub use opaque::Opaque;
 pub use pool::{
     Elapsed, Handle, Imap, ImapUnordered, Pool, PoolBuilder, TaskCall, WorkerInfo, WorkerState,
     pool,
@@ -118,5 +129,5 @@ pub use process::{Process, ProcessBuilder, Stdio};
 pub use procession_macros::{initializer, worker};
 pub use registry::registered;
 pub use state::{State, StateMut};
-pub use task::{Initializer, StateParam, Task};
+pub use task::{Initializer, Output, Parameter, Task};
 pub use worker::{parent_id, worker_id};

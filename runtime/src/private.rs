@@ -4,7 +4,6 @@ use std::any::type_name;
 
 pub use crate::registry::{Place, Registration};
 pub use inventory;
-pub use std::borrow::ToOwned;
 pub use std::{cfg, column, file, line};
 
 use serde::Serialize;
@@ -12,6 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::codec::{Sink, Source};
 use crate::fault::fault;
+use crate::keeps::Made;
+use crate::opaque::Opaque;
 use crate::state::{self, Missing, State, StateMut};
 use crate::worker::{Failure, FailureKind, Original};
 
@@ -25,8 +26,8 @@ pub type Outcome = Result<(), Stop>;
 pub struct Stop(pub(crate) Box<Failure>);
 
 impl Stop {
-    fn new(kind: FailureKind, text: String) -> Self {
-        Stop(Box::new(Failure { kind, text, panic: None }))
+    pub(crate) fn new(kind: FailureKind, text: String) -> Self {
+        Stop(Box::new(Failure::plain(kind, text)))
     }
 }
 
@@ -57,13 +58,9 @@ impl<'a> Call<'a> {
         Call { source, sink: None, original, phase: Phase::Decoding }
     }
 
-    /// The next parameter.
+    /// All parameters are there: what follows is the task's own.
     #[inline]
-    pub fn param<P: Param>(&mut self, name: &'static str) -> Result<P, Stop> {
-        P::take(self, name)
-    }
-
-    fn begin(&mut self) -> Outcome {
+    pub(crate) fn begin(&mut self) -> Outcome {
         fault("decoded");
         self.source.finish().map_err(|error| {
             Stop::new(FailureKind::Decode, format!("its input could not be decoded: {error}"))
@@ -72,11 +69,9 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Runs a task on its decoded parameters and encodes what it returns.
+    /// Encodes what a task returned.
     #[inline]
-    pub fn run<R: Serialize>(&mut self, task: impl FnOnce() -> R) -> Outcome {
-        self.begin()?;
-        let output = task();
+    pub(crate) fn give<R: Serialize>(&mut self, output: &R) -> Outcome {
         // Before anything is encoded into memory that the caller reads.
         self.original.or_end(0);
         self.phase = Phase::Encoding;
@@ -84,10 +79,20 @@ impl<'a> Call<'a> {
         let Some(sink) = self.sink.as_mut() else {
             return Ok(());
         };
-        crate::codec::encode(&output, sink).map_err(|error| {
+        crate::codec::encode(output, sink).map_err(|error| {
             let text = format!("its output could not be encoded: {error}");
             Stop::new(FailureKind::Encode, text)
         })
+    }
+
+    /// Tells what a task failed with.
+    #[cold]
+    pub(crate) fn fail(&mut self, error: &impl Opaque) -> Outcome {
+        self.original.or_end(0);
+        // Its texts are made by code of the error.
+        self.phase = Phase::Encoding;
+        fault("ran");
+        Err(Stop(Box::new(Failure::of_error(error))))
     }
 
     /// Runs an initializer on its decoded parameters.
@@ -96,16 +101,11 @@ impl<'a> Call<'a> {
         self.begin()?;
         let made = initializer();
         self.original.or_end(0);
-        Ok(Made(std::cell::Cell::new(Some(made))))
+        Ok(Made::new(made))
     }
 }
 
 /// A parameter of a registered function: decoded from the input, or a state.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a parameter of a task",
-    label = "not decodable",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for it, or take a `State<T>` that an initializer makes"
-)]
 pub trait Param: Sized {
     /// Makes the parameter.
     fn take(call: &mut Call<'_>, name: &'static str) -> Result<Self, Stop>;
@@ -150,113 +150,4 @@ fn missing<T>(why: Missing, wrapper: &str, name: &str) -> Stop {
         ),
     };
     Stop::new(FailureKind::MissingState, text)
-}
-
-/// What an initializer returned, on its way to be kept.
-pub struct Made<T>(std::cell::Cell<Option<T>>);
-
-impl<T> Made<T> {
-    fn get(&self) -> T {
-        self.0.take().expect("kept once")
-    }
-}
-
-fn failed(error: &dyn std::fmt::Display) -> Stop {
-    Stop::new(FailureKind::Initializer, error.to_string())
-}
-
-// One of these four is chosen by the number of references that method lookup has to
-// strip: the most specific first. That an error can be shown is asked for by `keep`, which
-// has no part in the choice: else a `Result` that cannot be shown would be kept as a value.
-
-/// A `Result` whose value threads may share.
-pub trait KeepFallible {
-    /// What the initializer fails with.
-    type Error;
-    /// Keeps the value.
-    fn keep(&self, call: &mut Call<'_>) -> Outcome
-    where
-        Self::Error: std::fmt::Display;
-}
-
-impl<T: Send + Sync + 'static, E> KeepFallible for &&&Made<Result<T, E>> {
-    type Error = E;
-    fn keep(&self, _: &mut Call<'_>) -> Outcome
-    where
-        E: std::fmt::Display,
-    {
-        self.get().map(state::keep).map_err(|error| failed(&error))
-    }
-}
-
-/// A `Result` whose value stays in its thread.
-pub trait KeepFallibleLocal {
-    /// What the initializer fails with.
-    type Error;
-    /// Keeps the value.
-    fn keep(&self, call: &mut Call<'_>) -> Outcome
-    where
-        Self::Error: std::fmt::Display;
-}
-
-impl<T: 'static, E> KeepFallibleLocal for &&Made<Result<T, E>> {
-    type Error = E;
-    fn keep(&self, _: &mut Call<'_>) -> Outcome
-    where
-        E: std::fmt::Display,
-    {
-        self.get().map(state::keep_local).map_err(|error| failed(&error))
-    }
-}
-
-/// A value that threads may share.
-pub trait KeepValue {
-    /// Keeps the value.
-    fn keep(&self, call: &mut Call<'_>) -> Outcome;
-}
-
-impl<T: Send + Sync + 'static> KeepValue for &Made<T> {
-    fn keep(&self, _: &mut Call<'_>) -> Outcome {
-        state::keep(self.get());
-        Ok(())
-    }
-}
-
-/// A value that stays in its thread.
-pub trait KeepLocal {
-    /// Keeps the value.
-    fn keep(&self, call: &mut Call<'_>) -> Outcome;
-}
-
-impl<T: 'static> KeepLocal for Made<T> {
-    fn keep(&self, _: &mut Call<'_>) -> Outcome {
-        state::keep_local(self.get());
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::needless_borrow, reason = "as the expansion writes it")]
-mod tests {
-    use super::*;
-    use std::rc::Rc;
-
-    fn keeps<T>(value: T, keep: impl FnOnce(&Made<T>, &mut Call<'_>) -> Outcome) -> Outcome {
-        let mut call = Call::initializing(Source::new(&[]), Original::here());
-        keep(&Made(std::cell::Cell::new(Some(value))), &mut call)
-    }
-
-    #[test]
-    fn the_most_specific_way_of_keeping_is_chosen() {
-        let text = |outcome: Outcome| outcome.err().map(|stop| stop.0.text);
-        assert_eq!(text(keeps(Ok::<u64, String>(1), |m, c| (&&&&m).keep(c))), None);
-        assert_eq!(*state::get::<u64>().unwrap(), 1);
-        let failed = keeps(Err::<u64, _>("no file"), |m, c| (&&&&m).keep(c));
-        assert_eq!(text(failed).as_deref(), Some("no file"));
-        let local = keeps(Ok::<_, String>(Rc::new(2)), |m, c| (&&&&m).keep(c));
-        assert_eq!(text(local), None);
-        assert_eq!(**state::get::<Rc<i32>>().unwrap(), 2);
-        assert_eq!(text(keeps(3_u8, |m, c| (&&&&m).keep(c))), None);
-        assert_eq!(*state::get::<u8>().unwrap(), 3);
-    }
 }

@@ -151,8 +151,12 @@ impl Entry {
     }
 }
 
+/// What a call says, where it is compiled, of a task that has a size and is surely no function. (What
+/// has none may still be a closure that captures nothing, or not be annotated; [`find`] tells.)
+pub(crate) const NO_FUNCTION: &str = "annotate a function with `#[worker]` and give its name: neither a closure that captures nor a function pointer can travel";
+
 /// Finds the entry of a function by its type.
-pub(crate) fn find<F: 'static>(role: Role) -> Result<Entry> {
+pub(crate) fn find<F>(role: Role) -> Result<Entry> {
     let table = table();
     if let Some((name, first, second)) = &table.duplicate {
         return Err(Error::new(
@@ -163,7 +167,7 @@ pub(crate) fn find<F: 'static>(role: Role) -> Result<Entry> {
         ));
     }
     let name = std::any::type_name::<F>();
-    let entry = table.by_type.get(&TypeId::of::<F>()).and_then(|id| get(*id));
+    let entry = table.by_type.get(&typeid::of::<F>()).and_then(|id| get(*id));
     let attribute = match role {
         Role::Worker => "#[worker]",
         Role::Initializer => "#[initializer]",

@@ -8,6 +8,7 @@ mod calls;
 mod copies;
 mod drops;
 mod errors;
+mod failing;
 mod global;
 mod handles;
 mod items;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         drops::tests(),
         errors::tests(),
         leaving::tests(),
+        failing::tests(),
         lifecycle::tests(),
         look_ahead::tests(),
         nested::tests(),

@@ -13,6 +13,9 @@ use super::Facts;
 pub enum ErrorKind {
     /// The task panicked; [`Error::panic`](crate::Error::panic) has the report.
     Panicked,
+    /// The task returned an error that does not travel, an [`Opaque`](crate::Opaque) one; the text and the
+    /// [`source`](std::error::Error::source) are those of that error.
+    Failed,
     /// The worker was ended by a signal while it had the task.
     Signaled,
     /// The worker exited while it had the task, with whatever code.
@@ -60,6 +63,7 @@ pub(super) fn sentence(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result
     use ErrorKind as K;
     match facts.kind {
         K::Panicked
+        | K::Failed
         | K::Signaled
         | K::Exited
         | K::Lost
@@ -88,6 +92,11 @@ pub(super) fn sentence(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result
                 }
             }
             Ok(())
+        }
+        K::Failed => {
+            f.write_str(" failed")?;
+            place(facts, f)?;
+            write!(f, ": {}", facts.detail)
         }
         K::Signaled => {
             let signal = facts.signal.unwrap_or(0);

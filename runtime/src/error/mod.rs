@@ -1,11 +1,14 @@
 //! What can go wrong, as one opaque type with a kind and the facts.
 
 mod backtrace;
+mod cause;
 mod kind;
 mod report;
 
 pub use kind::ErrorKind;
 pub use report::{Location, PanicReport};
+
+pub(crate) use cause::{Cause, causes};
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,9 +21,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error is one pointer wide, and tells by methods what it knows: the
 /// [kind](Error::kind), the [task](Error::task), the [index](Error::index) of the
 /// input, the [worker](Error::worker) and its [pid](Error::pid), and, by kind, a
-/// [signal](Error::signal), an [exit code](Error::exit_code) or the
-/// [panic](Error::panic). `Display` is one sentence in lower case. `Debug`, which `unwrap` and a
-/// `main` that returns the error show, is the kind, that sentence, and of a panic the frames of
+/// [signal](Error::signal), an [exit code](Error::exit_code), the
+/// [panic](Error::panic) or the causes, by [`source`](std::error::Error::source). `Display` is one sentence in lower case. `Debug`, which `unwrap` and a
+/// `main` that returns the error show, is the kind, that sentence, the causes, and of a panic the frames of
 /// the task, a line each; with `RUST_BACKTRACE=full` all frames, which
 /// [`PanicReport::backtrace`] has in any case.
 ///
@@ -50,6 +53,10 @@ pub(crate) struct Facts {
     pub(crate) exit_code: Option<i32>,
     pub(crate) panic: Option<Box<PanicReport>>,
     pub(crate) detail: Cow<'static, str>,
+    /// What caused the error that the task returned.
+    pub(crate) cause: Option<Box<Cause>>,
+    /// That of the error that the task returned.
+    pub(crate) backtrace: Option<Box<str>>,
 }
 
 impl Error {
@@ -64,6 +71,8 @@ impl Error {
             exit_code: None,
             panic: None,
             detail: detail.into(),
+            cause: None,
+            backtrace: None,
         }))
     }
 
@@ -127,6 +136,8 @@ impl Error {
             exit_code: facts.exit_code,
             panic: facts.panic.clone(),
             detail: facts.detail.clone(),
+            cause: facts.cause.clone(),
+            backtrace: facts.backtrace.clone(),
         }))
     }
 
@@ -174,6 +185,14 @@ impl Error {
         self.0.panic.as_deref()
     }
 
+    /// The backtrace of the worker: where it panicked, or where the error that the task
+    /// returned was made, if that error has one. (An `anyhow::Error` has one where the environment variable
+    /// `RUST_BACKTRACE` is set.)
+    pub fn backtrace(&self) -> Option<&str> {
+        let of_panic = || self.panic().and_then(|panic| panic.backtrace.as_deref());
+        self.0.backtrace.as_deref().or_else(of_panic)
+    }
+
     /// Goes on with the panic of the worker in the calling thread.
     ///
     /// The payload is the text of the remote message; the panic hook is not run a
@@ -191,7 +210,13 @@ impl Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    /// What caused the error that the task returned, with [`ErrorKind::Failed`]; the causes
+    /// behind it are its sources in turn.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,7 +227,11 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)?;
-        let Some(trace) = self.0.panic.as_ref().and_then(|p| p.backtrace.as_ref()) else {
+        for (depth, cause) in causes(self).enumerate() {
+            let heading = if depth == 0 { "\ncaused by:" } else { "" };
+            write!(f, "{heading}\n    {cause}")?;
+        }
+        let Some(trace) = self.backtrace() else {
             return Ok(());
         };
         if crate::config::shows_all_frames() {

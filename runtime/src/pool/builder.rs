@@ -8,7 +8,7 @@ use super::Pool;
 use crate::codec::Sink;
 use crate::config::{self, StartMethod};
 use crate::error::{Error, ErrorKind, Result};
-use crate::registry::{self, Role};
+use crate::registry::{self, NO_FUNCTION, Role};
 use crate::start::Preload;
 use crate::start::preload::names;
 use crate::sys::fds::Kept;
@@ -169,7 +169,11 @@ impl PoolBuilder {
     ///
     /// The value is dropped when its worker leaves; see
     /// [`State`](crate::State#when-the-value-is-dropped).
-    pub fn initializer<M, F: Initializer<M>>(mut self, initializer: F, input: F::Input) -> Self {
+    pub fn initializer<M, P, F>(mut self, initializer: F, input: P) -> Self
+    where
+        F: Initializer<M, Input = P>,
+    {
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
         match encoded(initializer, &input) {
             Ok(preload) => self.settings.initializers.push(preload),
             Err(error) => self.error = self.error.or(Some(error)),
@@ -187,7 +191,11 @@ impl PoolBuilder {
     /// is the server, when the last pool that uses it ends, and not the workers. A preloaded temporary
     /// directory is there for all workers until then. A server that is killed drops nothing.
     /// See [`State`](crate::State#when-the-value-is-dropped).
-    pub fn preload<M, F: Initializer<M>>(mut self, preload: F, input: F::Input) -> Self {
+    pub fn preload<M, P, F>(mut self, preload: F, input: P) -> Self
+    where
+        F: Initializer<M, Input = P>,
+    {
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
         match encoded(preload, &input) {
             Ok(preload) => self.settings.preloads.push(preload),
             Err(error) => self.error = self.error.or(Some(error)),

@@ -51,6 +51,7 @@ use self::core::{Life, Shared};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
+use crate::registry::NO_FUNCTION;
 use crate::task::Task;
 
 /// How deep pools may be nested in workers of pools.
@@ -156,6 +157,12 @@ impl Pool {
     /// assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), runtime::ErrorKind::TimedOut);
     /// ```
     pub fn task<M, F: Task<M>>(&self, task: F) -> TaskCall<'_, M, F> {
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task)
+    }
+
+    /// The same, where it is known that the task may be a function.
+    pub(crate) fn call<M, F: Task<M>>(&self, task: F) -> TaskCall<'_, M, F> {
         TaskCall::new(self, task)
     }
 
@@ -173,13 +180,14 @@ impl Pool {
     /// # Panics
     ///
     /// If the iterator panics; the pool can be used further.
-    pub fn map<M, F, I>(&self, task: F, inputs: I) -> Result<Vec<F::Output>>
+    pub fn map<M, P, R, F, I>(&self, task: F, inputs: I) -> Result<Vec<R>>
     where
-        F: Task<M>,
+        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
-        I::Item: Item<F::Input>,
+        I::Item: Item<P>,
     {
-        self.task(task).map(inputs)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).map(inputs)
     }
 
     /// Runs a task on every input and gives every outcome, in the order of the inputs;
@@ -187,13 +195,14 @@ impl Pool {
     ///
     /// What keeps the call itself from running, like a function that is not
     /// registered, is the outcome of every input.
-    pub fn map_all<M, F, I>(&self, task: F, inputs: I) -> Vec<Result<F::Output>>
+    pub fn map_all<M, P, R, F, I>(&self, task: F, inputs: I) -> Vec<Result<R>>
     where
-        F: Task<M>,
+        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
-        I::Item: Item<F::Input>,
+        I::Item: Item<P>,
     {
-        self.task(task).map_all(inputs)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).map_all(inputs)
     }
 
     /// Runs a task once and waits for its output.
@@ -201,34 +210,37 @@ impl Pool {
     /// # Errors
     ///
     /// If the task has no output; see [`ErrorKind`].
-    pub fn apply<M, F, T>(&self, task: F, input: T) -> Result<F::Output>
+    pub fn apply<M, P, R, F, T>(&self, task: F, input: T) -> Result<R>
     where
-        F: Task<M>,
-        T: Item<F::Input>,
+        F: Task<M, Input = P, Output = R>,
+        T: Item<P>,
     {
-        self.task(task).apply(input)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).apply(input)
     }
 
     /// Hands a task in and gives a [`Handle`] to its output.
-    pub fn submit<M, F, T>(&self, task: F, input: T) -> Handle<F::Output>
+    pub fn submit<M, P, R, F, T>(&self, task: F, input: T) -> Handle<R>
     where
-        F: Task<M>,
-        T: Item<F::Input>,
-        F::Output: Send + 'static,
+        F: Task<M, Input = P, Output = R>,
+        T: Item<P>,
+        R: Send + 'static,
     {
-        self.task(task).submit(input)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).submit(input)
     }
 
     /// Hands all inputs in and gives a [`Handle`] to the outputs, in the order of the
     /// inputs.
-    pub fn map_async<M, F, I>(&self, task: F, inputs: I) -> Handle<Vec<F::Output>>
+    pub fn map_async<M, P, R, F, I>(&self, task: F, inputs: I) -> Handle<Vec<R>>
     where
-        F: Task<M>,
+        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
-        I::Item: Item<F::Input>,
-        F::Output: Send + 'static,
+        I::Item: Item<P>,
+        R: Send + 'static,
     {
-        self.task(task).map_async(inputs)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).map_async(inputs)
     }
 
     /// Returns an iterator over the outcomes, in the order of the inputs.
@@ -237,27 +249,29 @@ impl Pool {
     /// without, and only so far ahead as to keep the workers busy, within a number of bytes. See
     /// [`Imap`] for iterators that block or panic, for ending a stream early, and for waiting with a
     /// timeout. Dropping it drops what has not started.
-    pub fn imap<M, F, I>(&self, task: F, inputs: I) -> Imap<I::IntoIter, F::Input, F::Output>
+    pub fn imap<M, P, R, F, I>(&self, task: F, inputs: I) -> Imap<I::IntoIter, P, R>
     where
-        F: Task<M>,
+        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
-        I::Item: Item<F::Input>,
+        I::Item: Item<P>,
     {
-        self.task(task).imap(inputs)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).imap(inputs)
     }
 
     /// Returns an iterator over the outcomes as they come, each with the index of its input.
-    pub fn imap_unordered<M, F, I>(
+    pub fn imap_unordered<M, P, R, F, I>(
         &self,
         task: F,
         inputs: I,
-    ) -> ImapUnordered<I::IntoIter, F::Input, F::Output>
+    ) -> ImapUnordered<I::IntoIter, P, R>
     where
-        F: Task<M>,
+        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
-        I::Item: Item<F::Input>,
+        I::Item: Item<P>,
     {
-        self.task(task).imap_unordered(inputs)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).imap_unordered(inputs)
     }
 
     /// Runs a task once on every worker that the pool has when it is called. The outcomes
@@ -268,12 +282,13 @@ impl Pool {
     /// begun. If it leaves before it has begun the task, the list has no outcome for it: a
     /// resize does not make a broadcast fail. If a worker dies before it has begun the task,
     /// the worker that replaces it runs the task.
-    pub fn broadcast<M, F, T>(&self, task: F, input: T) -> Vec<Result<F::Output>>
+    pub fn broadcast<M, P, R, F, T>(&self, task: F, input: T) -> Vec<Result<R>>
     where
-        F: Task<M>,
-        T: Item<F::Input>,
+        F: Task<M, Input = P, Output = R>,
+        T: Item<P>,
     {
-        self.task(task).broadcast(input)
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.call(task).broadcast(input)
     }
 
     /// Takes no new calls from now on; those that are open are finished, and then the workers

@@ -11,7 +11,7 @@ use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
 use crate::pool::{Pool, PoolBuilder};
-use crate::registry::{self, Role};
+use crate::registry::{self, NO_FUNCTION, Role};
 use crate::sys::fds::{self, Kept};
 use crate::task::{Initializer, Task};
 
@@ -175,11 +175,22 @@ impl ProcessBuilder {
     /// As [`PoolBuilder::build`], [`ErrorKind::NotRegistered`] if the task is not registered, and
     /// [`ErrorKind::Start`] if a standard stream or the directory cannot be opened. An input that
     /// cannot be encoded is told by [`Process::join`].
-    pub fn spawn<M, F, T>(self, task: F, input: T) -> Result<Process<F::Output>>
+    pub fn spawn<M, P, R, F, T>(self, task: F, input: T) -> Result<Process<R>>
     where
-        F: Task<M>,
-        T: Item<F::Input>,
-        F::Output: Send + 'static,
+        F: Task<M, Input = P, Output = R>,
+        T: Item<P>,
+        R: Send + 'static,
+    {
+        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        self.start(task, input)
+    }
+
+    /// The same, where it is known that the task may be a function.
+    pub(super) fn start<M, P, R, F, T>(self, task: F, input: T) -> Result<Process<R>>
+    where
+        F: Task<M, Input = P, Output = R>,
+        T: Item<P>,
+        R: Send + 'static,
     {
         registry::find::<F>(Role::Worker)?;
         let name = self.name;
@@ -199,7 +210,7 @@ impl ProcessBuilder {
         }
         let pool = builder.stdio([stdin, stdout, stderr]).build().map_err(super::of_process)?;
         let pid = pool.workers().first().map_or(0, |worker| worker.pid());
-        let handle = pool.submit(task, input);
+        let handle = pool.call(task).submit(input);
         pool.close();
         Ok(Process {
             name,

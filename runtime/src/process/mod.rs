@@ -87,12 +87,13 @@ impl<R: DeserializeOwned + Send + 'static> Process<R> {
     /// # Errors
     ///
     /// As [`ProcessBuilder::spawn`].
-    pub fn spawn<M, F, T>(task: F, input: T) -> Result<Self>
+    pub fn spawn<M, P, F, T>(task: F, input: T) -> Result<Self>
     where
-        F: Task<M, Output = R>,
-        T: Item<F::Input>,
+        F: Task<M, Input = P, Output = R>,
+        T: Item<P>,
     {
-        Process::builder().spawn(task, input)
+        const { assert!(size_of::<F>() == 0, "{}", crate::registry::NO_FUNCTION) };
+        Process::builder().start(task, input)
     }
 }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::__private::Phase;
 use crate::codec::{Sink, Source};
-use crate::error::{Error, ErrorKind, PanicReport};
+use crate::error::{Cause, Error, ErrorKind, PanicReport, causes};
+use crate::opaque::Opaque;
 
 /// What kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub(crate) enum FailureKind {
     MissingState,
     Initializer,
     NotRegistered,
+    /// The task returned an error that does not travel.
+    Failed,
 }
 
 /// The message of a worker.
@@ -23,11 +26,26 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) text: String,
     pub(crate) panic: Option<PanicReport>,
+    /// The texts of what caused it, the nearest first.
+    pub(crate) causes: Vec<String>,
+    /// Of an error that has one; a panic has its own.
+    pub(crate) backtrace: Option<String>,
 }
+
+/// How many causes of an error travel: more than this is a chain that bites its tail.
+const MOST_CAUSES: usize = 128;
 
 impl Failure {
     pub(crate) fn plain(kind: FailureKind, text: String) -> Self {
-        Failure { kind, text, panic: None }
+        Failure { kind, text, panic: None, causes: Vec::new(), backtrace: None }
+    }
+
+    /// What a task failed with, as far as it can travel.
+    pub(crate) fn of_error(error: &impl Opaque) -> Self {
+        let backtrace = error.backtrace();
+        let error = error.as_error();
+        let causes = causes(error).take(MOST_CAUSES).map(ToString::to_string).collect();
+        Failure { causes, backtrace, ..Failure::plain(FailureKind::Failed, error.to_string()) }
     }
 
     /// A panic is the task's own while it runs; before and after, it is the decoding
@@ -42,7 +60,7 @@ impl Failure {
             FailureKind::Panicked => String::new(),
             _ => format!("{what}: it panicked with: {}", report.message),
         };
-        Failure { kind, text, panic: Some(report) }
+        Failure { panic: Some(report), ..Failure::plain(kind, text) }
     }
 
     /// The same, told of an initializer.
@@ -96,8 +114,13 @@ impl Failure {
             FailureKind::MissingState => ErrorKind::MissingState,
             FailureKind::Initializer => ErrorKind::Initializer,
             FailureKind::NotRegistered => ErrorKind::NotRegistered,
+            FailureKind::Failed => ErrorKind::Failed,
         };
-        Error::new(kind, self.text).with(|facts| facts.panic = self.panic.map(Box::new))
+        Error::new(kind, self.text).with(|facts| {
+            facts.panic = self.panic.map(Box::new);
+            facts.cause = Cause::chain(self.causes);
+            facts.backtrace = self.backtrace.map(String::into_boxed_str);
+        })
     }
 
     /// As the error of building a pool.

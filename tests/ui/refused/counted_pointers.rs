@@ -13,4 +13,7 @@ fn read(total: Rc<u64>) -> u64 {
     *total
 }
 
-fn main() {}
+fn main() {
+    let _ = runtime::pool().task(add);
+    let _ = runtime::pool().task(read);
+}

@@ -1,3 +1,5 @@
+// A type that lacks serde is told where the task is called, once.
+
 #![allow(unused)]
 
 use runtime::worker;
@@ -25,4 +27,10 @@ fn slice(threshold: f64, images: &[Image]) -> String {
     String::new()
 }
 
-fn main() {}
+fn main() {
+    let pool = runtime::pool();
+    let _ = pool.map(label, [(Image, 0.5)]);
+    let _ = pool.apply(labels, (0.5, vec![Image]));
+    let _ = pool.submit(borrowed, Image);
+    let _ = pool.task(slice);
+}

@@ -1,0 +1,49 @@
+//! What caused a task to fail: the texts of an error's sources.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// One cause, and what caused it in turn.
+#[derive(Clone)]
+pub(crate) struct Cause {
+    text: Box<str>,
+    cause: Option<Box<Cause>>,
+}
+
+impl Cause {
+    /// The chain of causes with these texts, the nearest first.
+    pub(crate) fn chain(texts: Vec<String>) -> Option<Box<Cause>> {
+        let link = |cause, text: String| Some(Box::new(Cause { text: text.into(), cause }));
+        texts.into_iter().rev().fold(None, link)
+    }
+}
+
+/// What caused an error, the nearest first.
+pub(crate) fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
