@@ -20,6 +20,15 @@ use crate::opaque::Opaque;
 const NO_PARAMETER: &str = "a parameter cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for its type";
 const NO_OUTPUT: &str = "the output of a task cannot travel to the caller: derive `serde::Serialize` and `serde::Deserialize` for its type";
 
+/// Panics when code is generated for a type, and not before: the size, which is none of a type,
+/// has it wait until the type is known.
+const fn refuse(size: usize, why: &str) -> ! {
+    if size == usize::MAX {
+        unreachable!();
+    }
+    panic!("{}", why)
+}
+
 /// A parameter of type `T`.
 pub struct Takes<T>(PhantomData<fn() -> T>);
 
@@ -105,14 +114,14 @@ pub trait TakeNothing {
 impl<T> TakeNothing for Takes<T> {
     type Taken = T;
     fn __procession_take(&self, _: &mut Call<'_>, _: &'static str) -> Result<T, Stop> {
-        const { panic!("{}", NO_PARAMETER) }
+        const { refuse(size_of::<T>(), NO_PARAMETER) }
     }
 }
 
 impl<T: ?Sized> TakeNothing for Borrows<T> {
     type Taken = Box<T>;
     fn __procession_take(&self, _: &mut Call<'_>, _: &'static str) -> Result<Box<T>, Stop> {
-        const { panic!("{}", NO_PARAMETER) }
+        const { refuse(size_of::<&T>(), NO_PARAMETER) }
     }
 }
 
@@ -159,6 +168,6 @@ pub trait GiveNothing<R> {
 
 impl<R> GiveNothing<R> for Gives<R> {
     fn __procession_give(&self, _: &mut Call<'_>, _: impl FnOnce() -> R) -> Outcome {
-        const { panic!("{}", NO_OUTPUT) }
+        const { refuse(size_of::<R>(), NO_OUTPUT) }
     }
 }

@@ -51,7 +51,8 @@ pub trait Initializer<M> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for it",
     label = "takes a parameter of type `{Self}`, which cannot be sent",
-    note = "or take a `State<{Self}>` that an initializer makes in each worker"
+    note = "or take a `State<{Self}>` that an initializer makes in each worker",
+    note = "for an array of more than 32 elements, which serde does not know, take a slice: the array fits it"
 )]
 pub trait Parameter<K> {
     /// The parameters behind this one, and this one in front if it is an input.

@@ -5,6 +5,8 @@ use std::process::{Command, ExitCode, Output, Stdio};
 
 use procession_tests::{EVERY, ONCE, StartMethod, conformance, harness, isolation};
 
+mod first;
+
 conformance! {
     EVERY => [its_program_runs, its_test_passes];
     ONCE => [a_panic_is_reported_where_panics_abort, a_counted_pointer_is_no_parameter];
@@ -18,8 +20,9 @@ fn main() -> ExitCode {
         cargo(&["build", "--bins"], method);
         cargo(&["test", "--no-run", "--bin", "outside"], method);
         cargo(&["build", "--release", "--bin", "aborting"], method);
+        first::prepare();
     }
-    harness::main(tests())
+    harness::main(tests().into_iter().chain(first::tests()).collect())
 }
 
 const PROGRAM: &str = r#"#[runtime::worker]
@@ -54,7 +57,7 @@ fn main() {
 /// Each worker would have a copy of its own, which looks shared and is not.
 const SHARED: &str = r#"#[runtime::worker]
 fn add(total: std::sync::Arc<u64>) -> u64 { *total }
-fn main() {}
+fn main() { let _ = runtime::pool().task(add); }
 "#;
 
 fn home() -> PathBuf {
@@ -93,13 +96,18 @@ fn write(path: &Path, text: &str) {
 }
 
 fn cargo(arguments: &[&str], method: StartMethod) -> String {
-    let output = run_cargo(arguments, method);
+    cargo_in(&home(), arguments, method)
+}
+
+/// Runs cargo in the folder of a crate; all of them share what is built.
+fn cargo_in(folder: &Path, arguments: &[&str], method: StartMethod) -> String {
+    let output = run_cargo(folder, arguments, method);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn run_cargo(arguments: &[&str], method: StartMethod) -> Output {
+fn run_cargo(folder: &Path, arguments: &[&str], method: StartMethod) -> Output {
     let mut command = Command::new(env!("CARGO"));
     // It is a build of its own, not part of the one that runs this.
     for (name, _) in std::env::vars_os() {
@@ -112,7 +120,7 @@ fn run_cargo(arguments: &[&str], method: StartMethod) -> Output {
         .args(arguments)
         .arg("--offline")
         .arg("--quiet")
-        .current_dir(home())
+        .current_dir(folder)
         .env("CARGO_TARGET_DIR", home().join("target"))
         .env("PROCESSION_START_METHOD", method.name())
         .stdin(Stdio::null())
@@ -139,8 +147,8 @@ fn a_panic_is_reported_where_panics_abort(method: StartMethod) {
 
 /// This crate does not switch on serde's `rc` for the whole build of its user.
 fn a_counted_pointer_is_no_parameter(method: StartMethod) {
-    let output = run_cargo(&["check", "--example", "shared"], method);
+    let output = run_cargo(&home(), &["check", "--example", "shared"], method);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "it was accepted");
-    assert!(errors.contains("`Arc<u64>` cannot be a parameter of a task"), "{errors}");
+    assert!(errors.contains("`Arc<u64>` cannot travel to a worker"), "{errors}");
 }

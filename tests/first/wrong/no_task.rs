@@ -1,0 +1,3 @@
+fn main() {
+    println!("{:?}", runtime::pool().map("square", 0..3));
+}
