@@ -88,6 +88,26 @@ has '^  180  CrashOnce  value 1$'
 has '^194 of 200 jobs finished$'
 has '^the pool goes on: 1 \+ \.\. \+ 10 = 55$'
 
+# interrupt: is sent SIGINT once it works; cargo is left out, so that the signal reaches the example.
+name=interrupt
+echo "example $name"
+timeout --foreground 60 "${CARGO_TARGET_DIR:-target}/release/examples/interrupt" >"$out/$name" 2>"$out/$name.err" &
+watched=$!
+for _ in $(seq 200); do
+    if grep -q '^counting' "$out/$name"; then break; fi
+    sleep 0.05
+done
+sleep 1
+kill -INT "$(pgrep -P "$watched" -x interrupt)"
+if ! wait "$watched" || [ -s "$out/$name.err" ]; then
+    cat "$out/$name" "$out/$name.err"
+    echo "example $name did not end well"
+    exit 1
+fi
+has '^interrupted: [1-9][0-9]* inputs taken back in [0-9.]+(µs|ms|s)$'
+has '^[1-9][0-9]* results kept$'
+has '^[0-9]+ primes below [0-9]+0$'
+
 run start_methods
 has '^ +forkserver +spawn +fork +thread$'
 row() {
