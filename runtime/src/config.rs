@@ -210,3 +210,14 @@ pub(crate) fn fix_start_method() -> Result<StartMethod> {
     }
     Ok(*CHOSEN.get_or_init(|| method))
 }
+
+/// The stack of a worker that is a thread: as large as that of the main thread of a process,
+/// or what `RUST_MIN_STACK` asks for if that is more.
+pub(crate) fn stack_size() -> usize {
+    const LEAST: usize = 2 << 20;
+    const USUAL: usize = 8 << 20;
+    const MOST: usize = 256 << 20;
+    let limit = crate::sys::limits::stack().map_or(USUAL, |limit| limit.clamp(LEAST, MOST));
+    let asked = std::env::var("RUST_MIN_STACK").ok().and_then(|text| text.parse().ok());
+    asked.map_or(limit, |asked: usize| asked.max(limit))
+}

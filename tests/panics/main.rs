@@ -21,11 +21,12 @@ conformance! {
         many_panics_cost_no_worker,
         the_debug_form_has_the_remote_backtrace,
         the_debug_form_has_the_frames_of_the_task_alone,
-    ];
-    // Streams of their own, and panics of other threads, belong to processes.
-    PROCESSES => [
         the_thread_of_a_joined_panic_is_named,
         a_scoped_thread_is_found_too,
+        threads_of_tasks_that_run_side_by_side_are_told_apart,
+    ];
+    // Streams of their own belong to processes.
+    PROCESSES => [
         nothing_is_printed_of_a_panic_that_is_told,
         a_caught_panic_is_printed_once,
         an_unjoined_threads_panic_is_printed_once,
@@ -251,6 +252,20 @@ fn a_scoped_thread_is_found_too(method: StartMethod) {
     let error = pool(method, 1).apply(scope_failed, "in a scope").unwrap_err();
     assert_eq!(message(&error), "in a scope", "{error}");
     assert!(error.panic().unwrap().thread.is_some());
+}
+
+fn threads_of_tasks_that_run_side_by_side_are_told_apart(method: StartMethod) {
+    let pool = pool(method, 4);
+    let texts: Vec<String> = (0..200).map(|n| format!("number {n}")).collect();
+    let outcomes = pool.map_all(join_failed, texts.iter().cloned());
+    for (text, outcome) in texts.iter().zip(outcomes) {
+        let error = outcome.unwrap_err();
+        assert_eq!(message(&error), text, "{error}");
+        let report = error.panic().unwrap();
+        let location = report.location.as_ref().expect("a place");
+        assert!(location.file.ends_with("panics/main.rs"), "{location}");
+        assert!(report.backtrace.is_some());
+    }
 }
 
 /// Runs a task in a process of its own; gives its outcome and what it printed.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 mod births;
+mod bodies;
 mod broadcasts;
 mod calls;
 mod copies;
@@ -27,6 +28,7 @@ mod wakers;
 
 fn main() -> ExitCode {
     let files = [
+        bodies::tests(),
         calls::tests(),
         copies::tests(),
         global::tests(),

@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Arena, Board, SLOTS, Tasks};
 use crate::registry::Entry;
 use crate::start::{Preload, inputs};
+use crate::sys::bell::Bell;
 use crate::sys::fds::Kept;
 use crate::sys::memory::{self, Mapping, PAGE};
 
@@ -44,7 +45,7 @@ pub(crate) struct Shared {
     /// What the initializers of worker processes are given, if they are given anything.
     pub(super) inputs_fd: Option<Kept>,
     pub(super) arena: Arc<Arena>,
-    pub(super) bell: Arc<OwnedFd>,
+    pub(super) bell: Arc<Bell>,
     pub(super) spinners: usize,
     core: Mutex<Core>,
     /// Something changed that is no result: a worker got ready, the pool is empty.
@@ -154,9 +155,7 @@ impl Shared {
         })?;
         let tasks = Arc::new(tasks);
         let arena = Arena::new(Arc::clone(&tasks), size_of::<Tasks>().next_multiple_of(PAGE));
-        let flags =
-            nix::sys::eventfd::EfdFlags::EFD_CLOEXEC | nix::sys::eventfd::EfdFlags::EFD_NONBLOCK;
-        let bell = nix::sys::eventfd::EventFd::from_value_and_flags(0, flags)
+        let bell = Bell::new()
             .map_err(|error| Error::start(format!("no event descriptor could be had: {error}")))?;
         let board = Arc::new(board);
         let shared = Shared {
@@ -172,7 +171,7 @@ impl Shared {
             board_fd: Kept::new(board_fd),
             inputs_fd: inputs_fd.map(Kept::new),
             arena,
-            bell: Arc::new(bell.into()),
+            bell: Arc::new(bell),
             changed: Condvar::new(),
         };
         shared.region().set_tail(1);
@@ -194,8 +193,7 @@ impl Shared {
 
     /// Makes the dispatcher look at everything.
     pub(super) fn ring_bell(&self) {
-        // Full means that it is rung already.
-        let _ = nix::unistd::write(&*self.bell, &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 }
 

@@ -19,6 +19,7 @@ use super::wait::TICK;
 use crate::error::Error;
 use crate::start::{Event, Exit, Launcher, Order, gate};
 use crate::state::Share;
+use crate::sys::bell::Bell;
 use crate::sys::socket;
 
 /// How long after the last work memory is given back.
@@ -118,9 +119,7 @@ impl Dispatcher {
 
     /// Does everything there is to do; says what to wait for, or that all is over.
     fn step(&mut self) -> Option<(Vec<Arc<OwnedFd>>, Option<Duration>)> {
-        let mut count = [0; 8];
-        // Empty means that it was not rung.
-        let _ = nix::unistd::read(&*self.shared.bell, &mut count);
+        self.shared.bell.clear();
         self.events();
         self.look_at_bodies();
         self.launch();
@@ -153,6 +152,9 @@ impl Dispatcher {
         }
         if core.seats.iter().flatten().any(|seat| seat.refused.is_some()) {
             at_most(WATCH);
+        }
+        if let Some(time) = core.watch_halves() {
+            at_most(time);
         }
         if let Some(end) = core.watch_leaving(&shared) {
             at_most(end.saturating_duration_since(Instant::now()));
@@ -415,12 +417,7 @@ impl Drop for End {
 }
 
 /// Waits until an fd is readable or the time is over.
-fn sleep(
-    bell: &OwnedFd,
-    launcher: &[BorrowedFd<'_>],
-    fds: &[Arc<OwnedFd>],
-    time: Option<Duration>,
-) {
+fn sleep(bell: &Bell, launcher: &[BorrowedFd<'_>], fds: &[Arc<OwnedFd>], time: Option<Duration>) {
     if cfg!(miri) {
         // Has no `poll`; the bell is looked at often instead.
         return std::thread::sleep(Duration::from_millis(1));

@@ -14,6 +14,7 @@ mod dispatcher;
 mod drain;
 mod feed;
 mod global;
+mod halves;
 mod handle;
 mod imap;
 mod info;

@@ -76,6 +76,10 @@ pub(super) struct Seat {
     pub(super) leaving: bool,
     /// Since when nothing is left for it but to end.
     pub(super) left: Option<Instant>,
+    /// When it was last seen idle, or looked at closely.
+    pub(super) looked: Instant,
+    /// Its main thread was gone then.
+    pub(super) half: bool,
     /// Its process is over; how, is not known yet.
     pub(super) ended: Option<Instant>,
     /// How its process ended, where that came before the end was seen.

@@ -83,6 +83,8 @@ impl Core {
             refused: None,
             leaving: false,
             left: None,
+            looked: Instant::now(),
+            half: false,
             ended: None,
             exit: None,
             idle_since: None,

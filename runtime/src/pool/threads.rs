@@ -1,8 +1,7 @@
 //! Workers that are threads of this process: the same loop, another body.
 
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,6 +23,8 @@ pub(super) struct ThreadBody {
     handle: Option<JoinHandle<()>>,
     news: Arc<News>,
     ending: Arc<AtomicBool>,
+    /// Its number in the kernel, once it runs.
+    number: Arc<AtomicI32>,
 }
 
 impl ThreadBody {
@@ -35,7 +36,14 @@ impl ThreadBody {
     /// The thread itself, for a seat that is given to another.
     pub(super) fn leave_behind(&mut self) -> ThreadBody {
         let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
-        ThreadBody { handle: self.handle.take(), news, ending }
+        let number = Arc::clone(&self.number);
+        ThreadBody { handle: self.handle.take(), news, ending, number }
+    }
+
+    /// Whether the thread is gone though it did not come to its end.
+    pub(super) fn vanished(&self) -> bool {
+        let number = self.number.load(Ordering::Acquire);
+        number != 0 && !self.is_over() && !crate::sys::threads::is_there(number)
     }
 
     /// Whether its work is over. It rings for that a moment before it is over itself,
@@ -69,6 +77,8 @@ pub(super) fn start(
     let said = Arc::clone(&news);
     let ending = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&ending);
+    let number = Arc::new(AtomicI32::new(0));
+    let told = Arc::clone(&number);
     let (tasks, board) = (Arc::clone(&shared.tasks), Arc::clone(&shared.board));
     let (bell, depth) = (Arc::clone(&shared.bell), shared.depth + 1);
     let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
@@ -77,6 +87,7 @@ pub(super) fn start(
     let ring = Arc::clone(&bell);
     let work = move || {
         let original = Original::here();
+        told.store(crate::sys::threads::current(), Ordering::Release);
         worker::enter_thread(id, depth, pool);
         if let Some(cpu) = cpu {
             // A CPU that went away is no reason not to work.
@@ -86,7 +97,7 @@ pub(super) fn start(
         let ready = worker::initialize(initializers.iter().map(Preload::parts));
         let failed = ready.is_err();
         *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
-        let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
+        ring.ring();
         if !failed {
             let serve = || Worker::new(seat, desk, tasks, board, bell, max_tasks).serve();
             // Whatever happens, the dispatcher learns of the end.
@@ -95,13 +106,14 @@ pub(super) fn start(
         let _ = catch_unwind(crate::state::clear);
         original.or_end(0);
         ended.store(true, Ordering::Release);
-        let _ = nix::unistd::write(ring.as_fd(), &1_u64.to_ne_bytes());
+        ring.ring();
     };
     let handle = std::thread::Builder::new()
         .name(format!("{name}-worker-{id}"))
+        .stack_size(crate::config::stack_size())
         .spawn(work)
         .map_err(|error| Error::start(format!("a worker thread could not be started: {error}")))?;
-    Ok(ThreadBody { handle: Some(handle), news, ending })
+    Ok(ThreadBody { handle: Some(handle), news, ending, number })
 }
 
 /// Drops what the preloads made, which is the user's code: on a thread of its own, that is

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
 
-use crate::sys::fds::Kept;
+use crate::sys::fds::{Kept, above_stdio};
 
 /// What a standard stream of a [`Process`](crate::Process) is connected to.
 #[derive(Debug, Default)]
@@ -57,9 +57,10 @@ impl Stdio {
         match self {
             Stdio::Piped => {
                 let (reader, writer) = io::pipe()?;
-                Ok((Some(reader.into()), Some(Kept::new(writer.into()))))
+                let (reader, writer) = (above_stdio(reader.into())?, above_stdio(writer.into())?);
+                Ok((Some(reader), Some(Kept::new(writer))))
             }
-            Stdio::Null => Ok((Some(File::open("/dev/null")?.into()), None)),
+            Stdio::Null => Ok((Some(above_stdio(File::open("/dev/null")?.into())?), None)),
             other => Ok((other.file(), None)),
         }
     }
@@ -69,9 +70,13 @@ impl Stdio {
         match self {
             Stdio::Piped => {
                 let (reader, writer) = io::pipe()?;
-                Ok((Some(writer.into()), Some(Kept::new(reader.into()))))
+                let (reader, writer) = (above_stdio(reader.into())?, above_stdio(writer.into())?);
+                Ok((Some(writer), Some(Kept::new(reader))))
             }
-            Stdio::Null => Ok((Some(File::options().write(true).open("/dev/null")?.into()), None)),
+            Stdio::Null => {
+                let null = File::options().write(true).open("/dev/null")?;
+                Ok((Some(above_stdio(null.into())?), None))
+            }
             other => Ok((other.file(), None)),
         }
     }

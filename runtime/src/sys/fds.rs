@@ -28,6 +28,15 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd>
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// Moves an fd away from the numbers of the standard streams, which may be closed: whoever
+/// writes to them must not write to a file of this library.
+pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    match fd.as_raw_fd() {
+        0..3 => duplicate(fd.as_fd(), 3),
+        _ => Ok(fd),
+    }
+}
+
 /// Copies `fd` over the standard stream `number`, open across exec.
 pub(crate) fn replace_stdio(number: RawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
     debug_assert!((0..3).contains(&number) && fd.as_raw_fd() > 2, "only standard streams");
@@ -95,7 +104,8 @@ pub(crate) fn read_blob(fd: OwnedFd) -> io::Result<Vec<u8>> {
 /// to be named; `None` where it may not be opened.
 pub(crate) fn directory() -> Option<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    nix::fcntl::open(OsStr::from_bytes(b"."), flags, Mode::empty()).ok()
+    let fd = nix::fcntl::open(OsStr::from_bytes(b"."), flags, Mode::empty()).ok()?;
+    above_stdio(fd).ok()
 }
 
 /// A directory as an fd, to [enter](enter) later.

@@ -40,6 +40,12 @@ pub(crate) fn limit_data(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?)
 }
 
+/// The stack that the main thread of a process may have; `None` without a limit.
+pub(crate) fn stack() -> Option<usize> {
+    let limit = getrlimit(Resource::RLIMIT_STACK).ok()?.0;
+    (limit != libc::RLIM_INFINITY).then_some(usize::try_from(limit).ok()?)
+}
+
 /// How many resources the kernel limits.
 const RESOURCES: usize = 16;
 

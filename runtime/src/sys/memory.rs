@@ -30,6 +30,7 @@ pub(crate) fn anonymous_file(name: &CStr, size: usize) -> io::Result<OwnedFd> {
     } else {
         unlinked_file()?
     };
+    let fd = super::fds::above_stdio(fd)?;
     nix::unistd::ftruncate(&fd, size as i64)?;
     Ok(fd)
 }
@@ -71,7 +72,7 @@ pub(crate) fn read_only(fd: &OwnedFd) -> io::Result<OwnedFd> {
     }
     nix::sys::stat::fchmod(fd, Mode::S_IRUSR)?;
     match std::fs::File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
-        Ok(file) => Ok(file.into()),
+        Ok(file) => super::fds::above_stdio(file.into()),
         Err(_) => {
             add_seals(fd, libc::F_SEAL_FUTURE_WRITE);
             fd.try_clone()

@@ -4,6 +4,7 @@
 //! below is safe to call; what it asks of its caller beyond the types is a numbered
 //! rule of [`crate::start`]. Errors are `std::io::Error`, given words by the caller.
 
+pub(crate) mod bell;
 pub(crate) mod clock;
 pub(crate) mod entry;
 pub(crate) mod execute;

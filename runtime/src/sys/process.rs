@@ -40,7 +40,22 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
         });
     }
     // SAFETY: just made, and owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
+    super::fds::above_stdio(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
+}
+
+/// Whether the main thread of a process has ended and the process has not; false if that
+/// cannot be known.
+pub(crate) fn main_thread_ended(pidfd: BorrowedFd<'_>) -> bool {
+    // Numbers it as this `/proc` does.
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
+    let info = info.unwrap_or_default();
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).map(str::trim);
+    let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()).filter(|pid| *pid != 0) else {
+        return false;
+    };
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is_zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+    is_zombie && !ended(pidfd, Duration::ZERO)
 }
 
 /// Waits until the process has ended, or the time is over.

@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use super::fds;
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
 /// The most file descriptors one message may carry.
@@ -42,7 +43,9 @@ pub(crate) struct Message<'a> {
 
 /// Makes two connected sockets that no program executed later inherits.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+    let (one, other) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    Ok((fds::above_stdio(one)?, fds::above_stdio(other)?))
 }
 
 /// Sends one message, whole or not at all; never raises SIGPIPE.
@@ -147,8 +150,11 @@ pub(crate) fn receive<'a>(
             _ => return Err(error),
         }
     };
-    let mut fds = take_fds(&header);
-    let cut = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
+    let received = take_fds(&header);
+    let count = received.len();
+    let mut fds: Vec<OwnedFd> =
+        received.into_iter().filter_map(|fd| fds::above_stdio(fd).ok()).collect();
+    let cut = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 || fds.len() < count;
     if cut {
         fds.clear();
     }

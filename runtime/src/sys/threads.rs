@@ -30,6 +30,29 @@ fn numbers() -> Option<(i32, i32)> {
     Some((parts.next()?.parse().ok()?, parts.nth(1)?.parse().ok()?))
 }
 
+/// Whether a thread of this process is there.
+pub(crate) fn is_there(thread: i32) -> bool {
+    // Miri ends no thread but by its function.
+    // SAFETY: signal 0 is none; no memory is passed.
+    cfg!(miri) || unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) } == 0
+}
+
+/// Marks the calling thread, and those that it starts; says whether that was done. The mark is
+/// its timer slack in nanoseconds.
+pub(crate) fn set_mark(mark: u64) -> bool {
+    // SAFETY: no memory is passed.
+    !cfg!(miri) && unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, mark as libc::c_ulong) } == 0
+}
+
+/// The mark of the calling thread.
+pub(crate) fn mark() -> Option<u64> {
+    if cfg!(miri) {
+        return None;
+    }
+    // SAFETY: no memory is passed.
+    u64::try_from(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) }).ok()
+}
+
 /// Id and name of every thread of this process but the calling one.
 pub(crate) fn others() -> io::Result<Vec<(i32, String)>> {
     let current = current();

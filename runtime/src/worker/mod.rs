@@ -118,12 +118,12 @@ fn run_process(gift: Gift) -> io::Result<()> {
     let _ = crate::sys::process::die_with_socket(control.as_fd());
     crate::start::handshake::greet(&control)?;
     let mut fds = fds.into_iter();
-    let [Some(desk), Some(tasks), Some(board), Some(bell), inputs] =
+    let [Some(desk_file), Some(tasks), Some(board), Some(bell), inputs] =
         std::array::from_fn(|_| fds.next())
     else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let desk = Arc::new(DeskMap::open(desk.as_fd())?);
+    let desk = Arc::new(DeskMap::open(desk_file.as_fd())?);
     let birth = Birth::read(&desk).map_err(io::Error::other)?;
     PARENT.store(parent, Ordering::Relaxed);
     DEPTH.store(birth.depth, Ordering::Relaxed);
@@ -142,11 +142,16 @@ fn run_process(gift: Gift) -> io::Result<()> {
         say(&control, &message)?;
         return Ok(());
     }
+    let bell = crate::sys::bell::Bell::open(bell)?;
     let mut worker = Worker::open(birth.seat, desk, &tasks, &board, bell, birth.max_tasks)?;
+    // Mapped; a task may close what is open and give the numbers to files of its own.
+    drop((tasks, board, desk_file));
     say(&control, &[READY])?;
     worker.serve();
     // It ends with this socket, also in what it runs when it leaves.
     std::mem::forget(control);
+    // Its bell too may be a file of the user by now, who closes it.
+    std::mem::forget(worker);
     Ok(())
 }
 

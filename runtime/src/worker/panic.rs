@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::thread::ThreadId;
 
 use super::failure::encoded;
@@ -90,15 +90,69 @@ pub(crate) fn install_in_thread() {
     ONCE.call_once(|| {
         let (before, original) = (take_hook(), Original::here());
         set_hook(Box::new(move |info| {
-            if !original.is_here() || !WATCHED.try_with(Cell::get).unwrap_or(false) {
+            if !original.is_here() {
                 return before(info);
             }
-            let report = report_of(info);
-            let _ = SEEN.try_with(|seen| seen.borrow_mut().push(Seen { report, own: true }));
+            if WATCHED.try_with(Cell::get).unwrap_or(false) {
+                let report = report_of(info);
+                let _ = SEEN.try_with(|seen| seen.borrow_mut().push(Seen { report, own: true }));
+            } else if let Some(seen) = seen_below() {
+                let report = PanicReport { thread: Some(thread_name()), ..report_of(info) };
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.push(Seen { report, own: false });
+            } else {
+                return before(info);
+            }
             ANY_SEEN.store(true, Ordering::Release);
         }));
     });
     WATCHED.set(true);
+    mark_below();
+}
+
+/// What threads that a worker thread started have seen of panics.
+type Below = Arc<Mutex<Vec<Seen>>>;
+
+/// The mark that a worker thread and all threads below it have, and what those have seen.
+type Marked = (u64, Weak<Mutex<Vec<Seen>>>);
+
+static BELOW: Mutex<Vec<Marked>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static OWN_BELOW: RefCell<Option<Below>> = const { RefCell::new(None) };
+}
+
+/// Gives this worker thread a mark that the threads it starts inherit. The only one that
+/// the kernel passes on from thread to thread and that is free: some nanoseconds more of timer
+/// slack, which is 50,000 by default.
+fn mark_below() {
+    static MARKS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(50_001);
+    let mark = MARKS.fetch_add(1, Ordering::Relaxed);
+    if !crate::sys::threads::set_mark(mark) {
+        return;
+    }
+    let seen = Below::default();
+    let mut below = BELOW.lock().unwrap_or_else(PoisonError::into_inner);
+    below.retain(|(_, seen)| seen.strong_count() > 0);
+    below.push((mark, Arc::downgrade(&seen)));
+    OWN_BELOW.set(Some(seen));
+}
+
+/// Where the panic of a thread belongs that some worker thread started.
+fn seen_below() -> Option<Below> {
+    let mark = crate::sys::threads::mark()?;
+    let below = BELOW.lock().unwrap_or_else(PoisonError::into_inner);
+    below.iter().find(|(other, _)| *other == mark)?.1.upgrade()
+}
+
+/// The panics that this worker thread and those below it saw.
+fn take_seen_of_thread() -> Vec<Seen> {
+    let mut seen = OWN_BELOW.with_borrow(|below| {
+        let below = below.as_ref().map(|b| b.lock().unwrap_or_else(PoisonError::into_inner));
+        below.map(|mut below| std::mem::take(&mut *below)).unwrap_or_default()
+    });
+    seen.extend(SEEN.take());
+    seen
 }
 
 fn thread_name() -> String {
@@ -147,7 +201,7 @@ fn take_seen() -> Vec<Seen> {
     if WATCHED.get() {
         // Other worker threads may have seen panics too.
         ANY_SEEN.store(true, Ordering::Release);
-        return SEEN.take();
+        return take_seen_of_thread();
     }
     process().as_mut().map(|process| std::mem::take(&mut process.seen)).unwrap_or_default()
 }

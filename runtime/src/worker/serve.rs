@@ -14,6 +14,7 @@ use crate::queue::{
     Descriptor, DeskMap, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake,
 };
 use crate::registry;
+use crate::sys::bell::Bell;
 use crate::sys::clock;
 use crate::sys::memory::Mapping;
 
@@ -38,7 +39,7 @@ impl Worker {
         desk: Arc<DeskMap>,
         tasks: &OwnedFd,
         board: &OwnedFd,
-        bell: OwnedFd,
+        bell: Bell,
         max_tasks: Option<u64>,
     ) -> io::Result<Self> {
         let map = |fd: &OwnedFd, writable| -> io::Result<_> {
@@ -59,7 +60,7 @@ impl Worker {
         desk: Arc<DeskMap>,
         tasks: Arc<Mapping>,
         board: Arc<Mapping>,
-        bell: Arc<OwnedFd>,
+        bell: Arc<Bell>,
         max_tasks: Option<u64>,
     ) -> Self {
         let sleeper = Sleeper { number, desk: Arc::clone(&desk), board, bell };

@@ -1,11 +1,11 @@
 //! How a worker waits, and how it wakes the caller (rules 16 to 18).
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use crate::queue::{Board, DeskMap, Phase, Waiting, Wake};
+use crate::sys::bell::Bell;
 use crate::sys::clock;
 use crate::sys::futex;
 use crate::sys::memory::Mapping;
@@ -23,7 +23,7 @@ pub(super) struct Sleeper {
     pub(super) number: usize,
     pub(super) desk: Arc<DeskMap>,
     pub(super) board: Arc<Mapping>,
-    pub(super) bell: Arc<OwnedFd>,
+    pub(super) bell: Arc<Bell>,
 }
 
 impl Sleeper {
@@ -45,8 +45,7 @@ impl Sleeper {
     /// Wakes the dispatcher.
     #[cold]
     pub(super) fn ring(&self) {
-        // Full means that it is rung already.
-        let _ = nix::unistd::write(self.bell.as_fd(), &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 
     /// Waits a little for the caller to read results or to free a big slot.
