@@ -21,6 +21,7 @@ mod nested;
 mod options;
 mod peaks;
 mod preloads;
+mod priorities;
 mod state;
 mod streams;
 mod timeouts;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         streams::tests(),
         options::tests(),
         peaks::tests(),
+        priorities::tests(),
         broadcasts::tests(),
         timeouts::tests(),
         wakers::tests(),

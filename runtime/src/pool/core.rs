@@ -122,6 +122,8 @@ pub(super) struct Core {
     pub(super) deep_sleep: bool,
     /// When it looks at the tasks with a timeout again, by the monotonic clock.
     pub(super) looks_at: u64,
+    /// Open calls with a priority other than 0.
+    pub(super) special: usize,
     /// Calls whose owner is still handing inputs in; a closed pool waits for them.
     pub(super) feeding: usize,
     /// How the last worker ended: its exit code, or the signal.
@@ -307,6 +309,7 @@ impl Core {
             deep_sleep: false,
             looks_at: u64::MAX,
             timeouts: Timeouts::default(),
+            special: 0,
             feeding: 0,
             last_exit: None,
             refused: Vec::new(),
@@ -334,6 +337,7 @@ impl Core {
             shared.ring_bell();
         }
         let id = self.calls.next_id();
+        self.special += usize::from(options.priority != 0);
         self.calls.open(Call {
             id,
             entry,
@@ -376,6 +380,7 @@ impl Core {
         self.stop_feeding(shared, id);
         // Not dropped here: what it wakes may own other handles of this pool.
         let call = self.calls.close(id);
+        self.special -= usize::from(call.as_ref().is_some_and(|call| call.options.priority != 0));
         self.idle_wakers.extend(call.and_then(|call| call.waker));
         self.ready.forget_closed(&self.calls);
         if self.calls.take_peak() {

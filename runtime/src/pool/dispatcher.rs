@@ -128,6 +128,7 @@ impl Dispatcher {
         core.drain(&shared, None);
         core.publish(&shared);
         let next_timeout = core.watch_time(&shared);
+        core.cut_slow(&shared);
         let births = core.watch_births(&shared);
         self.give_up_bodies(&mut core);
         self.audit(&mut core);

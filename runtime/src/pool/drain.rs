@@ -287,7 +287,10 @@ impl Core {
                 self.waiting_direct.push_front(rest);
                 return self.give_direct(shared);
             }
-            Some(rest) => call.pending.push_front(rest),
+            Some(rest) => {
+                let asked_for = call.options.chunk_size.is_some();
+                call.pending.push_front(rest.came_back(asked_for));
+            }
             None if call.pending.is_empty() => return,
             None => {}
         }

@@ -23,6 +23,7 @@ mod look_ahead;
 mod lost;
 mod map;
 mod options;
+mod overtake;
 mod progress;
 mod publish;
 mod puller;
@@ -68,6 +69,12 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 /// pool at once. Every call gives each input exactly one outcome, whatever happens to
 /// the workers; a worker that dies takes with it only the input it had in hand, and is
 /// replaced.
+///
+/// What is handed in is queued: calls take turns, chunk by chunk, in the order in which they
+/// were made. A call made while another one is running thus shares the workers with it, but waits
+/// for the chunks that were handed out before, which is a few for each worker. A call that
+/// shall not wait, or that others shall not wait for, has a
+/// [`priority`](TaskCall::priority).
 ///
 /// Dropping a pool closes it, waits for running tasks for its
 /// [grace](PoolBuilder::grace) time, then kills what is left, and leaves no process, fd,

@@ -121,6 +121,38 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
+    /// Sets the priority of this call; 0 by default.
+    ///
+    /// Of the inputs that no worker has started, those of calls with a higher priority run
+    /// first. Calls of equal priority take turns, chunk by chunk, in the order in which they
+    /// were made. A running input is not interrupted: a call of a high priority waits for
+    /// the first worker that finishes the chunk in hand. While higher priorities keep all
+    /// workers busy, lower ones do not run at all; the pool does not prevent that.
+    ///
+    /// While a call with another priority than 0 is open, the pool hands out less ahead of the
+    /// workers, which costs some throughput for tasks of a few microseconds. The priority has
+    /// no effect on a [`broadcast`](Pool::broadcast), which each worker runs next.
+    ///
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn render(tile: u64) -> u64 {
+    ///     tile * 2
+    /// }
+    ///
+    /// let pool = runtime::Pool::builder().workers(2).build()?;
+    /// let pages = pool.task(render).priority(-1).map_async(0..100);
+    /// // Does not wait for the pages.
+    /// assert_eq!(pool.apply(render, 4)?, 8);
+    /// assert_eq!(pages.wait()?.len(), 100);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
     /// Shows a progress bar on standard error while `map` and `map_all` run. Without the
     /// feature `progress` nothing is drawn.
     pub fn progress(mut self, title: impl Into<String>) -> Self {

@@ -33,10 +33,18 @@ const KEPT: usize = 1 << 20;
 /// Chunks of calls that are handed in whole (submitted) which may be unclaimed.
 const WINDOW: u64 = 256;
 
+/// The same for each worker while a call has a priority: what is published has to be
+/// taken back for a higher one.
+const CLOSE: u64 = 2;
+
 /// Chunks for each worker that a call fed by its owner keeps in the queue. It sleeps
 /// until half of them are claimed; the other half, about 3 ms of work, lasts until it has
 /// got a CPU again where workers keep all of them busy.
 const AHEAD: u64 = 32;
+
+/// The same while it is not known how long an input takes, and at least.
+const FIRST: u64 = 8;
+const LEAST_AHEAD: u64 = 2;
 
 impl Core {
     /// Published chunks that nobody claimed, by the hint of the board.
@@ -62,11 +70,12 @@ impl Core {
         remaining: Option<usize>,
     ) -> Option<usize> {
         let workers = self.workers();
-        let ahead = self.ahead();
+        let most_ahead = self.ahead();
         let unclaimed = self.unclaimed(shared);
         let over = self.is_over();
         let bytes = BYTES.min(shared.tasks.len() / 4);
         let call = self.call(id)?;
+        let ahead = most_ahead.min(call.ahead() * workers as u64);
         // One chunk at least, whatever others have in the queue.
         let in_flight = call.active + call.pending.len();
         let full = (in_flight > 0 && unclaimed + call.pending.len() as u64 >= ahead)
@@ -140,9 +149,16 @@ impl Core {
     /// Publishes pending chunks, one of each call in turn, as far as there is room.
     pub(super) fn publish(&mut self, shared: &Shared) {
         let mut published = 0;
-        let mut unclaimed = self.unclaimed(shared);
         let workers = self.workers();
-        while unclaimed < WINDOW {
+        let window = match self.special {
+            0 => WINDOW,
+            _ => {
+                self.make_way(shared);
+                CLOSE * workers as u64 + 1
+            }
+        };
+        let mut unclaimed = self.unclaimed(shared);
+        while unclaimed < window {
             let Some(id) = self.ready.pop() else { break };
             let Some(call) = self.call(id) else { continue };
             call.queued = false;
@@ -350,6 +366,19 @@ impl super::call::Call {
         let share = remaining.map_or(usize::MAX, |inputs| inputs / (3 * workers) + 1);
         let least = (LEAST_NS / pace.max(1.0)) as usize;
         by_pace.clamp(1, MOST).min(share.max(least))
+    }
+
+    /// Chunks for each worker that are worth keeping in the queue: as many as take as long as
+    /// [`AHEAD`] of the usual length, so that slow inputs do not stand before what comes later.
+    fn ahead(&self) -> u64 {
+        if self.options.look_ahead.is_some() {
+            // How far is the business of whoever asked for it.
+            return AHEAD;
+        }
+        let pace = self.pace.unwrap_or(AHEAD as f64 / FIRST as f64 * CHUNK_NS);
+        let length = self.options.chunk_size.unwrap_or(1) as f64;
+        let chunk = (pace * length).max(CHUNK_NS);
+        ((AHEAD as f64 * CHUNK_NS / chunk) as u64).clamp(LEAST_AHEAD, AHEAD)
     }
 
     /// Learns from a chunk how long an input takes.

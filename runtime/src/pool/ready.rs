@@ -58,7 +58,6 @@ impl Ready {
     }
 
     /// The priority of the call whose turn it is.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what is published is not overtaken yet"))]
     pub(super) fn highest(&self) -> Option<i32> {
         let first = self.others.keys().next().map(|Reverse(priority)| *priority);
         let usual = (!self.usual.is_empty()).then_some(0);

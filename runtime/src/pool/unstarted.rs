@@ -7,20 +7,8 @@ use crate::queue::{Owner, SLOTS};
 
 impl Core {
     /// Takes back the chunks of a call that no worker has claimed, in the order of their
-    /// inputs: published, pending, and waiting for one worker. Their inputs no longer count
-    /// as handed in; nothing answers them any more.
-    #[expect(dead_code, reason = "calls that stop early will use it")]
-    pub(super) fn take_back_unstarted(&mut self, shared: &Shared, id: CallId) -> Vec<Chunk> {
-        let chunks = self.unstarted(shared, id);
-        let count = chunks.iter().map(|chunk| chunk.count - chunk.answered).sum();
-        if count > 0 {
-            self.count_answers(shared, id, count);
-            self.tell_follower(id);
-        }
-        chunks
-    }
-
-    /// The same, with their inputs still to be answered.
+    /// inputs: published, pending, and waiting for one worker. Their inputs are still to be
+    /// answered.
     pub(super) fn unstarted(&mut self, shared: &Shared, id: CallId) -> Vec<Chunk> {
         let Some(call) = self.call(id) else { return Vec::new() };
         let (published, mut chunks) = (call.active, Vec::from_iter(call.pending.drain(..)));
@@ -57,7 +45,7 @@ impl Core {
 
     /// No position below this one is free. Unlike the cursor of the board it cannot be
     /// written by others; each position is passed once.
-    fn first_unclaimed(&mut self, shared: &Shared) -> u64 {
+    pub(super) fn first_unclaimed(&mut self, shared: &Shared) -> u64 {
         let claims = shared.board().claims();
         let oldest = self.tail.saturating_sub(SLOTS as u64);
         self.unclaimed_from = self.unclaimed_from.max(oldest);
