@@ -1,7 +1,7 @@
 //! cargo run --release --example word_count
 //!
-//! Counts the words of all text files below the folders given as arguments; without any, of those
-//! of this repository.
+//! Counts the words of all text files below the folders given as arguments; without any, of the
+//! sources of the crates that cargo has fetched, or else of this repository.
 
 use std::{collections::HashMap, env, error::Error, fs, io, path::PathBuf, time::Instant};
 
@@ -35,8 +35,7 @@ fn count_words(paths: &[PathBuf]) -> Counts {
     for text in texts.filter(|text| !text.contains('\0')) {
         counts.files += 1;
         counts.bytes += text.len() as u64;
-        let words = text.split(|c: char| !c.is_alphabetic());
-        for word in words.filter(|word| !word.is_empty()) {
+        for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
             *counts.words.entry(word.to_lowercase()).or_default() += 1;
         }
     }
@@ -46,27 +45,31 @@ fn count_words(paths: &[PathBuf]) -> Counts {
 /// The files below a folder with their sizes; build output and hidden folders are left out.
 fn find_files(folder: PathBuf, files: &mut Vec<(u64, PathBuf)>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (meta, name) = (entry.metadata()?, entry.file_name());
+        let (path, meta) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+        let name = path.file_name().unwrap_or_default();
         if meta.is_file() {
-            files.push((meta.len(), entry.path()));
+            files.push((meta.len(), path));
         } else if meta.is_dir() && name != "target" && !name.as_encoded_bytes().starts_with(b".") {
-            find_files(entry.path(), files)?;
+            find_files(path, files)?;
         }
     }
     Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut folders: Vec<_> = env::args().skip(1).collect();
+    let mut folders: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
     if folders.is_empty() {
-        folders.push(concat!(env!("CARGO_MANIFEST_DIR"), "/..").into());
+        let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let cargo = cargo.unwrap_or_else(|| env::home_dir().unwrap_or_default().join(".cargo"));
+        let (crates, here) = (cargo.join("registry/src"), env!("CARGO_MANIFEST_DIR"));
+        folders.push(if crates.is_dir() { crates } else { PathBuf::from(here).join("..") });
     }
     let mut files = Vec::new();
     for folder in folders {
-        find_files(folder.into(), &mut files)?;
+        find_files(folder, &mut files)?;
     }
     files.sort_unstable(); // by size, so that each task gets as much as the others
+    let bytes: u64 = files.iter().map(|(size, _path)| size).sum();
     let pool = Pool::builder().name("words").build()?;
     let workers = pool.workers().len();
     let mut tasks = vec![Vec::new(); 4 * workers];
@@ -75,24 +78,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let begin = Instant::now();
-    let shares = pool.map(count_words, tasks.iter().map(Vec::as_slice))?;
-    let total = shares.into_iter().fold(Counts::default(), Counts::merge);
+    let call = pool.task(count_words);
+    let call = if bytes > 50_000_000 { call.progress("counting") } else { call };
+    let total = call.map(&tasks)?.into_iter().fold(Counts::default(), Counts::merge);
     let shared = begin.elapsed().as_secs_f64();
 
     // The same without a pool: a worker function can be called like any other.
     let begin = Instant::now();
-    let shares = tasks.iter().map(|paths| count_words(paths));
-    let again = shares.fold(Counts::default(), Counts::merge);
+    let again = tasks.iter().map(|paths| count_words(paths)).reduce(Counts::merge);
     let alone = begin.elapsed().as_secs_f64();
-    assert!(again.words == total.words, "both ways count the same");
+    assert!(again.unwrap().words == total.words, "both ways count the same");
 
-    let (files, bytes, words) = (total.files, total.bytes, total.words.len());
-    let mut ranking: Vec<_> = total.words.into_iter().collect();
-    ranking.sort_unstable_by_key(|(_, count)| *count);
-    for (word, count) in ranking.iter().rev().take(10) {
+    let Counts { files, bytes, words } = total;
+    let mut ranking: Vec<_> = words.into_iter().collect();
+    ranking.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for (word, count) in &ranking[..ranking.len().min(10)] {
         println!("{count:>9}  {word}");
     }
-    println!("{files} files, {bytes} bytes, {words} distinct words");
+    println!("{files} files, {bytes} bytes, {} distinct words", ranking.len());
     println!("{shared:.4} s with {workers} workers, {alone:.4} s in this process alone");
     println!("speed-up {:.2}", alone / shared);
     Ok(())

@@ -53,6 +53,7 @@
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | one process for one task | [`Process`] |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`PanicReport`] |
+//! | porting from other libraries, and a page of errors | [`guide`] |
 //!
 //! # Values
 //!
@@ -101,6 +102,8 @@ mod codec;
 mod config;
 mod error;
 mod fault;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod item;
 #[doc(hidden)]
 pub mod keeps;

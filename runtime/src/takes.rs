@@ -3,7 +3,7 @@
 //! The expansion knows the types of a function, but not what they implement. So it asks by method
 //! calls on markers, and method lookup picks the trait whose bounds hold, by the number of
 //! references it has to strip. The last of each kind has no bounds: a type that lacks serde is
-//! told where the function is called (see [`task`](crate::task)), and telling it here as well
+//! told where the function is called (see `task.rs`), and telling it here as well
 //! would make two errors of one mistake. A function that is never called is told of when code is
 //! generated for it.
 

@@ -6,7 +6,7 @@
 //! comes back: a value, or the value of a `Result` whose error stays behind.
 //!
 //! What the types of a function lack is told where it is called, once and by the name of the
-//! type. The expansion of the macros compiles all the same (see [`takes`](crate::takes)), or one
+//! type. The expansion of the macros compiles all the same (see `takes.rs`), or one
 //! mistake would be told twice.
 
 use serde::Serialize;
