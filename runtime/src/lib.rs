@@ -98,8 +98,12 @@ pub mod __fuzz;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod __simulation;
 mod codec;
 mod config;
+mod engine;
 mod error;
 mod fault;
 #[cfg(any(doc, doctest))]
@@ -112,6 +116,7 @@ mod pool;
 mod process;
 mod queue;
 mod registry;
+mod scheduler;
 mod start;
 mod state;
 mod sys;

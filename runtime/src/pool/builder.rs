@@ -41,30 +41,30 @@ pub struct PoolBuilder {
 
 /// What the parts of a pool look up.
 pub(crate) struct Settings {
-    pub(super) workers: usize,
-    pub(super) method: StartMethod,
-    pub(super) name: String,
-    pub(super) initializers: Vec<Preload>,
-    pub(super) preloads: Vec<Preload>,
-    pub(super) max_tasks: Option<u64>,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) start_timeout: Duration,
-    pub(super) init_timeout: Option<Duration>,
-    pub(super) leave_timeout: Duration,
-    pub(super) grace: Duration,
-    pub(super) pin_cpus: bool,
-    pub(super) memory_limit: Option<u64>,
-    pub(super) env: Vec<(OsString, OsString)>,
+    pub(crate) workers: usize,
+    pub(crate) method: StartMethod,
+    pub(crate) name: String,
+    pub(crate) initializers: Vec<Preload>,
+    pub(crate) preloads: Vec<Preload>,
+    pub(crate) max_tasks: Option<u64>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) start_timeout: Duration,
+    pub(crate) init_timeout: Option<Duration>,
+    pub(crate) leave_timeout: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) pin_cpus: bool,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     /// Where workers start, if not in the caller's directory.
-    pub(super) directory: Option<Kept>,
-    pub(super) nice: i32,
-    pub(super) fork_with_threads: bool,
+    pub(crate) directory: Option<Kept>,
+    pub(crate) nice: i32,
+    pub(crate) fork_with_threads: bool,
     /// A dead worker gets a successor.
-    pub(super) replace: bool,
+    pub(crate) replace: bool,
     /// Of the process-wide pool.
-    pub(super) of_process: bool,
+    pub(crate) of_process: bool,
     /// Taken when the worker is launched.
-    pub(super) stdio: std::sync::Mutex<[Option<OwnedFd>; 3]>,
+    pub(crate) stdio: std::sync::Mutex<[Option<OwnedFd>; 3]>,
 }
 
 impl Settings {
@@ -88,12 +88,12 @@ impl Settings {
     }
 
     /// The standard streams for a worker, given once.
-    pub(super) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
+    pub(crate) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
         std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// What a worker runs before it is ready, by its names.
-    pub(super) fn what_initializes(&self) -> String {
+    pub(crate) fn what_initializes(&self) -> String {
         let preloads = match self.method {
             StartMethod::Spawn => self.preloads.as_slice(),
             _ => &[],

@@ -9,29 +9,28 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Answer, CallId, Inbox, Options};
-use super::chunk::Chunk;
-use super::core::{Core, Shared};
-use super::publish::CHUNK_BYTES;
-use super::wait::Patience;
+use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::queue::{Block, Payload};
 use crate::registry::Entry;
 use crate::worker::Original;
+
+/// Bytes of a chunk chosen by pace.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// What user code panicked with.
 pub(super) type Panic = Box<dyn std::any::Any + Send>;
 
 /// What came of encoding some inputs.
 pub(super) struct Encoded {
-    pub(super) chunk: Option<Chunk>,
+    pub(super) chunk: Option<ChunkIn>,
     /// Inputs that were taken and will not be run, and why.
     pub(super) failed: Option<(Range<usize>, Error)>,
 }
 
 impl Encoded {
     /// The chunk, where no input may fail.
-    pub(super) fn complete(self) -> Result<Option<Chunk>> {
+    pub(super) fn complete(self) -> Result<Option<ChunkIn>> {
         match self.failed {
             None => Ok(self.chunk),
             Some((range, error)) => Err(error.at(range.start)),
@@ -45,7 +44,6 @@ pub(super) struct CallRef {
     pub(super) shared: Arc<Shared>,
     pub(super) id: CallId,
     pub(super) entry: Entry,
-    timeout: Option<std::time::Duration>,
 }
 
 /// An open call, closed when dropped.
@@ -58,22 +56,19 @@ pub(super) struct OpenCall {
 
 impl OpenCall {
     pub(super) fn new(shared: Arc<Shared>, entry: Entry, options: &Options) -> Result<Self> {
-        let id = shared.lock().open_call(&shared, entry, options.clone())?;
-        let timeout = options.timeout;
-        let call = CallRef { shared, id, entry, timeout };
+        let id = shared.lock().open_call(&shared, entry, options)?;
+        let call = CallRef { shared, id, entry };
         Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false })
     }
 
     /// Reads the rings and takes what came for this call; `look` sees the state with it.
-    pub(super) fn poll<L>(&mut self, look: impl FnOnce(&mut Core, &Shared) -> L) -> L {
+    pub(super) fn poll<L>(&mut self, look: impl FnOnce(&mut Engine, &Shared) -> L) -> L {
         let OpenCall { call, inbox, .. } = self;
-        let mut core = call.shared.lock();
-        core.drain(&call.shared, Some(call.id));
-        core.publish(&call.shared);
-        if let Some(call) = core.call(call.id) {
-            std::mem::swap(&mut call.inbox, inbox);
-        }
-        look(&mut core, &call.shared)
+        let mut engine = call.shared.lock();
+        engine.drain(&call.shared, Some(call.id));
+        engine.publish(&call.shared);
+        engine.swap_inbox(call.id, inbox);
+        look(&mut engine, &call.shared)
     }
 
     /// Decodes what was taken, one result after the other.
@@ -176,21 +171,9 @@ impl CallRef {
         }
     }
 
-    fn chunk(&self, first: usize, count: usize, block: Arc<Block>, len: usize) -> Chunk {
-        Chunk {
-            call: self.id,
-            first,
-            count,
-            task: self.entry.id,
-            block,
-            at: 0,
-            len,
-            answered: 0,
-            strays: 0,
-            timeout: self.timeout,
-            divisible: false,
-            only: None,
-        }
+    fn chunk(&self, first: usize, count: usize, block: Arc<Block>, len: usize) -> ChunkIn {
+        let batch = Batch { block, at: 0, len };
+        ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 
     /// The block of a payload; where memory is short, when chunks of this call gave some
@@ -202,8 +185,7 @@ impl CallRef {
                 Ok(block) => return Ok(block),
                 Err(error) => error,
             };
-            let busy = |core: &mut Core| core.call(self.id).is_some_and(|call| call.active > 0);
-            if !busy(&mut self.shared.lock()) {
+            if !self.shared.lock().is_in_flight(self.id) {
                 return Err(refused);
             }
             self.shared.wait(self.id, Patience::None, &mut seen, None);
@@ -229,7 +211,7 @@ impl CallRef {
 
     /// Keeps a closed pool open until all inputs were handed in.
     pub(super) fn start_feeding(&self) {
-        self.shared.lock().start_feeding(self.id);
+        self.shared.lock().start_feeding(&self.shared, self.id);
     }
 
     /// Hands one input to every worker; gives their number.
@@ -237,13 +219,13 @@ impl CallRef {
         let mut payload = Payload::new(&self.shared.arena);
         let encoded = self.encode(&mut payload, 0, 1, &mut std::iter::once(input));
         let Some(chunk) = encoded.complete()? else { return Ok(0) };
-        let mut core = self.shared.lock();
-        let seats: Vec<usize> = (0..core.target).collect();
-        for (first, at) in seats.iter().enumerate() {
-            let chunk = Chunk { first, only: Some(*at), ..chunk.clone() };
-            core.push_direct(&self.shared, chunk);
+        let mut engine = self.shared.lock();
+        let workers = engine.workers();
+        for slot in 0..workers {
+            let chunk = ChunkIn { first: slot, ..chunk.clone() };
+            engine.push_to_one(&self.shared, slot, chunk);
         }
-        Ok(seats.len())
+        Ok(workers)
     }
 }
 
@@ -253,12 +235,12 @@ impl Drop for OpenCall {
             // The call is the parent's.
             return;
         }
-        let mut core = self.shared.lock();
+        let mut engine = self.shared.lock();
         match self.detached {
-            true => core.detach(&self.shared, self.id),
-            false => core.close_call(&self.shared, self.id),
+            true => engine.detach(&self.shared, self.id),
+            false => engine.close_call(&self.shared, self.id),
         }
-        core.pass_on(&self.shared, None);
+        engine.pass_on(&self.shared, None);
     }
 }
 
@@ -395,7 +377,7 @@ where
     pub(super) fn feed_caught(&mut self, call: &OpenCall, most: usize) -> Fed {
         let (encoded, panic) =
             call.encode_caught(&mut self.payload, self.fed, most, &mut self.inputs);
-        let bytes = encoded.chunk.as_ref().map_or(0, |chunk| chunk.len);
+        let bytes = encoded.chunk.as_ref().map_or(0, |chunk| chunk.batch.len);
         let failed = self.hand_in(call, encoded, panic.is_some());
         Fed { bytes, failed, panic }
     }
@@ -415,12 +397,12 @@ where
         if let Some((range, _)) = &failed {
             self.fed = range.end;
         }
-        let mut core = call.shared.lock();
+        let mut engine = call.shared.lock();
         if let Some(chunk) = chunk {
-            core.push(&call.shared, chunk);
+            engine.push(&call.shared, chunk);
         }
         if self.exhausted {
-            core.stop_feeding(&call.shared, call.id);
+            engine.stop_feeding(&call.shared, call.id);
         }
         failed
     }

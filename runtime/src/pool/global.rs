@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::core::{Life, Shared};
 use super::{Inner, Pool, PoolBuilder, Settings, Started};
+use crate::engine::{Life, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::generation::PerProcess;
 
@@ -58,7 +58,7 @@ impl Global {
 
     /// Lets another pool take the place of one whose end was waited for, if it has ended.
     pub(super) fn retire(&self, ended: &Arc<Started>) {
-        if ended.shared.lock().life != Life::Ended {
+        if ended.shared.lock().life() != Life::Ended {
             return;
         }
         let mut slot = self.lock();
@@ -74,7 +74,7 @@ impl Global {
         let mut slot = self.lock();
         let refused = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
         match &*slot {
-            Slot::Running(started) if started.shared.lock().life == Life::Open => refused(
+            Slot::Running(started) if started.shared.lock().life() == Life::Open => refused(
                 "the process-wide pool exists already; call build_global before the first use of \
                  pool(), or after pool().join() or pool().terminate()",
             ),

@@ -9,12 +9,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::Options;
-use super::chunk::Chunk;
-use super::core::Shared;
 use super::feed::OpenCall;
-use super::wait::Patience;
-use crate::error::{Error, ErrorKind, Result};
+use crate::engine::{ChunkIn, Options, Patience, Shared};
+use crate::error::{Error, Result};
 use crate::queue::Payload;
 use crate::registry::Entry;
 
@@ -141,18 +138,17 @@ impl<R> Handle<R> {
     pub fn is_done(&self) -> bool {
         match &self.state {
             Some(State::Open(open)) if !open.call.is_foreign() => {
-                let mut core = open.call.shared.lock();
-                core.drain(&open.call.shared, None);
-                core.publish(&open.call.shared);
-                let outstanding = core.call(open.call.id).map_or(0, |call| call.outstanding);
-                outstanding == 0
+                let mut engine = open.call.shared.lock();
+                engine.drain(&open.call.shared, None);
+                engine.publish(&open.call.shared);
+                engine.is_settled(open.call.id)
             }
             _ => true,
         }
     }
 
     /// Cancels what no worker has taken yet; waiting then gives
-    /// [`Cancelled`](ErrorKind::Cancelled). Tells whether that was all of it: what a worker
+    /// [`Cancelled`](crate::ErrorKind::Cancelled). Tells whether that was all of it: what a worker
     /// has taken goes on, and if everything was taken nothing changes. To end running tasks give them a [`timeout`](crate::TaskCall::timeout), or
     /// [`terminate`](crate::Pool::terminate) the pool.
     pub fn cancel(&mut self) -> bool {
@@ -161,9 +157,7 @@ impl<R> Handle<R> {
             return false;
         }
         let (shared, id) = (Arc::clone(&open.call.shared), open.call.id);
-        let mut core = shared.lock();
-        let error = Error::new(ErrorKind::Cancelled, "it was cancelled before it started");
-        let cancelled = core.end_call(&shared, id, &error);
+        let cancelled = shared.lock().cancel(&shared, id);
         cancelled == open.count
     }
 
@@ -235,10 +229,10 @@ impl<R> Future for Handle<R> {
         {
             // Cloned before and dropped after the lock is held: both are the executor's code.
             let waker = context.waker().clone();
-            let mut core = open.call.shared.lock();
-            core.drain(&open.call.shared, None);
-            let before = core.call(open.call.id).and_then(|call| call.waker.replace(waker));
-            drop(core);
+            let mut engine = open.call.shared.lock();
+            engine.drain(&open.call.shared, None);
+            let before = engine.watch(open.call.id, waker);
+            drop(engine);
             drop(before);
         }
         let outcome = match self.look(Some(Instant::now())) {
@@ -280,7 +274,7 @@ impl OpenCall {
                 self.shared.lock().stop_feeding(&self.shared, self.id);
                 return Ok(count);
             };
-            let chunk = Chunk { divisible: true, ..chunk };
+            let chunk = ChunkIn { divisible: true, ..chunk };
             count += chunk.count;
             self.shared.lock().push(&self.shared, chunk);
         }

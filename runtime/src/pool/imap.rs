@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::Options;
-use super::core::Shared;
 use super::stream::{Outcomes, Step, Stream};
+use crate::engine::{Options, Shared};
 use crate::error::{Error, Result};
 use crate::item::{Fitting, Item};
 use crate::registry::Entry;

@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-use super::core::{Core, Shared};
-use super::seat::{Body, Stage};
-use crate::queue::Phase;
-use crate::sys::clock;
-
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -79,36 +74,15 @@ impl WorkerInfo {
     }
 }
 
-impl Core {
-    pub(super) fn infos(&mut self, shared: &Shared) -> Vec<WorkerInfo> {
-        let seats = std::mem::take(&mut self.seats);
-        let infos = seats.iter().flatten().map(|seat| {
-            let desk = seat.desk.desk();
-            let (position, since) = desk.chunk();
-            let task = self.chunk(position).map(|chunk| chunk.task);
-            let task = task.and_then(crate::registry::get).map(|entry| entry.name());
-            let state = match (seat.stage, desk.phase()) {
-                _ if seat.leaving || seat.verdict.is_some() || seat.ended.is_some() => {
-                    WorkerState::Leaving
-                }
-                (Stage::Serving, Phase::Leaving) => WorkerState::Leaving,
-                (Stage::Serving, _) if task.is_some() => WorkerState::Busy,
-                (Stage::Serving, _) => WorkerState::Idle,
-                _ => WorkerState::Starting,
-            };
-            let pid = if matches!(seat.body, Body::Expected) { 0 } else { seat.pid() };
-            WorkerInfo {
-                id: seat.id,
-                pid,
-                name: format!("{}-worker-{}", shared.settings.name, seat.id),
-                state,
-                task,
-                since: task.map(|_| Duration::from_nanos(clock::now().saturating_sub(since))),
-                tasks_done: desk.done(),
-            }
-        });
-        let infos = infos.collect();
-        self.seats = seats;
-        infos
+impl WorkerInfo {
+    pub(crate) fn new(
+        id: usize,
+        pid: u32,
+        name: String,
+        state: WorkerState,
+        (task, since): (Option<&'static str>, Option<Duration>),
+        tasks_done: u64,
+    ) -> Self {
+        WorkerInfo { id, pid, name, state, task, since, tasks_done }
     }
 }

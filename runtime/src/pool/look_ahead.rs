@@ -42,7 +42,7 @@ pub(super) struct Present {
 }
 
 impl LookAhead {
-    pub(super) fn new(options: &super::call::Options) -> Self {
+    pub(super) fn new(options: &crate::engine::Options) -> Self {
         LookAhead {
             inputs: options.look_ahead,
             bytes: options.look_ahead_bytes.unwrap_or(BYTES),
@@ -127,7 +127,7 @@ fn follow(average: usize, sample: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::call::Options;
+    use crate::engine::Options;
 
     const MILLISECOND: f64 = 1_000_000.0;
 

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::Options;
-use super::core::Shared;
 use super::feed::{Feeder, OpenCall};
 use super::progress::Progress;
-use super::wait::Patience;
+use crate::engine::{Options, Patience, Shared};
 use crate::error::{Error, Result};
 use crate::registry::Entry;
 
@@ -40,8 +38,8 @@ where
         }
         let (id, remaining) = (call.id, feeder.remaining());
         let wanted = !feeder.exhausted;
-        let room =
-            call.poll(|core, shared| wanted.then(|| core.room(shared, id, remaining)).flatten());
+        let room = call
+            .poll(|engine, shared| wanted.then(|| engine.room(shared, id, remaining)).flatten());
         call.decode_each(|index, outcome| {
             answered += 1;
             each(index, outcome)

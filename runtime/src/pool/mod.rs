@@ -1,40 +1,21 @@
-//! Pools of workers.
+//! What users hold: pools, calls, handles and streams.
 //!
-//! A call opens a [`Call`](call::Call), hands in [chunks](chunk::Chunk), which are
-//! [published](publish) to the queue, [waits](wait), [drains](drain) the rings of the
-//! workers, and decodes what came. The [dispatcher] looks after the workers.
+//! A call encodes its inputs ([feed]), hands them to the [engine](crate::engine), waits there,
+//! and decodes what came. Everything that is decided about it is decided by the
+//! [scheduler](crate::scheduler).
 
-mod births;
 mod builder;
-mod call;
-mod calls;
-mod chunk;
-mod core;
-mod dispatcher;
-mod drain;
 mod feed;
 mod global;
-mod halves;
 mod handle;
 mod imap;
 mod info;
-mod leave;
 mod look_ahead;
-mod lost;
 mod map;
 mod options;
-mod overtake;
 mod progress;
-mod publish;
 mod puller;
-mod ready;
-mod seat;
 mod stream;
-mod supervise;
-mod threads;
-mod timeouts;
-mod unstarted;
-mod wait;
 
 pub use builder::PoolBuilder;
 pub use global::pool;
@@ -49,8 +30,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use self::core::{Life, Shared};
 use crate::config::StartMethod;
+use crate::engine::{self, Life, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
 use crate::registry::NO_FUNCTION;
@@ -308,9 +289,7 @@ impl Pool {
     /// see [`pool`](crate::pool).
     pub fn close(&self) {
         if let Some(shared) = self.present() {
-            let mut core = shared.lock();
-            core.life = core.life.max(Life::Closing);
-            shared.ring_bell();
+            shared.lock().close(&shared);
         }
     }
 
@@ -335,11 +314,7 @@ impl Pool {
     /// see [`pool`](crate::pool).
     pub fn terminate(&self) {
         if let Some(shared) = self.present() {
-            let mut core = shared.lock();
-            core.life = core.life.max(Life::Terminating);
-            core.give_up(&shared, lost::cancelled());
-            shared.ring_bell();
-            drop(core);
+            shared.lock().terminate(&shared);
             self.wait_for_end(Some(LAST_WAIT));
         }
     }
@@ -374,11 +349,7 @@ impl Pool {
                 format!("a pool has 1 to {} workers, not {workers}", crate::queue::MAX_WORKERS),
             ));
         }
-        let mut core = shared.lock();
-        core.target = workers;
-        core.dismiss(workers);
-        core.give_direct(&shared);
-        shared.ring_bell();
+        shared.lock().resize(&shared, workers);
         Ok(())
     }
 
@@ -398,12 +369,12 @@ impl Pool {
     /// # Ok::<(), runtime::Error>(())
     /// ```
     pub fn killed_while_leaving(&self) -> u64 {
-        self.present().map_or(0, |shared| shared.lock().killed_leaving)
+        self.present().map_or(0, |shared| shared.lock().killed_leaving())
     }
 
     /// How the last worker ended: its exit code, or the signal.
     pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
-        self.present().and_then(|shared| shared.lock().last_exit)
+        self.present().and_then(|shared| shared.lock().last_exit())
     }
 
     /// Waits until all is over, for at most `time`.
@@ -415,7 +386,7 @@ impl Pool {
 
     /// Whether the pool has ended and all its workers with it.
     pub(crate) fn is_over(&self) -> bool {
-        self.present().is_none_or(|shared| shared.lock().life == Life::Ended)
+        self.present().is_none_or(|shared| shared.lock().life() == Life::Ended)
     }
 
     /// The same, for a task of an executor, which is woken at the end.
@@ -423,21 +394,15 @@ impl Pool {
         let Some(shared) = self.present() else { return true };
         // Cloned before and dropped after the lock is held: both are the executor's code.
         let waker = context.waker().clone();
-        let mut core = shared.lock();
-        if core.life == Life::Ended {
-            return true;
-        }
-        let before = core.end_waker.replace(waker);
-        drop(core);
+        let (over, before) = shared.lock().wake_at_end(waker);
         drop(before);
-        false
+        over
     }
 
     /// Sends a signal to all workers; threads are given up.
     pub(crate) fn signal_all(&self, signal: i32) {
         if let Some(shared) = self.present() {
-            shared.lock().signal_all(signal);
-            shared.ring_bell();
+            shared.lock().signal_all(&shared, signal);
         }
     }
 
@@ -464,7 +429,7 @@ impl Started {
         let method = settings.method;
         let (launcher, shares) = match method {
             StartMethod::Thread => {
-                (None, threads::preload(&settings.preloads, settings.init_timeout)?)
+                (None, engine::preload(&settings.preloads, settings.init_timeout)?)
             }
             StartMethod::Spawn => {
                 (Some(crate::start::launcher(method, &[], false, None)?), Vec::new())
@@ -482,7 +447,7 @@ impl Started {
             }
         };
         let shared = Arc::new(Shared::new(settings)?);
-        let thread = dispatcher::start(Arc::clone(&shared), launcher, shares)?;
+        let thread = engine::start(Arc::clone(&shared), launcher, shares)?;
         let id = thread.thread().id();
         let started = Started { shared, dispatcher: Mutex::new(Some(thread)), thread: id };
         started.until_ready()?;
@@ -491,17 +456,15 @@ impl Started {
 
     /// Waits for all workers, or for the first that fails.
     fn until_ready(&self) -> Result<()> {
-        let mut core = self.shared.lock();
-        while !core.complete && core.broken.is_none() {
-            core = core.wait(&self.shared.changed, Duration::from_secs(1));
-        }
-        match &core.broken {
-            None => Ok(()),
-            Some(error) => {
-                let error = error.duplicate();
-                core.life = Life::Terminating;
-                drop(core);
-                Err(error)
+        let mut engine = self.shared.lock();
+        loop {
+            match engine.readiness(&self.shared) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => {
+                    engine.terminate(&self.shared);
+                    return Err(error);
+                }
+                None => engine = engine.wait(&self.shared.changed, Duration::from_secs(1)),
             }
         }
     }
@@ -517,17 +480,17 @@ impl Started {
             return;
         }
         let end = most.and_then(|most| Instant::now().checked_add(most));
-        let mut core = self.shared.lock();
-        while core.life != Life::Ended && end.is_none_or(|end| Instant::now() < end) {
-            core.pass_on(&self.shared, None);
+        let mut engine = self.shared.lock();
+        while engine.life() != Life::Ended && end.is_none_or(|end| Instant::now() < end) {
+            engine.pass_on(&self.shared, None);
             let left =
                 end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            core = core.wait(&self.shared.changed, left.min(Duration::from_millis(100)));
+            engine = engine.wait(&self.shared.changed, left.min(Duration::from_millis(100)));
         }
-        let ended = core.life == Life::Ended;
-        drop(core);
+        let ended = engine.life() == Life::Ended;
+        drop(engine);
         if ended {
-            dispatcher::join(&self.dispatcher);
+            engine::join(&self.dispatcher);
         }
     }
 }
@@ -539,14 +502,7 @@ impl Drop for Started {
             return;
         }
         let grace = self.shared.settings.grace;
-        let mut core = self.shared.lock();
-        if core.life <= Life::Leaving {
-            core.life = Life::Leaving;
-            core.kill_at = Instant::now().checked_add(grace);
-            core.end_calls(&self.shared, &lost::cancelled());
-        }
-        drop(core);
-        self.shared.ring_bell();
+        self.shared.lock().leave(&self.shared, grace);
         self.wait_for_end(Some(grace.saturating_add(LAST_WAIT)));
     }
 }
@@ -557,7 +513,7 @@ impl std::fmt::Debug for Pool {
         if let Some(shared) = self.present() {
             shown.field("name", &shared.settings.name);
             shown.field("start_method", &shared.settings.method);
-            shown.field("workers", &shared.lock().target);
+            shown.field("workers", &shared.lock().workers());
         }
         shown.finish_non_exhaustive()
     }

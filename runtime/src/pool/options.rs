@@ -4,11 +4,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Options;
-use super::core::Shared;
 use super::feed::OpenCall;
-use super::wait::Patience;
 use super::{Handle, Imap, ImapUnordered, Pool, handle, map};
+use crate::engine::{Options, Patience, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Fitted, Item};
 use crate::registry::{self, Entry, Role};
@@ -292,7 +290,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
             while !over {
                 call.wait(Patience::None, None);
                 // A worker that a resize dismissed may have no outcome.
-                over = call.poll(|core, _| core.call(id).is_none_or(|call| call.outstanding == 0));
+                over = call.poll(|engine, _| engine.is_settled(id));
                 let Ok(()) = call.decode_each(|index, outcome| {
                     outcomes[index] = Some(outcome);
                     Ok::<_, std::convert::Infallible>(())

@@ -194,7 +194,7 @@ impl<T: Serialize + Send> Channel<T> {
 impl<T: Serialize> State<T> {
     /// Whether workers have claimed all that was handed out.
     fn is_dry(&self, call: &CallRef) -> bool {
-        call.shared.board().claims().cursor() >= self.mark
+        call.shared.cursor() >= self.mark
     }
 
     fn hand_out(&mut self, call: &CallRef) {
@@ -210,21 +210,20 @@ impl<T: Serialize> State<T> {
             left.into_iter().rev().for_each(|input| self.buffer.push_front(input));
             let Encoded { chunk, failed } = encoded;
             let shared = &*call.shared;
-            let mut core = shared.lock();
+            let mut engine = shared.lock();
             if let Some(chunk) = chunk {
                 self.fed += chunk.count;
                 self.fresh.0 += chunk.count;
-                self.fresh.1 += chunk.len;
-                core.push(shared, chunk);
+                self.fresh.1 += chunk.batch.len;
+                engine.push(shared, chunk);
             }
             if let Some((range, error)) = failed {
                 self.fed = range.end;
-                core.push_failed(shared, call.id, range, &error);
+                engine.push_failed(shared, call.id, range, &error);
             }
-            self.mark = core.tail;
-            let workers = core.workers();
-            self.chunk = core.call(call.id).map_or(1, |call| call.chunk_len(workers, None));
-            drop(core);
+            self.mark = engine.tail();
+            self.chunk = engine.chunk_len(call.id);
+            drop(engine);
             if panic.is_some() {
                 self.buffer.clear();
                 self.over = true;

@@ -4,8 +4,6 @@
 //! blocks holds up as little as possible. Every input that was pulled has one outcome,
 //! whatever becomes of the iterator, the stream or the pool.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -13,15 +11,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{CallId, Options};
-use super::chunk::Chunk;
-use super::core::{Core, Shared};
 use super::feed::{Feeder, OpenCall, Panic};
 use super::look_ahead::{LookAhead, Present};
 use super::puller::Puller;
-use super::wait::Patience;
+use crate::engine::{Options, Patience, Shared};
 use crate::error::{Error, ErrorKind, Result};
-use crate::queue::Owner;
 use crate::registry::Entry;
 
 /// An iterator that takes longer than this is slow: before it is asked again, outcomes are
@@ -194,10 +188,9 @@ where
             Inputs::Here(feeder) => Some(feeder.remaining()),
             _ => None,
         };
-        let seen = call.poll(|core, shared| {
-            let room = remaining.and_then(|remaining| core.room(shared, id, remaining));
-            let pace = core.call(id).and_then(|call| call.pace);
-            (room, Present { workers: core.workers(), pace })
+        let seen = call.poll(|engine, shared| {
+            let room = remaining.and_then(|remaining| engine.room(shared, id, remaining));
+            (room, Present { workers: engine.workers(), pace: engine.pace(id) })
         });
         self.take_outcomes(out);
         seen
@@ -292,9 +285,9 @@ impl<I: Iterator> Stream<I> {
             return 0;
         }
         let (shared, id) = (&self.call.shared, self.call.id);
-        let mut core = shared.lock();
-        core.drain(shared, Some(id));
-        core.take_back_all(shared, id, &taken_back())
+        let mut engine = shared.lock();
+        engine.drain(shared, Some(id));
+        engine.take_back(shared, id)
     }
 
     /// Takes back everything; what runs is not waited for.
@@ -305,9 +298,9 @@ impl<I: Iterator> Stream<I> {
             return;
         }
         let id = self.call.id;
-        let open = self.call.poll(|core, shared| {
-            let open = core.unanswered(id);
-            core.close_call(shared, id);
+        let open = self.call.poll(|engine, shared| {
+            let open = engine.unanswered(id);
+            engine.close_call(shared, id);
             open
         });
         self.take_outcomes(out);
@@ -336,84 +329,5 @@ impl<I: Iterator> Drop for Stream<I> {
         {
             puller.forget();
         }
-    }
-}
-
-fn taken_back() -> Error {
-    Error::new(ErrorKind::Cancelled, "its stream was cancelled before it started")
-}
-
-impl Core {
-    /// Ends what no worker has begun of a call, in the chunks that workers have in hand as
-    /// well; those end when their workers see it. Gives the number of inputs that are ended
-    /// at once.
-    fn take_back_all(&mut self, shared: &Shared, id: CallId, error: &Error) -> usize {
-        if let Some(call) = self.call(id) {
-            call.taken_back = true;
-        }
-        let count = self.end_call(shared, id, error);
-        self.stop_running(id);
-        self.stop_claimed(shared, id);
-        count
-    }
-
-    /// As [`stop_running`](Self::stop_running), for chunks that were claimed and whose worker was
-    /// not heard of since.
-    fn stop_claimed(&self, shared: &Shared, id: CallId) {
-        let claims = shared.board().claims();
-        let mut newest = BTreeMap::new();
-        for (position, _) in self.slots.iter().flatten().filter(|(_, chunk)| chunk.call == id) {
-            if let Owner::Worker(at) = claims.owner(*position) {
-                let newest = newest.entry(at).or_insert(*position);
-                *newest = (*newest).max(*position);
-            }
-        }
-        for (at, position) in newest {
-            if let Some(Some(seat)) = self.seats.get(at) {
-                seat.desk.desk().set_skip(position);
-            }
-        }
-    }
-
-    /// The rest of a chunk of a call that was taken back.
-    pub(super) fn end_taken_back(&mut self, shared: &Shared, chunk: &Chunk) {
-        for index in chunk.first + chunk.answered..chunk.first + chunk.count {
-            self.fail(shared, chunk.call, index, taken_back(), None);
-        }
-    }
-
-    /// The inputs of a call that are not answered.
-    fn unanswered(&mut self, id: CallId) -> Vec<Range<usize>> {
-        let pending = self.calls.get(id).map(|call| call.pending.iter());
-        let slots = self.slots.iter().flatten().map(|(_, chunk)| chunk);
-        let displaced = self.displaced.values().map(|(chunk, _)| chunk);
-        let chunks = slots.chain(displaced).chain(self.direct.values());
-        let chunks = chunks.chain(&self.waiting_direct).filter(|chunk| chunk.call == id);
-        chunks
-            .chain(pending.into_iter().flatten())
-            .map(|chunk| chunk.first + chunk.answered..chunk.first + chunk.count)
-            .collect()
-    }
-
-    /// Takes note of inputs that could not be handed in.
-    pub(super) fn push_failed(
-        &mut self,
-        shared: &Shared,
-        id: CallId,
-        range: Range<usize>,
-        error: &Error,
-    ) {
-        let Some(call) = self.call(id) else { return };
-        let is_first = call.outstanding == 0;
-        let timeout = call.options.timeout;
-        call.outstanding += range.len();
-        self.outstanding += range.len();
-        if is_first {
-            self.timeouts.add(timeout);
-        }
-        for index in range {
-            self.fail(shared, id, index, error.duplicate(), None);
-        }
-        self.tell_leader(shared);
     }
 }

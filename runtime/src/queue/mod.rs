@@ -43,8 +43,5 @@ pub(crate) const SLOTS: usize = sized(2, 16, 1024);
 /// Workers a pool can have at a time: the bits of the board.
 pub(crate) const MAX_WORKERS: usize = sized(64, 64, 1024);
 
-/// Inputs a chunk can have: the bits of an index in [`Started`].
-pub(crate) const MAX_CHUNK: usize = 1 << 15;
-
 /// Positions at or over this one are direct chunks: for one worker only.
 pub(crate) const DIRECT: u64 = 1 << 46;

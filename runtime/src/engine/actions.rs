@@ -1,0 +1,122 @@
+//! Carrying out what the scheduler says (rule E2).
+
+use std::sync::atomic::{Ordering, fence};
+
+use super::{Body, Engine, Shared, endings};
+use crate::scheduler::{Action, CallId, Event, KillReason, Reason};
+
+impl Engine {
+    /// Does what the scheduler says, in its order.
+    #[inline]
+    pub(super) fn carry_out(&mut self, shared: &Shared) {
+        while let Some(action) = self.scheduler.next_action() {
+            self.act(shared, action);
+        }
+        while let Some(client) = self.scheduler.next_closed() {
+            // Rule E1.
+            self.idle_wakers.extend(client.waker);
+            self.note_closed(shared);
+        }
+    }
+
+    fn act(&mut self, shared: &Shared, action: Action<super::Cause>) {
+        match action {
+            Action::Start { slot, id } => self.starts.push((slot, id)),
+            Action::AskToLeave { slot } => self.with(slot, |body| {
+                body.page.desk().ask_to_leave();
+                body.page.desk().wake();
+            }),
+            Action::Kill { slot } => self.kill(slot),
+            Action::GiveUp { slot } => self.given_up.push(slot),
+            Action::Vacate { slot } => {
+                shared.board().idle.clear(slot);
+                shared.board().spinning.clear(slot);
+                if let Some(body) = self.bodies.get_mut(slot) {
+                    *body = None;
+                }
+            }
+            Action::Skip { slot, position } => {
+                self.with(slot, |body| body.page.desk().set_skip(position));
+            }
+            Action::WakeWorker { slot } => {
+                shared.board().idle.clear(slot);
+                self.with(slot, |body| body.page.desk().wake());
+            }
+            Action::WakeWorkers => self.wake_workers(shared),
+            Action::Fail { call, index, reason, slot } => {
+                self.fail(shared, call, index, reason, slot);
+            }
+            Action::Unrun { .. } => {}
+            Action::WakeTask { call } => {
+                let waker = self.scheduler.client(call).and_then(|client| client.waker.take());
+                self.wakers.extend(waker);
+            }
+            Action::WakeFollower { call } => {
+                if let Some(follower) =
+                    self.scheduler.client(call).and_then(|client| client.follower.as_ref())
+                {
+                    follower.notify_all();
+                }
+            }
+            Action::WakeLeader => shared.board().notify(),
+            Action::WakeDispatcher => shared.wake_dispatcher(),
+            Action::NotReadyInTime { slot } => self.not_ready_in_time(shared, slot),
+            Action::Changed => shared.changed.notify_all(),
+        }
+    }
+
+    fn with(&self, slot: usize, act: impl FnOnce(&Body)) {
+        if let Some(body) = self.body(slot) {
+            act(body);
+        }
+    }
+
+    /// Wakes as many sleepers as there are chunks that no spinner will see (rules 16, 17).
+    fn wake_workers(&mut self, shared: &Shared) {
+        fence(Ordering::SeqCst);
+        let board = shared.board();
+        let unclaimed = self.scheduler.unclaimed(&self.queue) as usize;
+        for _ in board.spinning.count()..unclaimed {
+            let Some(slot) = board.idle.take() else { break };
+            self.with(slot, |body| body.page.desk().wake());
+        }
+    }
+
+    /// Puts the reason for which an input has no output where its call finds it.
+    fn fail(
+        &mut self,
+        shared: &Shared,
+        call: CallId,
+        index: usize,
+        reason: Reason<super::Cause>,
+        slot: Option<usize>,
+    ) {
+        let place = slot.and_then(|slot| self.body(slot)).map(|body| (body.id, body.pid()));
+        let Some(client) = self.scheduler.client(call) else { return };
+        let mut error = endings::of_reason(shared, reason).on_task(client.entry.name()).at(index);
+        if let Some((worker, pid)) = place {
+            error = error.in_worker(worker, pid);
+        }
+        client.inbox.push_failed(index, error);
+    }
+
+    /// A worker is over its time to start or to initialize.
+    fn not_ready_in_time(&mut self, shared: &Shared, slot: usize) {
+        let Some(worker) = self.scheduler.slot(slot) else { return };
+        let known = worker.known && self.body(slot).is_some();
+        let error = endings::late(shared, worker, self.body(slot)).into();
+        self.event(
+            shared,
+            match known {
+                true => Event::NotReady { slot, error },
+                // Its server does not answer. Should it be there after all, it is killed.
+                false => Event::NotStarted { slot, error },
+            },
+        );
+    }
+
+    /// Why a worker was killed, if it was.
+    pub(super) fn kill_reason(&self, slot: usize) -> Option<&KillReason<super::Cause>> {
+        self.scheduler.slot(slot)?.worker.kill_reason()
+    }
+}

@@ -1,0 +1,83 @@
+//! What there is of a worker: its process or thread, its page, its sockets.
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::threads::ThreadBody;
+use crate::queue::{Consumer, DeskMap};
+use crate::sys::fds::Kept;
+
+/// The process or thread of a worker.
+pub(crate) enum Process {
+    /// Asked for; no process is known yet.
+    Expected,
+    Child {
+        pid: u32,
+        pidfd: Arc<OwnedFd>,
+    },
+    Thread(ThreadBody),
+}
+
+/// What there is of a worker.
+pub(crate) struct Body {
+    /// Its id, which no other worker of the pool ever has.
+    pub(crate) id: usize,
+    pub(super) process: Process,
+    /// Its control socket, until it is ready.
+    pub(super) control: Option<Arc<OwnedFd>>,
+    /// Its control socket once more, for as long as it lives: when this end is shut, the
+    /// kernel kills the process, also where this one may not.
+    pub(super) lifeline: Option<Kept>,
+    /// Its first message was its hello.
+    pub(super) said_hello: Cell<bool>,
+    pub(crate) page: Arc<DeskMap>,
+    pub(super) consumer: Consumer,
+    /// It broke a rule; its ring is not read any more.
+    pub(super) lied: bool,
+    /// It was to be killed, and may not be: since when, and why.
+    pub(super) refused: Option<(Instant, String)>,
+    /// When it was last seen idle, or looked at closely; its main thread was gone then.
+    pub(super) looked: (Instant, bool),
+    /// Since when its process is over; how it ended is not known yet.
+    pub(super) over: Option<Instant>,
+}
+
+impl Body {
+    pub(super) fn new(
+        id: usize,
+        page: Arc<DeskMap>,
+        control: Option<Arc<OwnedFd>>,
+        lifeline: Option<Kept>,
+    ) -> Self {
+        Body {
+            id,
+            process: Process::Expected,
+            control,
+            lifeline,
+            said_hello: Cell::new(false),
+            page,
+            consumer: Consumer::default(),
+            lied: false,
+            refused: None,
+            looked: (Instant::now(), false),
+            over: None,
+        }
+    }
+
+    /// Its process id; that of the caller for a thread, and 0 while it is not known.
+    pub(crate) fn pid(&self) -> u32 {
+        match &self.process {
+            Process::Child { pid, .. } => *pid,
+            Process::Thread(_) => std::process::id(),
+            Process::Expected => 0,
+        }
+    }
+
+    /// Whether its ring has something that will be read.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        !self.lied && self.consumer.has_news(self.page.desk().ring())
+    }
+}

@@ -1,0 +1,258 @@
+//! Calls, as the threads that make them see the engine.
+
+use std::ops::Range;
+use std::task::Waker;
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use super::client::Client;
+use super::{Batch, CallId, Engine, Inbox, Life, Shared};
+use crate::error::{Error, Result};
+use crate::registry::Entry;
+use crate::scheduler::{CallOptions, Event, NewChunk, Refusal};
+
+/// Bytes of payload that a call fed by its owner keeps in the queue.
+const BYTES: usize = 64 << 20;
+
+/// What a call wants done differently.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: u32,
+    pub(crate) chunk_size: Option<usize>,
+    pub(crate) max_active: Option<usize>,
+    pub(crate) progress: Option<String>,
+    pub(crate) priority: i32,
+    pub(crate) look_ahead: Option<usize>,
+    pub(crate) look_ahead_bytes: Option<usize>,
+}
+
+impl Options {
+    fn scheduling(&self) -> CallOptions {
+        CallOptions {
+            timeout: self.timeout,
+            retries: self.retries,
+            chunk_size: self.chunk_size,
+            max_active: self.max_active,
+            looks_ahead: self.look_ahead.is_some(),
+            priority: self.priority,
+        }
+    }
+}
+
+/// Encoded inputs of a call, to be handed in.
+#[derive(Clone)]
+pub(crate) struct ChunkIn {
+    pub(crate) call: CallId,
+    /// The index of the first input.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+    pub(crate) batch: Batch,
+    /// It may be cut to the length that is right when it is published.
+    pub(crate) divisible: bool,
+}
+
+impl ChunkIn {
+    fn into_new(self) -> (CallId, NewChunk<Batch>) {
+        let ChunkIn { call, first, count, batch, divisible } = self;
+        (call, NewChunk { first, count, divisible, payload: batch })
+    }
+}
+
+impl Engine {
+    /// Begins a call.
+    pub(crate) fn open_call(
+        &mut self,
+        shared: &Shared,
+        entry: Entry,
+        options: &Options,
+    ) -> Result<CallId> {
+        let opened = self.scheduler.open_call(entry.id, options.scheduling(), Client::new(entry));
+        self.carry_out(shared);
+        self.memory.note_opened(self.scheduler.open_calls());
+        opened.map_err(|refusal| match refusal {
+            Refusal::Closed => Error::closed(shared.settings.of_process).on_task(entry.name()),
+            Refusal::Broken(reason) => super::endings::of_reason(shared, reason),
+        })
+    }
+
+    /// Drops a call with all that is not done of it.
+    pub(crate) fn close_call(&mut self, shared: &Shared, id: CallId) {
+        let client = self.scheduler.take_client(id, &mut self.queue);
+        self.carry_out(shared);
+        // Rule E1: what the waker wakes may own other handles of this pool.
+        self.idle_wakers.extend(client.and_then(|client| client.waker));
+        self.note_closed(shared);
+    }
+
+    pub(super) fn note_closed(&mut self, shared: &Shared) {
+        if self.memory.note_closed(self.scheduler.open_calls()) {
+            shared.wake_dispatcher();
+        }
+    }
+
+    /// Lets a call go on without anyone who wants its results.
+    pub(crate) fn detach(&mut self, shared: &Shared, id: CallId) {
+        if let Some(client) = self.scheduler.client(id) {
+            client.inbox = Inbox::default();
+        }
+        self.event(shared, Event::CallDetached { call: id });
+    }
+
+    /// The owner of a call will hand in more, until it is closed or
+    /// [stops](Self::stop_feeding).
+    pub(crate) fn start_feeding(&mut self, shared: &Shared, id: CallId) {
+        self.event(shared, Event::FeedingBegan { call: id });
+        self.fed_by(id, std::thread::current().id());
+    }
+
+    /// Another thread hands in from now on.
+    pub(crate) fn fed_by(&mut self, id: CallId, thread: ThreadId) {
+        if let Some(client) = self.scheduler.client(id) {
+            client.feeder = Some(thread);
+        }
+    }
+
+    /// The owner of a call has handed everything in.
+    pub(crate) fn stop_feeding(&mut self, shared: &Shared, id: CallId) {
+        self.event(shared, Event::FeedingEnded { call: id });
+    }
+
+    /// This thread is going to wait for the end of the pool: calls that it feeds would
+    /// wait for it.
+    pub(crate) fn stop_feeding_here(&mut self, shared: &Shared) {
+        let here = std::thread::current().id();
+        for id in self.scheduler.fed_calls() {
+            if self.scheduler.client(id).is_some_and(|client| client.feeder == Some(here)) {
+                self.stop_feeding(shared, id);
+            }
+        }
+    }
+
+    /// Hands in a chunk.
+    #[inline]
+    pub(crate) fn push(&mut self, shared: &Shared, chunk: ChunkIn) {
+        if self.memory.note_payload(shared.arena.used()) {
+            // So that the dispatcher gives the memory back later.
+            shared.wake_dispatcher();
+        }
+        let (call, chunk) = chunk.into_new();
+        self.event(shared, Event::HandedIn { call, chunk });
+    }
+
+    /// Hands in a chunk for the worker in one slot.
+    pub(crate) fn push_to_one(&mut self, shared: &Shared, slot: usize, chunk: ChunkIn) {
+        let (call, chunk) = chunk.into_new();
+        self.event(shared, Event::HandedToOne { call, slot, chunk });
+    }
+
+    /// How many inputs the next chunk of a call shall have, if one is wanted now.
+    #[inline]
+    pub(crate) fn room(
+        &mut self,
+        shared: &Shared,
+        id: CallId,
+        remaining: Option<usize>,
+    ) -> Option<usize> {
+        let crowded = shared.arena.used() > BYTES.min(shared.regions.tasks.len() / 4);
+        self.scheduler.room(id, remaining, crowded, &self.queue)
+    }
+
+    /// Cancels what no worker has of a call; returns the number of inputs.
+    pub(crate) fn cancel(&mut self, shared: &Shared, id: CallId) -> usize {
+        let cancelled = self.scheduler.cancel(id, &mut self.queue);
+        self.carry_out(shared);
+        cancelled
+    }
+
+    /// Cancels what is not begun of a call; returns the number of inputs that end at once.
+    pub(crate) fn take_back(&mut self, shared: &Shared, id: CallId) -> usize {
+        let cancelled = self.scheduler.take_back_call(id, &mut self.queue);
+        self.carry_out(shared);
+        cancelled
+    }
+
+    /// Takes note of inputs that could not be handed in.
+    pub(crate) fn push_failed(
+        &mut self,
+        shared: &Shared,
+        id: CallId,
+        range: Range<usize>,
+        error: &Error,
+    ) {
+        self.scheduler.refuse_inputs(id, range, &error.duplicate().into());
+        self.carry_out(shared);
+    }
+
+    /// The inputs of a call that have no outcome.
+    pub(crate) fn unanswered(&self, id: CallId) -> Vec<Range<usize>> {
+        self.scheduler.unanswered(id)
+    }
+
+    /// Whether a call has inputs that were handed in and have no outcome.
+    pub(crate) fn is_settled(&self, id: CallId) -> bool {
+        self.scheduler.outstanding_of(id) == 0
+    }
+
+    /// Nanoseconds that an input of a call took of late, if that is known.
+    pub(crate) fn pace(&self, id: CallId) -> Option<f64> {
+        self.scheduler.pace(id)
+    }
+
+    /// How many inputs a chunk of a call has at present.
+    pub(crate) fn chunk_len(&self, id: CallId) -> usize {
+        self.scheduler.chunk_len(id)
+    }
+
+    /// The position after the last chunk that was published.
+    pub(crate) fn tail(&self) -> u64 {
+        self.scheduler.tail()
+    }
+
+    /// Whether workers have chunks of a call, or may claim some.
+    pub(crate) fn is_in_flight(&self, id: CallId) -> bool {
+        self.scheduler.is_in_flight(id)
+    }
+
+    /// Swaps what came for a call with an empty inbox.
+    #[inline]
+    pub(crate) fn swap_inbox(&mut self, id: CallId, inbox: &mut Inbox) {
+        if let Some(client) = self.scheduler.client(id) {
+            std::mem::swap(&mut client.inbox, inbox);
+        }
+    }
+
+    /// An executor waits for a call; returns the waker that did before.
+    pub(crate) fn watch(&mut self, id: CallId, waker: Waker) -> Option<Waker> {
+        self.scheduler.watch(id);
+        self.scheduler.client(id)?.waker.replace(waker)
+    }
+
+    /// Takes no new calls from now on.
+    pub(crate) fn close(&mut self, shared: &Shared) {
+        self.event(shared, Event::Closed);
+        shared.wake_dispatcher();
+    }
+
+    /// Ends the pool at once.
+    pub(crate) fn terminate(&mut self, shared: &Shared) {
+        self.event(shared, Event::Terminated);
+        shared.wake_dispatcher();
+    }
+
+    /// The pool is dropped: what has not started is cancelled, and workers have `grace`.
+    pub(crate) fn leave(&mut self, shared: &Shared, grace: Duration) {
+        if self.life() <= Life::Leaving {
+            let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+            let kill_at = crate::sys::clock::now().checked_add(grace);
+            self.event(shared, Event::Dropped { kill_at });
+        }
+        shared.wake_dispatcher();
+    }
+
+    /// Changes the number of workers.
+    pub(crate) fn resize(&mut self, shared: &Shared, workers: usize) {
+        self.event(shared, Event::Resized { workers });
+        shared.wake_dispatcher();
+    }
+}

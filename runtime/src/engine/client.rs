@@ -1,0 +1,26 @@
+//! What is kept with a call for the thread or executor that made it.
+
+use std::sync::{Arc, Condvar};
+use std::task::Waker;
+use std::thread::ThreadId;
+
+use super::Inbox;
+use crate::registry::Entry;
+
+/// The caller's side of a call.
+pub(crate) struct Client {
+    pub(super) entry: Entry,
+    /// What came and was not taken.
+    pub(super) inbox: Inbox,
+    /// A thread follows here while another one leads.
+    pub(super) follower: Option<Arc<Condvar>>,
+    pub(super) waker: Option<Waker>,
+    /// The thread that hands inputs in.
+    pub(super) feeder: Option<ThreadId>,
+}
+
+impl Client {
+    pub(super) fn new(entry: Entry) -> Self {
+        Client { entry, inbox: Inbox::default(), follower: None, waker: None, feeder: None }
+    }
+}

@@ -1,0 +1,408 @@
+//! The one background thread of a pool: starts, ends, deadlines, and results that nobody
+//! waits for.
+//!
+//! It is blocked in `ppoll` unless something happens there. It keeps to the
+//! [gate](crate::start::gate): a fork finds it there or in `ppoll`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::bodies::Process;
+use super::threads::ThreadBody;
+use super::wait::TICK;
+use super::{Batch, Engine, Shared, starting, threads};
+use crate::error::Error;
+use crate::scheduler::Event;
+use crate::start::{self, Exit, Launcher, Order, gate};
+use crate::state::Share;
+use crate::sys::bell::Bell;
+use crate::sys::{clock, process, socket};
+
+/// How long the news of how a process ended may take after its end.
+const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a process that this one may not kill has to end in another way, and how often
+/// that is looked at.
+const REFUSED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(10));
+
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+    launcher: Option<Box<dyn Launcher>>,
+    shares: Arc<Vec<Share>>,
+    /// Workers that did not end in time, with what they may still read.
+    left_behind: Vec<LeftBehind>,
+    audited: Instant,
+    suspects: Vec<u64>,
+}
+
+/// A worker that was given up.
+struct LeftBehind {
+    process: Left,
+    _batch: Option<Batch>,
+}
+
+enum Left {
+    Thread(ThreadBody),
+    Process(u64, Arc<OwnedFd>),
+}
+
+impl LeftBehind {
+    /// Whether it has ended since; nothing is left of it then.
+    fn is_over(&mut self, launcher: Option<&mut Box<dyn Launcher>>) -> bool {
+        match &mut self.process {
+            Left::Thread(thread) => {
+                let over = thread.is_over();
+                if over {
+                    thread.join();
+                }
+                over
+            }
+            Left::Process(ticket, pidfd) => {
+                let over = process::ended(pidfd.as_fd(), Duration::ZERO);
+                if over && let Some(launcher) = launcher {
+                    // Its end was told already; it is reaped.
+                    launcher.exit_of(*ticket, pidfd.as_fd());
+                }
+                over
+            }
+        }
+    }
+}
+
+/// What the dispatcher sleeps for.
+struct Rest {
+    fds: Vec<Arc<OwnedFd>>,
+    time: Option<Duration>,
+    /// The heap is worth trimming before.
+    trim: bool,
+}
+
+/// Starts the thread; it makes the workers.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    launcher: Option<Box<dyn Launcher>>,
+    shares: Vec<Share>,
+) -> Result<JoinHandle<()>, Error> {
+    let name = format!("{}-dispatcher", shared.settings.name);
+    let dispatcher = Dispatcher {
+        shared,
+        launcher,
+        shares: Arc::new(shares),
+        left_behind: Vec::new(),
+        audited: Instant::now(),
+        suspects: Vec::new(),
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || dispatcher.run())
+        .map_err(|error| Error::start(format!("failed to start the dispatcher: {error}")))
+}
+
+impl Dispatcher {
+    fn run(mut self) {
+        let _registered = gate::register();
+        let _end = End(Arc::clone(&self.shared));
+        loop {
+            let working = gate::working();
+            let Some(rest) = self.step() else { break };
+            let launcher = self.launcher.as_ref().map(|launcher| launcher.fds());
+            if rest.trim {
+                crate::sys::memory::trim_heap();
+            }
+            drop(working);
+            sleep(&self.shared.wakeup, &launcher.unwrap_or_default(), &rest.fds, rest.time);
+        }
+        // Workers are gone; the launcher ends its server here, on the thread that used it.
+        drop(self.launcher.take());
+        threads::drop_shares(&self.shared, std::mem::take(&mut self.shares));
+    }
+
+    /// Does everything there is to do; says what to wait for, or that all is over.
+    fn step(&mut self) -> Option<Rest> {
+        self.shared.wakeup.clear();
+        self.launcher_events();
+        self.look_at_workers();
+        let shared = Arc::clone(&self.shared);
+        let mut engine = shared.lock();
+        engine.drain(&shared, None);
+        let left = engine.watch_time(&shared);
+        engine.watch_slow(&shared);
+        let half = engine.watch_half_ended(&shared);
+        self.audit(&mut engine);
+        engine.event(&shared, Event::TimePassed);
+        self.leave_behind(&mut engine);
+        let starts = std::mem::take(&mut engine.starts);
+        drop(engine);
+        for (slot, id) in starts {
+            self.start_worker(slot, id);
+            self.launcher_events();
+        }
+        let mut engine = shared.lock();
+        if engine.scheduler.is_finished() {
+            return None;
+        }
+        Some(self.rest(&mut engine, left, half))
+    }
+
+    /// What to wait for.
+    fn rest(
+        &mut self,
+        engine: &mut Engine,
+        left: Option<Duration>,
+        half: Option<Duration>,
+    ) -> Rest {
+        let shared = &*self.shared;
+        let busy = engine.scheduler.outstanding() > 0;
+        let (memory, trim) = engine.memory.look(busy, || shared.arena.trim());
+        engine.pass_on(shared, None);
+        let now = clock::now();
+        let until = engine.scheduler.dispatcher_sleeps(now, left);
+        let mut time = until.map(|until| Duration::from_nanos(until.saturating_sub(now)));
+        let mut at_most = |limit: Duration| time = Some(time.map_or(limit, |time| time.min(limit)));
+        memory.into_iter().chain(half).for_each(&mut at_most);
+        if !self.left_behind.is_empty() {
+            at_most(TICK);
+        }
+        let mut fds = Vec::new();
+        for body in engine.bodies.iter().flatten() {
+            if body.refused.is_some() {
+                at_most(REFUSED.1);
+            }
+            match &body.process {
+                Process::Child { .. } if body.over.is_some() => at_most(Duration::from_millis(1)),
+                Process::Child { pidfd, .. } => fds.push(Arc::clone(pidfd)),
+                Process::Thread(thread) if thread.is_ending() => at_most(Duration::from_millis(1)),
+                _ => {}
+            }
+            fds.extend(body.control.clone());
+        }
+        Rest { fds, time, trim }
+    }
+
+    fn launcher_events(&mut self) {
+        let Some(launcher) = &mut self.launcher else { return };
+        let shared = &*self.shared;
+        for (ticket, signal) in std::mem::take(&mut shared.lock().refused) {
+            // Refused as well: the slot is given up in time.
+            let _ = launcher.signal(ticket, signal);
+        }
+        let mut events = Vec::new();
+        launcher.events(&mut events);
+        let mut engine = shared.lock();
+        for event in events {
+            match event {
+                start::Event::Born { ticket, pid, pidfd } => {
+                    let Some(slot) = engine.slot_of(ticket as usize) else {
+                        // Given up before it was there.
+                        if process::signal(pidfd.as_fd(), libc::SIGKILL).is_err() {
+                            let _ = launcher.signal(ticket, libc::SIGKILL);
+                        }
+                        continue;
+                    };
+                    let process = Process::Child { pid, pidfd: Arc::new(pidfd) };
+                    engine.started(shared, slot, process);
+                }
+                start::Event::NotBorn { ticket, error } => {
+                    if let Some(slot) = engine.slot_of(ticket as usize) {
+                        engine.event(shared, Event::NotStarted { slot, error: error.into() });
+                    }
+                }
+                start::Event::Exited { ticket, exit } => {
+                    if let Some(slot) = engine.slot_of(ticket as usize) {
+                        engine.reap(shared, slot, exit);
+                    }
+                }
+                start::Event::NotKilled { ticket, text } => {
+                    let body = engine.slot_of(ticket as usize).and_then(|at| engine.body_mut(at));
+                    if let Some((_, why)) = body.and_then(|body| body.refused.as_mut()) {
+                        *why = format!("{why}; {text}");
+                    }
+                }
+                // Its workers die with it, and are reaped one by one.
+                start::Event::Gone(_) => {}
+            }
+        }
+    }
+
+    /// Looks at control sockets, processes and threads.
+    fn look_at_workers(&mut self) {
+        let shared = &*self.shared;
+        let mut engine = shared.lock();
+        for slot in 0..engine.bodies.len() {
+            engine.hear(shared, slot);
+            engine.see_leaving(shared, slot);
+            let Some(body) = engine.body_mut(slot) else { continue };
+            match &mut body.process {
+                Process::Expected => {}
+                Process::Child { pidfd, .. } => {
+                    let (ticket, pidfd) = (body.id as u64, Arc::clone(pidfd));
+                    if body.over.is_none() && !process::ended(pidfd.as_fd(), Duration::ZERO) {
+                        continue;
+                    }
+                    let since = *body.over.get_or_insert_with(Instant::now);
+                    let launcher = self.launcher.as_mut();
+                    let exit = launcher.and_then(|l| l.exit_of(ticket, pidfd.as_fd()));
+                    match exit {
+                        Some(exit) => engine.reap(shared, slot, exit),
+                        None if since.elapsed() > EXIT_PATIENCE => {
+                            engine.reap(shared, slot, Exit::Unknown);
+                        }
+                        None => engine.event(shared, Event::ProcessOver { slot }),
+                    }
+                }
+                Process::Thread(thread) => {
+                    if thread.is_over() {
+                        thread.join();
+                        engine.reap(shared, slot, Exit::Code(0));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A thread cannot be killed, nor can a process that has rights which this one has given
+    /// up, if all else fails: the slot is given to another worker, and this one is left to end
+    /// by itself.
+    fn leave_behind(&mut self, engine: &mut Engine) {
+        let mut launcher = self.launcher.as_mut();
+        self.left_behind.retain_mut(|left| !left.is_over(launcher.as_deref_mut()));
+        let late = |body: &super::Body| {
+            let late = body.refused.as_ref().is_some_and(|(since, _)| since.elapsed() > REFUSED.0);
+            late && body.over.is_none()
+        };
+        let mut slots = std::mem::take(&mut engine.given_up);
+        let bodies = engine.bodies.iter().enumerate();
+        slots.extend(bodies.filter_map(|(at, body)| late(body.as_ref()?).then_some(at)));
+        for slot in slots {
+            if engine.kill_reason(slot).is_none() {
+                continue;
+            }
+            let position = engine.scheduler.slot(slot).and_then(|slot| slot.worker.position());
+            let batch = position.and_then(|position| engine.scheduler.payload_at(position));
+            let Some(body) = engine.body_mut(slot) else {
+                engine.reap_nobody(&self.shared, slot);
+                continue;
+            };
+            let left = match &mut body.process {
+                Process::Thread(thread) => Some(Left::Thread(thread.leave_behind())),
+                Process::Child { pidfd, .. } => {
+                    body.page.desk().abandon();
+                    body.page.desk().wake();
+                    Some(Left::Process(body.id as u64, Arc::clone(pidfd)))
+                }
+                Process::Expected => None,
+            };
+            self.left_behind.extend(left.map(|process| LeftBehind { process, _batch: batch }));
+            engine.reap(&self.shared, slot, Exit::Unknown);
+        }
+    }
+
+    /// Starts a worker (rule E3).
+    fn start_worker(&mut self, slot: usize, id: usize) {
+        if let Err(error) = self.try_start(slot, id) {
+            let event = Event::NotStarted { slot, error: error.into() };
+            self.shared.lock().event(&self.shared, event);
+        }
+    }
+
+    fn try_start(&mut self, slot: usize, id: usize) -> Result<(), Error> {
+        let shared = &*self.shared;
+        let failed =
+            |error: std::io::Error| Error::start(format!("failed to prepare a worker: {error}"));
+        let unwanted = || Error::start("its worker was not needed any more");
+        let Some(launcher) = &mut self.launcher else {
+            let (mut body, _) = starting::prepare(shared, slot, id, None).map_err(failed)?;
+            // In its place before the thread runs, so that what it says is heard (rule E4).
+            let thread = ThreadBody::expected();
+            let (page, ours) = (Arc::clone(&body.page), thread.shared());
+            body.process = Process::Thread(thread);
+            if !shared.lock().install(shared, slot, body) {
+                return Err(unwanted());
+            }
+            let shares = Arc::clone(&self.shares);
+            let handle = threads::start(shared, slot, id, page, shares, &ours)?;
+            shared.lock().thread_started(shared, slot, handle);
+            return Ok(());
+        };
+        let (ours, theirs) = socket::pair().map_err(failed)?;
+        let (body, page) = starting::prepare(shared, slot, id, Some(ours)).map_err(failed)?;
+        if !shared.lock().install(shared, slot, body) {
+            return Err(unwanted());
+        }
+        let stdio = shared.settings.take_stdio();
+        let regions = &shared.regions;
+        let mut fds = vec![
+            page.as_fd(),
+            regions.tasks_fd.as_fd(),
+            regions.board_fd.as_fd(),
+            shared.wakeup.as_fd(),
+        ];
+        fds.extend(regions.inputs_fd.as_ref().map(AsFd::as_fd));
+        launcher.launch(&Order {
+            ticket: id as u64,
+            fds: &fds,
+            stdio: [0, 1, 2].map(|at: usize| stdio[at].as_ref().map(AsFd::as_fd)),
+            env: &shared.settings.env,
+            directory: shared.settings.directory.as_ref().map(AsFd::as_fd),
+            control: theirs.as_fd(),
+        })
+    }
+
+    /// Once in a while, sets right what a worker that scribbles over the board may have
+    /// done (rule 19): a claim in the name of a worker that knows nothing of it.
+    fn audit(&mut self, engine: &mut Engine) {
+        if engine.scheduler.outstanding() == 0 || self.audited.elapsed() < TICK {
+            return;
+        }
+        self.audited = Instant::now();
+        engine.audit_cursor(&self.shared);
+        let (suspects, guilty) = engine.stray_claims(&self.shared, &self.suspects);
+        self.suspects = suspects;
+        for slot in guilty {
+            let error = Error::start("a chunk was claimed in its name that it does not run");
+            engine.event(&self.shared, Event::Misbehaved { slot, error: error.into() });
+        }
+    }
+}
+
+/// Ends the pool when the dispatcher ends, however that is: nobody waits for ever.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut engine = self.0.lock();
+        engine.event(&self.0, Event::DispatcherEnded);
+        let waiting = engine.end_waker.take();
+        engine.wakers.extend(waiting);
+        self.0.changed.notify_all();
+    }
+}
+
+/// Waits until an fd is readable or the time is over.
+fn sleep(wakeup: &Bell, launcher: &[BorrowedFd<'_>], fds: &[Arc<OwnedFd>], time: Option<Duration>) {
+    if cfg!(miri) {
+        // Has no `poll`; the eventfd is looked at often instead.
+        return std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut polled: Vec<PollFd<'_>> = std::iter::once(wakeup.as_fd())
+        .chain(launcher.iter().copied())
+        .chain(fds.iter().map(|fd| fd.as_fd()))
+        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .collect();
+    // A signal or a shortage: everything is looked at again anyway.
+    let _ = ppoll(&mut polled, time.map(TimeSpec::from_duration), None);
+}
+
+/// Joins the thread of a dispatcher.
+pub(crate) fn join(handle: &std::sync::Mutex<Option<JoinHandle<()>>>) {
+    let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(handle) = handle {
+        // Its end was told by `End`, also if it panicked.
+        let _ = handle.join();
+    }
+}

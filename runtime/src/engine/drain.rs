@@ -1,0 +1,227 @@
+//! From the rings of the workers into the inboxes of calls (rules 7 to 9, 20 and 21).
+
+use std::sync::Arc;
+
+use super::inbox::BigRef;
+use super::{Engine, Shared};
+use crate::error::Error;
+use crate::queue::{Big, Consumer, Header, Kind, Phase, Ring, Violation, bytes_of};
+use crate::scheduler::{CallId, Event, Running};
+use crate::sys::clock;
+use crate::worker::Failure;
+
+impl From<crate::scheduler::Violation> for Violation {
+    fn from(violation: crate::scheduler::Violation) -> Self {
+        Violation(violation.0)
+    }
+}
+
+impl Engine {
+    /// Whether a ring has something to read.
+    pub(super) fn has_news(&self) -> bool {
+        self.bodies.iter().flatten().any(super::Body::has_news)
+    }
+
+    /// Reads all rings. Long results of the call `reader` stay where they are: its owner
+    /// takes them next.
+    #[inline]
+    pub(crate) fn drain(&mut self, shared: &Shared, reader: Option<CallId>) {
+        for slot in 0..self.bodies.len() {
+            self.drain_slot(shared, slot, reader);
+        }
+    }
+
+    /// Reads one ring; a worker that broke the protocol is killed.
+    pub(super) fn drain_slot(&mut self, shared: &Shared, slot: usize, reader: Option<CallId>) {
+        let Some(body) = self.body(slot).filter(|body| body.has_news()) else { return };
+        if body.control.is_some() || !self.serves(slot) {
+            // Rule E4.
+            self.hear(shared, slot);
+        }
+        let Some(body) = self.body(slot) else { return };
+        let page = Arc::clone(&body.page);
+        let mut consumer = body.consumer;
+        let outcome = self.read(slot, reader, page.desk().ring(), &mut consumer);
+        consumer.tell(page.desk().ring());
+        page.desk().wake_if_stuck();
+        let lied = outcome.is_err();
+        if let Some(body) = self.body_mut(slot) {
+            body.consumer = consumer;
+            body.lied |= lied;
+        }
+        if let Err(Violation(what)) = outcome {
+            let error = Error::start(format!("it broke the protocol of the queue: {what}"));
+            self.event(shared, Event::Misbehaved { slot, error: error.into() });
+        }
+        self.carry_out(shared);
+    }
+
+    fn serves(&self, slot: usize) -> bool {
+        self.scheduler.slot(slot).is_some_and(|slot| slot.worker.served())
+    }
+
+    /// Tells the scheduler of workers that leave by themselves.
+    pub(super) fn see_leaving(&mut self, shared: &Shared, slot: usize) {
+        let leaves = |body: &super::Body| body.page.desk().phase() == Phase::Leaving;
+        if self.body(slot).is_some_and(leaves) {
+            self.drain_slot(shared, slot, None);
+            self.event(shared, Event::Leaving { slot });
+        }
+    }
+
+    fn read(
+        &mut self,
+        slot: usize,
+        reader: Option<CallId>,
+        ring: Ring<'_>,
+        consumer: &mut Consumer,
+    ) -> Result<(), Violation> {
+        let mut words = std::mem::take(&mut self.scratch);
+        let end = consumer.end(ring)?;
+        while let Some(header) = consumer.peek(ring, end)? {
+            if header.kind == Kind::Value {
+                self.values(slot, ring, consumer, end, &mut words)?;
+                continue;
+            }
+            words.clear();
+            consumer.take(ring, header, &mut words);
+            self.message(slot, reader, header, &words)?;
+        }
+        self.scratch = words;
+        Ok(())
+    }
+
+    /// Reads short values that come one after the other: the hot loop.
+    fn values(
+        &mut self,
+        slot: usize,
+        ring: Ring<'_>,
+        consumer: &mut Consumer,
+        end: u64,
+        scratch: &mut Vec<u64>,
+    ) -> Result<(), Violation> {
+        let Running { call, first, answered, count, wanted } = self.scheduler.running(slot)?;
+        let mut inbox =
+            self.scheduler.client(call).filter(|_| wanted).map(|client| &mut client.inbox);
+        let mut next = answered;
+        let mut one = || -> Result<bool, Violation> {
+            let header = consumer.peek(ring, end)?.filter(|next| next.kind == Kind::Value);
+            let Some(header) = header else { return Ok(false) };
+            if header.index != next || next == count {
+                return Err(OUT_OF_TURN);
+            }
+            let to = match &mut inbox {
+                Some(inbox) => inbox.begin_short(first + next, header.len),
+                None => {
+                    scratch.clear();
+                    &mut *scratch
+                }
+            };
+            consumer.take(ring, header, to);
+            next += 1;
+            Ok(true)
+        };
+        let outcome = loop {
+            match one() {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(violation) => break Err(violation),
+            }
+        };
+        // What was taken counts, also if nonsense follows.
+        if next > answered {
+            self.scheduler.answered(slot, next - answered, false)?;
+        }
+        outcome
+    }
+
+    fn message(
+        &mut self,
+        slot: usize,
+        reader: Option<CallId>,
+        header: Header,
+        words: &[u64],
+    ) -> Result<(), Violation> {
+        match header.kind {
+            Kind::Chunk => {
+                let position = *words.first().ok_or(Violation("a chunk without position"))?;
+                self.scheduler.claimed(slot, position, &self.queue)?;
+            }
+            Kind::End => {
+                let ns = *words.first().ok_or(Violation("an end without duration"))?;
+                self.scheduler.ended(slot, ns, clock::now(), &mut self.queue)?;
+            }
+            _ => self.answer(slot, reader, header, words)?,
+        }
+        Ok(())
+    }
+
+    /// Takes one answer that is no short value.
+    fn answer(
+        &mut self,
+        slot: usize,
+        reader: Option<CallId>,
+        header: Header,
+        words: &[u64],
+    ) -> Result<(), Violation> {
+        let running = self.scheduler.running(slot)?;
+        if header.index != running.answered || running.answered == running.count {
+            return Err(OUT_OF_TURN);
+        }
+        // Judged before the answer counts.
+        let is_big = matches!(header.kind, Kind::BigValue | Kind::BigFail);
+        let big = is_big.then(|| self.big(slot, words)).transpose()?;
+        let failed = header.kind != Kind::BigValue;
+        if running.wanted {
+            let index = running.first + header.index;
+            let in_place = reader == Some(running.call);
+            let error = failed.then(|| self.failure(slot, &running, index, header, words, &big));
+            let client = self.scheduler.client(running.call);
+            match (client.map(|client| &mut client.inbox), error, big) {
+                (Some(inbox), Some(error), _) => inbox.push_failed(index, error),
+                (Some(inbox), None, Some(big)) if in_place => inbox.push_big(index, big),
+                (Some(inbox), None, Some(place)) => {
+                    let bytes = place.desk.copy_big(place.big.slot, place.big.len);
+                    inbox.push_copied(index, bytes.unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+        Ok(self.scheduler.answered(slot, 1, failed)?)
+    }
+
+    /// The error of an input that its worker could not answer with a value.
+    fn failure(
+        &mut self,
+        slot: usize,
+        running: &Running,
+        index: usize,
+        header: Header,
+        words: &[u64],
+        big: &Option<BigRef>,
+    ) -> Error {
+        let failure = match big {
+            Some(place) => {
+                let bytes = place.desk.copy_big(place.big.slot, place.big.len);
+                Failure::decoded(&bytes.unwrap_or_default())
+            }
+            None => Failure::decoded(&bytes_of(words)[..header.len]),
+        };
+        let name = self.scheduler.client(running.call).map_or("", |client| client.entry.name());
+        let error = failure.into_error().on_task(name).at(index);
+        match self.body(slot) {
+            Some(body) => error.in_worker(body.id, body.pid()),
+            None => error,
+        }
+    }
+
+    fn big(&self, slot: usize, words: &[u64]) -> Result<BigRef, Violation> {
+        let body = self.body(slot).ok_or(Violation("a long result of nobody"))?;
+        let big = Big::from_words(words).ok_or(Violation("a long result without a place"))?;
+        // Looked at before anything refers to it.
+        body.page.big(big.slot, big.len).ok_or(Violation("a long result lies nowhere"))?;
+        Ok(BigRef { desk: Arc::clone(&body.page), big })
+    }
+}
+
+const OUT_OF_TURN: Violation = Violation("it answered another input than the next");

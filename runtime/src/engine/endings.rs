@@ -1,0 +1,184 @@
+//! What is said of inputs that have no output, and of workers that ended.
+
+use super::bodies::Process;
+use super::{Body, Cause, Engine, Life, Shared};
+use crate::error::{Error, ErrorKind};
+use crate::queue::{Phase, Started};
+use crate::scheduler::{Ending, Event, KillReason, Reason, Slot, Worker};
+use crate::start::Exit;
+
+/// Signals by which people and systems end processes; by others they end themselves.
+const FROM_OUTSIDE: [i32; 5] =
+    [libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
+
+/// The error of an input that has no output, for this reason.
+pub(super) fn of_reason(shared: &Shared, reason: Reason<Cause>) -> Error {
+    match reason {
+        Reason::PoolEnded => cancelled(),
+        Reason::Cancelled => Error::new(ErrorKind::Cancelled, "it was cancelled before it started"),
+        Reason::RestartStorm { deaths } => Error::new(
+            ErrorKind::RestartStorm,
+            format!(
+                "{deaths} workers of pool `{}` died one after the other without finishing a task; \
+                 what was left is given up, new calls start new workers",
+                shared.settings.name
+            ),
+        ),
+        Reason::Refused(error) | Reason::NotStarted(error) => error.duplicate(),
+        Reason::WorkerEnded { error, tries } => error.duplicate().after(tries),
+    }
+}
+
+pub(crate) fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "its pool ended before it was done")
+}
+
+/// Why a worker that is not ready in time is killed.
+pub(super) fn late(shared: &Shared, worker: &Slot<Cause>, body: Option<&Body>) -> Error {
+    let settings = &shared.settings;
+    let place = match body {
+        Some(body) => format!("worker {} (pid {})", body.id, body.pid()),
+        None => format!("worker {}", worker.id),
+    };
+    match (&worker.worker, settings.init_timeout) {
+        (Worker::Initializing { .. }, Some(limit)) => {
+            let what = settings.what_initializes();
+            let text = format!(
+                "{place} did not finish {what} within {limit:?}; give it more time with \
+                 init_timeout(..)"
+            );
+            Error::new(ErrorKind::Initializer, text)
+        }
+        _ if !worker.known => {
+            Error::start(format!("no worker was started within {:?}", settings.start_timeout))
+        }
+        _ => Error::start(format!(
+            "{place} was not there within {:?}; give it more time with start_timeout(..)",
+            settings.start_timeout
+        )),
+    }
+}
+
+impl Engine {
+    /// A worker ended, or is given up: what it said counts, and then it is gone.
+    pub(super) fn reap(&mut self, shared: &Shared, slot: usize, exit: Exit) {
+        self.hear(shared, slot);
+        self.drain_slot(shared, slot, None);
+        let Some(body) = self.body(slot) else { return };
+        let page = body.page.desk();
+        let started = page.started();
+        let ending = Ending {
+            is_clean: exit == Exit::Code(0),
+            left: page.phase() == Phase::Leaving,
+            from_outside: matches!(exit, Exit::Signal(signal) if FROM_OUTSIDE.contains(&signal)),
+            started: started.map(|Started { position, index }| (position, index)),
+            error: self.why_it_ended(shared, slot, body, exit).into(),
+        };
+        self.last_exit = Some(match exit {
+            Exit::Code(code) => (Some(code), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+            Exit::Unknown => (None, None),
+        });
+        self.event(shared, Event::Exited { slot, ending });
+    }
+
+    /// A worker that is not even known is given up.
+    pub(super) fn reap_nobody(&mut self, shared: &Shared, slot: usize) {
+        let error = Error::start("nothing is known of its worker, which is given up").into();
+        let (is_clean, left, from_outside, started) = (false, false, true, None);
+        let ending = Ending { is_clean, left, from_outside, started, error };
+        self.event(shared, Event::Exited { slot, ending });
+    }
+
+    /// Why the input that a worker had begun is lost.
+    fn why_it_ended(&self, shared: &Shared, slot: usize, body: &Body, exit: Exit) -> Error {
+        let is_thread = matches!(body.process, Process::Thread(_));
+        let worker = self.scheduler.slot(slot).map(|slot| &slot.worker);
+        let error = match worker.and_then(|worker| worker.kill_reason()) {
+            Some(KillReason::TimedOut(limit)) => {
+                let end = match &body.refused {
+                    Some((_, why)) if exit == Exit::Unknown => {
+                        format!("it goes on, since this process may not kill it ({why})")
+                    }
+                    _ if is_thread => "was left behind, as its worker is a thread, which cannot \
+                                       be killed; another one took its place"
+                        .to_owned(),
+                    _ => "was killed".to_owned(),
+                };
+                let text = format!("it ran longer than its timeout of {limit:?} and {end}");
+                Error::new(ErrorKind::TimedOut, text)
+            }
+            Some(KillReason::Terminated) if is_thread && self.life() < Life::Terminating => {
+                let text = "it was told to end, but its worker is a thread, which cannot be killed; it was left behind";
+                Error::new(ErrorKind::Cancelled, text)
+            }
+            Some(KillReason::Terminated) => cancelled(),
+            Some(KillReason::DidNotLeave(limit)) => {
+                let text = format!(
+                    "its worker was to leave, did not end within {limit:?}, and was killed"
+                );
+                Error::new(ErrorKind::TimedOut, text)
+            }
+            Some(KillReason::NotReady(error) | KillReason::Violation(error)) => error.duplicate(),
+            None if !worker.is_some_and(Worker::served) => {
+                not_ready(body, body.said_hello.get(), exit)
+            }
+            None => of_exit(shared, body, exit),
+        };
+        error.in_worker(body.id, body.pid())
+    }
+}
+
+/// A worker ended before it was ready.
+fn not_ready(body: &Body, initializes: bool, exit: Exit) -> Error {
+    let how = match exit {
+        Exit::Code(code) => format!("exited with code {code}"),
+        Exit::Signal(signal) => format!("was killed by signal {signal}"),
+        Exit::Unknown => format!("ended ({NOT_KNOWN})"),
+    };
+    let (kind, when) = match initializes {
+        true => (ErrorKind::Initializer, "while it ran its initializers"),
+        false => (ErrorKind::Start, "before it was ready"),
+    };
+    let text = format!("worker {} (pid {}) {how} {when}", body.id, body.pid());
+    Error::new(kind, text).with(|facts| match exit {
+        Exit::Code(code) => facts.exit_code = Some(code),
+        Exit::Signal(signal) => facts.signal = Some(signal),
+        Exit::Unknown => {}
+    })
+}
+
+/// Said where something else in the program took the exit status.
+const NOT_KNOWN: &str = "how, is not known: something in this program took its exit status, \
+                         by ignoring SIGCHLD or by waiting for any child";
+
+/// A worker ended by itself while it served.
+fn of_exit(shared: &Shared, body: &Body, exit: Exit) -> Error {
+    let report = body.page.desk().crash().map(|bytes| crate::worker::crash_report(&bytes));
+    let error = match exit {
+        Exit::Code(code) => {
+            Error::new(ErrorKind::Exited, "").with(|facts| facts.exit_code = Some(code))
+        }
+        Exit::Signal(signal) => {
+            let aborted = report.is_some() && cfg!(panic = "abort") && signal == libc::SIGABRT;
+            let kind = if aborted { ErrorKind::Panicked } else { ErrorKind::Signaled };
+            let note = signal_note(shared, body, signal);
+            Error::new(kind, note).with(|facts| facts.signal = Some(signal))
+        }
+        Exit::Unknown => Error::new(ErrorKind::Lost, NOT_KNOWN),
+    };
+    error.with(|facts| facts.panic = report.map(Box::new))
+}
+
+fn signal_note(shared: &Shared, body: &Body, signal: i32) -> String {
+    let faults = &body.page.desk().faults;
+    if faults.overflow.load(std::sync::atomic::Ordering::Relaxed) != 0 {
+        return "its stack overflowed".to_owned();
+    }
+    match shared.settings.memory_limit {
+        Some(bytes) if signal == libc::SIGABRT || signal == libc::SIGSEGV => {
+            format!("its memory is limited to {bytes} bytes")
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,66 @@
+//! Workers whose main thread has ended while others of their threads go on.
+//!
+//! A thread that ends by itself (`SYS_exit`, `pthread_exit`) does not end its process, and the
+//! kernel tells of the end of a process when its last thread ends. Such a worker runs
+//! no task any more, though it looks alive. The dispatcher looks for them, seldom, among those
+//! that have been busy for long.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::bodies::Process;
+use super::{Body, Engine, Shared};
+use crate::error::{Error, ErrorKind};
+use crate::scheduler::{Event, Worker};
+use crate::sys::process;
+
+/// How long a worker is at something before it is looked at, and then from look to look.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How soon it is looked at again before it is taken for one.
+const AGAIN: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// Kills the workers that are only half there; returns when to look again.
+    pub(super) fn watch_half_ended(&mut self, shared: &Shared) -> Option<Duration> {
+        let mut next = None;
+        for slot in 0..self.bodies.len() {
+            let Some(worker) = self.scheduler.slot(slot) else { continue };
+            let ends = matches!(worker.worker, Worker::Dying { .. } | Worker::Over { .. });
+            let idle = matches!(worker.worker, Worker::Idle { .. });
+            let Some(body) = self.body_mut(slot) else { continue };
+            if ends || (idle && body.page.desk().chunk().0 == 0) {
+                body.looked = (Instant::now(), false);
+                continue;
+            }
+            next = Some(next.map_or(LOOK, |next: Duration| next.min(LOOK)));
+            let (looked, was_half) = body.looked;
+            if looked.elapsed() < if was_half { AGAIN } else { LOOK } {
+                continue;
+            }
+            let is_half = body.is_half_ended();
+            body.looked = (Instant::now(), is_half);
+            if is_half && !was_half {
+                // It may just be ending as a whole, thread by thread.
+                next = Some(AGAIN);
+            } else if is_half {
+                let text = "its main thread ended by itself (SYS_exit or pthread_exit) and not its \
+                            process, which was killed";
+                let error = Error::new(ErrorKind::Exited, text).into();
+                self.event(shared, Event::Misbehaved { slot, error });
+                next = Some(Duration::ZERO);
+            }
+        }
+        next
+    }
+}
+
+impl Body {
+    fn is_half_ended(&self) -> bool {
+        match &self.process {
+            Process::Child { pidfd, .. } => process::main_thread_ended(pidfd.as_fd()),
+            Process::Thread(thread) => thread.vanished(),
+            Process::Expected => false,
+        }
+    }
+}

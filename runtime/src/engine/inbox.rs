@@ -1,0 +1,110 @@
+//! Results that came for a call and were not taken yet.
+
+use std::sync::Arc;
+
+use crate::codec::Source;
+use crate::error::Error;
+use crate::queue::{Big, DeskMap};
+
+/// Words of room that an inbox keeps, however little came of late.
+const KEPT: usize = 64 << 10;
+
+/// Results that came, in the order they came.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    /// Short results, each after a word with its length.
+    words: Vec<u64>,
+    items: Vec<Item>,
+}
+
+enum Item {
+    /// Short results of inputs with consecutive indices.
+    Run {
+        first: usize,
+        count: usize,
+    },
+    /// In a big slot; only while the owner of the call reads (rule 9).
+    Big(usize, BigRef),
+    Copied(usize, Vec<u8>),
+    Failed(usize, Error),
+}
+
+/// A result in a big slot, which is given back when this is dropped.
+pub(super) struct BigRef {
+    pub(super) desk: Arc<DeskMap>,
+    pub(super) big: Big,
+}
+
+impl Drop for BigRef {
+    fn drop(&mut self) {
+        self.desk.free_big(self.big.slot, self.big.ticket);
+        self.desk.desk().wake_if_stuck();
+    }
+}
+
+/// One result as it is handed out.
+pub(crate) enum Answer<'a> {
+    Value(Source<'a>),
+    Failed(Error),
+}
+
+impl Inbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Where the payload of a short result is put; its length is told first.
+    #[inline]
+    pub(super) fn begin_short(&mut self, index: usize, len: usize) -> &mut Vec<u64> {
+        match self.items.last_mut() {
+            Some(Item::Run { first, count }) if *first + *count == index => *count += 1,
+            _ => self.items.push(Item::Run { first: index, count: 1 }),
+        }
+        self.words.push(len as u64);
+        &mut self.words
+    }
+
+    pub(super) fn push_big(&mut self, index: usize, big: BigRef) {
+        self.items.push(Item::Big(index, big));
+    }
+
+    pub(super) fn push_copied(&mut self, index: usize, bytes: Vec<u8>) {
+        self.items.push(Item::Copied(index, bytes));
+    }
+
+    pub(super) fn push_failed(&mut self, index: usize, error: Error) {
+        self.items.push(Item::Failed(index, error));
+    }
+
+    /// Hands all results out and is empty afterwards; stops at the first error.
+    pub(crate) fn take_each<E>(
+        &mut self,
+        mut each: impl FnMut(usize, Answer<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Inbox { words, items } = self;
+        let bytes = crate::queue::bytes_of(words);
+        let mut at = 0;
+        let outcome = items.drain(..).try_for_each(|item| match item {
+            Item::Run { first, count } => (first..first + count).try_for_each(|index| {
+                let len = words[at] as usize;
+                let start = (at + 1) * 8;
+                at += 1 + len.div_ceil(8);
+                each(index, Answer::Value(Source::new(&bytes[start..start + len])))
+            }),
+            Item::Big(index, place) => match place.desk.big(place.big.slot, place.big.len) {
+                Some(source) => each(index, Answer::Value(source)),
+                None => Ok(()),
+            },
+            Item::Copied(index, bytes) => each(index, Answer::Value(Source::new(&bytes))),
+            Item::Failed(index, error) => each(index, Answer::Failed(error)),
+        });
+        let (used, kept) = (self.words.len(), self.words.capacity());
+        self.words.clear();
+        if kept > KEPT && used < kept / 8 {
+            // A peak is over.
+            self.words.shrink_to(2 * used);
+            self.items.shrink_to(2 * used);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,63 @@
+//! Killing workers, also those that this process may not signal.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::bodies::Process;
+use super::{Engine, Shared};
+use crate::scheduler::{Event, KillReason};
+use crate::sys::{process, socket};
+
+impl Engine {
+    /// Ends the worker in a slot, as the scheduler says.
+    pub(super) fn kill(&mut self, slot: usize) {
+        if matches!(self.kill_reason(slot), Some(KillReason::DidNotLeave(_))) {
+            self.killed_leaving += 1;
+        }
+        let Some(body) = self.body(slot) else { return };
+        match &body.process {
+            Process::Child { .. } => self.signal(slot, libc::SIGKILL),
+            Process::Thread(_) => {
+                // It cannot be ended; it is left behind.
+                body.page.desk().abandon();
+                body.page.desk().wake();
+                self.given_up.push(slot);
+            }
+            // Killed as soon as it is known; the kernel may do it before.
+            Process::Expected => {
+                if let Some(lifeline) = &body.lifeline {
+                    let _ = socket::shut(lifeline.as_fd());
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to the process in a slot. Where this process has not the right to, it
+    /// has the kernel kill the worker, and whoever made it is asked to.
+    fn signal(&mut self, slot: usize, signal: i32) {
+        let Some(body) = self.body_mut(slot) else { return };
+        let Process::Child { pidfd, .. } = &body.process else { return };
+        let Err(error) = process::signal(pidfd.as_fd(), signal) else { return };
+        if signal == libc::SIGKILL {
+            if let Some(lifeline) = &body.lifeline {
+                // Refused if the worker is gone.
+                let _ = socket::shut(lifeline.as_fd());
+            }
+            body.refused = Some((Instant::now(), error.to_string()));
+        }
+        let id = body.id as u64;
+        self.refused.push((id, signal));
+    }
+
+    /// Sends a signal to every worker; a thread is given up.
+    pub(crate) fn signal_all(&mut self, shared: &Shared, signal: i32) {
+        for slot in 0..self.bodies.len() {
+            match self.body(slot).map(|body| &body.process) {
+                Some(Process::Child { .. }) => self.signal(slot, signal),
+                Some(Process::Thread(_)) => self.event(shared, Event::KillRequested { slot }),
+                _ => {}
+            }
+        }
+        shared.wake_dispatcher();
+    }
+}

@@ -1,0 +1,66 @@
+//! The lock of a pool: when it is given back, wakers are called (rule E1).
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Engine;
+
+/// The state of a pool, locked.
+pub(crate) struct Locked<'a> {
+    mutex: &'a Mutex<Engine>,
+    engine: Option<MutexGuard<'a, Engine>>,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(mutex: &'a Mutex<Engine>) -> Self {
+        Locked { mutex, engine: Some(mutex.lock().unwrap_or_else(PoisonError::into_inner)) }
+    }
+
+    /// Waits on a condition, may wake spuriously, and has the lock again.
+    pub(crate) fn wait(mut self, on: &Condvar, timeout: Duration) -> Self {
+        let mutex = self.mutex;
+        if !self.wakers.is_empty() {
+            drop(self);
+            return Locked::new(mutex);
+        }
+        let engine = self.engine.take().expect("held until drop");
+        let (engine, _) = on.wait_timeout(engine, timeout).unwrap_or_else(PoisonError::into_inner);
+        Locked { mutex, engine: Some(engine) }
+    }
+}
+
+impl std::ops::Deref for Locked<'_> {
+    type Target = Engine;
+
+    #[inline]
+    fn deref(&self) -> &Engine {
+        self.engine.as_ref().expect("held until drop")
+    }
+}
+
+impl std::ops::DerefMut for Locked<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Engine {
+        self.engine.as_mut().expect("held until drop")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if let Some(mut engine) = self.engine.take() {
+            let wakers = std::mem::take(&mut engine.wakers);
+            let idle = std::mem::take(&mut engine.idle_wakers);
+            drop(engine);
+            wakers.into_iter().for_each(|waker| guarded(|| waker.wake()));
+            idle.into_iter().for_each(|waker| guarded(|| drop(waker)));
+        }
+    }
+}
+
+/// Wakes or drops a waker: code of an executor, which must not take ours down.
+fn guarded(call: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+        // Its destructor is the user's code as well.
+        std::mem::forget(payload);
+    }
+}

@@ -1,0 +1,170 @@
+//! One lock around the scheduler and what it decides about.
+//!
+//! The [scheduler](crate::scheduler) decides and does nothing; everything that is done to a
+//! pool is done here. Threads in calls and the [dispatcher] take the one lock of a pool, tell
+//! the scheduler what happened, and [carry out](actions) what it says. Rings are read
+//! ([drain]) and threads put to sleep ([wait]) by whoever waits; workers are started, watched
+//! and reaped by the dispatcher.
+//!
+//! # Rules
+//!
+//! - **E1.** No code of the user runs while the lock is held: inputs are encoded before, outputs
+//!   decoded after, wakers called and dropped after.
+//! - **E2.** Whoever tells the scheduler something carries out its actions before the lock is
+//!   given back.
+//! - **E3.** Regions are mapped and processes and threads are started without the lock.
+//! - **E4.** The ring of a worker that is not known to serve is read only after its control
+//!   socket: that it is ready was said there before.
+
+mod actions;
+mod audit;
+mod bodies;
+mod call_ref;
+mod client;
+mod dispatcher;
+mod drain;
+mod endings;
+mod half_ended;
+mod inbox;
+mod info;
+mod kill;
+mod locked;
+mod memory_use;
+mod port;
+mod regions;
+mod slow;
+mod starting;
+mod threads;
+mod timeouts;
+mod wait;
+
+pub(crate) use crate::scheduler::{CallId, Life, Patience};
+pub(crate) use bodies::Body;
+pub(crate) use call_ref::{ChunkIn, Options};
+pub(crate) use dispatcher::{join, start};
+pub(crate) use inbox::{Answer, Inbox};
+pub(crate) use port::Batch;
+pub(crate) use regions::Shared;
+pub(crate) use starting::cpu_of;
+pub(crate) use threads::preload;
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::error::Error;
+use crate::scheduler::{Event, Limits, Scheduler};
+use crate::sys::clock;
+use memory_use::MemoryUse;
+use port::SharedQueue;
+
+/// An error as the scheduler passes it on.
+type Cause = Arc<Error>;
+
+/// The state of a pool, behind its lock.
+pub(crate) struct Engine {
+    scheduler: Scheduler<SharedQueue>,
+    queue: SharedQueue,
+    /// The workers by slot, as far as they are there.
+    bodies: Vec<Option<Body>>,
+    /// Workers that the dispatcher has to start: their slots and ids.
+    starts: Vec<(usize, usize)>,
+    /// Workers to be given up: a killed thread, or a process that does not end.
+    given_up: Vec<usize>,
+    /// Signals to workers that this process may not send: for whoever made them.
+    refused: Vec<(u64, i32)>,
+    /// To be called, and to be dropped, when the lock is given back.
+    wakers: Vec<Waker>,
+    idle_wakers: Vec<Waker>,
+    /// An executor that waits for the end of the pool.
+    end_waker: Option<Waker>,
+    /// Room for the payload of a message.
+    scratch: Vec<u64>,
+    memory: MemoryUse,
+    /// How the last worker ended: its exit code, or the signal.
+    last_exit: Option<(Option<i32>, Option<i32>)>,
+    /// Workers that were killed because they did not end when they were to leave.
+    killed_leaving: u64,
+}
+
+impl Engine {
+    fn new(limits: Limits, queue: SharedQueue) -> Self {
+        Engine {
+            scheduler: Scheduler::new(limits),
+            queue,
+            bodies: Vec::new(),
+            starts: Vec::new(),
+            given_up: Vec::new(),
+            refused: Vec::new(),
+            wakers: Vec::new(),
+            idle_wakers: Vec::new(),
+            end_waker: None,
+            scratch: Vec::new(),
+            memory: MemoryUse::new(),
+            last_exit: None,
+            killed_leaving: 0,
+        }
+    }
+
+    /// Tells the scheduler what happened, and does what it says.
+    pub(crate) fn event(&mut self, shared: &Shared, event: Event<SharedQueue>) {
+        self.scheduler.handle(event, clock::now(), &mut self.queue);
+        self.carry_out(shared);
+    }
+
+    /// Publishes pending chunks, as far as there is room.
+    pub(crate) fn publish(&mut self, shared: &Shared) {
+        self.scheduler.publish(&mut self.queue);
+        self.carry_out(shared);
+    }
+
+    /// How far the pool is from its end.
+    pub(crate) fn life(&self) -> Life {
+        self.scheduler.life()
+    }
+
+    /// The number of workers that the pool is meant to have.
+    pub(crate) fn workers(&self) -> usize {
+        self.scheduler.target().max(1)
+    }
+
+    /// Whether all workers are ready, or why they will not be.
+    pub(crate) fn readiness(&self, shared: &Shared) -> Option<Result<(), Error>> {
+        if let Some(reason) = self.scheduler.broken() {
+            return Some(Err(endings::of_reason(shared, reason.clone())));
+        }
+        self.scheduler.is_complete().then_some(Ok(()))
+    }
+
+    /// How the last worker ended: its exit code, or the signal.
+    pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
+        self.last_exit
+    }
+
+    /// Workers that were killed because they did not end when they were to leave.
+    pub(crate) fn killed_leaving(&self) -> u64 {
+        self.killed_leaving
+    }
+
+    /// Wakes an executor at the end of the pool. Returns whether that is over, and a waker to
+    /// be dropped without the lock.
+    pub(crate) fn wake_at_end(&mut self, waker: Waker) -> (bool, Option<Waker>) {
+        match self.life() == Life::Ended {
+            true => (true, Some(waker)),
+            false => (false, self.end_waker.replace(waker)),
+        }
+    }
+
+    fn body(&self, slot: usize) -> Option<&Body> {
+        self.bodies.get(slot)?.as_ref()
+    }
+
+    fn body_mut(&mut self, slot: usize) -> Option<&mut Body> {
+        self.bodies.get_mut(slot)?.as_mut()
+    }
+
+    /// The slot of the worker with an id.
+    fn slot_of(&self, id: usize) -> Option<usize> {
+        let is_its = |body: &Option<Body>| body.as_ref().is_some_and(|body| body.id == id);
+        self.bodies.iter().position(is_its)
+    }
+}

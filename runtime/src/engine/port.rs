@@ -1,0 +1,95 @@
+//! The queue in shared memory, as the scheduler reaches it.
+
+use std::sync::Arc;
+
+use super::Cause;
+use super::client::Client;
+use crate::queue::{self, Block, Board, Descriptor, Tasks};
+use crate::scheduler::{Chunk, Owner, Payload, Port};
+use crate::sys::memory::Mapping;
+
+/// Encoded inputs that lie one after the other in a block.
+#[derive(Clone)]
+pub(crate) struct Batch {
+    pub(crate) block: Arc<Block>,
+    /// Where they begin in the block, and how long they are.
+    pub(crate) at: usize,
+    pub(crate) len: usize,
+}
+
+impl Payload for Batch {
+    fn split_front(&mut self, inputs: usize) -> Self {
+        let len =
+            (0..inputs).fold(0, |len, _| len + 8 + self.block.length_at(self.at + len) as usize);
+        let front = Batch { len, ..self.clone() };
+        self.at += len;
+        self.len -= len;
+        front
+    }
+}
+
+/// The regions that hold the queue.
+pub(crate) struct SharedQueue {
+    tasks: Arc<Mapping>,
+    board: Arc<Mapping>,
+}
+
+impl SharedQueue {
+    pub(super) fn new(tasks: Arc<Mapping>, board: Arc<Mapping>) -> Self {
+        let queue = SharedQueue { tasks, board };
+        queue.tasks().set_tail(1);
+        queue.board().claims().set_cursor(1);
+        queue
+    }
+
+    fn tasks(&self) -> &Tasks {
+        self.tasks.view(0)
+    }
+
+    fn board(&self) -> &Board {
+        self.board.view(0)
+    }
+}
+
+fn descriptor(chunk: &Chunk<Batch>) -> Descriptor {
+    let Batch { block, at, len } = &chunk.payload;
+    Descriptor {
+        offset: (block.offset() + at) as u64,
+        len: *len as u64,
+        task: chunk.task,
+        count: chunk.count as u32,
+    }
+}
+
+impl Port for SharedQueue {
+    type Payload = Batch;
+    type Error = Cause;
+    type Client = Client;
+
+    fn publish(&mut self, position: u64, chunk: &Chunk<Batch>) {
+        self.tasks().describe(position, &descriptor(chunk));
+        self.board().claims().offer(position);
+        self.tasks().set_tail(position + 1);
+    }
+
+    fn publish_direct(&mut self, slot: usize, position: u64, chunk: &Chunk<Batch>) {
+        self.tasks().direct(slot, position, &descriptor(chunk));
+    }
+
+    fn withdraw(&mut self, position: u64) -> bool {
+        self.board().claims().withdraw(position)
+    }
+
+    fn owner(&self, position: u64) -> Owner {
+        match self.board().claims().owner(position) {
+            queue::Owner::Free => Owner::Free,
+            queue::Owner::Worker(slot) => Owner::Worker(slot),
+            queue::Owner::Withdrawn | queue::Owner::Elsewhere => Owner::Nobody,
+        }
+    }
+
+    #[inline]
+    fn cursor(&self) -> u64 {
+        self.board().claims().cursor()
+    }
+}

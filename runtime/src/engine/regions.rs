@@ -1,0 +1,165 @@
+//! What all threads of a pool share: its settings, its regions, its lock.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::locked::Locked;
+use super::port::SharedQueue;
+use super::{Engine, wait};
+use crate::config::StartMethod;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Settings;
+use crate::queue::{Arena, Board, DIRECT, SLOTS, Tasks};
+use crate::scheduler::Limits;
+use crate::start::{Preload, inputs};
+use crate::sys::bell::Bell;
+use crate::sys::fds::Kept;
+use crate::sys::memory::{self, Mapping, PAGE};
+
+/// Address space for payloads; pages exist when written.
+const REGION: usize = 1 << 40;
+
+/// How long the end of a killed worker is waited for before it is given up.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A pool, as its handles and its dispatcher share it.
+pub(crate) struct Shared {
+    pub(crate) id: u64,
+    pub(crate) generation: u64,
+    /// How many pools the code that built this one is nested in. Only that thread knows.
+    pub(super) depth: usize,
+    pub(crate) settings: Settings,
+    pub(super) regions: Regions,
+    pub(crate) arena: Arc<Arena>,
+    /// Wakes the dispatcher.
+    pub(super) wakeup: Arc<Bell>,
+    pub(super) spinners: usize,
+    engine: Mutex<Engine>,
+    /// Something changed that is no result: a worker got ready, the pool is empty.
+    pub(crate) changed: Condvar,
+}
+
+/// The memory that the caller shares with its workers, and the files behind it.
+pub(super) struct Regions {
+    pub(super) tasks: Arc<Mapping>,
+    pub(super) tasks_fd: Kept,
+    pub(super) board: Arc<Mapping>,
+    pub(super) board_fd: Kept,
+    /// What the initializers of worker processes are given, if they are given anything.
+    pub(super) inputs_fd: Option<Kept>,
+}
+
+impl Regions {
+    fn new(settings: &Settings) -> Result<Regions> {
+        let memory = |error: io::Error| {
+            let text = format!("failed to allocate memory to share with the workers: {error}");
+            Error::new(ErrorKind::OutOfMemory, text)
+        };
+        let (tasks, tasks_file) = tasks_region().map_err(memory)?;
+        let board_len = size_of::<Board>().next_multiple_of(PAGE);
+        let (board, board_fd) =
+            Mapping::with_file(c"procession-board", board_len).map_err(memory)?;
+        memory::seal(&tasks_file);
+        memory::seal(&board_fd);
+        let tasks_fd = memory::read_only(&tasks_file).map_err(memory)?;
+        let inputs_fd = store_inputs(settings).map_err(|error| {
+            Error::start(format!("failed to store the inputs of the initializers: {error}"))
+        })?;
+        Ok(Regions {
+            tasks: Arc::new(tasks),
+            tasks_fd: Kept::new(tasks_fd),
+            board: Arc::new(board),
+            board_fd: Kept::new(board_fd),
+            inputs_fd: inputs_fd.map(Kept::new),
+        })
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings) -> Result<Shared> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let regions = Regions::new(&settings)?;
+        let head = size_of::<Tasks>().next_multiple_of(PAGE);
+        let arena = Arena::new(Arc::clone(&regions.tasks), head);
+        let wakeup = Bell::new()
+            .map_err(|error| Error::start(format!("failed to create an eventfd: {error}")))?;
+        let queue = SharedQueue::new(Arc::clone(&regions.tasks), Arc::clone(&regions.board));
+        Ok(Shared {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            generation: crate::start::generation(),
+            depth: crate::worker::depth(),
+            spinners: crate::sys::limits::cpus().len().saturating_sub(1),
+            engine: Mutex::new(Engine::new(limits(&settings), queue)),
+            settings,
+            regions,
+            arena,
+            wakeup: Arc::new(wakeup),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        self.regions.tasks.view(0)
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        self.regions.board.view(0)
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked::new(&self.engine)
+    }
+
+    /// No position of the queue below this one is unclaimed; a hint.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.board().claims().cursor()
+    }
+
+    /// Makes the dispatcher look at everything.
+    pub(super) fn wake_dispatcher(&self) {
+        self.wakeup.ring();
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        workers: settings.workers,
+        queue_slots: SLOTS,
+        first_direct: DIRECT,
+        replace: settings.replace,
+        start_timeout: settings.start_timeout,
+        init_timeout: settings.init_timeout,
+        leave_timeout: settings.leave_timeout,
+        idle_timeout: settings.idle_timeout,
+        kill_patience: KILL_PATIENCE.max(wait::TICK),
+    }
+}
+
+/// The inputs of what each worker process runs first. Without a server it runs the
+/// preloads too.
+fn store_inputs(settings: &Settings) -> io::Result<Option<OwnedFd>> {
+    let preloads = match settings.method {
+        StartMethod::Thread => return Ok(None),
+        StartMethod::Spawn => settings.preloads.as_slice(),
+        _ => &[],
+    };
+    let all: Vec<&Preload> = preloads.iter().chain(&settings.initializers).collect();
+    if all.is_empty() {
+        return Ok(None);
+    }
+    inputs::pack(&all).map(Some)
+}
+
+/// The region of the tasks; where address space is short, a smaller one.
+fn tasks_region() -> io::Result<(Mapping, OwnedFd)> {
+    let mut size = REGION;
+    loop {
+        match Mapping::with_file(c"procession-tasks", size) {
+            Err(_) if size > 16 << 20 => size /= 4,
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Workers that are threads of this process: the same loop, another body.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::Shared;
+use crate::error::{Error, Result};
+use crate::pool::Settings;
+use crate::queue::DeskMap;
+use crate::start::Preload;
+use crate::start::preload::Patience;
+use crate::state::Share;
+use crate::worker::{self, Failure, Original, Worker};
+
+/// How its initializers went, once they did.
+type News = Mutex<Option<Result<(), Box<Failure>>>>;
+
+/// What the dispatcher sees of a worker thread.
+pub(crate) struct ThreadBody {
+    handle: Option<JoinHandle<()>>,
+    news: Arc<News>,
+    ending: Arc<AtomicBool>,
+    /// Its number in the kernel, once it runs.
+    number: Arc<AtomicI32>,
+    started: bool,
+}
+
+impl ThreadBody {
+    /// A thread that is not started yet.
+    pub(super) fn expected() -> Self {
+        let (news, ending, number) = (Arc::default(), Arc::default(), Arc::default());
+        ThreadBody { handle: None, news, ending, number, started: false }
+    }
+
+    /// The same, for the side that starts the thread.
+    pub(super) fn shared(&self) -> Self {
+        let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
+        let number = Arc::clone(&self.number);
+        ThreadBody { handle: None, news, ending, number, started: false }
+    }
+
+    /// The thread runs.
+    pub(super) fn started(&mut self, handle: JoinHandle<()>) {
+        (self.handle, self.started) = (Some(handle), true);
+    }
+
+    /// What its initializers said; once.
+    pub(super) fn news(&self) -> Option<Result<(), Box<Failure>>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The thread itself, for a seat that is given to another.
+    pub(super) fn leave_behind(&mut self) -> ThreadBody {
+        let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
+        let number = Arc::clone(&self.number);
+        ThreadBody { handle: self.handle.take(), news, ending, number, started: true }
+    }
+
+    /// Whether the thread is gone though it did not come to its end.
+    pub(super) fn vanished(&self) -> bool {
+        let number = self.number.load(Ordering::Acquire);
+        number != 0 && !self.is_over() && !crate::sys::threads::is_there(number)
+    }
+
+    /// Whether its work is over. It rings for that a moment before it is over itself,
+    /// and not again.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.started && self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for a thread that is over.
+    pub(super) fn join(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            // It catches the panics of tasks; its own would be reported by the hook.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Starts a worker thread.
+pub(super) fn start(
+    shared: &Shared,
+    seat: usize,
+    id: usize,
+    desk: Arc<DeskMap>,
+    shares: Arc<Vec<Share>>,
+    body: &ThreadBody,
+) -> Result<JoinHandle<()>> {
+    let (said, ended) = (Arc::clone(&body.news), Arc::clone(&body.ending));
+    let number = Arc::clone(&body.number);
+    let regions = &shared.regions;
+    let (tasks, board) = (Arc::clone(&regions.tasks), Arc::clone(&regions.board));
+    let (bell, depth) = (Arc::clone(&shared.wakeup), shared.depth + 1);
+    let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
+    let (initializers, max_tasks, pool) = (initializers.clone(), *max_tasks, shared.id);
+    let cpu = pin_cpus.then(|| super::cpu_of(seat)).flatten();
+    let ring = Arc::clone(&bell);
+    let work = move || {
+        let original = Original::here();
+        number.store(crate::sys::threads::current(), Ordering::Release);
+        worker::enter_thread(id, depth, pool);
+        if let Some(cpu) = cpu {
+            // A CPU that went away is no reason not to work.
+            let _ = crate::sys::limits::pin(cpu);
+        }
+        crate::state::adopt(&shares);
+        let ready = worker::initialize(initializers.iter().map(Preload::parts));
+        let failed = ready.is_err();
+        *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
+        ring.ring();
+        if !failed {
+            let serve = || Worker::new(seat, desk, tasks, board, bell, max_tasks).serve();
+            // Whatever happens, the dispatcher learns of the end.
+            let _ = catch_unwind(AssertUnwindSafe(serve));
+        }
+        let _ = catch_unwind(crate::state::clear);
+        original.or_end(0);
+        ended.store(true, Ordering::Release);
+        ring.ring();
+    };
+    std::thread::Builder::new()
+        .name(format!("{name}-worker-{id}"))
+        .stack_size(crate::config::stack_size())
+        .spawn(work)
+        .map_err(|error| Error::start(format!("failed to start a worker thread: {error}")))
+}
+
+/// Drops what the preloads made, which is the user's code: on a thread of its own, that is
+/// left behind if it does not end in time.
+pub(super) fn drop_shares(shared: &Shared, shares: Arc<Vec<Share>>) {
+    if shares.is_empty() {
+        return;
+    }
+    let (over, wait) = std::sync::mpsc::channel::<()>();
+    let work = move || {
+        let original = Original::here();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(shares)));
+        original.or_end(0);
+        drop(over);
+    };
+    let thread = std::thread::Builder::new().name("preload".to_owned()).spawn(work);
+    if let Ok(thread) = thread {
+        use std::sync::mpsc::RecvTimeoutError::Disconnected;
+        if wait.recv_timeout(shared.settings.leave_timeout) == Err(Disconnected) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs the preloads in a thread of their own and gives what they share.
+///
+/// The thread is left behind when `limit` is over: it cannot be ended.
+pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<Vec<Share>> {
+    if preloads.is_empty() {
+        return Ok(Vec::new());
+    }
+    let patience = Patience::new(preloads, limit);
+    let preloads = preloads.to_vec();
+    let run = move || -> Result<Vec<Share>> {
+        worker::watch_panics();
+        worker::initialize(preloads.iter().map(Preload::parts))
+            .map_err(|failure| failure.into_initializer_error("a preload"))?;
+        let shares = crate::state::share_all();
+        crate::state::clear();
+        shares.ok_or_else(|| {
+            Error::new(
+                crate::ErrorKind::Initializer,
+                "a preload made a value that threads cannot share (it is not Send and Sync); \
+                 give it to initializer(..) instead",
+            )
+        })
+    };
+    let (say, hear) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("preload".to_owned());
+    let thread = thread
+        // Nobody hears it any more once the limit is over.
+        .spawn(move || drop(say.send(run())))
+        .map_err(|e| Error::start(format!("the thread of the preloads could not start: {e}")))?;
+    let outcome = match limit {
+        Some(limit) => hear.recv_timeout(limit),
+        None => hear.recv().map_err(Into::into),
+    };
+    match outcome {
+        Err(mpsc::RecvTimeoutError::Timeout) => return Err(patience.over()),
+        // It catches what preloads do; its own panics are reported by the hook.
+        _ => drop(thread.join()),
+    }
+    outcome.unwrap_or_else(|_| Err(Error::start("the thread of the preloads panicked")))
+}

@@ -1,0 +1,56 @@
+//! Inputs that run longer than they may (rule 15).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, Shared};
+use crate::queue::Started;
+use crate::scheduler::{Event, Worker};
+use crate::sys::clock;
+
+impl Engine {
+    /// Ends inputs whose time is over; returns how long those that run have at least.
+    pub(super) fn watch_time(&mut self, shared: &Shared) -> Option<Duration> {
+        if !self.scheduler.has_timeouts() {
+            return None;
+        }
+        let now = clock::now();
+        let mut least: Option<Duration> = None;
+        for slot in 0..self.bodies.len() {
+            let dying = |worker: &Worker<_>| worker.kill_reason().is_some();
+            if self.scheduler.slot(slot).is_none_or(|slot| dying(&slot.worker)) {
+                continue;
+            }
+            let Some(body) = self.body(slot) else { continue };
+            let (position, since) = body.page.desk().chunk();
+            let limit = self.scheduler.task_at(position).and_then(|(_, limit)| limit);
+            let Some(limit) = limit else { continue };
+            let left = limit.saturating_sub(Duration::from_nanos(now.saturating_sub(since)));
+            if !left.is_zero() {
+                least = Some(least.map_or(left, |least| least.min(left)));
+            } else if self.is_doomed(shared, slot, position) {
+                self.event(shared, Event::Overdue { slot, limit });
+            }
+        }
+        least
+    }
+
+    /// Whether a worker is still at the one input of a chunk; if so it does not begin
+    /// another one (rule 15).
+    fn is_doomed(&mut self, shared: &Shared, slot: usize, position: u64) -> bool {
+        let Some(body) = self.body(slot) else { return false };
+        let page = Arc::clone(&body.page);
+        let started = Started { position, index: 0 };
+        page.desk().set_doom(Some(started));
+        self.drain_slot(shared, slot, None);
+        let at_it = self.scheduler.slot(slot).and_then(|slot| slot.worker.position())
+            == Some(position)
+            && self.scheduler.running(slot).is_ok_and(|running| running.answered == 0)
+            && page.desk().started() == Some(started);
+        if !at_it {
+            page.desk().set_doom(None);
+            page.desk().wake();
+        }
+        at_it
+    }
+}

@@ -1,0 +1,150 @@
+//! Whoever waits, drains (rules 18 and 19).
+//!
+//! Which thread leads and which follow is decided by the
+//! [scheduler](crate::scheduler::Wait). The one that leads sleeps on the board and reads the
+//! rings for all; the others sleep on a condition of their call. When nobody waits and inputs
+//! are outstanding, the workers wake the dispatcher.
+
+use std::sync::{Arc, Condvar};
+use std::time::{Duration, Instant};
+
+use super::locked::Locked;
+use super::{CallId, Engine, Patience, Shared};
+use crate::queue::Waiting;
+use crate::scheduler::{Role, Sleep, Wait};
+use crate::sys::{clock, futex};
+
+/// After this time a waiting caller looks at everything (rule 19).
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// How long a caller looks out for results before it sleeps, in nanoseconds; as long as
+/// its workers do for tasks.
+const SPIN_NS: u64 = 50_000;
+
+impl Shared {
+    /// Reads what is there, and waits until something may be there for the call, at most
+    /// until `end`. `seen` is what the call knows of ended chunks: while nothing has ended
+    /// since, a thread that can be patient sleeps, though single results trickle in.
+    pub(crate) fn wait(
+        &self,
+        id: CallId,
+        patience: Patience,
+        seen: &mut u64,
+        end: Option<Instant>,
+    ) {
+        let mut engine = self.lock();
+        loop {
+            let ended = self.board().ended();
+            engine.drain(self, Some(id));
+            engine.publish(self);
+            let news = std::mem::replace(seen, ended) != ended;
+            let time =
+                end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
+            if time.is_zero() {
+                return engine.pass_on(self, Some(id));
+            }
+            let has_answers = engine.has_answers(id);
+            let decided = engine.decide(self, id, patience, news, has_answers);
+            let sleep = match decided {
+                Wait::Return => return engine.pass_on(self, Some(id)),
+                Wait::Follow => return follow(self, engine, id, time),
+                Wait::Lead(sleep) => sleep,
+            };
+            let spare = engine.busy(self) < self.spinners + 1;
+            let begun = Instant::now();
+            drop(engine);
+            if !(spare && self.spin(ended)) {
+                self.sleep(sleep, ended, time);
+            }
+            engine = self.lock();
+            engine.scheduler.waited(id, Role::Leader);
+            let long = begun.elapsed() >= TICK;
+            if long {
+                engine.audit_cursor(self);
+                // The dispatcher has the other part of rule 19.
+                self.wake_dispatcher();
+            }
+            if long || sleep != Sleep::End {
+                // It is time to look at everything, or to hand more in.
+                engine.drain(self, Some(id));
+                engine.publish(self);
+                return engine.pass_on(self, Some(id));
+            }
+        }
+    }
+
+    /// Looks out for the end of a chunk for a short time.
+    fn spin(&self, ended: u64) -> bool {
+        clock::spin(SPIN_NS, || self.board().ended() != ended)
+    }
+
+    fn sleep(&self, sleep: Sleep, ended: u64, time: Duration) {
+        let board = self.board();
+        let (waiting, low) = match sleep {
+            Sleep::End => (Waiting::End, 0),
+            Sleep::Low(low) => (Waiting::Low, low),
+        };
+        let seen = board.announce(waiting, low);
+        let news = match sleep {
+            Sleep::Low(low) => board.claims().cursor() >= low,
+            Sleep::End => board.ended() != ended || self.lock().has_news(),
+        };
+        if !news {
+            futex::wait(board.notify_word(), seen, Some(time));
+        }
+        board.renounce();
+    }
+}
+
+fn follow(shared: &Shared, mut engine: Locked<'_>, id: CallId, time: Duration) {
+    let condition = Arc::new(Condvar::new());
+    if let Some(client) = engine.scheduler.client(id) {
+        client.follower = Some(Arc::clone(&condition));
+    }
+    let mut engine = engine.wait(&condition, time);
+    engine.scheduler.waited(id, Role::Follower);
+    if let Some(client) = engine.scheduler.client(id) {
+        client.follower = None;
+    }
+    engine.carry_out(shared);
+}
+
+impl Engine {
+    fn decide(
+        &mut self,
+        shared: &Shared,
+        id: CallId,
+        patience: Patience,
+        news: bool,
+        has_answers: bool,
+    ) -> Wait {
+        let decided = self.scheduler.wait(id, patience, news, has_answers, &self.queue);
+        self.carry_out(shared);
+        decided
+    }
+
+    /// Whether a call has something to be taken, or nothing more to wait for.
+    fn has_answers(&mut self, id: CallId) -> bool {
+        self.scheduler.client(id).is_none_or(|client| !client.inbox.is_empty())
+            || self.scheduler.outstanding_of(id) == 0
+    }
+
+    /// How many workers have something to do, by the board.
+    fn busy(&self, shared: &Shared) -> usize {
+        let board = shared.board();
+        let waiting = board.idle.count() + board.spinning.count();
+        self.workers().saturating_sub(waiting)
+    }
+
+    /// Makes sure that somebody watches while inputs of others than `own` are outstanding.
+    pub(crate) fn pass_on(&mut self, shared: &Shared, own: Option<CallId>) {
+        let dispatch = self.scheduler.pass_on(own, clock::now());
+        self.carry_out(shared);
+        if dispatch {
+            shared.board().announce(Waiting::Dispatcher, 0);
+            if self.has_news() {
+                shared.wake_dispatcher();
+            }
+        }
+    }
+}

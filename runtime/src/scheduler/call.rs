@@ -1,0 +1,106 @@
+//! Calls: what a caller asked for, and how much of it is done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::{Chunk, Port};
+
+/// Names a call of a pool; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct CallId(pub(super) u64);
+
+/// What a call wants done differently.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct CallOptions {
+    /// How long one input may run.
+    pub(crate) timeout: Option<Duration>,
+    /// How often an input is run again after the death of its worker.
+    pub(crate) retries: u32,
+    /// How many inputs travel together.
+    pub(crate) chunk_size: Option<usize>,
+    /// How far to look ahead is the business of the owner.
+    pub(crate) looks_ahead: bool,
+    /// How many inputs may be with the workers at a time.
+    pub(crate) max_active: Option<usize>,
+    /// Higher ones go first among what has not started.
+    pub(crate) priority: i32,
+}
+
+impl CallOptions {
+    /// Whether inputs must travel alone.
+    pub(super) fn is_single(&self) -> bool {
+        self.timeout.is_some() || self.max_active.is_some()
+    }
+}
+
+/// A call that is not finished.
+pub(super) struct Call<P: Port> {
+    pub(super) task: u32,
+    pub(super) options: CallOptions,
+    /// Inputs handed in and without outcome.
+    pub(super) outstanding: usize,
+    /// Chunks that wait for room in the queue.
+    pub(super) pending: VecDeque<Chunk<P::Payload>>,
+    /// Chunks that are published or with a worker.
+    pub(super) active: usize,
+    /// How often inputs were lost with their worker, where that is more than never.
+    pub(super) losses: BTreeMap<usize, u32>,
+    /// Nanoseconds that an input took of late; `None` before the first.
+    pub(super) pace: Option<f64>,
+    /// Nobody wants the outcomes; the call goes when it is done.
+    pub(super) detached: bool,
+    /// More inputs will be handed in.
+    pub(super) feeding: bool,
+    /// What is not begun shall not be begun any more.
+    pub(super) taken_back: bool,
+    /// It stands in the queue of calls that have pending chunks.
+    pub(super) in_turn: bool,
+    /// A chunk ended, or an input failed, since its owner last waited.
+    pub(super) news: bool,
+    /// An executor waits for it.
+    pub(super) watched: bool,
+    pub(super) client: P::Client,
+    /// Chunks of other calls that were published while its turn had not come.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) passed_over: u32,
+}
+
+impl<P: Port> Call<P> {
+    pub(super) fn new(
+        task: u32,
+        options: CallOptions,
+        pace: Option<f64>,
+        client: P::Client,
+    ) -> Self {
+        Call {
+            task,
+            options,
+            outstanding: 0,
+            pending: VecDeque::new(),
+            active: 0,
+            losses: BTreeMap::new(),
+            pace,
+            detached: false,
+            feeding: false,
+            taken_back: false,
+            in_turn: false,
+            news: false,
+            watched: false,
+            client,
+            #[cfg(any(test, feature = "simulation"))]
+            passed_over: 0,
+        }
+    }
+
+    /// Notes that an input was lost with its worker; returns how often it was.
+    pub(super) fn lose(&mut self, index: usize) -> u32 {
+        let losses = self.losses.entry(index).or_insert(0);
+        *losses += 1;
+        *losses
+    }
+
+    /// Whether more of its chunks may be with the workers.
+    pub(super) fn may_publish(&self) -> bool {
+        self.options.max_active.is_none_or(|most| self.active < most)
+    }
+}

@@ -1,0 +1,407 @@
+//! The open calls: how they begin, are handed inputs, and end.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::call::Call;
+use super::timeouts::Timeouts;
+use super::turns::Turns;
+use super::{Action, CallId, CallOptions, Chunk, Life, NewChunk, Port, Reason, Scheduler, Time};
+
+/// All calls that are not finished. Its memory follows their number.
+pub(super) struct Calls<P: Port> {
+    map: HashMap<CallId, Box<Call<P>>, BuildHasherDefault<IdHasher>>,
+    pub(super) turns: Turns,
+    last: u64,
+    outstanding: usize,
+    pub(super) timeouts: Timeouts,
+    feeding: usize,
+    /// Open calls whose priority is not 0.
+    prioritized: usize,
+    /// What the engine kept with calls that ended by themselves.
+    closed: Vec<P::Client>,
+}
+
+/// Spreads the consecutive numbers of calls.
+#[derive(Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+}
+
+/// Why a call may not begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal<E> {
+    /// The pool takes no new calls.
+    Closed,
+    /// Its only worker could not be started.
+    Broken(Reason<E>),
+}
+
+/// Below this capacity the table of calls is not worth shrinking.
+const KEPT: usize = 256;
+
+impl<P: Port> Calls<P> {
+    pub(super) fn new() -> Self {
+        Calls {
+            map: HashMap::default(),
+            turns: Turns::default(),
+            last: 0,
+            outstanding: 0,
+            timeouts: Timeouts::default(),
+            feeding: 0,
+            prioritized: 0,
+            closed: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: CallId) -> Option<&Call<P>> {
+        self.map.get(&id).map(|call| &**call)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call<P>> {
+        self.map.get_mut(&id).map(|call| &mut **call)
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Calls whose owner will hand in more.
+    pub(super) fn feeding(&self) -> usize {
+        self.feeding
+    }
+
+    /// Whether any call asked to go before others, or after them.
+    pub(super) fn has_priorities(&self) -> bool {
+        self.prioritized > 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn fed(&self) -> Vec<CallId> {
+        self.map.iter().filter(|(_, call)| call.feeding).map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn ids(&self) -> Vec<CallId> {
+        let mut ids: Vec<CallId> = self.map.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn open(&mut self, call: Call<P>) -> CallId {
+        self.last += 1;
+        self.prioritized += usize::from(call.options.priority != 0);
+        let id = CallId(self.last);
+        self.map.insert(id, Box::new(call));
+        id
+    }
+
+    /// Inputs of a call were handed in.
+    pub(super) fn add(&mut self, id: CallId, inputs: usize) {
+        if let Some(call) = self.map.get_mut(&id) {
+            if let Some(timeout) = call.options.timeout.filter(|_| call.outstanding == 0) {
+                self.timeouts.add(timeout);
+            }
+            call.outstanding += inputs;
+            self.outstanding += inputs;
+        }
+    }
+
+    /// Inputs of a call got their outcome.
+    #[inline]
+    pub(super) fn settle(&mut self, id: CallId, inputs: usize) {
+        if let Some(call) = self.map.get_mut(&id) {
+            call.outstanding -= inputs;
+            self.outstanding -= inputs;
+            if inputs > 0
+                && call.outstanding == 0
+                && let Some(timeout) = call.options.timeout
+            {
+                self.timeouts.remove(timeout);
+            }
+        }
+    }
+
+    pub(super) fn start_feeding(&mut self, id: CallId) {
+        if let Some(call) = self.map.get_mut(&id).filter(|call| !call.feeding) {
+            call.feeding = true;
+            self.feeding += 1;
+        }
+    }
+
+    /// Whether the call was being fed.
+    fn stop_feeding(&mut self, id: CallId) -> bool {
+        let fed = self.get_mut(id).is_some_and(|call| std::mem::take(&mut call.feeding));
+        self.feeding -= usize::from(fed);
+        fed
+    }
+
+    fn remove(&mut self, id: CallId) -> Option<Box<Call<P>>> {
+        self.settle(id, self.get(id)?.outstanding);
+        self.stop_feeding(id);
+        let call = self.map.remove(&id)?;
+        self.prioritized -= usize::from(call.options.priority != 0);
+        // Closed calls are passed over when their turn comes, unless too many pile up.
+        if call.in_turn && self.turns.len() > 2 * self.map.len() + KEPT {
+            let Calls { map, turns, .. } = self;
+            turns.retain(|id| map.contains_key(&id));
+        }
+        if self.map.capacity() > KEPT && self.map.len() < self.map.capacity() / 8 {
+            self.map.shrink_to(self.map.len() * 2);
+        }
+        Some(call)
+    }
+
+    /// Ends a call that nobody asks for any more.
+    fn end(&mut self, id: CallId) {
+        let call = self.remove(id);
+        self.closed.extend(call.map(|call| call.client));
+    }
+
+    /// Puts a call that has pending chunks where its turn comes, unless it stands there.
+    pub(super) fn queue(&mut self, id: CallId, first: bool) {
+        let Some(call) = self.map.get_mut(&id) else { return };
+        if call.in_turn || call.pending.is_empty() {
+            return;
+        }
+        call.in_turn = true;
+        match first {
+            true => self.turns.push_front(id, call.options.priority),
+            false => self.turns.push_back(id, call.options.priority),
+        }
+    }
+}
+
+impl<P: Port> Scheduler<P> {
+    /// Begins a call of a task.
+    ///
+    /// # Errors
+    ///
+    /// If the pool takes no calls; the client is returned with the reason.
+    pub(crate) fn open_call(
+        &mut self,
+        task: u32,
+        options: CallOptions,
+        client: P::Client,
+    ) -> Result<CallId, Refusal<P::Error>> {
+        if self.health.life != Life::Open {
+            return Err(Refusal::Closed);
+        }
+        if let Some(reason) = self.health.broken.as_ref().filter(|_| !self.limits.replace) {
+            return Err(Refusal::Broken(reason.clone()));
+        }
+        if self.health.mend() {
+            self.wake_dispatcher();
+        }
+        let pace = self.paces.get(&task).copied();
+        Ok(self.calls.open(Call::new(task, options, pace, client)))
+    }
+
+    /// Ends a call with all that is not done of it, and returns what the engine kept.
+    pub(crate) fn take_client(&mut self, id: CallId, port: &mut P) -> Option<P::Client> {
+        let call = self.calls.get(id)?;
+        if call.outstanding > 0 && call.active > 0 {
+            self.withdraw(id, port);
+        }
+        self.in_flight.forget_waiting(id);
+        let call = self.calls.remove(id);
+        // What was taken back made room for others.
+        self.publish(port);
+        self.tell_if_empty();
+        call.map(|call| call.client)
+    }
+
+    /// What the engine kept with a call that ended by itself.
+    #[inline]
+    pub(crate) fn next_closed(&mut self) -> Option<P::Client> {
+        self.calls.closed.pop()
+    }
+
+    /// Lets a call go on without anyone who wants its outcomes.
+    pub(super) fn detach(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.detached = true;
+        if call.outstanding == 0 {
+            self.calls.end(id);
+            self.tell_if_empty();
+        }
+    }
+
+    pub(super) fn stop_feeding(&mut self, id: CallId) {
+        if self.calls.stop_feeding(id) {
+            self.tell_if_empty();
+        }
+    }
+
+    /// Takes chunks that a thread hands in.
+    pub(super) fn hand_in(
+        &mut self,
+        id: CallId,
+        new: NewChunk<P::Payload>,
+        now: Time,
+        port: &mut P,
+    ) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let chunk = Chunk::new(id, call.task, new);
+        let (count, timeout) = (chunk.count, call.options.timeout);
+        call.pending.push_back(chunk);
+        self.calls.add(id, count);
+        self.calls.queue(id, false);
+        self.wake_dispatcher_for(timeout, now);
+        self.publish(port);
+        self.refuse_if_over(id, port);
+    }
+
+    /// Fails what no worker has of a call; returns how many inputs that were.
+    pub(crate) fn cancel(&mut self, id: CallId, port: &mut P) -> usize {
+        let cancelled = self.end_call(id, &Reason::Cancelled, port);
+        // What was taken back made room for others.
+        self.publish(port);
+        cancelled
+    }
+
+    /// Fails what no worker has of a call; returns how many inputs that were.
+    pub(super) fn end_call(
+        &mut self,
+        id: CallId,
+        reason: &Reason<P::Error>,
+        port: &mut P,
+    ) -> usize {
+        let mut failed = 0;
+        for chunk in self.take_unstarted(id, port) {
+            for index in chunk.first + chunk.answered..chunk.first + chunk.count {
+                self.fail(id, index, reason.clone(), None);
+                failed += 1;
+            }
+        }
+        failed
+    }
+
+    /// Fails what is not begun of a call, also in the chunks that workers have; those end when
+    /// their workers see it. Returns how many inputs failed at once.
+    pub(crate) fn take_back_call(&mut self, id: CallId, port: &mut P) -> usize {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.taken_back = true;
+        }
+        let failed = self.cancel(id, port);
+        self.skip_running(id, port);
+        failed
+    }
+
+    /// The indices of the inputs of a call that have no outcome.
+    pub(crate) fn unanswered(&self, id: CallId) -> Vec<std::ops::Range<usize>> {
+        let pending = self.calls.get(id).map(|call| call.pending.iter());
+        let chunks = self.in_flight.all().filter(|chunk| chunk.call == id);
+        chunks
+            .chain(pending.into_iter().flatten())
+            .map(|chunk| chunk.first + chunk.answered..chunk.first + chunk.count)
+            .collect()
+    }
+
+    /// Inputs that could not be handed in get their outcome.
+    pub(crate) fn refuse_inputs(
+        &mut self,
+        id: CallId,
+        inputs: std::ops::Range<usize>,
+        error: &P::Error,
+    ) {
+        self.calls.add(id, inputs.len());
+        for index in inputs {
+            self.fail(id, index, Reason::Refused(error.clone()), None);
+        }
+        self.tell_leader();
+    }
+
+    /// Takes back every chunk of a call that no worker has.
+    pub(super) fn take_unstarted(&mut self, id: CallId, port: &mut P) -> Vec<Chunk<P::Payload>> {
+        let Some(call) = self.calls.get_mut(id) else { return Vec::new() };
+        let mut chunks = Vec::new();
+        if call.active > 0 {
+            chunks = self.in_flight.take_unclaimed(port, |chunk| chunk.call == id);
+            call.active -= chunks.len();
+        }
+        let published = !chunks.is_empty();
+        chunks.extend(call.pending.drain(..));
+        chunks.extend(self.in_flight.take_waiting(id));
+        if published {
+            self.tell_patient_leader();
+        }
+        chunks
+    }
+
+    /// Fails what no worker has of any call.
+    pub(super) fn end_calls(&mut self, reason: &Reason<P::Error>, port: &mut P) {
+        for id in self.calls.ids() {
+            self.end_call(id, reason, port);
+        }
+    }
+
+    /// Fails what was handed in if nobody will run it.
+    pub(super) fn refuse_if_over(&mut self, id: CallId, port: &mut P) {
+        if self.is_over() {
+            let reason = self.health.broken.clone().unwrap_or(Reason::PoolEnded);
+            self.end_call(id, &reason, port);
+        }
+    }
+
+    /// Ends an input that has no output.
+    pub(super) fn fail(
+        &mut self,
+        id: CallId,
+        index: usize,
+        reason: Reason<P::Error>,
+        slot: Option<usize>,
+    ) {
+        let Some(call) = self.calls.get(id) else { return };
+        if !call.detached {
+            self.act(Action::Fail { call: id, index, reason, slot });
+        }
+        self.settled(id, 1);
+        self.tell_follower(id);
+    }
+
+    /// Inputs of a call got their outcome.
+    pub(super) fn settled(&mut self, id: CallId, inputs: usize) {
+        self.calls.settle(id, inputs);
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let over = call.detached && call.outstanding == 0;
+        if std::mem::take(&mut call.watched) {
+            self.act(Action::WakeTask { call: id });
+        }
+        self.waiters.news = true;
+        if over {
+            self.calls.end(id);
+        }
+        self.tell_if_empty();
+    }
+
+    /// An executor waits for the call from now on.
+    pub(crate) fn watch(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.watched = true;
+        }
+    }
+
+    fn tell_if_empty(&mut self) {
+        if self.calls.outstanding == 0 && self.health.life != Life::Open {
+            self.act(Action::Changed);
+            self.wake_dispatcher();
+        }
+    }
+}

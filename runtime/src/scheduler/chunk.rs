@@ -1,0 +1,64 @@
+//! Chunks: inputs of one call that travel together.
+
+use super::{CallId, Payload};
+
+/// Inputs that a caller encoded, before they are a chunk of its call.
+#[derive(Clone, Debug)]
+pub(crate) struct NewChunk<L> {
+    /// The index of the first input in the call.
+    pub(crate) first: usize,
+    /// The number of inputs.
+    pub(crate) count: usize,
+    /// Whether it may be cut to the length that is right when it is published.
+    pub(crate) divisible: bool,
+    /// The encoded inputs.
+    pub(crate) payload: L,
+}
+
+/// Some inputs of a call, and how many of them have an outcome.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk<L> {
+    pub(crate) call: CallId,
+    /// The task: its place in the registry.
+    pub(crate) task: u32,
+    /// The index of its first input in the call.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+    /// How many of the inputs, from the first on, have an outcome.
+    pub(crate) answered: usize,
+    /// How often its worker ended and no input was known to have begun.
+    pub(super) strays: u32,
+    pub(super) divisible: bool,
+    /// Only the worker in this slot may run it.
+    pub(super) only: Option<usize>,
+    pub(crate) payload: L,
+}
+
+impl<L: Payload> Chunk<L> {
+    pub(super) fn new(call: CallId, task: u32, new: NewChunk<L>) -> Self {
+        let NewChunk { first, count, divisible, payload } = new;
+        Chunk { call, task, first, count, answered: 0, strays: 0, divisible, only: None, payload }
+    }
+
+    /// Takes the first `count` inputs off.
+    pub(super) fn split_front(&mut self, count: usize) -> Self {
+        let payload = self.payload.split_front(count);
+        let front = Chunk { count, payload, ..self.clone() };
+        self.first += count;
+        self.count -= count;
+        front
+    }
+
+    /// What is left without the inputs that have an outcome.
+    pub(super) fn into_rest(mut self) -> Option<Self> {
+        let answered = std::mem::take(&mut self.answered);
+        if answered == self.count {
+            return None;
+        }
+        if answered > 0 {
+            self.strays = 0;
+            self.split_front(answered);
+        }
+        Some(self)
+    }
+}

@@ -1,0 +1,133 @@
+//! What must be so inside the scheduler whenever nobody is in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{CallId, Port, Scheduler, Time, Worker};
+
+impl<P: Port> Scheduler<P> {
+    /// Looks at the books: rules S2 and S3, and the sums.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, as a sentence.
+    pub(super) fn check(&self, port: &P) -> Result<(), String> {
+        let wrong = |what: String| Err(what);
+        let mut outstanding: BTreeMap<CallId, usize> = BTreeMap::new();
+        let mut active: BTreeMap<CallId, usize> = BTreeMap::new();
+        let waiting: usize = self.in_flight.waiting_chunks().count();
+        for chunk in self.in_flight.all() {
+            if chunk.answered > chunk.count || chunk.count == 0 {
+                return wrong(format!(
+                    "a chunk of {} inputs has {} answers",
+                    chunk.count, chunk.answered
+                ));
+            }
+            *outstanding.entry(chunk.call).or_insert(0) += chunk.count - chunk.answered;
+            *active.entry(chunk.call).or_insert(0) += 1;
+        }
+        for chunk in self.in_flight.waiting_chunks() {
+            *active.entry(chunk.call).or_insert(1) -= 1;
+        }
+        let (mut sum, mut timed, mut feeding, mut prioritized) = (0, 0, 0, 0);
+        for id in self.calls.ids() {
+            let Some(call) = self.calls.get(id) else { continue };
+            let pending: usize =
+                call.pending.iter().map(|chunk| chunk.count - chunk.answered).sum();
+            let known = outstanding.get(&id).copied().unwrap_or(0) + pending;
+            if known != call.outstanding {
+                return wrong(format!(
+                    "{id:?} has {} outstanding, its chunks {known}",
+                    call.outstanding
+                ));
+            }
+            if active.get(&id).copied().unwrap_or(0) != call.active {
+                return wrong(format!("{id:?} has {} active, {active:?}", call.active));
+            }
+            if !call.pending.is_empty() && !call.in_turn && call.may_publish() {
+                return wrong(format!("{id:?} has pending chunks and no turn"));
+            }
+            if call.detached && call.outstanding == 0 {
+                return wrong(format!("{id:?} is detached, done, and still there"));
+            }
+            sum += call.outstanding;
+            timed += usize::from(call.options.timeout.is_some() && call.outstanding > 0);
+            feeding += usize::from(call.feeding);
+            prioritized += usize::from(call.options.priority != 0);
+        }
+        if (sum, timed, feeding)
+            != (self.outstanding(), self.calls.timeouts.calls(), self.calls.feeding())
+        {
+            return wrong(format!("the sums over the calls are wrong: {sum}, {timed}, {feeding}"));
+        }
+        if (prioritized > 0) != self.calls.has_priorities() {
+            return wrong("the number of calls with a priority is wrong".to_owned());
+        }
+        self.check_workers()?;
+        self.in_flight.check(port, waiting)
+    }
+
+    fn check_workers(&self) -> Result<(), String> {
+        let mut positions = BTreeSet::new();
+        let mut complete = 0;
+        for (at, slot) in self.workers.occupied() {
+            complete += usize::from(slot.known && slot.worker.is_serving());
+            if let Some(position) = slot.worker.position() {
+                // A call that is gone takes its chunks along only when they end.
+                if self.in_flight.get(position).is_none() {
+                    return Err(format!("the worker in slot {at} has a chunk that is nowhere"));
+                }
+                if !positions.insert(position) {
+                    return Err(format!("two workers have the chunk at {position}"));
+                }
+            }
+            let idle = matches!(slot.worker, Worker::Idle { .. });
+            let waits = self.in_flight.waits_for(at).is_some() && slot.direct.is_none();
+            if idle && slot.known && waits {
+                return Err(format!("a chunk waits for the idle worker in slot {at}"));
+            }
+        }
+        self.workers.check(complete)
+    }
+
+    /// Whether a call has nothing pending, in flight or outstanding.
+    pub(super) fn is_idle(&self, id: CallId) -> bool {
+        self.calls.get(id).is_none_or(|call| call.outstanding == 0 && call.active == 0)
+    }
+
+    /// Whether chunks wait in calls that could be published.
+    pub(super) fn has_pending(&self) -> bool {
+        self.calls.ids().iter().any(|id| {
+            self.calls.get(*id).is_some_and(|call| !call.pending.is_empty() && call.may_publish())
+        })
+    }
+
+    /// While the dispatcher sleeps, no worker may be missing that it should start.
+    pub(super) fn check_vacancies(&self, now: Time) -> Result<(), String> {
+        let later = self.health.retry_at.is_some_and(|at| at > now);
+        match self.wants_workers() && !later {
+            true => Err("workers are missing and nobody starts them".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts a chunk of `id` that was published against the calls that could have had the
+    /// turn: none of them may be passed over more often than there are calls.
+    pub(super) fn count_turn(&mut self, id: CallId) -> Result<(), String> {
+        let ids = self.calls.ids();
+        let priority = self.calls.get(id).map_or(0, |call| call.options.priority);
+        let most = 2 * ids.len() as u32 + 4;
+        for other in ids {
+            let Some(call) = self.calls.get_mut(other) else { continue };
+            let waits = !call.pending.is_empty() && call.may_publish();
+            if other == id || !waits || call.options.priority < priority {
+                call.passed_over = 0;
+                continue;
+            }
+            call.passed_over += 1;
+            if call.passed_over > most {
+                return Err(format!("{other:?} is passed over {} times", call.passed_over));
+            }
+        }
+        Ok(())
+    }
+}

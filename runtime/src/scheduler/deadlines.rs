@@ -1,0 +1,38 @@
+//! When the dispatcher has to look again though nothing happened.
+
+use std::time::Duration;
+
+use super::workers::after;
+use super::{Life, Port, Scheduler, Time};
+
+/// How often everything is looked at while inputs are outstanding or the pool ends, and how
+/// soon a start that failed is tried again.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+impl<P: Port> Scheduler<P> {
+    /// The next time at which [`Event::TimePassed`](super::Event::TimePassed) is due; `None`
+    /// if nothing waits for time to pass. `left` is how long the running inputs have at least,
+    /// of those with a limit. The tick is not counted: it only makes good what a
+    /// worker that scribbles over the queue can do.
+    pub(crate) fn next_deadline(&self, now: Time, left: Option<Duration>) -> Option<Time> {
+        let times = [
+            self.workers.next_deadline(),
+            self.health.kill_at.filter(|_| self.health.life == Life::Leaving),
+            self.calls.timeouts.until_next(left).map(|left| after(now, left)),
+            self.wants_workers().then(|| self.health.retry_at.unwrap_or(now)),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Acts on everything whose time has come.
+    pub(super) fn time_passed(&mut self, now: Time, port: &mut P) {
+        self.dispatcher_looks();
+        self.step_life(now, port);
+        while let Some(slot) = self.workers.next_overdue(now) {
+            self.overdue(slot, now, port);
+        }
+        self.publish(port);
+        self.fill_slots(now);
+        self.tell_leader();
+    }
+}

@@ -1,0 +1,143 @@
+//! When a worker ends: which input it cost, and what becomes of the others (rule S4).
+
+use super::{Action, Chunk, KillReason, Life, Limits, Port, Reason, Scheduler, Time};
+
+/// How a worker ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending<E> {
+    /// It exited, with code 0.
+    pub(crate) is_clean: bool,
+    /// It had said that it leaves.
+    pub(crate) left: bool,
+    /// It was killed by a signal with which people and systems end processes.
+    pub(crate) from_outside: bool,
+    /// The input that it had begun: the position of the chunk, and the index in it.
+    pub(crate) started: Option<(u64, usize)>,
+    /// What to say of the input that it cost.
+    pub(crate) error: E,
+}
+
+impl<P: Port> Scheduler<P> {
+    /// A worker ended, or is given up; all that it answered was read.
+    pub(super) fn exited(
+        &mut self,
+        slot: usize,
+        ending: Ending<P::Error>,
+        now: Time,
+        port: &mut P,
+    ) {
+        let Some(taken) = self.workers.take(slot) else { return };
+        let reason = taken.worker.kill_reason();
+        let may_retry = reason.is_none_or(KillReason::may_retry);
+        let may_blame = reason.is_none_or(KillReason::may_blame);
+        let left = ending.left || taken.worker.is_leaving();
+        let is_peaceful = left && ending.is_clean && reason.is_none();
+        if self.health.life < Life::Leaving {
+            if !taken.worker.served() {
+                let failed = match reason {
+                    Some(reason) => reason.is_failed_start(),
+                    None => !ending.from_outside && !is_peaceful,
+                };
+                if matches!(reason, Some(KillReason::DidNotLeave(_))) {
+                    // It was not to serve.
+                } else if failed || !self.health.complete || !self.limits.replace {
+                    self.failed_start(ending.error.clone(), now, port);
+                } else {
+                    // Its end says nothing of the next start; but ends without end are a storm.
+                    self.health.deaths += 1;
+                }
+            } else if !is_peaceful && reason.is_none_or(KillReason::counts_as_death) {
+                self.health.deaths += 1;
+            }
+        }
+        let told = taken.worker.position();
+        let mut positions = self.in_flight.with(slot, port);
+        positions.extend(told.into_iter().chain(taken.direct));
+        positions.sort_unstable();
+        positions.dedup();
+        for position in positions {
+            let told = told == Some(position);
+            self.take_back(slot, position, &ending, told, (may_blame, may_retry), port);
+        }
+        self.act(Action::Vacate { slot });
+        self.limit_storm(port);
+        self.refuse_waiting_without_worker();
+        if self.workers.is_empty() {
+            self.nobody_left(ending.error, port);
+        }
+        self.publish(port);
+        self.act(Action::WakeWorkers);
+        self.act(Action::Changed);
+        self.wake_dispatcher();
+    }
+
+    /// Takes back a chunk whose worker ended.
+    fn take_back(
+        &mut self,
+        slot: usize,
+        position: u64,
+        ending: &Ending<P::Error>,
+        told: bool,
+        (may_blame, may_retry): (bool, bool),
+        port: &mut P,
+    ) {
+        let Some(mut chunk) = self.in_flight.take(position) else { return };
+        let id = chunk.call;
+        let mut begun = ending.started == Some((position, chunk.answered));
+        // What it did not say that it took it had not begun.
+        chunk.strays += u32::from(!begun && told);
+        begun |= chunk.strays > Limits::STRAYS;
+        begun &= may_blame;
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.active -= 1;
+        if begun && chunk.answered < chunk.count {
+            let index = chunk.first + chunk.answered;
+            let tries = call.lose(index);
+            if !may_retry || tries > call.options.retries {
+                chunk.answered += 1;
+                let error = ending.error.clone();
+                self.fail(id, index, Reason::WorkerEnded { error, tries }, Some(slot));
+            }
+        }
+        self.tell_follower(id);
+        self.give_back(chunk, port);
+    }
+
+    /// Puts what is left of a chunk at the front of its call.
+    pub(super) fn give_back(&mut self, chunk: Chunk<P::Payload>, port: &mut P) {
+        let id = chunk.call;
+        let rest = chunk.into_rest();
+        let Some(call) = self.calls.get_mut(id) else { return };
+        match rest {
+            Some(rest) if call.taken_back => {
+                for index in rest.first..rest.first + rest.count {
+                    self.fail(id, index, Reason::Cancelled, None);
+                }
+                return;
+            }
+            Some(rest) => match rest.only {
+                Some(slot) => {
+                    self.in_flight.wait_for(slot, rest, true);
+                    return self.give_waiting(slot, port);
+                }
+                None => {
+                    let divisible = rest.divisible || call.options.chunk_size.is_none();
+                    call.pending.push_front(Chunk { divisible, ..rest });
+                }
+            },
+            None if call.pending.is_empty() => return,
+            None => {}
+        }
+        self.calls.queue(id, true);
+        self.publish(port);
+    }
+
+    /// Takes back a published chunk that nobody runs: the queue was overwritten.
+    pub(crate) fn reclaim(&mut self, position: u64, port: &mut P) {
+        let Some(chunk) = self.in_flight.take(position) else { return };
+        if let Some(call) = self.calls.get_mut(chunk.call) {
+            call.active -= 1;
+        }
+        self.give_back(chunk, port);
+    }
+}

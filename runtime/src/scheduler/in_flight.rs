@@ -1,0 +1,336 @@
+//! Where the chunks are that left their calls (rule S2).
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{CallId, Chunk, Owner, Payload, Port};
+
+/// A chunk in the queue.
+struct Published<L> {
+    position: u64,
+    chunk: Chunk<L>,
+    /// The slot of the worker that said that it took it.
+    holder: Option<usize>,
+}
+
+/// Chunks that are published, run, or wait for one worker.
+pub(super) struct InFlight<L> {
+    /// By position modulo the number of queue slots.
+    slots: Vec<Option<Published<L>>>,
+    /// Chunks that still run though their queue slot was used again, and in which slot.
+    displaced: HashMap<u64, (Chunk<L>, usize)>,
+    /// Chunks that were given to one worker alone.
+    direct: HashMap<u64, Chunk<L>>,
+    /// Chunks that wait for one worker, by its slot.
+    waiting: HashMap<usize, VecDeque<Chunk<L>>>,
+    tail: u64,
+    first_direct: u64,
+    next_direct: u64,
+    /// Positions that were taken back and that the cursor has not passed, in order.
+    withdrawn: VecDeque<u64>,
+}
+
+impl<L: Payload> InFlight<L> {
+    pub(super) fn new(slots: usize, first_direct: u64) -> Self {
+        InFlight {
+            slots: (0..slots).map(|_| None).collect(),
+            displaced: HashMap::new(),
+            direct: HashMap::new(),
+            waiting: HashMap::new(),
+            tail: 1,
+            first_direct,
+            next_direct: first_direct,
+            withdrawn: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    fn slot_of(&self, position: u64) -> usize {
+        (position % self.slots.len() as u64) as usize
+    }
+
+    /// Published chunks that nobody claimed, as far as the cursor tells.
+    pub(super) fn unclaimed<P: Port<Payload = L>>(&mut self, port: &P) -> u64 {
+        // What is further back is not in the queue any more.
+        let first = port.cursor().max(self.tail.saturating_sub(self.slots.len() as u64));
+        while self.withdrawn.front().is_some_and(|position| *position < first) {
+            self.withdrawn.pop_front();
+        }
+        self.tail.saturating_sub(first).saturating_sub(self.withdrawn.len() as u64)
+    }
+
+    /// The position that the cursor passes when the last chunk but `reserve` is claimed.
+    pub(super) fn low_mark(&self, reserve: u64) -> u64 {
+        let mut withdrawn = self.withdrawn.iter().rev().copied().peekable();
+        let (mut low, mut left) = (self.tail, reserve);
+        loop {
+            if withdrawn.next_if_eq(&(low - 1)).is_none() {
+                if left == 0 || low == 1 {
+                    return low;
+                }
+                left -= 1;
+            }
+            low -= 1;
+        }
+    }
+
+    /// Publishes a chunk; gives it back if its queue slot is not free yet.
+    pub(super) fn publish<P: Port<Payload = L>>(
+        &mut self,
+        chunk: Chunk<L>,
+        occupied: impl Fn(usize) -> bool,
+        port: &mut P,
+    ) -> Result<(), Chunk<L>> {
+        let position = self.tail;
+        let at = self.slot_of(position);
+        if let Some(before) = &self.slots[at] {
+            // What the worker said goes before what the queue says, which may have been
+            // overwritten; a claim in the name of nobody waits for the audit.
+            let worker = before.holder.or(match port.owner(before.position) {
+                Owner::Worker(worker) if occupied(worker) => Some(worker),
+                _ => None,
+            });
+            let Some(worker) = worker else { return Err(chunk) };
+            if let Some(before) = self.slots[at].take() {
+                self.displaced.insert(before.position, (before.chunk, worker));
+            }
+        }
+        port.publish(position, &chunk);
+        self.slots[at] = Some(Published { position, chunk, holder: None });
+        self.tail = position + 1;
+        Ok(())
+    }
+
+    /// The chunk at a position.
+    #[inline]
+    pub(super) fn get_mut(&mut self, position: u64) -> Option<&mut Chunk<L>> {
+        let at = self.slot_of(position);
+        match &mut self.slots[at] {
+            Some(published) if published.position == position => Some(&mut published.chunk),
+            _ if position >= self.first_direct => self.direct.get_mut(&position),
+            _ => self.displaced.get_mut(&position).map(|(chunk, _)| chunk),
+        }
+    }
+
+    /// The chunk at a position.
+    pub(super) fn get(&self, position: u64) -> Option<&Chunk<L>> {
+        match &self.slots[self.slot_of(position)] {
+            Some(published) if published.position == position => Some(&published.chunk),
+            _ if position >= self.first_direct => self.direct.get(&position),
+            _ => self.displaced.get(&position).map(|(chunk, _)| chunk),
+        }
+    }
+
+    /// Takes the chunk at a position out: it ended.
+    pub(super) fn take(&mut self, position: u64) -> Option<Chunk<L>> {
+        let at = self.slot_of(position);
+        match self.slots[at].take_if(|published| published.position == position) {
+            Some(published) => Some(published.chunk),
+            None if position >= self.first_direct => self.direct.remove(&position),
+            None => self.displaced.remove(&position).map(|(chunk, _)| chunk),
+        }
+    }
+
+    /// Notes that a worker said that it took a chunk; false if it cannot have.
+    pub(super) fn hold<P: Port<Payload = L>>(
+        &mut self,
+        position: u64,
+        slot: usize,
+        direct: Option<u64>,
+        port: &P,
+    ) -> bool {
+        if position >= self.first_direct {
+            return direct == Some(position);
+        }
+        if let Some((_, owner)) = self.displaced.get(&position) {
+            return *owner == slot;
+        }
+        let at = self.slot_of(position);
+        let published = self.slots[at].as_mut().filter(|published| published.position == position);
+        match published {
+            Some(published) if published.holder.is_none() => {
+                let owns = port.owner(position) == Owner::Worker(slot);
+                published.holder = owns.then_some(slot);
+                owns
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the chunks back that nobody claimed and that are `wanted`.
+    pub(super) fn take_unclaimed<P: Port<Payload = L>>(
+        &mut self,
+        port: &mut P,
+        wanted: impl Fn(&Chunk<L>) -> bool,
+    ) -> Vec<Chunk<L>> {
+        let mut taken = Vec::new();
+        let oldest = self.tail.saturating_sub(self.slots.len() as u64);
+        for position in port.cursor().max(oldest)..self.tail {
+            let at = self.slot_of(position);
+            let chunk = self.slots[at].take_if(|published| {
+                published.position == position
+                    && wanted(&published.chunk)
+                    && port.withdraw(position)
+            });
+            if let Some(published) = chunk {
+                self.withdrawn.push_back(position);
+                taken.push(published.chunk);
+            }
+        }
+        self.withdrawn.make_contiguous().sort_unstable();
+        taken
+    }
+
+    /// The positions of all chunks that the worker in a slot has, besides those it named.
+    pub(super) fn with<P: Port<Payload = L>>(&self, slot: usize, port: &P) -> Vec<u64> {
+        let claimed = self.slots.iter().flatten().filter(|published| {
+            published.holder.is_none() && port.owner(published.position) == Owner::Worker(slot)
+        });
+        let displaced = self.displaced.iter().filter(|(_, (_, owner))| *owner == slot);
+        let positions = claimed.map(|published| published.position);
+        let mut positions: Vec<u64> =
+            positions.chain(displaced.map(|(position, _)| *position)).collect();
+        positions.sort_unstable();
+        positions
+    }
+
+    /// Published and displaced chunks that no worker said it took, and who has them.
+    pub(super) fn unheld<'a, P: Port<Payload = L>>(
+        &'a self,
+        port: &'a P,
+    ) -> impl Iterator<Item = (u64, Owner)> + 'a {
+        let published = self.slots.iter().flatten().filter(|published| published.holder.is_none());
+        let published =
+            published.map(|published| (published.position, port.owner(published.position)));
+        let displaced = self.displaced.iter();
+        published.chain(displaced.map(|(position, (_, slot))| (*position, Owner::Worker(*slot))))
+    }
+
+    /// All chunks.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Chunk<L>> {
+        let published = self.slots.iter().flatten().map(|published| &published.chunk);
+        let displaced = self.displaced.values().map(|(chunk, _)| chunk);
+        published.chain(displaced).chain(self.direct.values()).chain(self.waiting_chunks())
+    }
+
+    /// The chunks that wait for one worker.
+    pub(super) fn waiting_chunks(&self) -> impl Iterator<Item = &Chunk<L>> {
+        self.waiting.values().flatten()
+    }
+
+    /// The positions of the chunks of a call that workers have, and their slots.
+    pub(super) fn running<P: Port<Payload = L>>(
+        &self,
+        call: CallId,
+        port: &P,
+    ) -> Vec<(usize, u64)> {
+        let published =
+            self.slots.iter().flatten().filter(|published| published.chunk.call == call);
+        let published = published.filter_map(|published| {
+            let owner =
+                published.holder.map_or_else(|| port.owner(published.position), Owner::Worker);
+            match owner {
+                Owner::Worker(slot) => Some((slot, published.position)),
+                Owner::Free | Owner::Nobody => None,
+            }
+        });
+        let displaced = self.displaced.iter().filter(|(_, (chunk, _))| chunk.call == call);
+        let mut running: Vec<(usize, u64)> =
+            published.chain(displaced.map(|(position, (_, slot))| (*slot, *position))).collect();
+        running.sort_unstable();
+        running
+    }
+
+    /// Makes a chunk wait for one worker.
+    pub(super) fn wait_for(&mut self, slot: usize, chunk: Chunk<L>, first: bool) {
+        let queue = self.waiting.entry(slot).or_default();
+        match first {
+            true => queue.push_front(chunk),
+            false => queue.push_back(chunk),
+        }
+    }
+
+    /// The slots for whose workers chunks wait.
+    pub(super) fn waiting_slots(&self) -> Vec<usize> {
+        let mut slots: Vec<usize> = self.waiting.keys().copied().collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// Takes the next chunk that waits for a worker.
+    pub(super) fn next_waiting(&mut self, slot: usize) -> Option<Chunk<L>> {
+        let queue = self.waiting.get_mut(&slot)?;
+        let chunk = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&slot);
+        }
+        chunk
+    }
+
+    /// Gives a chunk to one worker; returns its position.
+    pub(super) fn give<P: Port<Payload = L>>(
+        &mut self,
+        slot: usize,
+        chunk: Chunk<L>,
+        port: &mut P,
+    ) -> u64 {
+        let position = self.next_direct;
+        self.next_direct += 1;
+        port.publish_direct(slot, position, &chunk);
+        self.direct.insert(position, chunk);
+        position
+    }
+
+    /// Takes back the chunks of a call that wait for one worker.
+    pub(super) fn take_waiting(&mut self, call: CallId) -> Vec<Chunk<L>> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        self.waiting.retain(|_, queue| {
+            for chunk in std::mem::take(queue) {
+                match chunk.call == call {
+                    true => taken.push(chunk),
+                    false => queue.push_back(chunk),
+                }
+            }
+            !queue.is_empty()
+        });
+        taken.sort_unstable_by_key(|chunk| chunk.first);
+        taken
+    }
+
+    pub(super) fn forget_waiting(&mut self, call: CallId) {
+        drop(self.take_waiting(call));
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl<L: Payload> InFlight<L> {
+    /// The first chunk that waits for the worker in a slot.
+    pub(super) fn waits_for(&self, slot: usize) -> Option<&Chunk<L>> {
+        self.waiting.get(&slot)?.front()
+    }
+
+    /// Looks at the books.
+    pub(super) fn check<P: Port<Payload = L>>(
+        &self,
+        port: &P,
+        waiting: usize,
+    ) -> Result<(), String> {
+        if self.withdrawn.len() > self.slots.len() * 2 {
+            return Err(format!("{} withdrawn positions are remembered", self.withdrawn.len()));
+        }
+        if self.waiting.values().any(VecDeque::is_empty) {
+            return Err(format!("of {waiting} waiting chunks, a list is empty"));
+        }
+        for published in self.slots.iter().flatten() {
+            if port.owner(published.position) == Owner::Nobody {
+                return Err(format!("the chunk at {} was taken back", published.position));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! How far a pool is from its end, and whether it is well.
+
+use super::workers::after;
+use super::{Action, KillReason, Limits, Port, Reason, Scheduler, Time};
+
+/// How far a pool is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Life {
+    Open,
+    /// It takes no new calls.
+    Closing,
+    /// Workers are told to leave.
+    Leaving,
+    /// Workers are killed.
+    Terminating,
+    /// All workers are gone, and the dispatcher too.
+    Ended,
+}
+
+/// What is known of a pool as a whole.
+pub(super) struct Health<E> {
+    pub(super) life: Life,
+    /// All workers served at the same time once.
+    pub(super) complete: bool,
+    /// Why no worker is started at present.
+    pub(super) broken: Option<Reason<E>>,
+    /// Workers that ended since an input was answered last.
+    pub(super) deaths: usize,
+    /// Starts that failed since one succeeded.
+    pub(super) failed_starts: usize,
+    /// No worker is started before this time.
+    pub(super) retry_at: Option<Time>,
+    /// When workers that are asked to leave are killed.
+    pub(super) kill_at: Option<Time>,
+}
+
+impl<E> Health<E> {
+    pub(super) fn new() -> Self {
+        Health {
+            life: Life::Open,
+            complete: false,
+            broken: None,
+            deaths: 0,
+            failed_starts: 0,
+            retry_at: None,
+            kill_at: None,
+        }
+    }
+
+    /// Forgets why the pool was broken: it may have gone away.
+    pub(super) fn mend(&mut self) -> bool {
+        let was_broken = self.broken.take().is_some();
+        if was_broken {
+            (self.deaths, self.failed_starts, self.retry_at) = (0, 0, None);
+        }
+        was_broken
+    }
+}
+
+impl<P: Port> Scheduler<P> {
+    /// Whether nobody will run what is handed in.
+    pub(super) fn is_over(&self) -> bool {
+        self.health.broken.is_some() || self.health.life >= Life::Leaving
+    }
+
+    /// Whether the pool is at its end: the dispatcher may end.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.health.life >= Life::Leaving && self.workers.is_empty()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.health.life = self.health.life.max(Life::Closing);
+        self.wake_dispatcher();
+    }
+
+    /// The pool is dropped.
+    pub(super) fn leave(&mut self, kill_at: Option<Time>, port: &mut P) {
+        if self.health.life <= Life::Leaving {
+            self.health.life = Life::Leaving;
+            self.health.kill_at = kill_at;
+            self.end_calls(&Reason::PoolEnded, port);
+        }
+        self.wake_dispatcher();
+    }
+
+    pub(super) fn terminate(&mut self, now: Time, port: &mut P) {
+        self.health.life = self.health.life.max(Life::Terminating);
+        self.give_up(Reason::PoolEnded, port);
+        self.step_life(now, port);
+        self.wake_dispatcher();
+    }
+
+    pub(super) fn dispatcher_ended(&mut self, port: &mut P) {
+        self.health.life = Life::Ended;
+        self.end_calls(&Reason::PoolEnded, port);
+        self.tell_leader();
+        self.act(Action::Changed);
+    }
+
+    /// Goes on with the end of the pool.
+    pub(super) fn step_life(&mut self, now: Time, port: &mut P) {
+        let health = &mut self.health;
+        if health.life == Life::Closing
+            && self.calls.outstanding() == 0
+            && self.calls.feeding() == 0
+        {
+            health.life = Life::Leaving;
+        }
+        if health.life == Life::Leaving && health.kill_at.is_some_and(|at| now >= at) {
+            health.life = Life::Terminating;
+        }
+        if health.life == Life::Leaving {
+            self.dismiss(0, now);
+        } else if health.life == Life::Terminating {
+            self.end_calls(&Reason::PoolEnded, port);
+            let slots: Vec<usize> = self.workers.occupied().map(|(slot, _)| slot).collect();
+            for slot in slots {
+                let known = self.workers.get(slot).is_some_and(|slot| slot.known);
+                if self.kill(slot, KillReason::Terminated, now) && !known {
+                    // Should it be there after all, its launcher ends it.
+                    self.act(Action::GiveUp { slot });
+                }
+            }
+        }
+    }
+
+    /// Asks the workers from a slot on to leave.
+    pub(super) fn dismiss(&mut self, from: usize, now: Time) {
+        let serving: Vec<usize> = self
+            .workers
+            .occupied()
+            .filter(|(slot, worker)| *slot >= from && !worker.worker.is_leaving())
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in serving {
+            self.ask_to_leave(slot, now);
+        }
+    }
+
+    pub(super) fn ask_to_leave(&mut self, slot: usize, now: Time) {
+        if self.workers.leave(slot, now, &self.limits) {
+            self.act(Action::AskToLeave { slot });
+            self.wake_dispatcher();
+        }
+    }
+
+    /// Gives the pool another number of workers.
+    pub(super) fn resize(&mut self, workers: usize, now: Time) {
+        self.workers.set_target(workers);
+        self.dismiss(workers, now);
+        self.note_complete();
+        self.refuse_waiting_without_worker();
+        self.wake_dispatcher();
+    }
+
+    /// Too many deaths in a row end what is there (rule S6).
+    pub(super) fn limit_storm(&mut self, port: &mut P) {
+        let most = Limits::deaths(self.target().max(1));
+        if self.health.deaths >= most && self.health.broken.is_none() {
+            self.give_up(Reason::RestartStorm { deaths: self.health.deaths }, port);
+        }
+    }
+
+    /// Ends all calls and starts no more workers until there is a new call.
+    pub(super) fn give_up(&mut self, reason: Reason<P::Error>, port: &mut P) {
+        self.end_calls(&reason, port);
+        self.health.broken = Some(reason);
+        self.act(Action::Changed);
+    }
+
+    /// A worker could not be started, or ended before it was ready.
+    pub(super) fn failed_start(&mut self, error: P::Error, now: Time, port: &mut P) {
+        self.health.failed_starts += 1;
+        self.health.retry_at = Some(after(now, super::deadlines::TICK));
+        // Before it first was complete, a pool does not try twice.
+        let last = self.health.failed_starts >= Limits::FAILED_STARTS;
+        if !self.health.complete || last || !self.limits.replace {
+            self.give_up(Reason::NotStarted(error), port);
+        }
+    }
+
+    /// What remains when the last worker is gone.
+    pub(super) fn nobody_left(&mut self, error: P::Error, port: &mut P) {
+        if self.health.life >= Life::Leaving {
+            self.end_calls(&Reason::PoolEnded, port);
+        } else if !self.limits.replace {
+            self.give_up(Reason::WorkerEnded { error, tries: 1 }, port);
+        } else if let Some(reason) = self.health.broken.clone() {
+            self.end_calls(&reason, port);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The scheduler of a pool: a state machine that decides, and does nothing else.
+//!
+//! It knows the calls of a pool, the chunks of their inputs, the workers and the
+//! deadlines. It has no lock, clock, file descriptor, shared memory or thread. Whatever
+//! happens outside is an [`Event`] or one of the few methods that answer at once; whatever
+//! has to be done is an [`Action`], taken with [`Scheduler::next_action`]. The one thing
+//! that cannot wait for an action is the queue in shared memory, on which the scheduler
+//! races the workers: it is reached through the [`Port`].
+//!
+//! ```text
+//!            threads in calls        dispatcher
+//!                   \                   /
+//!                    one lock (engine/)
+//!   events, questions |                ^ actions
+//!                     v                |
+//!              +--------------------------+      Port
+//!              |        Scheduler         | ---------------> queue in shared memory
+//!              +--------------------------+   publish, withdraw, owner
+//! ```
+//!
+//! Because it is pure, the scheduler is tested by [simulation]: virtual callers, workers
+//! and a virtual queue drive it through millions of schedules, each of which can be
+//! replayed from its seed.
+//!
+//! # Rules
+//!
+//! - **S1.** Every input that is handed in gets exactly one outcome: a value counted by
+//!   [`answered`](Scheduler::answered), or one [`Action::Fail`].
+//! - **S2.** A chunk is in exactly one place: pending in its call, published, displaced from
+//!   its queue slot while it still runs, with one worker alone, or waiting for that worker.
+//! - **S3.** A worker is in exactly one state of [`Worker`]; only methods of [`Workers`]
+//!   change it, and each change is one of the arrows of its diagram.
+//! - **S4.** A worker that ends costs at most the one input that it had begun. The rest of
+//!   its chunk goes back to the front of its call.
+//! - **S5.** While inputs are outstanding somebody is awake, or will be woken, who acts on
+//!   their outcome: a leading thread, or the dispatcher.
+//! - **S6.** Workers that end one after the other without an answer in between are replaced
+//!   only up to a limit; then the calls fail, and the next call starts afresh.
+//! - **S7.** The cost of an event depends on what it concerns, not on how many calls there
+//!   are or were, nor on the number of workers.
+
+#![forbid(unsafe_code)]
+
+mod broadcast;
+mod call;
+mod calls;
+mod chunk;
+#[cfg(any(test, feature = "simulation"))]
+mod consistency;
+mod deadlines;
+mod ending;
+mod event;
+mod in_flight;
+mod kill;
+mod life;
+mod limits;
+mod port;
+mod publish;
+mod results;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod simulation;
+mod sizing;
+mod slow;
+mod start;
+mod timeouts;
+mod turns;
+mod waiters;
+mod worker;
+mod workers;
+
+pub(crate) use call::{CallId, CallOptions};
+pub(crate) use calls::Refusal;
+pub(crate) use chunk::{Chunk, NewChunk};
+pub(crate) use ending::Ending;
+pub(crate) use event::{Action, Event, Reason, Time};
+pub(crate) use kill::KillReason;
+pub(crate) use life::Life;
+pub(crate) use limits::Limits;
+pub(crate) use port::{Owner, Payload, Port};
+pub(crate) use results::{Running, Violation};
+pub(crate) use slow::SLOW;
+pub(crate) use waiters::{Patience, Role, Sleep, Wait};
+pub(crate) use worker::{Slot, Worker};
+
+use std::collections::{HashMap, VecDeque};
+
+use calls::Calls;
+use in_flight::InFlight;
+use life::Health;
+use waiters::Waiters;
+use workers::Workers;
+
+/// The state machine of one pool. See the [module documentation](self).
+pub(crate) struct Scheduler<P: Port> {
+    limits: Limits,
+    calls: Calls<P>,
+    in_flight: InFlight<P::Payload>,
+    workers: Workers<P::Error>,
+    health: Health<P::Error>,
+    waiters: Waiters,
+    /// How long an input of each task took of late, as a first guess for the next call.
+    paces: HashMap<u32, f64>,
+    actions: VecDeque<Action<P::Error>>,
+}
+
+impl<P: Port> Scheduler<P> {
+    /// Creates the scheduler of a pool without workers; the first actions start them.
+    pub(crate) fn new(limits: Limits) -> Self {
+        let workers = limits.workers;
+        Scheduler {
+            calls: Calls::new(),
+            in_flight: InFlight::new(limits.queue_slots, limits.first_direct),
+            workers: Workers::new(workers),
+            health: Health::new(),
+            waiters: Waiters::new(),
+            paces: HashMap::new(),
+            actions: VecDeque::new(),
+            limits,
+        }
+    }
+
+    /// Takes note of what happened.
+    pub(crate) fn handle(&mut self, event: Event<P>, now: Time, port: &mut P) {
+        match event {
+            Event::HandedIn { call, chunk } => self.hand_in(call, chunk, now, port),
+            Event::HandedToOne { call, slot, chunk } => {
+                self.hand_to_one(call, slot, chunk, now, port)
+            }
+            Event::FeedingBegan { call } => self.calls.start_feeding(call),
+            Event::FeedingEnded { call } => self.stop_feeding(call),
+            Event::CallDetached { call } => self.detach(call),
+            Event::ProcessKnown { slot } => self.process_known(slot),
+            Event::NotStarted { slot, error } => self.not_started(slot, error, now, port),
+            Event::HandshakeDone { slot } => self.workers.initializing(slot, now, &self.limits),
+            Event::Ready { slot } => self.ready(slot, now, port),
+            Event::NotReady { slot, error } => {
+                self.kill(slot, KillReason::NotReady(error), now);
+            }
+            Event::Misbehaved { slot, error } => {
+                self.kill(slot, KillReason::Violation(error), now);
+            }
+            Event::Overdue { slot, limit } => {
+                self.kill(slot, KillReason::TimedOut(limit), now);
+            }
+            Event::Slow { slot, position, took, begun } => {
+                self.cut_slow(slot, position, took, begun, port);
+            }
+            Event::KillRequested { slot } => {
+                self.kill(slot, KillReason::Terminated, now);
+            }
+            Event::Leaving { slot } => drop(self.workers.leave(slot, now, &self.limits)),
+            Event::ProcessOver { slot } => self.workers.over(slot, &self.limits),
+            Event::Exited { slot, ending } => self.exited(slot, ending, now, port),
+            Event::Resized { workers } => self.resize(workers, now),
+            Event::Closed => self.close(),
+            Event::Dropped { kill_at } => self.leave(kill_at, port),
+            Event::Terminated => self.terminate(now, port),
+            Event::DispatcherEnded => self.dispatcher_ended(port),
+            Event::TimePassed => self.time_passed(now, port),
+        }
+    }
+
+    /// The next thing to do, in the order in which it became necessary.
+    pub(crate) fn next_action(&mut self) -> Option<Action<P::Error>> {
+        self.actions.pop_front()
+    }
+
+    fn act(&mut self, action: Action<P::Error>) {
+        self.actions.push_back(action);
+    }
+
+    /// The number of workers that the pool is meant to have.
+    pub(crate) fn target(&self) -> usize {
+        self.workers.target()
+    }
+
+    /// The number of inputs, over all calls, that were handed in and have no outcome yet.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.calls.outstanding()
+    }
+
+    /// How far the pool is from its end.
+    pub(crate) fn life(&self) -> Life {
+        self.health.life
+    }
+
+    /// Whether all workers were ready at the same time at least once.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.health.complete
+    }
+
+    /// Why no worker is started at present, if so.
+    pub(crate) fn broken(&self) -> Option<&Reason<P::Error>> {
+        self.health.broken.as_ref()
+    }
+
+    /// The occupied worker slots.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, &Slot<P::Error>)> {
+        self.workers.occupied()
+    }
+
+    /// The worker in a slot.
+    pub(crate) fn slot(&self, slot: usize) -> Option<&Slot<P::Error>> {
+        self.workers.get(slot)
+    }
+
+    /// What the engine keeps with a call.
+    pub(crate) fn client(&mut self, call: CallId) -> Option<&mut P::Client> {
+        self.calls.get_mut(call).map(|call| &mut call.client)
+    }
+
+    /// The number of calls that are open.
+    pub(crate) fn open_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The calls whose owners will hand in more.
+    pub(crate) fn fed_calls(&self) -> Vec<CallId> {
+        self.calls.fed()
+    }
+
+    /// Whether outstanding inputs have a limit of time.
+    pub(crate) fn has_timeouts(&self) -> bool {
+        !self.calls.timeouts.is_empty()
+    }
+
+    /// Nanoseconds that an input of a call took of late, if that is known.
+    pub(crate) fn pace(&self, call: CallId) -> Option<f64> {
+        self.calls.get(call)?.pace
+    }
+
+    /// How many inputs a chunk of a call has at present.
+    pub(crate) fn chunk_len(&self, call: CallId) -> usize {
+        let workers = self.target().max(1);
+        self.calls.get(call).map_or(1, |call| call.chunk_len(workers, None))
+    }
+
+    /// Whether workers have chunks of a call, or may claim some.
+    pub(crate) fn is_in_flight(&self, call: CallId) -> bool {
+        self.calls.get(call).is_some_and(|call| call.active > 0)
+    }
+
+    /// The inputs of the chunk at a position.
+    pub(crate) fn payload_at(&self, position: u64) -> Option<P::Payload> {
+        self.in_flight.get(position).map(|chunk| chunk.payload.clone())
+    }
+
+    /// The number of inputs of a call that have no outcome yet; 0 for one that is closed.
+    pub(crate) fn outstanding_of(&self, call: CallId) -> usize {
+        self.calls.get(call).map_or(0, |call| call.outstanding)
+    }
+}

@@ -1,0 +1,47 @@
+//! What the scheduler needs at once, and types that it only carries.
+
+use super::Chunk;
+
+/// The queue as the scheduler sees it, and the types of what it carries.
+///
+/// A pool implements it over shared memory, the simulation over a table.
+pub(crate) trait Port: Sized {
+    /// The encoded inputs of a chunk.
+    type Payload: Payload;
+    /// What is known of a failure outside; the scheduler only passes it on.
+    type Error: Clone;
+    /// What the engine keeps with a call; the scheduler only keeps it.
+    type Client;
+
+    /// Makes a chunk claimable at the next position.
+    fn publish(&mut self, position: u64, chunk: &Chunk<Self::Payload>);
+
+    /// Gives a chunk to the worker in one slot, which has ended the one before.
+    fn publish_direct(&mut self, slot: usize, position: u64, chunk: &Chunk<Self::Payload>);
+
+    /// Takes a published chunk back, unless a worker was faster.
+    fn withdraw(&mut self, position: u64) -> bool;
+
+    /// Who has the chunk at a position.
+    fn owner(&self, position: u64) -> Owner;
+
+    /// No position below this one is free; a hint, which may be wrong for a while.
+    fn cursor(&self) -> u64;
+}
+
+/// Encoded inputs, one after the other.
+pub(crate) trait Payload: Clone {
+    /// Takes the first `inputs` off.
+    fn split_front(&mut self, inputs: usize) -> Self;
+}
+
+/// Who has a published chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Nobody yet.
+    Free,
+    /// The worker in this slot.
+    Worker(usize),
+    /// Nobody who could be named: it was withdrawn, or the queue was overwritten.
+    Nobody,
+}

@@ -1,0 +1,94 @@
+//! From pending chunks to published ones.
+
+use super::{Action, Chunk, Port, Scheduler};
+
+/// Published chunks that nobody claimed, at most; further ones wait in their calls.
+const WINDOW: u64 = 256;
+
+/// The same for each worker while a call has a priority: what is published has to be taken
+/// back for a higher one.
+const CLOSE: u64 = 2;
+
+impl<P: Port> Scheduler<P> {
+    /// Publishes pending chunks, one of each call in turn, as far as there is room.
+    pub(crate) fn publish(&mut self, port: &mut P) {
+        if self.calls.turns.is_empty() {
+            return;
+        }
+        self.make_way(port);
+        let mut published = false;
+        let mut unclaimed = self.in_flight.unclaimed(port);
+        let workers = self.target().max(1);
+        let window = match self.calls.has_priorities() {
+            false => WINDOW.max(workers as u64),
+            true => CLOSE * workers as u64 + 1,
+        };
+        // Fewer than there are queue slots, so that it can always be made to fit.
+        let window = window.min(self.limits.queue_slots as u64 - 1);
+        while unclaimed < window {
+            let Some(id) = self.calls.turns.pop() else { break };
+            let Some(call) = self.calls.get_mut(id) else { continue };
+            call.in_turn = false;
+            if !call.may_publish() {
+                // It is queued again when one of its chunks ends.
+                continue;
+            }
+            let Some(mut chunk) = call.pending.pop_front() else { continue };
+            let len = call.chunk_len(workers, Some(call.outstanding));
+            if chunk.divisible && chunk.count > len {
+                let front = chunk.split_front(len);
+                call.pending.push_front(std::mem::replace(&mut chunk, front));
+            }
+            call.active += 1;
+            let occupied = |slot: usize| self.workers.get(slot).is_some();
+            if let Err(chunk) = self.in_flight.publish(chunk, occupied, port) {
+                self.unpublish(chunk);
+                // The slot is blocked by a chunk that nobody claimed, far behind others that
+                // were taken back: published again, all of them stand close together.
+                let taken = self.in_flight.take_unclaimed(port, |_| true);
+                if taken.is_empty() {
+                    break;
+                }
+                taken.into_iter().rev().for_each(|chunk| self.unpublish(chunk));
+                unclaimed = self.in_flight.unclaimed(port);
+                continue;
+            }
+            self.calls.queue(id, false);
+            published = true;
+            unclaimed += 1;
+        }
+        if published {
+            self.act(Action::WakeWorkers);
+        }
+    }
+
+    /// Takes back what is published and has a lower priority than the call whose turn it is.
+    fn make_way(&mut self, port: &mut P) {
+        if !self.calls.has_priorities() {
+            return;
+        }
+        let Some(priority) = self.calls.turns.highest() else { return };
+        let calls = &self.calls;
+        let lower = |call| calls.get(call).is_some_and(|call| call.options.priority < priority);
+        let taken = self.in_flight.take_unclaimed(port, |chunk| lower(chunk.call));
+        if !taken.is_empty() {
+            self.tell_patient_leader();
+        }
+        taken.into_iter().rev().for_each(|chunk| self.unpublish(chunk));
+    }
+
+    /// Puts a chunk that was taken back at the front of its call, whose turn is next.
+    pub(super) fn unpublish(&mut self, chunk: Chunk<P::Payload>) {
+        let id = chunk.call;
+        if let Some(call) = self.calls.get_mut(id) {
+            call.active -= 1;
+            call.pending.push_front(chunk);
+        }
+        self.calls.queue(id, true);
+    }
+
+    /// Published chunks that nobody claimed.
+    pub(crate) fn unclaimed(&mut self, port: &P) -> u64 {
+        self.in_flight.unclaimed(port)
+    }
+}

@@ -1,0 +1,173 @@
+//! What workers say: a chunk was taken, inputs were answered, a chunk ended.
+
+use super::sizing;
+use super::{Action, CallId, Owner, Port, Scheduler, Time};
+
+/// A worker said something that cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Violation(pub(crate) &'static str);
+
+/// The chunk that a worker is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) call: CallId,
+    /// The index in the call of the first input of the chunk.
+    pub(crate) first: usize,
+    /// The inputs of the chunk that have an outcome.
+    pub(crate) answered: usize,
+    pub(crate) count: usize,
+    /// Whether anybody wants the outcomes.
+    pub(crate) wanted: bool,
+}
+
+impl<P: Port> Scheduler<P> {
+    /// A worker says that it took the chunk at a position.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot have.
+    pub(crate) fn claimed(
+        &mut self,
+        slot: usize,
+        position: u64,
+        port: &P,
+    ) -> Result<(), Violation> {
+        let Some(worker) = self.workers.get(slot) else {
+            return Err(Violation("it speaks from an empty slot"));
+        };
+        if worker.worker.position().is_some()
+            || !self.in_flight.hold(position, slot, worker.direct, port)
+        {
+            return Err(Violation("it began a chunk that is not its own"));
+        }
+        self.workers.claimed(slot, position, &self.limits)
+    }
+
+    /// The chunk that a worker is at, to put its answers where they belong.
+    ///
+    /// # Errors
+    ///
+    /// If it is at none.
+    #[inline]
+    pub(crate) fn running(&self, slot: usize) -> Result<Running, Violation> {
+        let position = self.workers.get(slot).and_then(|slot| slot.worker.position());
+        let position = position.ok_or(Violation("it answered outside of a chunk"))?;
+        let chunk = self.in_flight.get(position).ok_or(Violation("its chunk is gone"))?;
+        let wanted = self.calls.get(chunk.call).is_some_and(|call| !call.detached);
+        let (call, first) = (chunk.call, chunk.first);
+        Ok(Running { call, first, answered: chunk.answered, count: chunk.count, wanted })
+    }
+
+    /// A worker answered the next inputs of its chunk. `failed` says that the last of them
+    /// is a failure, which whoever waits for the call is told at once.
+    ///
+    /// # Errors
+    ///
+    /// If it has not so many.
+    #[inline]
+    pub(crate) fn answered(
+        &mut self,
+        slot: usize,
+        inputs: usize,
+        failed: bool,
+    ) -> Result<(), Violation> {
+        let position = self.workers.get(slot).and_then(|slot| slot.worker.position());
+        let position = position.ok_or(Violation("it answered outside of a chunk"))?;
+        let chunk = self.in_flight.get_mut(position).ok_or(Violation("its chunk is gone"))?;
+        if inputs > chunk.count - chunk.answered {
+            return Err(Violation("it answered another input than the next"));
+        }
+        chunk.answered += inputs;
+        let id = chunk.call;
+        self.health.deaths = 0;
+        self.settled(id, inputs);
+        if failed {
+            self.tell_follower(id);
+        }
+        Ok(())
+    }
+
+    /// A worker ended its chunk, which took it so many nanoseconds.
+    ///
+    /// # Errors
+    ///
+    /// If it was at none, or left out all of it though nobody asked it to.
+    pub(crate) fn ended(
+        &mut self,
+        slot: usize,
+        nanoseconds: u64,
+        now: Time,
+        port: &mut P,
+    ) -> Result<(), Violation> {
+        let position = self.workers.ended(slot, now, &self.limits);
+        let position = position.ok_or(Violation("it ended no chunk"))?;
+        let direct = self.workers.take_direct(slot, position);
+        let outcome = self.chunk_ended(position, nanoseconds, port);
+        if direct {
+            self.give_waiting(slot, port);
+        }
+        outcome
+    }
+
+    fn chunk_ended(
+        &mut self,
+        position: u64,
+        nanoseconds: u64,
+        port: &mut P,
+    ) -> Result<(), Violation> {
+        let Some(chunk) = self.in_flight.take(position) else { return Ok(()) };
+        self.tell_follower(chunk.call);
+        let Some(call) = self.calls.get_mut(chunk.call) else { return Ok(()) };
+        call.active -= 1;
+        if chunk.answered > 0 {
+            let pace = sizing::learn(call.pace, nanoseconds, chunk.answered);
+            call.pace = Some(pace);
+            self.paces.insert(chunk.task, pace);
+        } else if !call.taken_back {
+            // Only a chunk that was taken back may be left out as a whole.
+            self.give_back(chunk, port);
+            return Err(Violation("it ended a chunk that it did not begin"));
+        }
+        self.give_back(chunk, port);
+        Ok(())
+    }
+
+    /// The task of the chunk at a position, and how long its input may run.
+    pub(crate) fn task_at(&self, position: u64) -> Option<(u32, Option<std::time::Duration>)> {
+        let chunk = self.in_flight.get(position)?;
+        let timeout = self.calls.get(chunk.call).and_then(|call| call.options.timeout);
+        Some((chunk.task, timeout))
+    }
+
+    /// Published chunks that no worker said it took, and who has them: for the audit.
+    pub(crate) fn unheld<'a>(&'a self, port: &'a P) -> impl Iterator<Item = (u64, Owner)> + 'a {
+        self.in_flight.unheld(port)
+    }
+
+    /// The position below which nothing was published.
+    pub(crate) fn tail(&self) -> u64 {
+        self.in_flight.tail()
+    }
+
+    /// Stops the chunks of a call that run, and takes back those that nobody has.
+    pub(super) fn withdraw(&mut self, id: CallId, port: &mut P) {
+        if !self.in_flight.take_unclaimed(port, |chunk| chunk.call == id).is_empty() {
+            self.tell_patient_leader();
+        }
+        self.skip_running(id, port);
+    }
+
+    /// Has workers leave out what they have not begun of a call.
+    pub(super) fn skip_running(&mut self, id: CallId, port: &P) {
+        let direct = self.workers.occupied().filter_map(|(at, slot)| Some((at, slot.direct?)));
+        let direct = direct.filter(|(_, position)| {
+            self.in_flight.get(*position).is_some_and(|chunk| chunk.call == id)
+        });
+        let direct: Vec<(usize, u64)> = direct.collect();
+        for (slot, position) in self.in_flight.running(id, port).into_iter().chain(direct) {
+            if self.workers.get(slot).is_some() {
+                self.act(Action::Skip { slot, position });
+            }
+        }
+    }
+}

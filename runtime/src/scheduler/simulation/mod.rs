@@ -1,0 +1,81 @@
+//! The scheduler in a world of its own: virtual callers, workers, a launcher, a dispatcher
+//! and a clock, whose every next step is drawn from a seed.
+//!
+//! A *schedule* is one life of a pool: some callers with a few calls each, workers that
+//! start, claim, answer, hang, die, lie or cannot be started, a pool that is resized, closed,
+//! dropped. After each step the [checks](checks) look at the scheduler and at what
+//! the callers were told. A schedule that breaks one is shrunk to a short trace, and can be
+//! replayed from its choices.
+//!
+//! What is not simulated is what stands beside the scheduler: the claim words and rings
+//! themselves (loom models them), a worker that overwrites the shared memory, the codec, and
+//! the kernel.
+
+mod caller;
+mod checks;
+mod choices;
+mod dispatcher;
+mod program;
+pub(crate) mod scale;
+mod shrink;
+mod table;
+#[cfg(test)]
+mod tests;
+mod worker;
+mod world;
+
+pub(crate) use choices::Choices;
+pub(crate) use shrink::shrink;
+
+use world::World;
+
+/// What a schedule that went well did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Report {
+    /// Steps of callers, workers, launcher and dispatcher.
+    pub(crate) steps: u64,
+    /// Inputs that were handed in.
+    pub(crate) inputs: u64,
+    /// Workers that ended in any way but leaving.
+    pub(crate) deaths: u64,
+}
+
+/// A schedule in which a check failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    /// What was wrong.
+    pub(crate) what: String,
+    /// What led to it, one line a step.
+    pub(crate) trace: Vec<String>,
+}
+
+/// Runs one schedule.
+///
+/// # Errors
+///
+/// If a check failed.
+pub(crate) fn run(choices: &mut Choices) -> Result<Report, Broken> {
+    let mut world = World::new(choices);
+    world.run()
+}
+
+/// Runs the schedules of consecutive seeds, and shrinks the first one that breaks.
+///
+/// # Errors
+///
+/// The seed, and the shrunk schedule.
+pub(crate) fn run_seeds(seeds: std::ops::Range<u64>) -> Result<Report, (u64, Broken)> {
+    let mut all = Report::default();
+    for seed in seeds {
+        let mut choices = Choices::seeded(seed);
+        match run(&mut choices) {
+            Ok(report) => {
+                all.steps += report.steps;
+                all.inputs += report.inputs;
+                all.deaths += report.deaths;
+            }
+            Err(broken) => return Err((seed, shrink(choices.made(), broken))),
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,139 @@
+//! The queue of a simulated pool: a table in place of claim words.
+
+use std::collections::BTreeMap;
+
+use crate::scheduler::{CallId, Chunk, Owner, Payload, Port};
+
+/// Inputs of a call: in place of bytes, which they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inputs {
+    /// The caller's own number of the call.
+    pub(super) call: usize,
+    pub(super) first: usize,
+    pub(super) count: usize,
+}
+
+impl Payload for Inputs {
+    fn split_front(&mut self, inputs: usize) -> Self {
+        let front = Inputs { count: inputs, ..*self };
+        self.first += inputs;
+        self.count -= inputs;
+        front
+    }
+}
+
+/// What came of an input, as the caller is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Value(Inputs),
+    Failed,
+}
+
+/// Answers that came for a call.
+#[derive(Default)]
+pub(super) struct Inbox(pub(super) Vec<(usize, Outcome)>);
+
+#[derive(Clone, Copy)]
+struct Word {
+    position: u64,
+    owner: Owner,
+    inputs: Inputs,
+}
+
+/// The queue.
+pub(super) struct Table {
+    words: Vec<Option<Word>>,
+    cursor: u64,
+    tail: u64,
+    direct: BTreeMap<usize, (u64, Inputs)>,
+    /// The calls whose chunks were published, in order, for the check of turns.
+    pub(super) published: Vec<CallId>,
+}
+
+impl Table {
+    pub(super) fn new(slots: usize) -> Self {
+        Table {
+            words: vec![None; slots],
+            cursor: 1,
+            tail: 1,
+            direct: BTreeMap::new(),
+            published: Vec::new(),
+        }
+    }
+
+    fn at(&self, position: u64) -> usize {
+        (position % self.words.len() as u64) as usize
+    }
+
+    /// A worker claims the first free chunk.
+    pub(super) fn claim(&mut self, slot: usize) -> Option<(u64, Inputs)> {
+        let oldest = self.tail.saturating_sub(self.words.len() as u64);
+        for position in self.cursor.max(oldest)..self.tail {
+            let at = self.at(position);
+            if let Some(word) = &mut self.words[at]
+                && word.position == position
+                && word.owner == Owner::Free
+            {
+                word.owner = Owner::Worker(slot);
+                self.cursor = position + 1;
+                return Some((position, word.inputs));
+            }
+        }
+        self.cursor = self.tail;
+        None
+    }
+
+    pub(super) fn has_free(&self) -> bool {
+        let oldest = self.tail.saturating_sub(self.words.len() as u64);
+        (self.cursor.max(oldest)..self.tail).any(|position| self.owner(position) == Owner::Free)
+    }
+
+    /// The chunk that was last given to one worker alone.
+    pub(super) fn directed(&self, slot: usize) -> Option<(u64, Inputs)> {
+        self.direct.get(&slot).copied()
+    }
+
+    /// Another worker takes the slot.
+    pub(super) fn vacate(&mut self, slot: usize) {
+        self.direct.remove(&slot);
+    }
+}
+
+impl Port for Table {
+    type Payload = Inputs;
+    type Error = &'static str;
+    type Client = Inbox;
+
+    fn publish(&mut self, position: u64, chunk: &Chunk<Inputs>) {
+        let at = self.at(position);
+        self.words[at] = Some(Word { position, owner: Owner::Free, inputs: chunk.payload });
+        self.tail = position + 1;
+        self.published.push(chunk.call);
+    }
+
+    fn publish_direct(&mut self, slot: usize, position: u64, chunk: &Chunk<Inputs>) {
+        self.direct.insert(slot, (position, chunk.payload));
+    }
+
+    fn withdraw(&mut self, position: u64) -> bool {
+        let at = self.at(position);
+        match &mut self.words[at] {
+            Some(word) if word.position == position && word.owner == Owner::Free => {
+                word.owner = Owner::Nobody;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn owner(&self, position: u64) -> Owner {
+        match &self.words[self.at(position)] {
+            Some(word) if word.position == position => word.owner,
+            _ => Owner::Nobody,
+        }
+    }
+
+    fn cursor(&self) -> u64 {
+        self.cursor
+    }
+}

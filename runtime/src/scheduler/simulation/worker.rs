@@ -1,0 +1,120 @@
+//! Virtual workers.
+
+use std::collections::VecDeque;
+
+use super::table::Inputs;
+
+/// What a worker writes to its ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Chunk(u64),
+    Value {
+        index: usize,
+        input: Inputs,
+    },
+    Failed {
+        index: usize,
+    },
+    End,
+    /// Something that no honest worker says.
+    Nonsense,
+}
+
+/// What a worker writes to its control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Hello,
+    Ready,
+    Sorry,
+}
+
+/// How far a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The launcher was asked for it.
+    Asked,
+    Born,
+    Initializing,
+    Serving,
+    /// Runs its exit hooks.
+    Leaving,
+    /// Its process is over; `true` if it exited cleanly.
+    Over(bool),
+}
+
+/// The chunk that a worker has claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claimed {
+    pub(super) position: u64,
+    pub(super) inputs: Inputs,
+    /// CHUNK was said.
+    pub(super) told: bool,
+    /// Inputs answered.
+    pub(super) answered: usize,
+    /// The next input was begun.
+    pub(super) running: bool,
+    pub(super) since: u64,
+}
+
+/// One virtual worker.
+#[derive(Debug)]
+pub(super) struct Virtual {
+    pub(super) stage: Stage,
+    pub(super) control: VecDeque<Word>,
+    pub(super) ring: VecDeque<Message>,
+    pub(super) claimed: Option<Claimed>,
+    /// The input begun last, as its page says.
+    pub(super) started: Option<(u64, usize)>,
+    pub(super) last_direct: u64,
+    pub(super) asked_to_leave: bool,
+    pub(super) skip: u64,
+    /// It has found nothing to do and waits to be woken.
+    pub(super) asleep: bool,
+    /// It does not go on until it is killed.
+    pub(super) hangs: bool,
+    /// SIGKILL is under way.
+    pub(super) killed: bool,
+    /// It said that it leaves.
+    pub(super) left: bool,
+    /// It lied; nobody listens to it any more.
+    pub(super) lied: bool,
+    /// Tasks that it ran.
+    pub(super) done: usize,
+    /// Its end was seen, but not yet how it ended.
+    pub(super) over_told: bool,
+}
+
+impl Virtual {
+    pub(super) fn new() -> Self {
+        Virtual {
+            stage: Stage::Asked,
+            control: VecDeque::new(),
+            ring: VecDeque::new(),
+            claimed: None,
+            started: None,
+            last_direct: 0,
+            asked_to_leave: false,
+            skip: 0,
+            asleep: false,
+            hangs: false,
+            killed: false,
+            left: false,
+            lied: false,
+            done: 0,
+            over_told: false,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over(_))
+    }
+
+    /// Whether it can make a step by itself.
+    pub(super) fn can_step(&self) -> bool {
+        match self.stage {
+            Stage::Over(_) | Stage::Asked => false,
+            _ if self.killed => true,
+            _ => !self.hangs && !self.asleep,
+        }
+    }
+}

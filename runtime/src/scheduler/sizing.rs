@@ -1,0 +1,103 @@
+//! How many inputs a chunk has, and how many chunks are kept ready.
+
+use super::call::Call;
+use super::{CallId, Port, Scheduler};
+
+/// A chunk shall take about this many nanoseconds: a few hundred times what handing it over
+/// costs, and short enough that nobody waits long for the last one.
+const CHUNK_NS: f64 = 200_000.0;
+
+/// Sharing the last inputs among all workers does not pay below this many nanoseconds, about
+/// what waking one costs.
+const LEAST_NS: f64 = 20_000.0;
+
+/// The most inputs of a chunk whose length follows the pace of its task.
+const MOST: usize = 4096;
+
+/// The most inputs of a chunk whose length the user chose.
+const MOST_CHOSEN: usize = 1 << 15;
+
+/// Chunks for each worker that a call fed by its owner keeps in the queue. It sleeps until
+/// half of them are claimed; the other half, about 3 ms of work, lasts until it has got a
+/// CPU again where workers keep all of them busy.
+const AHEAD: u64 = 32;
+
+/// The same while it is not known how long an input takes, and at least.
+const FIRST: u64 = 8;
+const LEAST_AHEAD: u64 = 2;
+
+/// The pace of a task, in nanoseconds an input, after a chunk of so many inputs.
+pub(super) fn learn(pace: Option<f64>, nanoseconds: u64, inputs: usize) -> f64 {
+    let sample = nanoseconds as f64 / inputs.max(1) as f64;
+    pace.map_or(sample, |pace| (pace + sample) / 2.0)
+}
+
+impl<P: Port> Call<P> {
+    /// How many inputs the next chunk shall have.
+    ///
+    /// As many as take [`CHUNK_NS`], but at most a third of each worker's share of what
+    /// remains, so that all end at about the same time; and not less than [`LEAST_NS`].
+    pub(super) fn chunk_len(&self, workers: usize, remaining: Option<usize>) -> usize {
+        if self.options.is_single() {
+            return 1;
+        }
+        if let Some(len) = self.options.chunk_size {
+            return len.clamp(1, MOST_CHOSEN);
+        }
+        let Some(pace) = self.pace else { return 1 };
+        let by_pace = (CHUNK_NS / pace.max(1.0)) as usize;
+        let share = remaining.map_or(usize::MAX, |inputs| inputs / (3 * workers) + 1);
+        let least = (LEAST_NS / pace.max(1.0)) as usize;
+        by_pace.clamp(1, MOST).min(share.max(least))
+    }
+}
+
+impl<P: Port> Call<P> {
+    /// Chunks for each worker that are worth keeping in the queue: as many as take as long as
+    /// [`AHEAD`] of the usual length, so that slow inputs do not stand before what comes later.
+    fn ahead(&self) -> u64 {
+        if self.options.looks_ahead {
+            return AHEAD;
+        }
+        let pace = self.pace.unwrap_or(AHEAD as f64 / FIRST as f64 * CHUNK_NS);
+        let length = self.options.chunk_size.unwrap_or(1) as f64;
+        let chunk = (pace * length).max(CHUNK_NS);
+        ((AHEAD as f64 * CHUNK_NS / chunk) as u64).clamp(LEAST_AHEAD, AHEAD)
+    }
+}
+
+impl<P: Port> Scheduler<P> {
+    /// Chunks that a call fed by its owner keeps in the queue.
+    pub(super) fn ahead(&self) -> u64 {
+        let workers = self.target().max(1) as u64;
+        (AHEAD * workers).min(self.limits.queue_slots as u64 / 2)
+    }
+
+    /// How many inputs the next chunk of a call shall have, if one is wanted now.
+    ///
+    /// `crowded` says that the memory for inputs is short.
+    pub(crate) fn room(
+        &mut self,
+        id: CallId,
+        remaining: Option<usize>,
+        crowded: bool,
+        port: &P,
+    ) -> Option<usize> {
+        let workers = self.target().max(1);
+        let (most_ahead, over) = (self.ahead(), self.is_over());
+        let unclaimed = self.in_flight.unclaimed(port);
+        let call = self.calls.get(id)?;
+        let ahead = most_ahead.min(call.ahead() * workers as u64);
+        // One chunk at least, whatever others have in the queue.
+        let in_flight = call.active + call.pending.len();
+        let full = (call.outstanding > 0 && unclaimed + call.pending.len() as u64 >= ahead)
+            || (crowded && in_flight > workers);
+        // A pool that is over ends at once what it is handed; nobody claims it.
+        let full = full && !over;
+        let most = call.options.max_active.unwrap_or(usize::MAX);
+        if full || in_flight >= most {
+            return None;
+        }
+        Some(call.chunk_len(workers, remaining))
+    }
+}

@@ -1,0 +1,54 @@
+//! Chunks that turn out longer than they were made for.
+//!
+//! The length of a chunk follows from how long its inputs took of late. Where inputs turn slow,
+//! a chunk of thousands would stay with its worker while others are idle.
+
+use std::time::Duration;
+
+use super::{Action, CallId, Port, Scheduler};
+
+/// A chunk that takes this long was made too long: a hundred times what a chunk is made for.
+pub(crate) const SLOW: Duration = Duration::from_millis(20);
+
+impl<P: Port> Scheduler<P> {
+    /// Has a worker stop after its present input, and cuts anew what it has not begun.
+    pub(super) fn cut_slow(
+        &mut self,
+        slot: usize,
+        position: u64,
+        took: Duration,
+        begun: usize,
+        port: &mut P,
+    ) {
+        let holds = self.workers.get(slot).is_some_and(|slot| {
+            slot.worker.is_serving() && slot.worker.position() == Some(position)
+        });
+        let Some(chunk) = self.in_flight.get(position).filter(|_| holds) else { return };
+        if chunk.only.is_some() || begun >= chunk.count {
+            return;
+        }
+        let (id, done) = (chunk.call, begun.min(chunk.answered + 1));
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if call.options.chunk_size.is_some() {
+            return;
+        }
+        let pace = took.as_nanos() as f64 / done.max(1) as f64;
+        call.pace = Some(call.pace.map_or(pace, |known| known.max(pace)));
+        self.act(Action::Skip { slot, position });
+        self.cut_again(id, port);
+        self.publish(port);
+    }
+
+    /// Takes back what is published of a call, to be cut to the length that is right now.
+    fn cut_again(&mut self, id: CallId, port: &mut P) {
+        let taken =
+            self.in_flight.take_unclaimed(port, |chunk| chunk.call == id && chunk.count > 1);
+        if !taken.is_empty() {
+            self.tell_patient_leader();
+        }
+        taken.into_iter().rev().for_each(|chunk| self.unpublish(chunk));
+        if let Some(call) = self.calls.get_mut(id) {
+            call.pending.iter_mut().for_each(|chunk| chunk.divisible = true);
+        }
+    }
+}

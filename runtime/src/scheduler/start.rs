@@ -1,0 +1,108 @@
+//! From a vacant slot to a worker that serves.
+
+use super::workers::after;
+use super::{Action, KillReason, Life, Port, Scheduler, Time, Worker};
+
+impl<P: Port> Scheduler<P> {
+    /// Whether vacant slots are to be filled.
+    pub(super) fn wants_workers(&self) -> bool {
+        let dormant = self.limits.idle_timeout.is_some()
+            && self.health.complete
+            && self.calls.outstanding() == 0;
+        let spent = !self.limits.replace && self.workers.next_id() >= self.target();
+        let over = self.health.broken.is_some() || self.health.life >= Life::Leaving;
+        self.workers.has_vacant() && !dormant && !spent && !over
+    }
+
+    /// Asks for the workers that are missing.
+    pub(super) fn fill_slots(&mut self, now: Time) {
+        if self.health.retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.health.retry_at = None;
+        while self.wants_workers() {
+            let Some((slot, id)) = self.workers.occupy(now, &self.limits) else { return };
+            self.act(Action::Start { slot, id });
+        }
+    }
+
+    /// The process or thread of a worker exists.
+    pub(super) fn process_known(&mut self, slot: usize) {
+        self.workers.known(slot, &self.limits);
+        let killed = self.workers.get(slot).is_some_and(|slot| slot.worker.kill_reason().is_some());
+        if killed {
+            // It was killed before it was there.
+            self.act(Action::Kill { slot });
+        }
+        self.note_complete();
+        self.act(Action::Changed);
+    }
+
+    /// A worker could not be started.
+    pub(super) fn not_started(&mut self, slot: usize, error: P::Error, now: Time, port: &mut P) {
+        let Some(taken) = self.workers.take(slot) else { return };
+        self.act(Action::Vacate { slot });
+        let wanted = taken.worker.kill_reason().is_none() && !taken.worker.is_leaving();
+        if wanted && self.health.life < Life::Leaving {
+            self.failed_start(error.clone(), now, port);
+        }
+        self.refuse_waiting_without_worker();
+        if self.workers.is_empty() {
+            self.nobody_left(error, port);
+        }
+        self.act(Action::Changed);
+        self.wake_dispatcher();
+    }
+
+    /// A worker serves from now on.
+    pub(super) fn ready(&mut self, slot: usize, now: Time, port: &mut P) {
+        self.workers.ready(slot, now, &self.limits);
+        self.health.failed_starts = 0;
+        self.note_complete();
+        self.give_waiting(slot, port);
+        self.act(Action::Changed);
+    }
+
+    /// Notes when all workers serve and are known; a worker may be ready before the pool was
+    /// told of its process.
+    pub(super) fn note_complete(&mut self) {
+        self.health.complete |= self.workers.all_serve();
+    }
+
+    /// Kills a worker for a reason, unless it is killed or over already; returns whether it is
+    /// killed now.
+    pub(super) fn kill(&mut self, slot: usize, reason: KillReason<P::Error>, now: Time) -> bool {
+        let until = after(now, self.limits.kill_patience);
+        let killed = self.workers.kill(slot, reason, until, &self.limits);
+        if killed {
+            self.act(Action::Kill { slot });
+        }
+        killed
+    }
+
+    /// Acts on a deadline of a worker that has passed.
+    pub(super) fn overdue(&mut self, slot: usize, now: Time, port: &P) {
+        let Some(late) = self.workers.get(slot) else { return };
+        match late.worker {
+            Worker::Starting { .. } | Worker::Initializing { .. } => {
+                self.act(Action::NotReadyInTime { slot });
+            }
+            Worker::Idle { .. } if self.calls.outstanding() > 0 || !self.health.complete => {
+                self.workers.idle_again(slot, now, &self.limits);
+            }
+            Worker::Idle { .. } => self.ask_to_leave(slot, now),
+            Worker::Leaving { position: None, .. }
+                if late.direct.is_none() && !self.in_flight.with(slot, port).is_empty() =>
+            {
+                // It took a chunk just before it was asked to leave.
+                self.workers.leaves_again(slot, now, &self.limits);
+            }
+            Worker::Leaving { position: None, .. } => {
+                let reason = KillReason::DidNotLeave(self.limits.leave_timeout);
+                self.kill(slot, reason, now);
+            }
+            Worker::Dying { .. } => self.act(Action::GiveUp { slot }),
+            Worker::Busy { .. } | Worker::Leaving { .. } | Worker::Over { .. } => {}
+        }
+    }
+}

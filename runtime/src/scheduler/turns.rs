@@ -1,0 +1,74 @@
+//! Whose turn it is: the calls that have pending chunks.
+
+use std::collections::VecDeque;
+
+use super::CallId;
+
+/// Calls with pending chunks: higher priorities first, one chunk of each call in turn.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// Sorted from the highest priority down; the lists are not empty.
+    levels: Vec<(i32, VecDeque<CallId>)>,
+}
+
+impl Turns {
+    pub(super) fn push_back(&mut self, call: CallId, priority: i32) {
+        self.level(priority).push_back(call);
+    }
+
+    /// A call whose chunk came back goes first.
+    pub(super) fn push_front(&mut self, call: CallId, priority: i32) {
+        self.level(priority).push_front(call);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<CallId> {
+        let (_, calls) = self.levels.first_mut()?;
+        let call = calls.pop_front();
+        if calls.is_empty() && self.levels.len() > 1 {
+            self.levels.remove(0);
+        }
+        call
+    }
+
+    /// Whether no call has pending chunks.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.iter().all(|(_, calls)| calls.is_empty())
+    }
+
+    /// The priority of the call whose turn is next.
+    pub(super) fn highest(&self) -> Option<i32> {
+        self.levels.iter().find(|(_, calls)| !calls.is_empty()).map(|(priority, _)| *priority)
+    }
+
+    /// The calls that stand here, closed ones among them.
+    pub(super) fn len(&self) -> usize {
+        self.levels.iter().map(|(_, calls)| calls.len()).sum()
+    }
+
+    /// Forgets the calls that are not open any more.
+    pub(super) fn retain(&mut self, is_open: impl Fn(CallId) -> bool) {
+        for (_, calls) in &mut self.levels {
+            calls.retain(|call| is_open(*call));
+            calls.shrink_to(2 * calls.len());
+        }
+        self.levels.retain(|(_, calls)| !calls.is_empty());
+    }
+
+    fn level(&mut self, priority: i32) -> &mut VecDeque<CallId> {
+        // The usual case: every call has the same priority.
+        let empty =
+            |levels: &[(i32, VecDeque<CallId>)]| levels.len() == 1 && levels[0].1.is_empty();
+        if empty(&self.levels) {
+            self.levels[0].0 = priority;
+        }
+        let at = match self.levels.binary_search_by(|(level, _)| priority.cmp(level)) {
+            Ok(at) => at,
+            Err(at) => {
+                self.levels.insert(at, (priority, VecDeque::new()));
+                at
+            }
+        };
+        &mut self.levels[at].1
+    }
+}

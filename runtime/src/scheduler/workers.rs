@@ -1,0 +1,356 @@
+//! The slots for workers, and the one place where the state of a worker changes (rule S3).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::event::Time;
+use super::results::Violation;
+use super::worker::{Slot, Worker};
+use super::{KillReason, Limits};
+
+/// The workers of a pool, by slot.
+pub(super) struct Workers<E> {
+    slots: Vec<Option<Slot<E>>>,
+    target: usize,
+    occupied: usize,
+    /// Workers that serve and whose process is known.
+    complete: usize,
+    /// Workers that leave.
+    leaving: usize,
+    next_id: usize,
+    /// When something has to be done about a worker, with its slot.
+    deadlines: BTreeSet<(Time, usize)>,
+    /// Slots below the target that are free.
+    vacant: BTreeSet<usize>,
+}
+
+/// The time `duration` after `time`.
+pub(super) fn after(time: Time, duration: Duration) -> Time {
+    time.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// When a state is over by itself.
+fn deadline<E>(worker: &Worker<E>, limits: &Limits) -> Option<Time> {
+    match worker {
+        Worker::Starting { since } => Some(after(*since, limits.start_timeout)),
+        Worker::Initializing { since } => limits.init_timeout.map(|limit| after(*since, limit)),
+        Worker::Idle { since } => limits.idle_timeout.map(|limit| after(*since, limit)),
+        Worker::Leaving { position: None, until, .. } | Worker::Dying { until, .. } => Some(*until),
+        Worker::Busy { .. } | Worker::Leaving { .. } | Worker::Over { .. } => None,
+    }
+}
+
+impl<E> Workers<E> {
+    pub(super) fn new(target: usize) -> Self {
+        let mut workers = Workers {
+            slots: Vec::new(),
+            target: 0,
+            occupied: 0,
+            complete: 0,
+            leaving: 0,
+            next_id: 0,
+            deadlines: BTreeSet::new(),
+            vacant: BTreeSet::new(),
+        };
+        workers.set_target(target);
+        workers
+    }
+
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
+
+    /// The number of workers that were started so far, which is the id of the next.
+    pub(super) fn next_id(&self) -> usize {
+        self.next_id
+    }
+
+    pub(super) fn set_target(&mut self, target: usize) {
+        if self.slots.len() < target {
+            self.slots.resize_with(target, || None);
+        }
+        self.vacant.split_off(&target);
+        let new = (self.target..target).filter(|slot| self.slots[*slot].is_none());
+        self.vacant.extend(new);
+        self.target = target;
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while self.slots.len() > self.target && self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+    }
+
+    pub(super) fn get(&self, slot: usize) -> Option<&Slot<E>> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (usize, &Slot<E>)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(at, slot)| slot.as_ref().map(|slot| (at, slot)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
+    /// Whether as many workers serve as there shall be.
+    pub(super) fn all_serve(&self) -> bool {
+        self.complete >= self.target
+    }
+
+    /// Whether a worker leaves.
+    pub(super) fn any_leaves(&self) -> bool {
+        self.leaving > 0
+    }
+
+    /// Whether slots wait for a worker.
+    pub(super) fn has_vacant(&self) -> bool {
+        !self.vacant.is_empty()
+    }
+
+    /// Occupies a vacant slot; returns it with the id of its worker.
+    pub(super) fn occupy(&mut self, now: Time, limits: &Limits) -> Option<(usize, usize)> {
+        let at = self.vacant.pop_first()?;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.occupied += 1;
+        let worker = Worker::Starting { since: now };
+        let deadline = deadline(&worker, limits);
+        self.deadlines.extend(deadline.map(|time| (time, at)));
+        self.slots[at] = Some(Slot { id, worker, known: false, direct: None, deadline });
+        Some((at, id))
+    }
+
+    /// Frees a slot.
+    pub(super) fn take(&mut self, at: usize) -> Option<Slot<E>> {
+        let slot = self.slots.get_mut(at)?.take()?;
+        if let Some(time) = slot.deadline {
+            self.deadlines.remove(&(time, at));
+        }
+        self.complete -= usize::from(slot.is_complete());
+        self.leaving -= usize::from(slot.worker.is_leaving());
+        self.occupied -= 1;
+        if at < self.target {
+            self.vacant.insert(at);
+        }
+        self.trim();
+        Some(slot)
+    }
+
+    /// Changes a slot and keeps the books about it.
+    fn change(&mut self, at: usize, limits: &Limits, change: impl FnOnce(&mut Slot<E>)) {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
+        let before = (slot.is_complete(), slot.deadline, slot.worker.is_leaving());
+        change(slot);
+        slot.deadline = deadline(&slot.worker, limits);
+        let now = (slot.is_complete(), slot.deadline, slot.worker.is_leaving());
+        self.complete = self.complete + usize::from(now.0) - usize::from(before.0);
+        self.leaving = self.leaving + usize::from(now.2) - usize::from(before.2);
+        if now.1 != before.1 {
+            if let Some(time) = before.1 {
+                self.deadlines.remove(&(time, at));
+            }
+            self.deadlines.extend(now.1.map(|time| (time, at)));
+        }
+    }
+
+    /// The next time at which something has to be done about a worker.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(time, _)| *time)
+    }
+
+    /// A slot whose deadline has passed; the deadline is gone.
+    pub(super) fn next_overdue(&mut self, now: Time) -> Option<usize> {
+        let (time, at) = *self.deadlines.first().filter(|(time, _)| *time <= now)?;
+        self.deadlines.remove(&(time, at));
+        if let Some(Some(slot)) = self.slots.get_mut(at) {
+            slot.deadline = None;
+        }
+        Some(at)
+    }
+
+    /// The process or thread of a worker exists.
+    pub(super) fn known(&mut self, at: usize, limits: &Limits) {
+        self.change(at, limits, |slot| slot.known = true);
+    }
+
+    /// The handshake is done.
+    pub(super) fn initializing(&mut self, at: usize, now: Time, limits: &Limits) {
+        self.change(at, limits, |slot| {
+            if let Worker::Starting { .. } = slot.worker {
+                slot.worker = Worker::Initializing { since: now };
+            }
+        });
+    }
+
+    /// The initializers are done.
+    pub(super) fn ready(&mut self, at: usize, now: Time, limits: &Limits) {
+        self.change(at, limits, |slot| match &mut slot.worker {
+            worker @ (Worker::Starting { .. } | Worker::Initializing { .. }) => {
+                *worker = Worker::Idle { since: now };
+            }
+            Worker::Leaving { served, .. }
+            | Worker::Dying { served, .. }
+            | Worker::Over { served, .. } => *served = true,
+            Worker::Idle { .. } | Worker::Busy { .. } => {}
+        });
+    }
+
+    /// An idle worker is idle from now on only, as far as its limit is concerned.
+    pub(super) fn idle_again(&mut self, at: usize, now: Time, limits: &Limits) {
+        self.change(at, limits, |slot| {
+            if let Worker::Idle { since } = &mut slot.worker {
+                *since = now;
+            }
+        });
+    }
+
+    /// It says that it took a chunk.
+    pub(super) fn claimed(
+        &mut self,
+        at: usize,
+        position: u64,
+        limits: &Limits,
+    ) -> Result<(), Violation> {
+        let mut outcome = Ok(());
+        self.change(at, limits, |slot| match &mut slot.worker {
+            worker @ Worker::Idle { .. } => *worker = Worker::Busy { position },
+            Worker::Leaving { position: held, served: true, .. }
+            | Worker::Dying { position: held, served: true, .. }
+            | Worker::Over { position: held, served: true, .. }
+                if held.is_none() =>
+            {
+                *held = Some(position);
+            }
+            _ => outcome = Err(Violation("it began a chunk where it could not")),
+        });
+        outcome
+    }
+
+    /// It ended its chunk; returns the position.
+    pub(super) fn ended(&mut self, at: usize, now: Time, limits: &Limits) -> Option<u64> {
+        let mut ended = None;
+        self.change(at, limits, |slot| match &mut slot.worker {
+            Worker::Busy { position } => {
+                ended = Some(*position);
+                slot.worker = Worker::Idle { since: now };
+            }
+            Worker::Leaving { position, until, .. } => {
+                ended = position.take();
+                *until = after(now, limits.leave_timeout);
+            }
+            Worker::Dying { position, .. } | Worker::Over { position, .. } => {
+                ended = position.take();
+            }
+            Worker::Starting { .. } | Worker::Initializing { .. } | Worker::Idle { .. } => {}
+        });
+        ended
+    }
+
+    /// It is to take no more chunks; false if it does not anyway.
+    pub(super) fn leave(&mut self, at: usize, now: Time, limits: &Limits) -> bool {
+        let mut changed = false;
+        self.change(at, limits, |slot| {
+            let until = after(now, limits.leave_timeout);
+            let (position, served) = match slot.worker {
+                Worker::Starting { .. } | Worker::Initializing { .. } => (None, false),
+                Worker::Idle { .. } => (None, true),
+                Worker::Busy { position } => (Some(position), true),
+                _ => return,
+            };
+            changed = true;
+            slot.worker = Worker::Leaving { position, until, served };
+        });
+        changed
+    }
+
+    /// It has its time to leave once more.
+    pub(super) fn leaves_again(&mut self, at: usize, now: Time, limits: &Limits) {
+        self.change(at, limits, |slot| {
+            if let Worker::Leaving { until, .. } = &mut slot.worker {
+                *until = after(now, limits.leave_timeout);
+            }
+        });
+    }
+
+    /// It is to be killed, and shall be over at `until`; false if it is already.
+    pub(super) fn kill(
+        &mut self,
+        at: usize,
+        reason: KillReason<E>,
+        until: Time,
+        limits: &Limits,
+    ) -> bool {
+        let mut changed = false;
+        self.change(at, limits, |slot| {
+            let (position, served) = (slot.worker.position(), slot.worker.served());
+            if !matches!(slot.worker, Worker::Dying { .. } | Worker::Over { .. }) {
+                changed = true;
+                slot.worker = Worker::Dying { reason, position, until, served };
+            }
+        });
+        changed
+    }
+
+    /// Its process is over.
+    pub(super) fn over(&mut self, at: usize, limits: &Limits) {
+        self.change(at, limits, |slot| {
+            let worker = &mut slot.worker;
+            if matches!(worker, Worker::Over { .. }) {
+                return;
+            }
+            let (position, served, left) =
+                (worker.position(), worker.served(), worker.is_leaving());
+            let before =
+                std::mem::replace(worker, Worker::Over { reason: None, position, served, left });
+            if let (Worker::Over { reason, .. }, Worker::Dying { reason: known, .. }) =
+                (&mut *worker, before)
+            {
+                *reason = Some(known);
+            }
+        });
+    }
+
+    /// A chunk was given to it alone.
+    pub(super) fn give(&mut self, at: usize, position: u64) {
+        if let Some(Some(slot)) = self.slots.get_mut(at) {
+            slot.direct = Some(position);
+        }
+    }
+
+    /// Whether the chunk that ended was the one given to it alone.
+    pub(super) fn take_direct(&mut self, at: usize, position: u64) -> bool {
+        let slot = self.slots.get_mut(at).and_then(Option::as_mut);
+        slot.is_some_and(|slot| slot.direct.take_if(|direct| *direct == position).is_some())
+    }
+
+    /// Looks at the books.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn check(&self, complete: usize) -> Result<(), String> {
+        if self.complete != complete {
+            return Err(format!(
+                "{} workers are counted as serving, not {complete}",
+                self.complete
+            ));
+        }
+        let leaving = self.occupied().filter(|(_, slot)| slot.worker.is_leaving()).count();
+        if self.leaving != leaving {
+            return Err(format!("{} workers are counted as leaving, not {leaving}", self.leaving));
+        }
+        if self.occupied != self.slots.iter().flatten().count() {
+            return Err("the number of occupied slots is wrong".to_owned());
+        }
+        let vacant = (0..self.target).filter(|at| self.slots[*at].is_none());
+        if !vacant.eq(self.vacant.iter().copied()) {
+            return Err(format!("the vacant slots are not {:?}", self.vacant));
+        }
+        let slots = self.slots.iter().enumerate();
+        let deadlines = slots.filter_map(|(at, slot)| Some((slot.as_ref()?.deadline?, at)));
+        if deadlines.collect::<BTreeSet<_>>() != self.deadlines {
+            return Err("the deadlines of workers are wrong".to_owned());
+        }
+        Ok(())
+    }
+}
