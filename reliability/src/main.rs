@@ -5,9 +5,11 @@ mod caller;
 mod counts;
 mod group;
 mod hostile;
+mod mutants;
 mod random;
 mod resources;
 mod rights;
+mod simulate;
 mod soak;
 mod storm;
 mod sys;
@@ -27,7 +29,10 @@ cargo run --release -p procession-reliability -- COMMAND
   caller                             the ways the calling program can end
   resources                          what the system refuses: fds, memory, processes, syscalls
   rights [--repeat N]                a caller that gives up rights while its pools work
-  hostile [--rounds N] [--seed N]    workers that scribble over the memory they share";
+  hostile [--rounds N] [--seed N]    workers that scribble over the memory they share
+  simulate [--schedules N] [--seed N] [--replay CHOICES]   the scheduler in a simulated world
+  scale [--inputs N]                 what an event costs the scheduler, with 1 to 10,000 workers
+  mutants [--only NAME]              faults made on purpose: the simulation must find each";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +45,9 @@ fn main() -> ExitCode {
         Some("resources") => resources::run(&options),
         Some("rights") => rights::run(&options),
         Some("hostile") => hostile::run(&options),
+        Some("simulate") => simulate::run(&options),
+        Some("scale") => simulate::scale(&options),
+        Some("mutants") => mutants::run(&options),
         // What the commands above execute for each case.
         Some("case") => group::case(&args[1..]),
         _ => {
