@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Inner, Pool, PoolBuilder, Settings, Started};
+use super::running::Running;
+use super::{Inner, Pool, PoolBuilder, Settings};
 use crate::engine::{Life, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::generation::PerProcess;
@@ -25,7 +26,7 @@ pub(super) struct Global(Mutex<Slot>);
 enum Slot {
     #[default]
     New,
-    Running(Arc<Started>),
+    Running(Arc<Running>),
     Over(Box<Settings>),
 }
 
@@ -42,14 +43,14 @@ impl Global {
             Slot::New => PoolBuilder::default().validate()?,
             Slot::Over(settings) => settings.again(),
         };
-        let started = Started::new(settings.of_process())?;
+        let started = Running::new(settings.of_process())?;
         let shared = Arc::clone(&started.shared);
         *slot = Slot::Running(Arc::new(started));
         Ok(shared)
     }
 
     /// The pool, if it runs.
-    pub(super) fn running(&self) -> Option<Arc<Started>> {
+    pub(super) fn running(&self) -> Option<Arc<Running>> {
         match &*self.lock() {
             Slot::Running(started) => Some(Arc::clone(started)),
             _ => None,
@@ -57,7 +58,7 @@ impl Global {
     }
 
     /// Lets another pool take the place of one whose end was waited for, if it has ended.
-    pub(super) fn retire(&self, ended: &Arc<Started>) {
+    pub(super) fn retire(&self, ended: &Arc<Running>) {
         if ended.shared.lock().life() != Life::Ended {
             return;
         }
@@ -83,7 +84,7 @@ impl Global {
                  pool().terminate() before build_global",
             ),
             Slot::New | Slot::Over(_) => {
-                *slot = Slot::Running(Arc::new(Started::new(builder.validate()?.of_process())?));
+                *slot = Slot::Running(Arc::new(Running::new(builder.validate()?.of_process())?));
                 Ok(())
             }
         }

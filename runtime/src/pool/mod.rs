@@ -15,6 +15,7 @@ mod map;
 mod options;
 mod progress;
 mod puller;
+mod running;
 mod stream;
 
 pub use builder::PoolBuilder;
@@ -26,16 +27,16 @@ pub use options::TaskCall;
 
 pub(crate) use builder::Settings;
 
-use std::sync::{Arc, Mutex};
-use std::thread::{JoinHandle, ThreadId};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::StartMethod;
-use crate::engine::{self, Life, Shared};
+use crate::engine::{Life, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
 use crate::registry::NO_FUNCTION;
 use crate::task::Task;
+use running::Running;
 
 /// How deep pools may be nested in workers of pools.
 const MOST_NESTED: usize = 8;
@@ -81,16 +82,9 @@ pub struct Pool {
 }
 
 enum Inner {
-    Started(Started),
+    Running(Running),
     /// The process-wide pool: started by its first call.
     Global(global::Global),
-}
-
-struct Started {
-    shared: Arc<Shared>,
-    dispatcher: Mutex<Option<JoinHandle<()>>>,
-    /// The thread of the dispatcher.
-    thread: ThreadId,
 }
 
 impl Pool {
@@ -100,12 +94,12 @@ impl Pool {
     }
 
     fn start(settings: Settings) -> Result<Pool> {
-        Ok(Pool { inner: Inner::Started(Started::new(settings)?) })
+        Ok(Pool { inner: Inner::Running(Running::new(settings)?) })
     }
 
     fn started(&self) -> Result<Arc<Shared>> {
         let shared = match &self.inner {
-            Inner::Started(started) => Arc::clone(&started.shared),
+            Inner::Running(started) => Arc::clone(&started.shared),
             Inner::Global(global) => global.started()?,
         };
         let misuse = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
@@ -123,7 +117,7 @@ impl Pool {
     /// What there is of the pool, without starting it.
     fn present(&self) -> Option<Arc<Shared>> {
         let shared = match &self.inner {
-            Inner::Started(started) => Some(Arc::clone(&started.shared)),
+            Inner::Running(started) => Some(Arc::clone(&started.shared)),
             Inner::Global(global) => global.running().map(|started| Arc::clone(&started.shared)),
         };
         shared.filter(|shared| shared.generation == crate::start::generation())
@@ -325,7 +319,7 @@ impl Pool {
             return;
         }
         match &self.inner {
-            Inner::Started(started) => started.wait_for_end(most),
+            Inner::Running(started) => started.wait_for_end(most),
             Inner::Global(global) => {
                 if let Some(started) = global.running() {
                     started.wait_for_end(most);
@@ -422,89 +416,6 @@ fn foreign() -> Error {
         ErrorKind::Configuration,
         "this pool belongs to the process this one was forked from; build another one here",
     )
-}
-
-impl Started {
-    fn new(settings: Settings) -> Result<Started> {
-        let method = settings.method;
-        let (launcher, shares) = match method {
-            StartMethod::Thread => {
-                (None, engine::preload(&settings.preloads, settings.init_timeout)?)
-            }
-            StartMethod::Spawn => {
-                (Some(crate::start::launcher(method, &[], false, None)?), Vec::new())
-            }
-            _ => {
-                let preloads = &settings.preloads;
-                // Preloads take as long as the program allows initializers to take.
-                let patience = match preloads.is_empty() {
-                    true => Some(settings.start_timeout),
-                    false => settings.init_timeout,
-                };
-                let with_threads = settings.fork_with_threads;
-                let launcher = crate::start::launcher(method, preloads, with_threads, patience)?;
-                (Some(launcher), Vec::new())
-            }
-        };
-        let shared = Arc::new(Shared::new(settings)?);
-        let thread = engine::start(Arc::clone(&shared), launcher, shares)?;
-        let id = thread.thread().id();
-        let started = Started { shared, dispatcher: Mutex::new(Some(thread)), thread: id };
-        started.until_ready()?;
-        Ok(started)
-    }
-
-    /// Waits for all workers, or for the first that fails.
-    fn until_ready(&self) -> Result<()> {
-        let mut engine = self.shared.lock();
-        loop {
-            match engine.readiness(&self.shared) {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(error)) => {
-                    engine.terminate(&self.shared);
-                    return Err(error);
-                }
-                None => engine = engine.wait(&self.shared.changed, Duration::from_secs(1)),
-            }
-        }
-    }
-
-    fn wait_for_end(&self, most: Option<Duration>) {
-        if crate::worker::pool_of_thread() == Some(self.shared.id) {
-            // A task that ends its own pool cannot wait for itself.
-            return;
-        }
-        if std::thread::current().id() == self.thread {
-            // The dispatcher called a waker that owned the pool. It ends the pool by itself
-            // when it goes on, and nobody has to join its thread.
-            return;
-        }
-        let end = most.and_then(|most| Instant::now().checked_add(most));
-        let mut engine = self.shared.lock();
-        while engine.life() != Life::Ended && end.is_none_or(|end| Instant::now() < end) {
-            engine.pass_on(&self.shared, None);
-            let left =
-                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            engine = engine.wait(&self.shared.changed, left.min(Duration::from_millis(100)));
-        }
-        let ended = engine.life() == Life::Ended;
-        drop(engine);
-        if ended {
-            engine::join(&self.dispatcher);
-        }
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if self.shared.generation != crate::start::generation() {
-            // A copy in a forked process: the pool is its parent's.
-            return;
-        }
-        let grace = self.shared.settings.grace;
-        self.shared.lock().leave(&self.shared, grace);
-        self.wait_for_end(Some(grace.saturating_add(LAST_WAIT)));
-    }
 }
 
 impl std::fmt::Debug for Pool {

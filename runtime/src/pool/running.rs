@@ -1,0 +1,101 @@
+//! A pool that runs, from its first worker to its last.
+
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use super::{LAST_WAIT, Settings};
+use crate::config::StartMethod;
+use crate::engine::{self, Life, Shared};
+use crate::error::Result;
+
+/// A pool that was started; dropping it ends the pool.
+pub(super) struct Running {
+    pub(super) shared: Arc<Shared>,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+    /// The thread of the dispatcher.
+    thread: ThreadId,
+}
+
+impl Running {
+    pub(super) fn new(settings: Settings) -> Result<Running> {
+        let method = settings.method;
+        let (launcher, shares) = match method {
+            StartMethod::Thread => {
+                (None, engine::preload(&settings.preloads, settings.init_timeout)?)
+            }
+            StartMethod::Spawn => {
+                (Some(crate::start::launcher(method, &[], false, None)?), Vec::new())
+            }
+            _ => {
+                let preloads = &settings.preloads;
+                // Preloads take as long as the program allows initializers to take.
+                let patience = match preloads.is_empty() {
+                    true => Some(settings.start_timeout),
+                    false => settings.init_timeout,
+                };
+                let with_threads = settings.fork_with_threads;
+                let launcher = crate::start::launcher(method, preloads, with_threads, patience)?;
+                (Some(launcher), Vec::new())
+            }
+        };
+        let shared = Arc::new(Shared::new(settings)?);
+        let thread = engine::start(Arc::clone(&shared), launcher, shares)?;
+        let id = thread.thread().id();
+        let started = Running { shared, dispatcher: Mutex::new(Some(thread)), thread: id };
+        started.until_ready()?;
+        Ok(started)
+    }
+
+    /// Waits for all workers, or for the first that fails.
+    fn until_ready(&self) -> Result<()> {
+        let mut engine = self.shared.lock();
+        loop {
+            match engine.readiness(&self.shared) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => {
+                    engine.terminate(&self.shared);
+                    return Err(error);
+                }
+                None => engine = engine.wait(&self.shared.changed, Duration::from_secs(1)),
+            }
+        }
+    }
+
+    pub(super) fn wait_for_end(&self, most: Option<Duration>) {
+        if crate::worker::pool_of_thread() == Some(self.shared.id) {
+            // A task that ends its own pool cannot wait for itself.
+            return;
+        }
+        if std::thread::current().id() == self.thread {
+            // The dispatcher called a waker that owned the pool. It ends the pool by itself
+            // when it goes on, and nobody has to join its thread.
+            return;
+        }
+        let end = most.and_then(|most| Instant::now().checked_add(most));
+        let mut engine = self.shared.lock();
+        while engine.life() != Life::Ended && end.is_none_or(|end| Instant::now() < end) {
+            engine.pass_on(&self.shared, None);
+            let left =
+                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            engine = engine.wait(&self.shared.changed, left.min(Duration::from_millis(100)));
+        }
+        let ended = engine.life() == Life::Ended;
+        drop(engine);
+        if ended {
+            engine::join(&self.dispatcher);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.shared.generation != crate::start::generation() {
+            // A copy in a forked process: the pool is its parent's.
+            return;
+        }
+        let grace = self.shared.settings.grace;
+        self.shared.lock().leave(&self.shared, grace);
+        self.wait_for_end(Some(grace.saturating_add(LAST_WAIT)));
+    }
+}
