@@ -25,6 +25,7 @@ mod priorities;
 mod state;
 mod streams;
 mod timeouts;
+mod values;
 mod wakers;
 
 fn main() -> ExitCode {
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         nested::tests(),
         state::tests(),
         streams::tests(),
+        values::tests(),
         options::tests(),
         peaks::tests(),
         priorities::tests(),
