@@ -3,13 +3,14 @@
 //!
 //! The function stays as it is written. Beside it, the macros put an entry in
 //! the registry that every process of the program sees. That happens in three
-//! stages: take the source apart (`ast`), judge it (`valid`, `types`), write
+//! stages: take the source apart (`ast`), judge it (`valid`, `types`, `place`), write
 //! the entry (`expand`). Only the second one refuses anything, and it reports
 //! all that is wrong with a function at once. All wordings stand in `messages`.
 
 mod ast;
 mod expand;
 mod messages;
+mod place;
 mod text;
 mod types;
 mod valid;

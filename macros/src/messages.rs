@@ -58,6 +58,8 @@ pub(crate) enum Mistake {
     Receiver,
     /// `Self`
     SelfType,
+    /// In an `impl` block, without `self`.
+    Associated,
     /// `async fn`
     Async,
     /// `unsafe fn`
@@ -116,6 +118,7 @@ impl Mistake {
             NoPath => ("`crate` needs the path of the library".into(), format!("write `#[{name}(crate = path)]` or `#[{name}(crate = \"path\")]`")),
             Receiver => (format!("{role} is a free function and cannot take `self`"), "move it out of the `impl` block and pass the value as an ordinary parameter".into()),
             SelfType => (format!("{role} is a free function and cannot name `Self`"), "move it out of the `impl` block and write the name of the type".into()),
+            Associated => (format!("{role} is a free function and cannot stand in an `impl` block"), "move it out; a method may call it, and it may call methods".into()),
             Async => (format!("{role} cannot be `async`: nothing polls it in its process"), "make it an ordinary function that blocks on the future with your executor".into()),
             Unsafe => (format!("{role} cannot be `unsafe`: it is called where nobody can promise what it asks for"), "make it a safe function with the `unsafe` block inside".into()),
             Extern => (format!("{role} cannot have a foreign calling convention"), "remove `extern`, or call this function from one without it".into()),
@@ -160,6 +163,11 @@ impl Mistakes {
             Some(found) => found.combine(error),
             None => self.found = Some(error),
         }
+    }
+
+    /// Whether there is none so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_none()
     }
 
     /// Fails with all of them at once.

@@ -74,6 +74,11 @@ impl Task {
             }
         };
 
+        // Those with `self` or `Self` have been told.
+        if mistakes.is_empty() && crate::place::in_impl(&signature.ident) {
+            mistakes.push(&signature.ident, Mistake::Associated);
+        }
+
         mistakes.into_result()?;
         Ok(Task { role, krate, attrs, ident: signature.ident, params, output })
     }
