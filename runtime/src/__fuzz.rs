@@ -45,12 +45,12 @@ pub fn decode_all<T: DeserializeOwned>(
 
 /// A hello as this process would send it.
 pub fn hello() -> Vec<u8> {
-    crate::start::handshake::own().to_vec()
+    crate::handshake::own().to_vec()
 }
 
 /// Judges the first message of a worker.
 pub fn first_message(bytes: &[u8]) -> Result<u32, String> {
-    crate::start::handshake::check(bytes).map_err(|error| error.to_string())
+    crate::handshake::check(bytes).map_err(|error| error.to_string())
 }
 
 /// Reads a message between a caller and a server; what it gives, written again.

@@ -1,19 +1,12 @@
-//! The settings of the whole process: start method, environment variables, CPUs.
+//! The settings of the whole process: start method, CPUs, stacks.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Sets the start method when the program does not.
-pub(crate) const START_METHOD_VAR: &str = "PROCESSION_START_METHOD";
-
-/// Whether backtraces are shown with the frames of the library and of the standard library.
-pub(crate) fn shows_all_frames() -> bool {
-    std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "full")
-}
 
 /// How worker processes come to be.
 ///
@@ -140,7 +133,7 @@ pub(crate) fn inherit(method: StartMethod) {
 
 /// The method of the pool whose worker this code runs in, if it does.
 fn inherited() -> Option<StartMethod> {
-    if crate::worker::pool_of_thread().is_some() {
+    if crate::identity::pool_of_thread().is_some() {
         return Some(StartMethod::Thread);
     }
     let place = INHERITED.load(Ordering::Relaxed).checked_sub(1)?;
@@ -194,11 +187,11 @@ pub fn start_method() -> Result<StartMethod> {
     if let Some(method) = inherited().or_else(|| CHOSEN.get().copied()) {
         return Ok(method);
     }
-    match std::env::var(START_METHOD_VAR) {
-        Ok(name) => name
-            .parse()
-            .map_err(|e| Error::new(ErrorKind::Configuration, format!("{START_METHOD_VAR}: {e}"))),
-        Err(_) => Ok(StartMethod::default()),
+    match env::start_method() {
+        Some(name) => name.parse().map_err(|e| {
+            Error::new(ErrorKind::Configuration, format!("{}: {e}", env::START_METHOD))
+        }),
+        None => Ok(StartMethod::default()),
     }
 }
 
@@ -218,6 +211,5 @@ pub(crate) fn stack_size() -> usize {
     const USUAL: usize = 8 << 20;
     const MOST: usize = 256 << 20;
     let limit = crate::sys::limits::stack().map_or(USUAL, |limit| limit.clamp(LEAST, MOST));
-    let asked = std::env::var("RUST_MIN_STACK").ok().and_then(|text| text.parse().ok());
-    asked.map_or(limit, |asked: usize| asked.max(limit))
+    env::least_stack().map_or(limit, |asked| asked.max(limit))
 }

@@ -37,7 +37,7 @@ mod armed {
     /// Passes a point, if that is possible.
     pub(crate) fn fault(point: &str) {
         static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
-        if crate::worker_id().is_none() {
+        if crate::identity::worker_id().is_none() {
             return;
         }
         let Some(armed) = ARMED.get_or_init(read) else {
@@ -62,7 +62,7 @@ mod armed {
     }
 
     fn read() -> Option<Armed> {
-        let text = std::env::var("PROCESSION_FAULT").ok()?;
+        let text = crate::env::fault()?;
         let (point, rest) = text.split_once('=')?;
         let (rest, once) = match rest.split_once(':') {
             Some((rest, path)) => (rest, Some(path.to_owned())),

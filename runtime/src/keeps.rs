@@ -1,8 +1,8 @@
 //! How the generated functions keep what an initializer returned.
 
-use crate::__private::{Call, Outcome, Stop};
+use crate::call::{Call, Outcome, Stop};
+use crate::failure::FailureKind;
 use crate::state;
-use crate::worker::FailureKind;
 
 /// What an initializer returned, on its way to be kept.
 pub struct Made<T>(std::cell::Cell<Option<T>>);
@@ -14,6 +14,17 @@ impl<T> Made<T> {
 
     fn get(&self) -> T {
         self.0.take().expect("kept once")
+    }
+}
+
+impl Call<'_> {
+    /// Runs an initializer on its decoded parameters.
+    #[inline]
+    pub fn make<T>(&mut self, initializer: impl FnOnce() -> T) -> Result<Made<T>, Stop> {
+        self.begin()?;
+        let made = initializer();
+        self.end_copies();
+        Ok(Made::new(made))
     }
 }
 
@@ -97,7 +108,7 @@ impl<T: 'static> KeepLocal for Made<T> {
 mod tests {
     use super::*;
     use crate::codec::Source;
-    use crate::worker::Original;
+    use crate::sys::original::Original;
     use std::rc::Rc;
 
     fn keeps<T>(value: T, keep: impl FnOnce(&Made<T>, &mut Call<'_>) -> Outcome) -> Outcome {

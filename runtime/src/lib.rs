@@ -96,18 +96,23 @@ extern crate self as runtime;
 #[doc(hidden)]
 pub mod __fuzz;
 #[doc(hidden)]
-#[path = "private.rs"]
 pub mod __private;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod __simulation;
+mod call;
 mod codec;
 mod config;
 mod engine;
+mod env;
 mod error;
+mod failure;
 mod fault;
 #[cfg(any(doc, doctest))]
 pub mod guide;
+mod handshake;
+mod identity;
+mod inputs;
 mod item;
 #[doc(hidden)]
 pub mod keeps;
@@ -119,6 +124,7 @@ mod registry;
 mod scheduler;
 mod start;
 mod state;
+mod sync;
 mod sys;
 #[doc(hidden)]
 pub mod takes;
@@ -127,6 +133,7 @@ mod worker;
 
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};
+pub use identity::{parent_id, worker_id};
 pub use item::{Arg, Item};
 pub use opaque::Opaque;
 pub use pool::{
@@ -138,4 +145,3 @@ pub use procession_macros::{initializer, worker};
 pub use registry::registered;
 pub use state::{State, StateMut};
 pub use task::{Initializer, Output, Parameter, Task};
-pub use worker::{parent_id, worker_id};

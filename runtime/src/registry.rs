@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 
-use crate::__private::Thunk;
+use crate::call::Thunk;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A place in the source, as the expansion saw it.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::worker::Original;
+use crate::sys::original::Original;
 
 /// A value that an initializer or preload made, shared by the tasks of a worker.
 ///

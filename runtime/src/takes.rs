@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::__private::{Call, Outcome, Param, Stop};
+use crate::call::{Call, Outcome, Param, Stop};
 use crate::opaque::Opaque;
 
 const NO_PARAMETER: &str = "a parameter cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for its type";

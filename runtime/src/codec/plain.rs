@@ -25,17 +25,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::error::DecodeError;
-use super::source::Source;
-
-/// A number that may be copied as bytes.
-///
-/// # Safety
-/// Every byte is initialized, every pattern of bytes is valid, and on a little-endian target they
-/// are the encoded form.
-pub(super) unsafe trait Plain: Copy + for<'de> Deserialize<'de> {
-    /// Names several of them in messages.
-    const UNIT: &'static str;
-}
+use super::source::{Plain, Source};
 
 macro_rules! plain {
     ($($number:ty)*) => {$(

@@ -15,9 +15,19 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use bincode::de::read::Reader;
 use bincode::error::DecodeError as BincodeDecode;
+use serde::Deserialize;
 
 use super::error::DecodeError;
-use super::plain::Plain;
+
+/// A number that may be copied as bytes.
+///
+/// # Safety
+/// Every byte is initialized, every pattern of bytes is valid, and on a little-endian target they
+/// are the encoded form.
+pub(super) unsafe trait Plain: Copy + for<'de> Deserialize<'de> {
+    /// Names several of them in messages.
+    const UNIT: &'static str;
+}
 
 /// A run of bytes that is read from its front.
 pub(crate) struct Source<'a> {

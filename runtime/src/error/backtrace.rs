@@ -41,7 +41,11 @@ impl Frame<'_> {
     fn is_below_task(self) -> bool {
         self.symbol.contains(THUNK)
             || self.symbol.contains("__rust_begin_short_backtrace")
-            || self.place.is_some_and(|place| is_our_file(place) && place.contains("/private.rs:"))
+            || self.place.and_then(in_our_folder).is_some_and(|file| {
+                ["__private.rs:", "call.rs:", "keeps.rs:", "takes.rs:"]
+                    .iter()
+                    .any(|glue| file.starts_with(glue))
+            })
     }
 
     /// What `#[worker]` puts between the task and this library.
@@ -50,11 +54,16 @@ impl Frame<'_> {
     }
 }
 
-/// Whether a file is one of this library, whose directory is known from this very file.
 fn is_our_file(place: &str) -> bool {
+    in_our_folder(place).is_some()
+}
+
+/// The path of a file of this library in its folder, which is known from this very file.
+fn in_our_folder(place: &str) -> Option<&str> {
     let own = file!().strip_suffix("error/backtrace.rs").unwrap_or("/procession/src/");
     let own = own.strip_prefix('/').unwrap_or(own);
-    place.split_once(own).is_some_and(|(before, _)| before.is_empty() || before.ends_with('/'))
+    let (before, file) = place.split_once(own)?;
+    (before.is_empty() || before.ends_with('/')).then_some(file)
 }
 
 /// The frames of a printed backtrace.
@@ -154,7 +163,7 @@ mod tests {
 
     #[test]
     fn inlined_functions_are_told_by_their_files() {
-        let own = file!().replace("error/backtrace.rs", "private.rs");
+        let own = file!().replace("error/backtrace.rs", "keeps.rs");
         let trace = format!(
             "{ABOVE}   6: expect<u64>\n             at /rustc/0/library/core/src/option.rs:971:21\n   \
              7: below\n             at ./src/main.rs:4:66\n   8: task\n             at ./src/main.rs:9:5\n   \

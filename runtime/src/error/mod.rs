@@ -234,7 +234,7 @@ impl fmt::Debug for Error {
         let Some(trace) = self.backtrace() else {
             return Ok(());
         };
-        if crate::config::shows_all_frames() {
+        if crate::env::shows_all_frames() {
             return write!(f, "\nbacktrace of the worker:\n{}", trace.trim_end());
         }
         f.write_str("\nbacktrace of the worker (RUST_BACKTRACE=full shows all frames):")?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::error::of_process;
 use super::{Outcome, Process, Stdio};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
@@ -208,7 +209,7 @@ impl ProcessBuilder {
             })?;
             builder = builder.directory(Kept::new(directory));
         }
-        let pool = builder.stdio([stdin, stdout, stderr]).build().map_err(super::of_process)?;
+        let pool = builder.stdio([stdin, stdout, stderr]).build().map_err(of_process)?;
         let pid = pool.workers().first().map_or(0, |worker| worker.pid());
         let handle = pool.call(task).submit(input);
         pool.close();

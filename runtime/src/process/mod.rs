@@ -1,6 +1,7 @@
 //! One process for one task.
 
 mod builder;
+mod error;
 mod stdio;
 
 pub use builder::ProcessBuilder;
@@ -21,6 +22,7 @@ use crate::item::Item;
 use crate::pool::{Handle, Pool};
 use crate::sys::fds::Kept;
 use crate::task::Task;
+use error::of_process;
 
 /// A process that runs one task and ends.
 ///
@@ -239,17 +241,4 @@ impl<R> Future for Process<R> {
         }
         Poll::Ready(this.give(&mut outcome))
     }
-}
-
-/// Errors of the pool inside, as those of a process.
-fn of_process(error: Error) -> Error {
-    error.with(|facts| {
-        if facts.detail.contains(crate::__private::WHERE_STATES_ARE_MADE) {
-            let text = facts.detail.replace(
-                crate::__private::WHERE_STATES_ARE_MADE,
-                "no initializer of this process makes",
-            );
-            facts.detail = text.replace("Pool::builder()", "Process::builder()").into();
-        }
-    })
 }

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
 
-use crate::sys::fds::{Kept, above_stdio};
+use crate::sys::fds::Kept;
+use crate::sys::stdio::above_stdio;
 
 /// What a standard stream of a [`Process`](crate::Process) is connected to.
 #[derive(Debug, Default)]

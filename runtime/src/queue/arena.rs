@@ -14,10 +14,9 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::small::SmallPages;
+use super::small::{SMALLEST, SmallPages};
 use crate::sys::memory::{Mapping, PAGE};
 
-pub(super) const SMALLEST: usize = 256;
 const WARM: usize = 64 << 20;
 
 /// Blocks and bytes that are given back in one go: the lock of a pool may be held meanwhile.

@@ -1,7 +1,7 @@
 //! The board: what everyone may write, and nobody relies on (rules 5 and 16 to 20).
 
-use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use super::{Claims, MAX_WORKERS, SLOTS};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::memory::Shared;
 
 const WORDS: usize = MAX_WORKERS / 64;

@@ -1,6 +1,6 @@
 //! Claim words: who has which chunk (rules 1 to 5).
 
-use super::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 const FREE: u64 = 0;
 const WITHDRAWN: u64 = 0xffff;

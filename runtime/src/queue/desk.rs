@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use super::{Ring, sized};
 use crate::codec::Source;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::memory::{Mapping, PAGE, Shared};
 use crate::sys::signals::FaultRecord;
 

@@ -13,7 +13,6 @@ mod payload;
 mod ring;
 mod small;
 mod spread;
-pub(crate) mod sync;
 mod tasks;
 
 pub(crate) use arena::{Arena, Block};

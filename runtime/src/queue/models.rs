@@ -6,8 +6,8 @@
 //! `MIRIFLAGS="-Zmiri-many-seeds=0..64" cargo +nightly miri test -p procession --lib models`
 
 use super::desk::Desk;
-use super::sync::{Arc, AtomicU64, Ordering, fence, thread};
 use super::{Board, Claims, Consumer, Kind, Owner, Producer, SLOTS, Started, Waiting, Wake};
+use crate::sync::{Arc, AtomicU64, Ordering, fence, thread};
 use crate::sys::futex;
 
 #[cfg(loom)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{Arena, BIG_SLOTS, Block, DeskMap, INLINE_LEN};
 use crate::codec::{Backing, Sink};
-use crate::worker::Original;
+use crate::sys::original::Original;
 
 /// From this length on inputs are encoded right into a block.
 const STRAIGHT: usize = 64 << 10;

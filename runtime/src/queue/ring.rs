@@ -4,7 +4,7 @@
 //! of relaxed order: `produced` and `consumed` order them, and a reader that is told
 //! lies reads nonsense but nothing undefined.
 
-use super::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The longest payload that goes through the ring itself (rule 9).
 pub(crate) const INLINE_LEN: usize = if cfg!(miri) { 256 } else { 16 << 10 };

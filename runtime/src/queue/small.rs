@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::Spread;
-use super::arena::SMALLEST;
 use crate::sys::memory::PAGE;
+
+pub(super) const SMALLEST: usize = 256;
 
 /// The sizes of blocks below a page: powers of two.
 const SIZES: usize = (PAGE / SMALLEST).trailing_zeros() as usize;

@@ -4,13 +4,15 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use super::{Gift, Order, handshake, wire};
+use super::{Order, wire};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
+use crate::handshake;
 use crate::sys::entry::MARKER;
 use crate::sys::limits::Limits;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{execute, fds, process};
+use crate::worker::{self, Inherited};
 
 /// The most fds of an order, so that all of it fits in one message.
 const FDS: usize = 32;
@@ -128,12 +130,7 @@ impl Parts {
             handshake::apologize(&self.control, &reason);
             process::vanish(1)
         }
-        crate::worker::process(Gift {
-            control: self.control,
-            fds: self.fds,
-            parent: caller,
-            method,
-        })
+        worker::process(Inherited { control: self.control, fds: self.fds, parent: caller, method })
     }
 
     fn settle(&mut self) -> Result<(), String> {

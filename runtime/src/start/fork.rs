@@ -6,10 +6,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::forkserver::Peer;
+use super::peer::Peer;
 use super::served::{Host, Served};
 use super::wire::Frame;
-use super::{NoUnwind, Preload, gate, preload, server, wire};
+use super::{NoUnwind, Preload, Role, gate, preload, server, wire};
 use std::sync::Arc;
 
 use crate::config::StartMethod;
@@ -54,7 +54,7 @@ pub(super) fn start(
         if !process::die_with_parent(caller) {
             process::vanish(0);
         }
-        let role = server::Role { method: StartMethod::Fork, caller, threads_allowed };
+        let role = Role { method: StartMethod::Fork, caller, threads_allowed };
         let preloaded = preload::run(role, preloads.iter().map(Preload::parts));
         server::serve(role, theirs, watch, preloaded)
     };

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::forkserver::Peer;
+use super::peer::Peer;
 use super::wire::{self, Frame};
 use super::{Event, Exit};
 use crate::error::{Error, ErrorKind};

@@ -79,9 +79,8 @@ mod clients;
 mod fork;
 mod forkserver;
 pub(crate) mod gate;
-pub(crate) mod handshake;
-pub(crate) mod inputs;
 mod link;
+mod peer;
 pub(crate) mod preload;
 mod served;
 mod server;
@@ -92,12 +91,13 @@ mod wire;
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
+pub(crate) use crate::handshake;
+pub(crate) use crate::inputs::{self, Preload};
+use crate::sys::entry::Child;
 #[allow(unused_imports, reason = "for the globals of the rest of the library")]
 pub(crate) use crate::sys::generation::{PerProcess, generation};
 use crate::sys::process;
@@ -168,28 +168,12 @@ pub(crate) trait Launcher: Send {
     fn signal(&mut self, ticket: u64, signal: i32) -> std::io::Result<()>;
 }
 
-/// A function to run once in a server, before it forks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Preload {
-    /// Its index in the registry.
-    pub(crate) task: u32,
-    /// Its encoded input.
-    pub(crate) input: Arc<Vec<u8>>,
-}
-
-impl Preload {
-    pub(crate) fn parts(&self) -> (u32, Source<'_>) {
-        (self.task, Source::new(&self.input))
-    }
-}
-
-/// What a new worker finds.
-pub(crate) struct Gift {
-    pub(crate) control: OwnedFd,
-    pub(crate) fds: Vec<OwnedFd>,
-    /// The caller's pid.
-    pub(crate) parent: u32,
-    pub(crate) method: StartMethod,
+/// For whom a server works.
+#[derive(Clone, Copy)]
+struct Role {
+    method: StartMethod,
+    caller: u32,
+    threads_allowed: bool,
 }
 
 /// Makes the launcher of a start method; starts its server, if it has one, and waits
@@ -223,9 +207,13 @@ pub(crate) fn launcher(
     }
 }
 
+inventory::submit! {
+    Child(child)
+}
+
 /// Goes on in a process that was executed again, with the socket to its caller: the
 /// first message says whether as a server or as a worker.
-pub(crate) fn child(socket: OwnedFd, caller: u32) -> ! {
+fn child(socket: OwnedFd, caller: u32) -> ! {
     let _guard = NoUnwind;
     let mut buffer = [0; wire::LIMIT];
     let Ok(Some(message)) = socket::recv(socket.as_fd(), &mut buffer, socket::FDS, Wait::Block)

@@ -6,10 +6,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use std::time::Duration;
 
-use super::server::Role;
 use super::wire::{self, Frame};
-use super::{Preload, gate};
+use super::{Preload, Role, gate};
 use crate::codec::Source;
+use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind};
 use crate::registry;
 use crate::sys::socket::{self, Wait};
@@ -117,7 +117,7 @@ pub(super) fn give_up(role: Role, main: &OwnedFd, watch: &OwnedFd, refusal: Refu
             told = true;
         }
     }
-    process::leave(1, role.method)
+    process::leave(1, role.method == StartMethod::Fork)
 }
 
 /// Waits for a message on the main socket; false if the caller ended.

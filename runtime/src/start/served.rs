@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
-use super::forkserver::Peer;
 use super::link::{Link, Lost, UNTOLD};
+use super::peer::Peer;
 use super::{Event, Exit, Launcher, Order, birth, preload};
 use crate::error::{Error, Result};
 use crate::sys::fds::{self, Kept};

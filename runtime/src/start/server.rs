@@ -19,19 +19,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::birth::Parts;
 use super::clients::{Clients, Connection, Request};
 use super::wire::{self, Frame};
-use super::{NoUnwind, preload};
+use super::{NoUnwind, Role, preload};
 use crate::config::StartMethod;
+use crate::sys::original::Original;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{process, signals};
-use crate::worker::Original;
-
-/// For whom a server works.
-#[derive(Clone, Copy)]
-pub(super) struct Role {
-    pub(super) method: StartMethod,
-    pub(super) caller: u32,
-    pub(super) threads_allowed: bool,
-}
 
 /// How soon a standby that could not be made, or died, is made again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -124,7 +116,7 @@ impl Server {
         // It is the user's code.
         let _ = catch_unwind(crate::state::clear);
         original.or_end(0);
-        process::leave(0, self.role.method)
+        process::leave(0, self.role.method == StartMethod::Fork)
     }
 
     /// Waits for something to happen, and does what it asks for.

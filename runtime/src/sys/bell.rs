@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::fstat;
 
-use super::fds;
+use super::stdio;
 
 /// One end of a bell, which each process that rings it has.
 pub(crate) struct Bell {
@@ -23,7 +23,7 @@ impl Bell {
     /// A new one.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Bell::open(fds::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())?)
+        Bell::open(stdio::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())?)
     }
 
     /// One that another process made.

@@ -6,36 +6,22 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::generation::PerProcess;
 use super::memory;
+use super::stdio::above_stdio;
+pub(crate) use super::stdio::duplicate;
 
 /// The largest blob that is read into memory: far above any environment or report.
 const BLOB_LIMIT: u64 = 1 << 32;
-
-/// Copies an fd to a number of at least `least`, closed on exec.
-pub(crate) fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
-    let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
-    // SAFETY: just made, and owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
-/// Moves an fd away from the numbers of the standard streams, which may be closed: whoever
-/// writes to them must not write to a file of this library.
-pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    match fd.as_raw_fd() {
-        0..3 => duplicate(fd.as_fd(), 3),
-        _ => Ok(fd),
-    }
-}
 
 /// Copies `fd` over the standard stream `number`, open across exec.
 pub(crate) fn replace_stdio(number: RawFd, fd: BorrowedFd<'_>) -> io::Result<()> {

@@ -100,12 +100,12 @@ fn emptied_page() -> Option<&'static AtomicU64> {
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping at an address that the kernel chooses, and advice for it.
     unsafe {
-        let page = libc::mmap(ptr::null_mut(), super::memory::PAGE, prot, flags, -1, 0);
+        let page = libc::mmap(ptr::null_mut(), super::PAGE, prot, flags, -1, 0);
         if page == libc::MAP_FAILED {
             return None;
         }
-        if libc::madvise(page, super::memory::PAGE, libc::MADV_WIPEONFORK) != 0 {
-            libc::munmap(page, super::memory::PAGE);
+        if libc::madvise(page, super::PAGE, libc::MADV_WIPEONFORK) != 0 {
+            libc::munmap(page, super::PAGE);
             return None;
         }
         // Zeroed, aligned, and never unmapped.

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crate::codec::Source;
 use nix::sys::mman::{MapFlags, ProtFlags};
 
+pub(crate) use super::PAGE;
+
 /// Makes an anonymous file of `size` bytes; no page of it exists yet.
 ///
 /// Falls back to an unlinked file in the directory for temporary files where the
@@ -30,7 +32,7 @@ pub(crate) fn anonymous_file(name: &CStr, size: usize) -> io::Result<OwnedFd> {
     } else {
         unlinked_file()?
     };
-    let fd = super::fds::above_stdio(fd)?;
+    let fd = super::stdio::above_stdio(fd)?;
     nix::unistd::ftruncate(&fd, size as i64)?;
     Ok(fd)
 }
@@ -72,7 +74,7 @@ pub(crate) fn read_only(fd: &OwnedFd) -> io::Result<OwnedFd> {
     }
     nix::sys::stat::fchmod(fd, Mode::S_IRUSR)?;
     match std::fs::File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
-        Ok(file) => super::fds::above_stdio(file.into()),
+        Ok(file) => super::stdio::above_stdio(file.into()),
         Err(_) => {
             add_seals(fd, libc::F_SEAL_FUTURE_WRITE);
             fd.try_clone()
@@ -272,8 +274,6 @@ pub(crate) fn trim_heap() {
         libc::malloc_trim(0)
     };
 }
-
-pub(crate) const PAGE: usize = 4096;
 
 /// Types that may lie in memory that others change meanwhile.
 ///

@@ -13,8 +13,13 @@ pub(crate) mod futex;
 pub(crate) mod generation;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod original;
 pub(crate) mod process;
 pub(crate) mod rights;
 pub(crate) mod signals;
 pub(crate) mod socket;
+pub(crate) mod stdio;
 pub(crate) mod threads;
+
+/// The bytes of a page: the smallest that every supported machine has.
+pub(crate) const PAGE: usize = 4096;

@@ -13,7 +13,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::fds::Kept;
 use super::generation::PerProcess;
-use crate::config::StartMethod;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
         });
     }
     // SAFETY: just made, and owned by nobody else.
-    super::fds::above_stdio(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
+    super::stdio::above_stdio(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }
 
 /// Whether the main thread of a process has ended and the process has not; false if that
@@ -190,10 +189,10 @@ pub(crate) fn flush() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Ends this process: with the exit hooks of the program, except where they are the
-/// hooks of the process it was forked from.
-pub(crate) fn leave(code: i32, method: StartMethod) -> ! {
-    if method == StartMethod::Fork {
+/// Ends this process: with the exit hooks of the program, except in a fork of the caller, whose hooks
+/// they are.
+pub(crate) fn leave(code: i32, is_fork_of_caller: bool) -> ! {
+    if is_fork_of_caller {
         flush();
         // SAFETY: ends the process, no more.
         unsafe { libc::_exit(code) }

@@ -6,7 +6,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::fds;
+use super::stdio;
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
 /// The most file descriptors one message may carry.
@@ -45,7 +45,7 @@ pub(crate) struct Message<'a> {
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (one, other) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-    Ok((fds::above_stdio(one)?, fds::above_stdio(other)?))
+    Ok((stdio::above_stdio(one)?, stdio::above_stdio(other)?))
 }
 
 /// Sends one message, whole or not at all; never raises SIGPIPE.
@@ -153,7 +153,7 @@ pub(crate) fn receive<'a>(
     let received = take_fds(&header);
     let count = received.len();
     let mut fds: Vec<OwnedFd> =
-        received.into_iter().filter_map(|fd| fds::above_stdio(fd).ok()).collect();
+        received.into_iter().filter_map(|fd| stdio::above_stdio(fd).ok()).collect();
     let cut = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 || fds.len() < count;
     if cut {
         fds.clear();

@@ -7,8 +7,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::encoded;
 use crate::codec::Source;
+use crate::failure::encoded;
 use crate::queue::DeskMap;
 
 /// Everything a worker needs to know that is no file descriptor.

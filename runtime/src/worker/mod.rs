@@ -5,31 +5,29 @@
 //! business of `start`.
 
 mod birth;
-mod failure;
-mod original;
 mod panic;
 mod serve;
 mod sleep;
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 pub(crate) use birth::Birth;
-pub(crate) use failure::{Failure, FailureKind};
-pub(crate) use original::{Original, PANICKED};
 pub(crate) use serve::Worker;
 
-use crate::__private::Call;
+use crate::call::Call;
 use crate::codec::Source;
+use crate::config::StartMethod;
 use crate::error::{Error, PanicReport};
+pub(crate) use crate::failure::{Failure, FailureKind};
+use crate::identity;
+pub(crate) use crate::identity::{depth, pool_of_thread};
+use crate::inputs::Inputs;
 use crate::queue::DeskMap;
 use crate::registry;
-use crate::start::Gift;
-use crate::start::inputs::Inputs;
+pub(crate) use crate::sys::original::{Original, PANICKED};
 
 /// What a worker says on its control socket after the greeting.
 pub(crate) const READY: u8 = 1;
@@ -39,52 +37,18 @@ pub(crate) const FAILED: u8 = 2;
 /// The longest message on a control socket.
 pub(crate) const MESSAGE_LEN: usize = 48 << 10;
 
-const NOBODY: usize = usize::MAX;
-static PROCESS: AtomicUsize = AtomicUsize::new(NOBODY);
-static PARENT: AtomicU32 = AtomicU32::new(0);
-static DEPTH: AtomicUsize = AtomicUsize::new(0);
-
-/// What a thread that is a worker knows of itself.
-#[derive(Clone, Copy)]
-struct ThreadWorker {
-    id: usize,
-    depth: usize,
-    pool: u64,
-}
-
-thread_local! {
-    static THREAD: Cell<Option<ThreadWorker>> = const { Cell::new(None) };
-}
-
-/// The id of the worker this code runs in, `None` outside of workers.
-///
-/// In a worker process all threads see it; with
-/// [`StartMethod::Thread`](crate::StartMethod::Thread) the worker's own thread alone.
-pub fn worker_id() -> Option<usize> {
-    THREAD.get().map(|worker| worker.id).or_else(|| {
-        let id = PROCESS.load(Ordering::Relaxed);
-        (id != NOBODY).then_some(id)
-    })
-}
-
-/// The process id of the process whose pool this worker belongs to, `None` outside of
-/// workers.
-pub fn parent_id() -> Option<u32> {
-    if THREAD.get().is_some() {
-        return Some(std::process::id());
-    }
-    let parent = PARENT.load(Ordering::Relaxed);
-    (parent != 0).then_some(parent)
-}
-
-/// How many pools this code is nested in: 0 outside of workers.
-pub(crate) fn depth() -> usize {
-    THREAD.get().map_or_else(|| DEPTH.load(Ordering::Relaxed), |worker| worker.depth)
+/// What a new worker process is given.
+pub(crate) struct Inherited {
+    pub(crate) control: OwnedFd,
+    pub(crate) fds: Vec<OwnedFd>,
+    /// The caller's pid.
+    pub(crate) parent: u32,
+    pub(crate) method: StartMethod,
 }
 
 /// Makes the current thread a worker of a pool.
 pub(crate) fn enter_thread(id: usize, depth: usize, pool: u64) {
-    THREAD.set(Some(ThreadWorker { id, depth, pool }));
+    identity::enter_thread(id, depth, pool);
     panic::install_in_thread();
 }
 
@@ -93,30 +57,25 @@ pub(crate) fn watch_panics() {
     panic::install_in_thread();
 }
 
-/// The pool whose worker this thread is; not for processes.
-pub(crate) fn pool_of_thread() -> Option<u64> {
-    THREAD.get().map(|worker| worker.pool)
-}
-
 /// A new worker process: never returns.
-pub(crate) fn process(gift: Gift) -> ! {
-    let (method, original) = (gift.method, Original::here());
-    let code = match run_process(gift) {
+pub(crate) fn process(inherited: Inherited) -> ! {
+    let (method, original) = (inherited.method, Original::here());
+    let code = match run_process(inherited) {
         Ok(()) => 0,
         Err(_) => 1,
     };
     crate::state::clear();
     original.or_end(0);
-    flush();
-    crate::sys::process::leave(code, method)
+    serve::flush();
+    crate::sys::process::leave(code, method == StartMethod::Fork)
 }
 
-fn run_process(gift: Gift) -> io::Result<()> {
-    let Gift { control, fds, parent, method } = gift;
+fn run_process(inherited: Inherited) -> io::Result<()> {
+    let Inherited { control, fds, parent, method } = inherited;
     crate::config::inherit(method);
     // Rule 11 of `start`. A kernel that refuses leaves what else ends a worker.
     let _ = crate::sys::process::die_with_socket(control.as_fd());
-    crate::start::handshake::greet(&control)?;
+    crate::handshake::greet(&control)?;
     let mut fds = fds.into_iter();
     let [Some(desk_file), Some(tasks), Some(board), Some(bell), inputs] =
         std::array::from_fn(|_| fds.next())
@@ -125,10 +84,7 @@ fn run_process(gift: Gift) -> io::Result<()> {
     };
     let desk = Arc::new(DeskMap::open(desk_file.as_fd())?);
     let birth = Birth::read(&desk).map_err(io::Error::other)?;
-    PARENT.store(parent, Ordering::Relaxed);
-    DEPTH.store(birth.depth, Ordering::Relaxed);
-    PROCESS.store(birth.id, Ordering::Relaxed);
-    THREAD.set(None);
+    identity::enter_process(birth.id, birth.depth, parent);
     panic::install_in_process(Arc::clone(&desk));
     crate::sys::signals::watch_faults(fault_record(&desk));
     let ready = birth
@@ -209,13 +165,6 @@ pub(crate) fn preload<'a>(
 /// The error of a preload that failed in a server.
 pub(crate) fn preload_error(bytes: &[u8]) -> Error {
     Failure::decoded(bytes).into_initializer_error("a preload")
-}
-
-/// Writes out what the standard library still holds of the worker's output.
-fn flush() {
-    use std::io::Write;
-    // Nobody to tell: the other end of the output may be closed.
-    let _ = io::stdout().flush();
 }
 
 /// What a crash box holds.

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::thread::ThreadId;
 
-use super::failure::encoded;
-use super::original::Original;
 use crate::error::{Location, PanicReport};
+use crate::failure::encoded;
 use crate::queue::DeskMap;
+use crate::sys::original::Original;
 
 /// The longest backtrace kept.
 const TRACE_LEN: usize = 64 << 10;

@@ -8,7 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::sleep::Sleeper;
 use super::{Failure, FailureKind, Original, PANICKED, panic};
-use crate::__private::{Call, Thunk};
+use crate::call::{Call, Thunk};
 use crate::fault::fault;
 use crate::queue::{
     Descriptor, DeskMap, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake,
@@ -135,7 +135,7 @@ impl Worker {
         if sleeper.spin(has_work) {
             return;
         }
-        super::flush();
+        flush();
         let output = &mut self.output;
         let tidy = (!output.is_trimmed()).then_some(|| output.trim());
         sleeper.sleep(has_work, tidy);
@@ -260,4 +260,10 @@ fn push(producer: &mut Producer, sleeper: &Sleeper, kind: Kind, index: usize, pa
         sleeper.wait_for_caller();
     }
     producer.push(ring, kind, index, payload);
+}
+
+/// Writes out what the standard library still holds of the worker's output.
+pub(super) fn flush() {
+    // Nobody to tell: the other end of the output may be closed.
+    let _ = io::Write::flush(&mut io::stdout());
 }

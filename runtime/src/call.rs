@@ -1,20 +1,16 @@
-//! What the expansions of the macros name. Not for programs; it changes at will.
+//! One call of a registered function, as the generated code sees it in the worker.
 
 use std::any::type_name;
-
-pub use crate::registry::{Place, Registration};
-pub use inventory;
-pub use std::{cfg, column, file, line};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Sink, Source};
+use crate::failure::{Failure, FailureKind, Phase};
 use crate::fault::fault;
-use crate::keeps::Made;
 use crate::opaque::Opaque;
 use crate::state::{self, Missing, State, StateMut};
-use crate::worker::{Failure, FailureKind, Original};
+use crate::sys::original::Original;
 
 /// The generated function that decodes, calls and encodes.
 pub type Thunk = fn(&mut Call<'_>) -> Outcome;
@@ -29,14 +25,6 @@ impl Stop {
     pub(crate) fn new(kind: FailureKind, text: String) -> Self {
         Stop(Box::new(Failure::plain(kind, text)))
     }
-}
-
-/// Where a call is; a panic is judged by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Decoding,
-    Running,
-    Encoding,
 }
 
 /// One call of a registered function in a worker: its input, and room for its output.
@@ -56,6 +44,12 @@ impl<'a> Call<'a> {
     /// A call of an initializer, whose value stays here.
     pub(crate) fn initializing(source: Source<'a>, original: Original) -> Self {
         Call { source, sink: None, original, phase: Phase::Decoding }
+    }
+
+    /// Whether this is still the process in which the call began; a copy of it ends here.
+    #[inline]
+    pub(crate) fn end_copies(&self) {
+        self.original.or_end(0);
     }
 
     /// All parameters are there: what follows is the task's own.
@@ -93,15 +87,6 @@ impl<'a> Call<'a> {
         self.phase = Phase::Encoding;
         fault("ran");
         Err(Stop(Box::new(Failure::of_error(error))))
-    }
-
-    /// Runs an initializer on its decoded parameters.
-    #[inline]
-    pub fn make<T>(&mut self, initializer: impl FnOnce() -> T) -> Result<Made<T>, Stop> {
-        self.begin()?;
-        let made = initializer();
-        self.original.or_end(0);
-        Ok(Made::new(made))
     }
 }
 

@@ -7,13 +7,28 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
-use super::Preload;
 use crate::codec::Source;
 use crate::sys::fds;
 use crate::sys::memory::Mapping;
 
 const HEAD: usize = 16;
+
+/// A function to run once in a process, before its tasks or before it forks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Preload {
+    /// Its index in the registry.
+    pub(crate) task: u32,
+    /// Its encoded input.
+    pub(crate) input: Arc<Vec<u8>>,
+}
+
+impl Preload {
+    pub(crate) fn parts(&self) -> (u32, Source<'_>) {
+        (self.task, Source::new(&self.input))
+    }
+}
 
 /// Stores them; a process that has the file needs nothing else.
 pub(crate) fn pack(preloads: &[&Preload]) -> io::Result<OwnedFd> {

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::__private::Phase;
 use crate::codec::{Sink, Source};
 use crate::error::{Cause, Error, ErrorKind, PanicReport, causes};
 use crate::opaque::Opaque;
@@ -18,6 +17,14 @@ pub(crate) enum FailureKind {
     NotRegistered,
     /// The task returned an error that does not travel.
     Failed,
+}
+
+/// Where a call is; a panic is judged by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Decoding,
+    Running,
+    Encoding,
 }
 
 /// The message of a worker.
@@ -135,7 +142,7 @@ impl Failure {
 }
 
 /// Encodes one of our own messages, which cannot fail.
-pub(super) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut sink = Sink::over(&mut bytes);
     let outcome = crate::codec::encode(value, &mut sink);

@@ -5,8 +5,8 @@
 //! is the copy's. Wherever code of the user returns to a worker or server, it asks whether
 //! it is still where it was; a copy ends there, at once and without a trace.
 
-pub(crate) use crate::sys::generation::Original;
-use crate::sys::process;
+pub(crate) use super::generation::Original;
+use super::process;
 
 impl Original {
     /// Ends a copy with this exit code: nothing is written out, dropped or run.

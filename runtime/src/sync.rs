@@ -3,8 +3,8 @@
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(test, loom))]
-pub(super) use loom::{sync::Arc, thread};
+pub(crate) use loom::{sync::Arc, thread};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(test, miri, not(loom)))]
-pub(super) use std::{sync::Arc, thread};
+pub(crate) use std::{sync::Arc, thread};

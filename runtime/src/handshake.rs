@@ -32,7 +32,7 @@ pub(crate) fn own() -> [u8; SIZE] {
 }
 
 /// Sends the reason for which this process cannot be a worker.
-pub(super) fn apologize(control: &OwnedFd, reason: &str) {
+pub(crate) fn apologize(control: &OwnedFd, reason: &str) {
     let reason = &reason.as_bytes()[..reason.floor_char_boundary(LIMIT - SORRY.len())];
     // Nobody is left to tell if this fails.
     let _ = socket::send(control.as_fd(), &[&SORRY, reason].concat(), &[], Wait::Block);

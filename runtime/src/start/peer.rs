@@ -1,0 +1,81 @@
+//! A server, as the process that started it sees it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::wire::Frame;
+use crate::sys::fds::Kept;
+use crate::sys::process::{self, Exit};
+use crate::sys::socket::{self, Wait};
+
+/// How long a server may take to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A living process, or one to be reaped.
+pub(super) struct Peer {
+    pub(super) main: Kept,
+    pidfd: Kept,
+    pid: u32,
+    /// The process whose it is: a fork of that one must leave it alone.
+    owner: u32,
+    /// It is not to be waited for.
+    given_up: AtomicBool,
+}
+
+impl Peer {
+    pub(super) fn new(main: OwnedFd, pidfd: OwnedFd, pid: u32) -> Self {
+        Peer {
+            main: Kept::new(main),
+            pidfd: Kept::new(pidfd),
+            pid,
+            owner: std::process::id(),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets it end at once when it is dropped: it may be in a preload that never ends.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !process::ended(self.pidfd.as_fd(), Duration::ZERO)
+    }
+
+    pub(super) fn attach(&self, connection: &OwnedFd) -> std::io::Result<()> {
+        let frame = Frame::Attach.write();
+        socket::send(self.main.as_fd(), &frame, &[connection.as_fd()], Wait::Never)
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn epitaph(&self, what: &str) -> String {
+        // Its sockets close a moment before it is gone; a long one on a busy machine.
+        let ended = process::ended(self.pidfd.as_fd(), Duration::from_secs(1));
+        let name = format!("{what} (pid {})", self.pid);
+        match process::reap(self.pidfd.as_fd()) {
+            Some(Exit::Signal(signal)) => format!("{name} was killed by signal {signal}"),
+            Some(Exit::Code(code)) => format!("{name} exited with code {code}"),
+            // A standby that took over is not a child of this process.
+            _ if ended => format!("{name} died"),
+            _ => format!("the connection to {name} was lost"),
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if self.owner != std::process::id() {
+            return;
+        }
+        // Not only closed: a copy in another process must not keep the server alive.
+        let _ = socket::shut(self.main.as_fd());
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        // One with more rights than this process can only be told, as was done above.
+        if process::ended(self.pidfd.as_fd(), if given_up { Duration::ZERO } else { GRACE }) {
+            process::reap(self.pidfd.as_fd());
+        } else {
+            process::bury(self.pidfd.as_fd());
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The numbers of the standard streams, which no file of the library takes.
+
+#![allow(unsafe_code, reason = "owns fds it just made")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+/// Moves an fd away from the numbers of the standard streams, which may be closed: whoever
+/// writes to them must not write to a file of this library.
+pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    match fd.as_raw_fd() {
+        0..3 => duplicate(fd.as_fd(), 3),
+        _ => Ok(fd),
+    }
+}
+
+/// Copies an fd to a number of at least `least`, closed on exec.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
+    // SAFETY: just made, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}

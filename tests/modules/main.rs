@@ -1,0 +1,162 @@
+//! The modules of the library and of its macros use each other in one direction only.
+//!
+//! Read are the `use`s and the paths of each file, without what is compiled for tests. The rule:
+//!
+//! 1. The modules that `lib.rs` declares form no circle. An item that `lib.rs` re-exports belongs to the
+//!    module it comes from.
+//! 2. Nor do the files of a folder. The same holds for what its `mod.rs` re-exports.
+//! 3. A file may use the types, traits and constants that its `mod.rs` defines: they are what the folder agrees on.
+//!    A function in `mod.rs` may use the files, and be used by none that it uses.
+//! 4. `#[path]` is refused: a module has the name of its file.
+//!
+//! What a method of a type that is passed in does is not looked at, and need not be.
+
+mod graph;
+mod tree;
+
+use std::fs;
+use std::path::Path;
+
+use graph::{Graph, circle_through, circles, told, uses};
+
+/// Uses that close a circle and are known. It may only get shorter: one that is gone, or in no circle any
+/// more, has to be taken out.
+const KNOWN: [(&str, &str); 12] = [
+    ("engine", "pool"),
+    ("engine::regions", "engine::wait"),
+    ("engine::threads", "engine::starting"),
+    ("pool::builder", "pool::global"),
+    ("pool::mod.rs", "pool::options"),
+    ("scheduler::chunk", "scheduler::call"),
+    ("scheduler::chunk", "scheduler::port"),
+    ("scheduler::event", "scheduler::ending"),
+    ("scheduler::life", "scheduler::deadlines"),
+    ("scheduler::simulation::caller", "scheduler::simulation::world"),
+    ("scheduler::simulation::checks", "scheduler::simulation::world"),
+    ("scheduler::simulation::dispatcher", "scheduler::simulation::world"),
+];
+
+#[test]
+fn the_library() {
+    check(&graph_of("../runtime/src"), &KNOWN);
+}
+
+#[test]
+fn the_macros() {
+    check(&graph_of("../macros/src"), &[]);
+}
+
+fn graph_of(folder: &str) -> Graph {
+    uses(&tree::read(&|module| {
+        let stem = if module.is_empty() { "lib".to_owned() } else { module.join("/") };
+        [format!("{stem}.rs"), format!("{stem}/mod.rs")].into_iter().find_map(|file| {
+            let text = fs::read_to_string(Path::new(folder).join(&file)).ok()?;
+            Some((file, text))
+        })
+    }))
+}
+
+/// Panics with all circles that are not known, and with what is known and no longer true.
+fn check(graph: &Graph, known: &[(&str, &str)]) {
+    let mut rest = graph.clone();
+    let mut wrong = String::new();
+    for (from, to) in known {
+        rest.remove(&((*from).to_owned(), (*to).to_owned()));
+        let is_there = graph.contains_key(&((*from).to_owned(), (*to).to_owned()));
+        if !is_there || circle_through(graph, from, to).is_none() {
+            wrong += &format!("take out of the list, it closes no circle: {from} -> {to}\n");
+        }
+    }
+    for circle in circles(&rest) {
+        wrong += &told(&rest, &circle);
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// A crate of given files, each a module and its text.
+fn sample(files: &[(&str, &str)]) -> Graph {
+    uses(&tree::read(&|module| {
+        let name = module.join("::");
+        let (_, text) = files.iter().find(|(file, _)| *file == name)?;
+        Some((format!("{name}.rs"), (*text).to_owned()))
+    }))
+}
+
+fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+    circles(&sample(files)).iter().map(|circle| circle.join(" ")).collect()
+}
+
+#[test]
+fn a_circle_is_found_and_named() {
+    let files = [
+        ("", "mod a; mod b; mod c;"),
+        ("a", "use crate::b::Thing;"),
+        ("b", "pub struct Thing; fn f() { crate::c::g() }"),
+        ("c", "pub fn g() { println!(\"{}\", super::a::NAME) }"),
+    ];
+    assert_eq!(circles_of(&files), ["a b c"]);
+    let graph = sample(&files);
+    let text = told(&graph, &["a", "b", "c"].map(String::from));
+    assert!(text.contains("a -> b -> c -> a"), "{text}");
+    assert!(text.contains("b.rs:1: crate::c::g"), "{text}");
+    assert!(text.contains("c.rs:1: super::a::NAME"), "{text}");
+    let failed = std::panic::catch_unwind(|| check(&graph, &[]));
+    assert!(failed.is_err());
+    check(&graph, &[("c", "a")]);
+    let stale = std::panic::catch_unwind(|| check(&graph, &[("c", "a"), ("a", "c")]));
+    assert!(stale.is_err());
+}
+
+#[test]
+fn what_is_re_exported_belongs_to_its_module() {
+    let files = [
+        ("", "mod a; mod b; pub use a::Thing;"),
+        ("a", "use crate::b::name; pub struct Thing;"),
+        ("b", "pub(crate) fn name(_: crate::Thing) {}"),
+    ];
+    assert_eq!(circles_of(&files), ["a b"]);
+    let folder = [
+        ("", "mod a;"),
+        ("a", "mod one; mod two; pub(crate) use one::First; pub(crate) use two::*;"),
+        ("a::one", "use super::Second; pub struct First;"),
+        ("a::two", "use super::First; pub struct Second;"),
+    ];
+    assert_eq!(circles_of(&folder), ["a::one a::two"]);
+}
+
+#[test]
+fn a_file_may_use_the_types_of_its_folder_but_no_function_that_uses_it() {
+    let types = [
+        ("", "mod a;"),
+        ("a", "mod one; pub struct Shared; fn f() { one::g() }"),
+        ("a::one", "use super::Shared; pub(super) fn g() {}"),
+    ];
+    assert!(circles_of(&types).is_empty());
+    let function = [
+        ("", "mod a;"),
+        ("a", "mod one; fn f() { one::g() } fn h() {}"),
+        ("a::one", "use super::h; pub(super) fn g() { h() }"),
+    ];
+    assert_eq!(circles_of(&function), ["a::mod.rs a::one"]);
+}
+
+#[test]
+fn tests_and_docs_do_not_count() {
+    let files = [
+        ("", "mod a; mod b;"),
+        (
+            "a",
+            "#[cfg(test)] mod tests { use crate::b::B; } \
+             #[cfg(all(test, miri))] use crate::b::B; \
+             /// See [`B`](crate::b::B). \n pub struct A;",
+        ),
+        ("b", "#[cfg(not(test))] use crate::a::A; pub struct B;"),
+    ];
+    assert!(circles_of(&files).is_empty());
+    let feature = [
+        ("", "mod a; mod b;"),
+        ("a", "#[cfg(any(test, feature = \"f\"))] use crate::b::B; pub struct A;"),
+        ("b", "use crate::a::A; pub struct B;"),
+    ];
+    assert_eq!(circles_of(&feature), ["a b"]);
+}
