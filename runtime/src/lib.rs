@@ -89,6 +89,9 @@
 //! - `eyre`: tasks may return an `eyre::Result`.
 //! - `progress`: [`TaskCall::progress`] draws a bar.
 
+// Says on docs.rs which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The macros name this crate by its library name, also inside it.
 extern crate self as runtime;
 
