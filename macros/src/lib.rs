@@ -11,6 +11,8 @@ mod ast;
 mod expand;
 mod messages;
 mod place;
+#[cfg(test)]
+mod tests;
 mod text;
 mod types;
 mod valid;
@@ -182,11 +184,19 @@ pub fn initializer(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// The item as it is written, and beside it its registration or its mistakes.
 fn annotate(role: Role, arguments: TokenStream, mut item: TokenStream) -> TokenStream {
-    let parsed = Annotated::parse(role, arguments.into(), item.clone().into());
-    let beside = match parsed.and_then(Task::check) {
-        Ok(task) => Registration::new(&task).to_token_stream(),
-        Err(mistakes) => mistakes.into_compile_error(),
-    };
+    let beside = beside(role, arguments.into(), item.clone().into());
     item.extend(TokenStream::from(beside));
     item
+}
+
+/// The registration of a function, or its mistakes.
+fn beside(
+    role: Role,
+    arguments: proc_macro2::TokenStream,
+    item: proc_macro2::TokenStream,
+) -> proc_macro2::TokenStream {
+    match Annotated::parse(role, arguments, item).and_then(Task::check) {
+        Ok(task) => Registration::new(&task).to_token_stream(),
+        Err(mistakes) => mistakes.into_compile_error(),
+    }
 }

@@ -9,6 +9,9 @@ use proc_macro2::Ident;
 
 /// Whether a function with this name is an item of an `impl` or `trait` block.
 pub(crate) fn in_impl(name: &Ident) -> bool {
+    if !proc_macro::is_available() {
+        return false;
+    }
     let span = name.span().unwrap();
     let text = span.local_file().and_then(|file| std::fs::read_to_string(file).ok());
     text.is_some_and(|text| {
