@@ -65,17 +65,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         folders.push(if crates.is_dir() { crates } else { PathBuf::from(here).join("..") });
     }
     let mut files = Vec::new();
-    for folder in folders {
-        find_files(folder, &mut files)?;
-    }
+    folders.into_iter().try_for_each(|folder| find_files(folder, &mut files))?;
     files.sort_unstable(); // by size, so that each task gets as much as the others
     let bytes: u64 = files.iter().map(|(size, _path)| size).sum();
     let pool = Pool::builder().name("words").build()?;
     let workers = pool.workers().len();
     let mut tasks = vec![Vec::new(); 4 * workers];
-    for (place, (_size, path)) in files.into_iter().enumerate() {
-        tasks[place % (4 * workers)].push(path);
-    }
+    let places = (0..4 * workers).cycle();
+    places.zip(files).for_each(|(place, (_size, path))| tasks[place].push(path));
 
     let begin = Instant::now();
     let call = pool.task(count_words);
@@ -89,13 +86,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let alone = begin.elapsed().as_secs_f64();
     assert!(again.unwrap().words == total.words, "both ways count the same");
 
-    let Counts { files, bytes, words } = total;
-    let mut ranking: Vec<_> = words.into_iter().collect();
+    let mut ranking: Vec<_> = total.words.into_iter().collect();
     ranking.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
     for (word, count) in &ranking[..ranking.len().min(10)] {
         println!("{count:>9}  {word}");
     }
-    println!("{files} files, {bytes} bytes, {} distinct words", ranking.len());
+    let (files, bytes, distinct) = (total.files, total.bytes, ranking.len());
+    println!("{files} files, {bytes} bytes, {distinct} distinct words");
     println!("{shared:.4} s with {workers} workers, {alone:.4} s in this process alone");
     println!("speed-up {:.2}", alone / shared);
     Ok(())
