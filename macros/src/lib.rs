@@ -7,6 +7,8 @@
 //! the entry (`expand`). Only the second one refuses anything, and it reports
 //! all that is wrong with a function at once. All wordings stand in `messages`.
 
+#![deny(clippy::missing_errors_doc, clippy::missing_panics_doc)]
+
 mod ast;
 mod expand;
 mod messages;

@@ -93,6 +93,10 @@ impl<'a> Call<'a> {
 /// A parameter of a registered function: decoded from the input, or a state.
 pub trait Param: Sized {
     /// Makes the parameter.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be decoded, or the state is not there or is in use.
     fn take(call: &mut Call<'_>, name: &'static str) -> Result<Self, Stop>;
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     pub(crate) fn open(blob: &OwnedFd) -> io::Result<Self> {
-        let end = nix::sys::stat::fstat(blob)?.st_size as usize;
+        let end = fds::size(blob.as_fd())?;
         if end == 0 {
             return Ok(Inputs::default());
         }

@@ -91,6 +91,7 @@
 
 // Says on docs.rs which feature an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 // The macros name this crate by its library name, also inside it.
 extern crate self as runtime;

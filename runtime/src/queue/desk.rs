@@ -302,7 +302,7 @@ impl DeskMap {
 
     /// Worker: maps the desk that the caller made.
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let size = nix::sys::stat::fstat(fd.as_fd())?.st_size as usize;
+        let size = crate::sys::fds::size(fd.as_fd())?;
         let big_len = size.checked_sub(Self::HEAD).ok_or(io::ErrorKind::InvalidData)? / BIG_SLOTS;
         let mut mapping = Mapping::new(fd, size, true)?;
         mapping.keep_from_copies();

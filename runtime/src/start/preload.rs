@@ -2,8 +2,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use std::time::Duration;
 
 use super::wire::{self, Frame};
@@ -122,10 +120,6 @@ pub(super) fn give_up(role: Role, main: &OwnedFd, watch: &OwnedFd, refusal: Refu
 
 /// Waits for a message on the main socket; false if the caller ended.
 fn wait(main: &OwnedFd, watch: &OwnedFd) -> bool {
-    let mut polled = [
-        PollFd::new(main.as_fd(), PollFlags::POLLIN),
-        PollFd::new(watch.as_fd(), PollFlags::POLLIN),
-    ];
-    while poll(&mut polled, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
-    polled[1].revents().is_some_and(|events| events.is_empty())
+    let [_, ended] = fds::wait_readable([main.as_fd(), watch.as_fd()]);
+    !ended
 }

@@ -15,8 +15,8 @@ use crate::queue::{
 };
 use crate::registry;
 use crate::sys::bell::Bell;
-use crate::sys::clock;
 use crate::sys::memory::Mapping;
+use crate::sys::{clock, fds};
 
 /// A worker at work.
 pub(crate) struct Worker {
@@ -43,7 +43,7 @@ impl Worker {
         max_tasks: Option<u64>,
     ) -> io::Result<Self> {
         let map = |fd: &OwnedFd, writable| -> io::Result<_> {
-            let len = nix::sys::stat::fstat(fd)?.st_size as usize;
+            let len = fds::size(fd.as_fd())?;
             let mut mapping = Mapping::new(fd.as_fd(), len, writable)?;
             if writable {
                 mapping.keep_from_copies();
