@@ -1,6 +1,6 @@
 //! Workers that scribble over the memory they share with the caller.
 //!
-//! Each round runs in a process of its own: random words go to the board and to the desk
+//! Each round runs in a process of its own: random words go to the pool page and to the worker page
 //! of a worker, by a task of it, at random places, while others work. The vandal's own
 //! tasks may fail, and so may a task whose claim it has overwritten; but the caller
 //! does not crash, does not loop, gets an outcome for every input, and no wrong value.
@@ -43,9 +43,9 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
 /// Where to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Target {
-    Board,
-    /// The head of the desk: state, ring words, crash box.
-    Desk,
+    PoolPage,
+    /// The head of the worker page: state, ring words, crash box.
+    WorkerPage,
     /// Words that look like those of the protocol, in the ring.
     Ring,
     Both,
@@ -55,14 +55,14 @@ enum Target {
 fn mappings() -> Vec<(bool, usize, usize)> {
     let text = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let parse = |line: &str| {
-        let board = line.contains("procession-board");
-        if !line.contains("rw-s") || !(board || line.contains("procession-desk")) {
+        let pool_page = line.contains("procession-pool-page");
+        if !line.contains("rw-s") || !(pool_page || line.contains("procession-worker-page")) {
             return None;
         }
         let (start, end) = line.split_whitespace().next()?.split_once('-')?;
         let (start, end) =
             (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
-        Some((board, start, end - start))
+        Some((pool_page, start, end - start))
     };
     text.lines().filter_map(parse).collect()
 }
@@ -92,13 +92,15 @@ fn vandalize(seed: u64, target: Target, count: usize, x: u64) -> u64 {
     let mut random = Random(seed);
     let all = mappings();
     for n in 0..count {
-        let board = match target {
-            Target::Board => true,
-            Target::Desk | Target::Ring => false,
+        let pool_page = match target {
+            Target::PoolPage => true,
+            Target::WorkerPage | Target::Ring => false,
             Target::Both => n % 2 == 0,
         };
-        let Some((_, start, len)) = all.iter().find(|(own, ..)| *own == board) else { continue };
-        let words = match (board, target) {
+        let Some((_, start, len)) = all.iter().find(|(own, ..)| *own == pool_page) else {
+            continue;
+        };
+        let words = match (pool_page, target) {
             (true, _) => len / 8,
             // The head, the crash box, the ring, the first big slots.
             (false, Target::Ring) => [128, 90_000][random.below(2)],
@@ -152,7 +154,8 @@ pub(crate) fn case(words: &[&str]) -> bool {
 
 fn vandals(pool: &Pool, mut random: Random) {
     for _ in 0..12 {
-        let target = [Target::Board, Target::Desk, Target::Ring, Target::Both][random.below(4)];
+        let target =
+            [Target::PoolPage, Target::WorkerPage, Target::Ring, Target::Both][random.below(4)];
         let most = 1 << random.below(10);
         let count = 1 + random.below(most);
         let inputs: Vec<_> = (0..8).map(|x| (random.next(), target, count, x)).collect();

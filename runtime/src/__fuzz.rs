@@ -77,7 +77,7 @@ pub fn ring(words: &[u64], at: u64, produced: u64) -> (usize, bool) {
             count += 1;
             assert!(count <= words.len(), "more messages than words");
         }
-        Ok::<_, crate::queue::Violation>(())
+        Ok::<_, crate::queue::Malformed>(())
     };
     let broken = { read }().is_err();
     (count, broken)

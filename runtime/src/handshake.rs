@@ -1,7 +1,7 @@
 //! The first message of a worker: proof that it is this program and can go to work.
 //!
 //! A worker sends a hello on its control socket before anything else, or, if it cannot
-//! go to work, a sorry with the reason. The caller [`check`]s either.
+//! go to work, a refusal with the reason. The caller [`check`]s either.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use crate::sys::entry;
 use crate::sys::socket::{self, Wait};
 
 const HELLO: [u8; 8] = *b"PROCHELO";
-const SORRY: [u8; 8] = *b"PROCSORY";
+const REFUSAL: [u8; 8] = *b"PROCSORY";
 /// Raised whenever anything that crosses between caller and worker changes its form.
 const PROTOCOL: u32 = 2;
 
@@ -22,7 +22,7 @@ pub(crate) const SIZE: usize = 32;
 pub(crate) const LIMIT: usize = 1024;
 
 /// Sends the hello of this process.
-pub(crate) fn greet(control: &OwnedFd) -> io::Result<()> {
+pub(crate) fn send_hello(control: &OwnedFd) -> io::Result<()> {
     socket::send(control.as_fd(), &own(), &[], Wait::Block)
 }
 
@@ -32,10 +32,10 @@ pub(crate) fn own() -> [u8; SIZE] {
 }
 
 /// Sends the reason for which this process cannot be a worker.
-pub(crate) fn apologize(control: &OwnedFd, reason: &str) {
-    let reason = &reason.as_bytes()[..reason.floor_char_boundary(LIMIT - SORRY.len())];
+pub(crate) fn send_refusal(control: &OwnedFd, reason: &str) {
+    let reason = &reason.as_bytes()[..reason.floor_char_boundary(LIMIT - REFUSAL.len())];
     // Nobody is left to tell if this fails.
-    let _ = socket::send(control.as_fd(), &[&SORRY, reason].concat(), &[], Wait::Block);
+    let _ = socket::send(control.as_fd(), &[&REFUSAL, reason].concat(), &[], Wait::Block);
 }
 
 fn hello(protocol: u32, fingerprint: u64, digest: u64, pid: u32) -> [u8; SIZE] {
@@ -59,7 +59,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<u32> {
 }
 
 fn compare(bytes: &[u8], fingerprint: u64, digest: u64) -> Result<u32> {
-    if let Some(reason) = bytes.strip_prefix(&SORRY) {
+    if let Some(reason) = bytes.strip_prefix(&REFUSAL) {
         let reason = String::from_utf8_lossy(&reason[..reason.len().min(LIMIT)]);
         return Err(Error::start(format!("a worker could not start: {reason}")));
     }
@@ -118,9 +118,9 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "has no such sockets")]
-    fn sorry_is_an_error_with_its_reason() {
+    fn a_refusal_is_an_error_with_its_reason() {
         let (here, there) = socket::pair().unwrap();
-        apologize(&there, "no such directory");
+        send_refusal(&there, "no such directory");
         let mut buffer = [0; LIMIT];
         let message = socket::recv(here.as_fd(), &mut buffer, 0, Wait::Never).unwrap().unwrap();
         let error = check(message.bytes).unwrap_err();

@@ -117,10 +117,10 @@ pub fn messages() -> Vec<Vec<u8>> {
     let ring = ring.iter().flat_map(|word| word.to_le_bytes()).collect();
     let order = [&[3][..], &[9; 8], &[2, 1, 1, 0, 1, 0]].concat();
     let refused = [&[6, 1][..], b"it has threads"].concat();
-    let not_born = [&[8][..], &[1; 8], b"no memory"].concat();
+    let not_started = [&[8][..], &[1; 8], b"no memory"].concat();
     let exited = [&[9][..], &[7, 0, 0, 0, 1, 9, 0, 0, 0]].concat();
     let sorry = b"PROCSORYno such directory".to_vec();
-    vec![__fuzz::hello(), sorry, order, refused, not_born, exited, ring, __fuzz::some_failure()]
+    vec![__fuzz::hello(), sorry, order, refused, not_started, exited, ring, __fuzz::some_failure()]
 }
 
 /// A value of which there is one encoding only: it must be the bytes it was read from.

@@ -23,24 +23,24 @@ impl Engine {
         match action {
             Action::Start { slot, id } => self.starts.push((slot, id)),
             Action::AskToLeave { slot } => self.with(slot, |body| {
-                body.page.desk().ask_to_leave();
-                body.page.desk().wake();
+                body.page.view().ask_to_leave();
+                body.page.view().wake();
             }),
             Action::Kill { slot } => self.kill(slot),
             Action::GiveUp { slot } => self.given_up.push(slot),
             Action::Vacate { slot } => {
-                shared.board().idle.clear(slot);
-                shared.board().spinning.clear(slot);
+                shared.pool_page().idle.clear(slot);
+                shared.pool_page().spinning.clear(slot);
                 if let Some(body) = self.bodies.get_mut(slot) {
                     *body = None;
                 }
             }
             Action::Skip { slot, position } => {
-                self.with(slot, |body| body.page.desk().set_skip(position));
+                self.with(slot, |body| body.page.view().set_skip(position));
             }
             Action::WakeWorker { slot } => {
-                shared.board().idle.clear(slot);
-                self.with(slot, |body| body.page.desk().wake());
+                shared.pool_page().idle.clear(slot);
+                self.with(slot, |body| body.page.view().wake());
             }
             Action::WakeWorkers => self.wake_workers(shared),
             Action::Fail { call, index, reason, slot } => {
@@ -58,7 +58,7 @@ impl Engine {
                     follower.notify_all();
                 }
             }
-            Action::WakeLeader => shared.board().notify(),
+            Action::WakeLeader => shared.pool_page().notify(),
             Action::WakeDispatcher => shared.wake_dispatcher(),
             Action::NotReadyInTime { slot } => self.not_ready_in_time(shared, slot),
             Action::Changed => shared.changed.notify_all(),
@@ -71,14 +71,14 @@ impl Engine {
         }
     }
 
-    /// Wakes as many sleepers as there are chunks that no spinner will see (rules 16, 17).
+    /// Wakes as many sleepers as there are chunks that no spinner will see (rules Q16, Q17).
     fn wake_workers(&mut self, shared: &Shared) {
         fence(Ordering::SeqCst);
-        let board = shared.board();
+        let pool_page = shared.pool_page();
         let unclaimed = self.scheduler.unclaimed(&self.queue) as usize;
-        for _ in board.spinning.count()..unclaimed {
-            let Some(slot) = board.idle.take() else { break };
-            self.with(slot, |body| body.page.desk().wake());
+        for _ in pool_page.spinning.count()..unclaimed {
+            let Some(slot) = pool_page.idle.take() else { break };
+            self.with(slot, |body| body.page.view().wake());
         }
     }
 

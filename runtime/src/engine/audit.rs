@@ -1,4 +1,4 @@
-//! Sets right what a worker that scribbles over the shared memory may have done (rule 19).
+//! Sets right what a worker that scribbles over the shared memory may have done (rule Q19).
 
 use super::{Engine, Shared};
 use crate::queue::Phase;
@@ -6,10 +6,10 @@ use crate::scheduler::{Owner, Port};
 
 impl Engine {
     /// Sets right what a worker may have overwritten of what the caller says: the hint of
-    /// the board, the sets of sleepers, and what was read of the rings.
+    /// the pool page, the sets of sleepers, and what was read of the rings.
     pub(super) fn audit_cursor(&mut self, shared: &Shared) {
         for body in self.bodies.iter().flatten() {
-            body.consumer.tell(body.page.desk().ring());
+            body.consumer.tell(body.page.view().ring());
             body.page.free_again();
         }
         let unheld = self.scheduler.unheld(&self.queue);
@@ -19,18 +19,18 @@ impl Engine {
         // there is room.
         let right = free.unwrap_or_else(|| self.scheduler.tail());
         if self.queue.cursor() != right {
-            shared.board().claims().set_cursor(right);
+            shared.pool_page().claims().set_cursor(right);
             self.publish(shared);
         }
         if free.is_some() {
             // Neither set of sleepers can be relied on.
-            shared.board().spinning.reset();
+            shared.pool_page().spinning.reset();
             for (slot, worker) in self.scheduler.slots() {
                 if worker.worker.is_serving()
                     && let Some(body) = self.body(slot)
-                    && body.page.desk().phase() != Phase::Busy
+                    && body.page.view().phase() != Phase::Busy
                 {
-                    body.page.desk().wake();
+                    body.page.view().wake();
                 }
             }
         }
@@ -58,7 +58,7 @@ impl Engine {
                 orphans.push(position);
                 continue;
             };
-            let page = body.page.desk();
+            let page = body.page.view();
             let idle = page.phase() == Phase::Idle && page.chunk().0 != position;
             if idle && !body.has_news() {
                 strays.push(position);

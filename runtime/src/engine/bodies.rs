@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::threads::ThreadBody;
-use crate::queue::{Consumer, DeskMap};
+use crate::queue::{Consumer, WorkerPageMap};
 use crate::sys::fds::Kept;
 
 /// The process or thread of a worker.
-pub(crate) enum Process {
+pub(crate) enum ProcessHandle {
     /// Asked for; no process is known yet.
     Expected,
     Child {
@@ -24,7 +24,7 @@ pub(crate) enum Process {
 pub(crate) struct Body {
     /// Its id, which no other worker of the pool ever has.
     pub(crate) id: usize,
-    pub(super) process: Process,
+    pub(super) process: ProcessHandle,
     /// Its control socket, until it is ready.
     pub(super) control: Option<Arc<OwnedFd>>,
     /// Its control socket once more, for as long as it lives: when this end is shut, the
@@ -32,7 +32,7 @@ pub(crate) struct Body {
     pub(super) lifeline: Option<Kept>,
     /// Its first message was its hello.
     pub(super) said_hello: Cell<bool>,
-    pub(crate) page: Arc<DeskMap>,
+    pub(crate) page: Arc<WorkerPageMap>,
     pub(super) consumer: Consumer,
     /// It broke a rule; its ring is not read any more.
     pub(super) lied: bool,
@@ -47,13 +47,13 @@ pub(crate) struct Body {
 impl Body {
     pub(super) fn new(
         id: usize,
-        page: Arc<DeskMap>,
+        page: Arc<WorkerPageMap>,
         control: Option<Arc<OwnedFd>>,
         lifeline: Option<Kept>,
     ) -> Self {
         Body {
             id,
-            process: Process::Expected,
+            process: ProcessHandle::Expected,
             control,
             lifeline,
             said_hello: Cell::new(false),
@@ -69,15 +69,15 @@ impl Body {
     /// Its process id; that of the caller for a thread, and 0 while it is not known.
     pub(crate) fn pid(&self) -> u32 {
         match &self.process {
-            Process::Child { pid, .. } => *pid,
-            Process::Thread(_) => std::process::id(),
-            Process::Expected => 0,
+            ProcessHandle::Child { pid, .. } => *pid,
+            ProcessHandle::Thread(_) => std::process::id(),
+            ProcessHandle::Expected => 0,
         }
     }
 
     /// Whether its ring has something that will be read.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
-        !self.lied && self.consumer.has_news(self.page.desk().ring())
+        !self.lied && self.consumer.has_news(self.page.view().ring())
     }
 }

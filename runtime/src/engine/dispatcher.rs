@@ -2,7 +2,7 @@
 //! waits for.
 //!
 //! It is blocked in `ppoll` unless something happens there. It keeps to the
-//! [gate](crate::start::gate): a fork finds it there or in `ppoll`.
+//! [fork lock](crate::start::fork_lock): a fork finds it there or in `ppoll`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::bodies::Process;
+use super::bodies::ProcessHandle;
 use super::threads::ThreadBody;
 use super::wait::TICK;
 use super::{Batch, Engine, Shared, starting, threads};
 use crate::error::Error;
 use crate::scheduler::Event;
-use crate::start::{self, Exit, Launcher, Order, gate};
+use crate::start::{self, Exit, Launcher, Order, fork_lock};
 use crate::state::Share;
-use crate::sys::bell::Bell;
+use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, process, socket};
 
 /// How long the news of how a process ended may take after its end.
@@ -105,10 +105,10 @@ pub(crate) fn start(
 
 impl Dispatcher {
     fn run(mut self) {
-        let _registered = gate::register();
+        let _registered = fork_lock::register();
         let _end = End(Arc::clone(&self.shared));
         loop {
-            let working = gate::working();
+            let working = fork_lock::working();
             let Some(rest) = self.step() else { break };
             let launcher = self.launcher.as_ref().map(|launcher| launcher.fds());
             if rest.trim {
@@ -174,9 +174,13 @@ impl Dispatcher {
                 at_most(REFUSED.1);
             }
             match &body.process {
-                Process::Child { .. } if body.over.is_some() => at_most(Duration::from_millis(1)),
-                Process::Child { pidfd, .. } => fds.push(Arc::clone(pidfd)),
-                Process::Thread(thread) if thread.is_ending() => at_most(Duration::from_millis(1)),
+                ProcessHandle::Child { .. } if body.over.is_some() => {
+                    at_most(Duration::from_millis(1))
+                }
+                ProcessHandle::Child { pidfd, .. } => fds.push(Arc::clone(pidfd)),
+                ProcessHandle::Thread(thread) if thread.is_ending() => {
+                    at_most(Duration::from_millis(1))
+                }
                 _ => {}
             }
             fds.extend(body.control.clone());
@@ -196,7 +200,7 @@ impl Dispatcher {
         let mut engine = shared.lock();
         for event in events {
             match event {
-                start::Event::Born { ticket, pid, pidfd } => {
+                start::LaunchEvent::Started { ticket, pid, pidfd } => {
                     let Some(slot) = engine.slot_of(ticket as usize) else {
                         // Given up before it was there.
                         if process::signal(pidfd.as_fd(), libc::SIGKILL).is_err() {
@@ -204,27 +208,27 @@ impl Dispatcher {
                         }
                         continue;
                     };
-                    let process = Process::Child { pid, pidfd: Arc::new(pidfd) };
+                    let process = ProcessHandle::Child { pid, pidfd: Arc::new(pidfd) };
                     engine.started(shared, slot, process);
                 }
-                start::Event::NotBorn { ticket, error } => {
+                start::LaunchEvent::NotStarted { ticket, error } => {
                     if let Some(slot) = engine.slot_of(ticket as usize) {
                         engine.event(shared, Event::NotStarted { slot, error: error.into() });
                     }
                 }
-                start::Event::Exited { ticket, exit } => {
+                start::LaunchEvent::Exited { ticket, exit } => {
                     if let Some(slot) = engine.slot_of(ticket as usize) {
                         engine.reap(shared, slot, exit);
                     }
                 }
-                start::Event::NotKilled { ticket, text } => {
+                start::LaunchEvent::NotKilled { ticket, text } => {
                     let body = engine.slot_of(ticket as usize).and_then(|at| engine.body_mut(at));
                     if let Some((_, why)) = body.and_then(|body| body.refused.as_mut()) {
                         *why = format!("{why}; {text}");
                     }
                 }
                 // Its workers die with it, and are reaped one by one.
-                start::Event::Gone(_) => {}
+                start::LaunchEvent::Gone(_) => {}
             }
         }
     }
@@ -238,8 +242,8 @@ impl Dispatcher {
             engine.see_leaving(shared, slot);
             let Some(body) = engine.body_mut(slot) else { continue };
             match &mut body.process {
-                Process::Expected => {}
-                Process::Child { pidfd, .. } => {
+                ProcessHandle::Expected => {}
+                ProcessHandle::Child { pidfd, .. } => {
                     let (ticket, pidfd) = (body.id as u64, Arc::clone(pidfd));
                     if body.over.is_none() && !process::ended(pidfd.as_fd(), Duration::ZERO) {
                         continue;
@@ -255,7 +259,7 @@ impl Dispatcher {
                         None => engine.event(shared, Event::ProcessOver { slot }),
                     }
                 }
-                Process::Thread(thread) => {
+                ProcessHandle::Thread(thread) => {
                     if thread.is_over() {
                         thread.join();
                         engine.reap(shared, slot, Exit::Code(0));
@@ -289,13 +293,13 @@ impl Dispatcher {
                 continue;
             };
             let left = match &mut body.process {
-                Process::Thread(thread) => Some(Left::Thread(thread.leave_behind())),
-                Process::Child { pidfd, .. } => {
-                    body.page.desk().abandon();
-                    body.page.desk().wake();
+                ProcessHandle::Thread(thread) => Some(Left::Thread(thread.leave_behind())),
+                ProcessHandle::Child { pidfd, .. } => {
+                    body.page.view().abandon();
+                    body.page.view().wake();
                     Some(Left::Process(body.id as u64, Arc::clone(pidfd)))
                 }
-                Process::Expected => None,
+                ProcessHandle::Expected => None,
             };
             self.left_behind.extend(left.map(|process| LeftBehind { process, _batch: batch }));
             engine.reap(&self.shared, slot, Exit::Unknown);
@@ -320,7 +324,7 @@ impl Dispatcher {
             // In its place before the thread runs, so that what it says is heard (rule E4).
             let thread = ThreadBody::expected();
             let (page, ours) = (Arc::clone(&body.page), thread.shared());
-            body.process = Process::Thread(thread);
+            body.process = ProcessHandle::Thread(thread);
             if !shared.lock().install(shared, slot, body) {
                 return Err(unwanted());
             }
@@ -339,7 +343,7 @@ impl Dispatcher {
         let mut fds = vec![
             page.as_fd(),
             regions.tasks_fd.as_fd(),
-            regions.board_fd.as_fd(),
+            regions.pool_page_fd.as_fd(),
             shared.wakeup.as_fd(),
         ];
         fds.extend(regions.inputs_fd.as_ref().map(AsFd::as_fd));
@@ -353,8 +357,8 @@ impl Dispatcher {
         })
     }
 
-    /// Once in a while, sets right what a worker that scribbles over the board may have
-    /// done (rule 19): a claim in the name of a worker that knows nothing of it.
+    /// Once in a while, sets right what a worker that scribbles over the pool page may have
+    /// done (rule Q19): a claim in the name of a worker that knows nothing of it.
     fn audit(&mut self, engine: &mut Engine) {
         if engine.scheduler.outstanding() == 0 || self.audited.elapsed() < TICK {
             return;
@@ -384,7 +388,12 @@ impl Drop for End {
 }
 
 /// Waits until an fd is readable or the time is over.
-fn sleep(wakeup: &Bell, launcher: &[BorrowedFd<'_>], fds: &[Arc<OwnedFd>], time: Option<Duration>) {
+fn sleep(
+    wakeup: &Wakeup,
+    launcher: &[BorrowedFd<'_>],
+    fds: &[Arc<OwnedFd>],
+    time: Option<Duration>,
+) {
     if cfg!(miri) {
         // Has no `poll`; the eventfd is looked at often instead.
         return std::thread::sleep(Duration::from_millis(1));

@@ -1,18 +1,18 @@
-//! From the rings of the workers into the inboxes of calls (rules 7 to 9, 20 and 21).
+//! From the rings of the workers into the inboxes of calls (rules Q7 to Q9, Q20 and Q21).
 
 use std::sync::Arc;
 
 use super::inbox::BigRef;
 use super::{Engine, Shared};
 use crate::error::Error;
-use crate::queue::{Big, Consumer, Header, Kind, Phase, Ring, Violation, bytes_of};
-use crate::scheduler::{CallId, Event, Running};
+use crate::queue::{Big, Consumer, Header, Kind, Malformed, Phase, Ring, bytes_of};
+use crate::scheduler::{CallId, CurrentChunk, Event};
 use crate::sys::clock;
 use crate::worker::Failure;
 
-impl From<crate::scheduler::Violation> for Violation {
+impl From<crate::scheduler::Violation> for Malformed {
     fn from(violation: crate::scheduler::Violation) -> Self {
-        Violation(violation.0)
+        Malformed(violation.0)
     }
 }
 
@@ -41,15 +41,15 @@ impl Engine {
         let Some(body) = self.body(slot) else { return };
         let page = Arc::clone(&body.page);
         let mut consumer = body.consumer;
-        let outcome = self.read(slot, reader, page.desk().ring(), &mut consumer);
-        consumer.tell(page.desk().ring());
-        page.desk().wake_if_stuck();
+        let outcome = self.read(slot, reader, page.view().ring(), &mut consumer);
+        consumer.tell(page.view().ring());
+        page.view().wake_if_stuck();
         let lied = outcome.is_err();
         if let Some(body) = self.body_mut(slot) {
             body.consumer = consumer;
             body.lied |= lied;
         }
-        if let Err(Violation(what)) = outcome {
+        if let Err(Malformed(what)) = outcome {
             let error = Error::start(format!("it broke the protocol of the queue: {what}"));
             self.event(shared, Event::Misbehaved { slot, error: error.into() });
         }
@@ -62,7 +62,7 @@ impl Engine {
 
     /// Tells the scheduler of workers that leave by themselves.
     pub(super) fn see_leaving(&mut self, shared: &Shared, slot: usize) {
-        let leaves = |body: &super::Body| body.page.desk().phase() == Phase::Leaving;
+        let leaves = |body: &super::Body| body.page.view().phase() == Phase::Leaving;
         if self.body(slot).is_some_and(leaves) {
             self.drain_slot(shared, slot, None);
             self.event(shared, Event::Leaving { slot });
@@ -75,7 +75,7 @@ impl Engine {
         reader: Option<CallId>,
         ring: Ring<'_>,
         consumer: &mut Consumer,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Malformed> {
         let mut words = std::mem::take(&mut self.scratch);
         let end = consumer.end(ring)?;
         while let Some(header) = consumer.peek(ring, end)? {
@@ -99,12 +99,12 @@ impl Engine {
         consumer: &mut Consumer,
         end: u64,
         scratch: &mut Vec<u64>,
-    ) -> Result<(), Violation> {
-        let Running { call, first, answered, count, wanted } = self.scheduler.running(slot)?;
+    ) -> Result<(), Malformed> {
+        let CurrentChunk { call, first, answered, count, wanted } = self.scheduler.running(slot)?;
         let mut inbox =
             self.scheduler.client(call).filter(|_| wanted).map(|client| &mut client.inbox);
         let mut next = answered;
-        let mut one = || -> Result<bool, Violation> {
+        let mut one = || -> Result<bool, Malformed> {
             let header = consumer.peek(ring, end)?.filter(|next| next.kind == Kind::Value);
             let Some(header) = header else { return Ok(false) };
             if header.index != next || next == count {
@@ -141,14 +141,14 @@ impl Engine {
         reader: Option<CallId>,
         header: Header,
         words: &[u64],
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Malformed> {
         match header.kind {
             Kind::Chunk => {
-                let position = *words.first().ok_or(Violation("a chunk without position"))?;
+                let position = *words.first().ok_or(Malformed("a chunk without position"))?;
                 self.scheduler.claimed(slot, position, &self.queue)?;
             }
             Kind::End => {
-                let ns = *words.first().ok_or(Violation("an end without duration"))?;
+                let ns = *words.first().ok_or(Malformed("an end without duration"))?;
                 self.scheduler.ended(slot, ns, clock::now(), &mut self.queue)?;
             }
             _ => self.answer(slot, reader, header, words)?,
@@ -163,7 +163,7 @@ impl Engine {
         reader: Option<CallId>,
         header: Header,
         words: &[u64],
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Malformed> {
         let running = self.scheduler.running(slot)?;
         if header.index != running.answered || running.answered == running.count {
             return Err(OUT_OF_TURN);
@@ -181,7 +181,7 @@ impl Engine {
                 (Some(inbox), Some(error), _) => inbox.push_failed(index, error),
                 (Some(inbox), None, Some(big)) if in_place => inbox.push_big(index, big),
                 (Some(inbox), None, Some(place)) => {
-                    let bytes = place.desk.copy_big(place.big.slot, place.big.len);
+                    let bytes = place.page.copy_big(place.big.slot, place.big.len);
                     inbox.push_copied(index, bytes.unwrap_or_default());
                 }
                 _ => {}
@@ -194,7 +194,7 @@ impl Engine {
     fn failure(
         &mut self,
         slot: usize,
-        running: &Running,
+        running: &CurrentChunk,
         index: usize,
         header: Header,
         words: &[u64],
@@ -202,7 +202,7 @@ impl Engine {
     ) -> Error {
         let failure = match big {
             Some(place) => {
-                let bytes = place.desk.copy_big(place.big.slot, place.big.len);
+                let bytes = place.page.copy_big(place.big.slot, place.big.len);
                 Failure::decoded(&bytes.unwrap_or_default())
             }
             None => Failure::decoded(&bytes_of(words)[..header.len]),
@@ -215,13 +215,13 @@ impl Engine {
         }
     }
 
-    fn big(&self, slot: usize, words: &[u64]) -> Result<BigRef, Violation> {
-        let body = self.body(slot).ok_or(Violation("a long result of nobody"))?;
-        let big = Big::from_words(words).ok_or(Violation("a long result without a place"))?;
+    fn big(&self, slot: usize, words: &[u64]) -> Result<BigRef, Malformed> {
+        let body = self.body(slot).ok_or(Malformed("a long result of nobody"))?;
+        let big = Big::from_words(words).ok_or(Malformed("a long result without a place"))?;
         // Looked at before anything refers to it.
-        body.page.big(big.slot, big.len).ok_or(Violation("a long result lies nowhere"))?;
-        Ok(BigRef { desk: Arc::clone(&body.page), big })
+        body.page.big(big.slot, big.len).ok_or(Malformed("a long result lies nowhere"))?;
+        Ok(BigRef { page: Arc::clone(&body.page), big })
     }
 }
 
-const OUT_OF_TURN: Violation = Violation("it answered another input than the next");
+const OUT_OF_TURN: Malformed = Malformed("it answered another input than the next");

@@ -1,6 +1,6 @@
 //! What is said of inputs that have no output, and of workers that ended.
 
-use super::bodies::Process;
+use super::bodies::ProcessHandle;
 use super::{Body, Cause, Engine, Life, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::queue::{Phase, Started};
@@ -65,7 +65,7 @@ impl Engine {
         self.hear(shared, slot);
         self.drain_slot(shared, slot, None);
         let Some(body) = self.body(slot) else { return };
-        let page = body.page.desk();
+        let page = body.page.view();
         let started = page.started();
         let ending = Ending {
             is_clean: exit == Exit::Code(0),
@@ -92,7 +92,7 @@ impl Engine {
 
     /// Why the input that a worker had begun is lost.
     fn why_it_ended(&self, shared: &Shared, slot: usize, body: &Body, exit: Exit) -> Error {
-        let is_thread = matches!(body.process, Process::Thread(_));
+        let is_thread = matches!(body.process, ProcessHandle::Thread(_));
         let worker = self.scheduler.slot(slot).map(|slot| &slot.worker);
         let error = match worker.and_then(|worker| worker.kill_reason()) {
             Some(KillReason::TimedOut(limit)) => {
@@ -154,7 +154,7 @@ const NOT_KNOWN: &str = "how, is not known: something in this program took its e
 
 /// A worker ended by itself while it served.
 fn of_exit(shared: &Shared, body: &Body, exit: Exit) -> Error {
-    let report = body.page.desk().crash().map(|bytes| crate::worker::crash_report(&bytes));
+    let report = body.page.view().crash().map(|bytes| crate::worker::crash_report(&bytes));
     let error = match exit {
         Exit::Code(code) => {
             Error::new(ErrorKind::Exited, "").with(|facts| facts.exit_code = Some(code))
@@ -171,7 +171,7 @@ fn of_exit(shared: &Shared, body: &Body, exit: Exit) -> Error {
 }
 
 fn signal_note(shared: &Shared, body: &Body, signal: i32) -> String {
-    let faults = &body.page.desk().faults;
+    let faults = &body.page.view().faults;
     if faults.overflow.load(std::sync::atomic::Ordering::Relaxed) != 0 {
         return "its stack overflowed".to_owned();
     }

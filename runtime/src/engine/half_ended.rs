@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::bodies::Process;
+use super::bodies::ProcessHandle;
 use super::{Body, Engine, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::scheduler::{Event, Worker};
@@ -29,7 +29,7 @@ impl Engine {
             let ends = matches!(worker.worker, Worker::Dying { .. } | Worker::Over { .. });
             let idle = matches!(worker.worker, Worker::Idle { .. });
             let Some(body) = self.body_mut(slot) else { continue };
-            if ends || (idle && body.page.desk().chunk().0 == 0) {
+            if ends || (idle && body.page.view().chunk().0 == 0) {
                 body.looked = (Instant::now(), false);
                 continue;
             }
@@ -58,9 +58,9 @@ impl Engine {
 impl Body {
     fn is_half_ended(&self) -> bool {
         match &self.process {
-            Process::Child { pidfd, .. } => process::main_thread_ended(pidfd.as_fd()),
-            Process::Thread(thread) => thread.vanished(),
-            Process::Expected => false,
+            ProcessHandle::Child { pidfd, .. } => process::main_thread_ended(pidfd.as_fd()),
+            ProcessHandle::Thread(thread) => thread.vanished(),
+            ProcessHandle::Expected => false,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::Source;
 use crate::error::Error;
-use crate::queue::{Big, DeskMap};
+use crate::queue::{Big, WorkerPageMap};
 
 /// Words of room that an inbox keeps, however little came of late.
 const KEPT: usize = 64 << 10;
@@ -23,7 +23,7 @@ enum Item {
         first: usize,
         count: usize,
     },
-    /// In a big slot; only while the owner of the call reads (rule 9).
+    /// In a big slot; only while the owner of the call reads (rule Q9).
     Big(usize, BigRef),
     Copied(usize, Vec<u8>),
     Failed(usize, Error),
@@ -31,14 +31,14 @@ enum Item {
 
 /// A result in a big slot, which is given back when this is dropped.
 pub(super) struct BigRef {
-    pub(super) desk: Arc<DeskMap>,
+    pub(super) page: Arc<WorkerPageMap>,
     pub(super) big: Big,
 }
 
 impl Drop for BigRef {
     fn drop(&mut self) {
-        self.desk.free_big(self.big.slot, self.big.ticket);
-        self.desk.desk().wake_if_stuck();
+        self.page.free_big(self.big.slot, self.big.ticket);
+        self.page.view().wake_if_stuck();
     }
 }
 
@@ -91,7 +91,7 @@ impl Inbox {
                 at += 1 + len.div_ceil(8);
                 each(index, Answer::Value(Source::new(&bytes[start..start + len])))
             }),
-            Item::Big(index, place) => match place.desk.big(place.big.slot, place.big.len) {
+            Item::Big(index, place) => match place.page.big(place.big.slot, place.big.len) {
                 Some(source) => each(index, Answer::Value(source)),
                 None => Ok(()),
             },

@@ -13,7 +13,7 @@ impl Engine {
     pub(crate) fn infos(&self, shared: &Shared) -> Vec<WorkerInfo> {
         let workers = self.scheduler.slots().map(|(at, slot)| {
             let body = self.body(at);
-            let page = body.map(|body| body.page.desk());
+            let page = body.map(|body| body.page.view());
             let (position, since) = page.map_or((0, 0), |page| page.chunk());
             let task = self.scheduler.task_at(position).map(|(task, _)| task);
             let task = task.and_then(crate::registry::get).map(|entry| entry.name());

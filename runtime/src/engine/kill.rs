@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use super::bodies::Process;
+use super::bodies::ProcessHandle;
 use super::{Engine, Shared};
 use crate::scheduler::{Event, KillReason};
 use crate::sys::{process, socket};
@@ -16,15 +16,15 @@ impl Engine {
         }
         let Some(body) = self.body(slot) else { return };
         match &body.process {
-            Process::Child { .. } => self.signal(slot, libc::SIGKILL),
-            Process::Thread(_) => {
+            ProcessHandle::Child { .. } => self.signal(slot, libc::SIGKILL),
+            ProcessHandle::Thread(_) => {
                 // It cannot be ended; it is left behind.
-                body.page.desk().abandon();
-                body.page.desk().wake();
+                body.page.view().abandon();
+                body.page.view().wake();
                 self.given_up.push(slot);
             }
             // Killed as soon as it is known; the kernel may do it before.
-            Process::Expected => {
+            ProcessHandle::Expected => {
                 if let Some(lifeline) = &body.lifeline {
                     let _ = socket::shut(lifeline.as_fd());
                 }
@@ -36,7 +36,7 @@ impl Engine {
     /// has the kernel kill the worker, and whoever made it is asked to.
     fn signal(&mut self, slot: usize, signal: i32) {
         let Some(body) = self.body_mut(slot) else { return };
-        let Process::Child { pidfd, .. } = &body.process else { return };
+        let ProcessHandle::Child { pidfd, .. } = &body.process else { return };
         let Err(error) = process::signal(pidfd.as_fd(), signal) else { return };
         if signal == libc::SIGKILL {
             if let Some(lifeline) = &body.lifeline {
@@ -53,8 +53,8 @@ impl Engine {
     pub(crate) fn signal_all(&mut self, shared: &Shared, signal: i32) {
         for slot in 0..self.bodies.len() {
             match self.body(slot).map(|body| &body.process) {
-                Some(Process::Child { .. }) => self.signal(slot, signal),
-                Some(Process::Thread(_)) => self.event(shared, Event::KillRequested { slot }),
+                Some(ProcessHandle::Child { .. }) => self.signal(slot, signal),
+                Some(ProcessHandle::Thread(_)) => self.event(shared, Event::KillRequested { slot }),
                 _ => {}
             }
         }

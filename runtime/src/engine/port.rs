@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Cause;
 use super::client::Client;
-use crate::queue::{self, Block, Board, Descriptor, Tasks};
+use crate::queue::{self, Block, Descriptor, PoolPage, Tasks};
 use crate::scheduler::{Chunk, Owner, Payload, Port};
 use crate::sys::memory::Mapping;
 
@@ -31,14 +31,14 @@ impl Payload for Batch {
 /// The regions that hold the queue.
 pub(crate) struct SharedQueue {
     tasks: Arc<Mapping>,
-    board: Arc<Mapping>,
+    pool_page: Arc<Mapping>,
 }
 
 impl SharedQueue {
-    pub(super) fn new(tasks: Arc<Mapping>, board: Arc<Mapping>) -> Self {
-        let queue = SharedQueue { tasks, board };
+    pub(super) fn new(tasks: Arc<Mapping>, pool_page: Arc<Mapping>) -> Self {
+        let queue = SharedQueue { tasks, pool_page };
         queue.tasks().set_tail(1);
-        queue.board().claims().set_cursor(1);
+        queue.pool_page().claims().set_cursor(1);
         queue
     }
 
@@ -46,8 +46,8 @@ impl SharedQueue {
         self.tasks.view(0)
     }
 
-    fn board(&self) -> &Board {
-        self.board.view(0)
+    fn pool_page(&self) -> &PoolPage {
+        self.pool_page.view(0)
     }
 }
 
@@ -68,7 +68,7 @@ impl Port for SharedQueue {
 
     fn publish(&mut self, position: u64, chunk: &Chunk<Batch>) {
         self.tasks().describe(position, &descriptor(chunk));
-        self.board().claims().offer(position);
+        self.pool_page().claims().offer(position);
         self.tasks().set_tail(position + 1);
     }
 
@@ -77,19 +77,19 @@ impl Port for SharedQueue {
     }
 
     fn withdraw(&mut self, position: u64) -> bool {
-        self.board().claims().withdraw(position)
+        self.pool_page().claims().withdraw(position)
     }
 
     fn owner(&self, position: u64) -> Owner {
-        match self.board().claims().owner(position) {
-            queue::Owner::Free => Owner::Free,
-            queue::Owner::Worker(slot) => Owner::Worker(slot),
-            queue::Owner::Withdrawn | queue::Owner::Elsewhere => Owner::Nobody,
+        match self.pool_page().claims().owner(position) {
+            queue::ClaimOwner::Free => Owner::Free,
+            queue::ClaimOwner::Worker(slot) => Owner::Worker(slot),
+            queue::ClaimOwner::Withdrawn | queue::ClaimOwner::Elsewhere => Owner::Nobody,
         }
     }
 
     #[inline]
     fn cursor(&self) -> u64 {
-        self.board().claims().cursor()
+        self.pool_page().claims().cursor()
     }
 }

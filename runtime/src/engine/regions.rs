@@ -12,12 +12,12 @@ use super::{Engine, wait};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Settings;
-use crate::queue::{Arena, Board, DIRECT, SLOTS, Tasks};
+use crate::queue::{Arena, DIRECT, PoolPage, SLOTS, Tasks};
 use crate::scheduler::Limits;
 use crate::start::{Preload, inputs};
-use crate::sys::bell::Bell;
 use crate::sys::fds::Kept;
 use crate::sys::memory::{self, Mapping, PAGE};
+use crate::sys::wakeup::Wakeup;
 
 /// Address space for payloads; pages exist when written.
 const REGION: usize = 1 << 40;
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(super) regions: Regions,
     pub(crate) arena: Arc<Arena>,
     /// Wakes the dispatcher.
-    pub(super) wakeup: Arc<Bell>,
+    pub(super) wakeup: Arc<Wakeup>,
     pub(super) spinners: usize,
     engine: Mutex<Engine>,
     /// Something changed that is no result: a worker got ready, the pool is empty.
@@ -46,8 +46,8 @@ pub(crate) struct Shared {
 pub(super) struct Regions {
     pub(super) tasks: Arc<Mapping>,
     pub(super) tasks_fd: Kept,
-    pub(super) board: Arc<Mapping>,
-    pub(super) board_fd: Kept,
+    pub(super) pool_page: Arc<Mapping>,
+    pub(super) pool_page_fd: Kept,
     /// What the initializers of worker processes are given, if they are given anything.
     pub(super) inputs_fd: Option<Kept>,
 }
@@ -59,11 +59,11 @@ impl Regions {
             Error::new(ErrorKind::OutOfMemory, text)
         };
         let (tasks, tasks_file) = tasks_region().map_err(memory)?;
-        let board_len = size_of::<Board>().next_multiple_of(PAGE);
-        let (board, board_fd) =
-            Mapping::with_file(c"procession-board", board_len).map_err(memory)?;
+        let pool_page_len = size_of::<PoolPage>().next_multiple_of(PAGE);
+        let (pool_page, pool_page_fd) =
+            Mapping::with_file(c"procession-pool-page", pool_page_len).map_err(memory)?;
         memory::seal(&tasks_file);
-        memory::seal(&board_fd);
+        memory::seal(&pool_page_fd);
         let tasks_fd = memory::read_only(&tasks_file).map_err(memory)?;
         let inputs_fd = store_inputs(settings).map_err(|error| {
             Error::start(format!("failed to store the inputs of the initializers: {error}"))
@@ -71,8 +71,8 @@ impl Regions {
         Ok(Regions {
             tasks: Arc::new(tasks),
             tasks_fd: Kept::new(tasks_fd),
-            board: Arc::new(board),
-            board_fd: Kept::new(board_fd),
+            pool_page: Arc::new(pool_page),
+            pool_page_fd: Kept::new(pool_page_fd),
             inputs_fd: inputs_fd.map(Kept::new),
         })
     }
@@ -84,9 +84,9 @@ impl Shared {
         let regions = Regions::new(&settings)?;
         let head = size_of::<Tasks>().next_multiple_of(PAGE);
         let arena = Arena::new(Arc::clone(&regions.tasks), head);
-        let wakeup = Bell::new()
+        let wakeup = Wakeup::new()
             .map_err(|error| Error::start(format!("failed to create an eventfd: {error}")))?;
-        let queue = SharedQueue::new(Arc::clone(&regions.tasks), Arc::clone(&regions.board));
+        let queue = SharedQueue::new(Arc::clone(&regions.tasks), Arc::clone(&regions.pool_page));
         Ok(Shared {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             generation: crate::start::generation(),
@@ -105,8 +105,8 @@ impl Shared {
         self.regions.tasks.view(0)
     }
 
-    pub(super) fn board(&self) -> &Board {
-        self.regions.board.view(0)
+    pub(super) fn pool_page(&self) -> &PoolPage {
+        self.regions.pool_page.view(0)
     }
 
     pub(crate) fn lock(&self) -> Locked<'_> {
@@ -115,7 +115,7 @@ impl Shared {
 
     /// No position of the queue below this one is unclaimed; a hint.
     pub(crate) fn cursor(&self) -> u64 {
-        self.board().claims().cursor()
+        self.pool_page().claims().cursor()
     }
 
     /// Makes the dispatcher look at everything.

@@ -8,12 +8,12 @@ use crate::sys::clock;
 
 impl Engine {
     /// Tells the scheduler of workers that are at a chunk for long. They stop after the
-    /// present input (rule 10), and what they had not begun goes to whoever is free.
+    /// present input (rule Q10), and what they had not begun goes to whoever is free.
     pub(super) fn watch_slow(&mut self, shared: &Shared) {
         let now = clock::now();
         for slot in 0..self.bodies.len() {
             let Some(body) = self.body(slot) else { continue };
-            let page = body.page.desk();
+            let page = body.page.view();
             let (position, since) = page.chunk();
             let took = Duration::from_nanos(now.saturating_sub(since));
             if position == 0 || took < crate::scheduler::SLOW {

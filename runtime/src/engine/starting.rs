@@ -4,15 +4,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::bodies::Process;
+use super::bodies::ProcessHandle;
 use super::{Body, Engine, Shared};
 use crate::error::Error;
-use crate::queue::DeskMap;
+use crate::queue::WorkerPageMap;
 use crate::scheduler::{Event, Worker};
 use crate::start::handshake;
 use crate::sys::fds::Kept;
 use crate::sys::socket;
-use crate::worker::{Birth, FAILED, Failure, MESSAGE_LEN, READY};
+use crate::worker::{FAILED, Failure, MESSAGE_LEN, READY, WorkerConfig};
 
 /// The CPU for a slot when workers are pinned.
 pub(crate) fn cpu_of(slot: usize) -> Option<usize> {
@@ -27,12 +27,12 @@ pub(super) fn prepare(
     id: usize,
     control: Option<OwnedFd>,
 ) -> io::Result<(Body, OwnedFd)> {
-    let (page, file) = DeskMap::create()?;
-    page.desk().set_spin(shared.spinners as u32);
+    let (page, file) = WorkerPageMap::create()?;
+    page.view().set_spin(shared.spinners as u32);
     let settings = &shared.settings;
     let lifeline = control.as_ref().map(OwnedFd::try_clone).transpose()?;
-    let birth = Birth {
-        seat: slot,
+    let config = WorkerConfig {
+        slot,
         id,
         depth: shared.depth + 1,
         max_tasks: settings.max_tasks,
@@ -40,7 +40,7 @@ pub(super) fn prepare(
         cpu: settings.pin_cpus.then(|| cpu_of(slot)).flatten(),
         memory_limit: settings.memory_limit,
     };
-    birth.write(&page)?;
+    config.write(&page)?;
     let body = Body::new(id, Arc::new(page), control.map(Arc::new), lifeline.map(Kept::new));
     Ok((body, file))
 }
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// The process of a worker exists.
-    pub(super) fn started(&mut self, shared: &Shared, slot: usize, process: Process) {
+    pub(super) fn started(&mut self, shared: &Shared, slot: usize, process: ProcessHandle) {
         if let Some(body) = self.body_mut(slot) {
             body.process = process;
             self.event(shared, Event::ProcessKnown { slot });
@@ -79,7 +79,9 @@ impl Engine {
         slot: usize,
         handle: std::thread::JoinHandle<()>,
     ) {
-        if let Some(Process::Thread(thread)) = self.body_mut(slot).map(|body| &mut body.process) {
+        if let Some(ProcessHandle::Thread(thread)) =
+            self.body_mut(slot).map(|body| &mut body.process)
+        {
             thread.started(handle);
             self.event(shared, Event::ProcessKnown { slot });
             self.event(shared, Event::HandshakeDone { slot });
@@ -118,9 +120,9 @@ impl Engine {
     /// What a message of a worker means.
     fn understand(&self, slot: usize, message: &[u8]) -> Event<super::port::SharedQueue> {
         let body = self.body(slot);
-        let was_greeted = body.is_some_and(|body| body.said_hello.get());
+        let said_hello = body.is_some_and(|body| body.said_hello.get());
         match message {
-            hello if !was_greeted => match handshake::check(hello) {
+            hello if !said_hello => match handshake::check(hello) {
                 Ok(_) => {
                     if let Some(body) = body {
                         body.said_hello.set(true);
@@ -143,7 +145,7 @@ impl Engine {
 
     /// Looks how the initializers of a worker that is a thread went.
     fn hear_thread(&mut self, shared: &Shared, slot: usize) {
-        let Some(Process::Thread(thread)) = self.body(slot).map(|body| &body.process) else {
+        let Some(ProcessHandle::Thread(thread)) = self.body(slot).map(|body| &body.process) else {
             return;
         };
         match thread.news() {

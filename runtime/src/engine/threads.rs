@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::Shared;
 use crate::error::{Error, Result};
 use crate::pool::Settings;
-use crate::queue::DeskMap;
+use crate::queue::WorkerPageMap;
 use crate::start::Preload;
 use crate::start::preload::Patience;
 use crate::state::Share;
-use crate::worker::{self, Failure, Original, Worker};
+use crate::worker::{self, Failure, Original, WorkerLoop};
 
 /// How its initializers went, once they did.
 type News = Mutex<Option<Result<(), Box<Failure>>>>;
@@ -52,7 +52,7 @@ impl ThreadBody {
         self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The thread itself, for a seat that is given to another.
+    /// The thread itself, for a slot that is given to another.
     pub(super) fn leave_behind(&mut self) -> ThreadBody {
         let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
@@ -87,21 +87,21 @@ impl ThreadBody {
 /// Starts a worker thread.
 pub(super) fn start(
     shared: &Shared,
-    seat: usize,
+    slot: usize,
     id: usize,
-    desk: Arc<DeskMap>,
+    page: Arc<WorkerPageMap>,
     shares: Arc<Vec<Share>>,
     body: &ThreadBody,
 ) -> Result<JoinHandle<()>> {
     let (said, ended) = (Arc::clone(&body.news), Arc::clone(&body.ending));
     let number = Arc::clone(&body.number);
     let regions = &shared.regions;
-    let (tasks, board) = (Arc::clone(&regions.tasks), Arc::clone(&regions.board));
-    let (bell, depth) = (Arc::clone(&shared.wakeup), shared.depth + 1);
+    let (tasks, pool_page) = (Arc::clone(&regions.tasks), Arc::clone(&regions.pool_page));
+    let (wakeup, depth) = (Arc::clone(&shared.wakeup), shared.depth + 1);
     let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
     let (initializers, max_tasks, pool) = (initializers.clone(), *max_tasks, shared.id);
-    let cpu = pin_cpus.then(|| super::cpu_of(seat)).flatten();
-    let ring = Arc::clone(&bell);
+    let cpu = pin_cpus.then(|| super::cpu_of(slot)).flatten();
+    let ring = Arc::clone(&wakeup);
     let work = move || {
         let original = Original::here();
         number.store(crate::sys::threads::current(), Ordering::Release);
@@ -116,7 +116,7 @@ pub(super) fn start(
         *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
         ring.ring();
         if !failed {
-            let serve = || Worker::new(seat, desk, tasks, board, bell, max_tasks).serve();
+            let serve = || WorkerLoop::new(slot, page, tasks, pool_page, wakeup, max_tasks).serve();
             // Whatever happens, the dispatcher learns of the end.
             let _ = catch_unwind(AssertUnwindSafe(serve));
         }

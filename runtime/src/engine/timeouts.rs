@@ -1,4 +1,4 @@
-//! Inputs that run longer than they may (rule 15).
+//! Inputs that run longer than they may (rule Q15).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ impl Engine {
                 continue;
             }
             let Some(body) = self.body(slot) else { continue };
-            let (position, since) = body.page.desk().chunk();
+            let (position, since) = body.page.view().chunk();
             let limit = self.scheduler.task_at(position).and_then(|(_, limit)| limit);
             let Some(limit) = limit else { continue };
             let left = limit.saturating_sub(Duration::from_nanos(now.saturating_sub(since)));
             if !left.is_zero() {
                 least = Some(least.map_or(left, |least| least.min(left)));
-            } else if self.is_doomed(shared, slot, position) {
+            } else if self.is_condemned(shared, slot, position) {
                 self.event(shared, Event::Overdue { slot, limit });
             }
         }
@@ -36,20 +36,20 @@ impl Engine {
     }
 
     /// Whether a worker is still at the one input of a chunk; if so it does not begin
-    /// another one (rule 15).
-    fn is_doomed(&mut self, shared: &Shared, slot: usize, position: u64) -> bool {
+    /// another one (rule Q15).
+    fn is_condemned(&mut self, shared: &Shared, slot: usize, position: u64) -> bool {
         let Some(body) = self.body(slot) else { return false };
         let page = Arc::clone(&body.page);
         let started = Started { position, index: 0 };
-        page.desk().set_doom(Some(started));
+        page.view().set_condemned(Some(started));
         self.drain_slot(shared, slot, None);
         let at_it = self.scheduler.slot(slot).and_then(|slot| slot.worker.position())
             == Some(position)
             && self.scheduler.running(slot).is_ok_and(|running| running.answered == 0)
-            && page.desk().started() == Some(started);
+            && page.view().started() == Some(started);
         if !at_it {
-            page.desk().set_doom(None);
-            page.desk().wake();
+            page.view().set_condemned(None);
+            page.view().wake();
         }
         at_it
     }

@@ -1,7 +1,7 @@
-//! Whoever waits, drains (rules 18 and 19).
+//! Whoever waits, drains (rules Q18 and Q19).
 //!
 //! Which thread leads and which follow is decided by the
-//! [scheduler](crate::scheduler::Wait). The one that leads sleeps on the board and reads the
+//! [scheduler](crate::scheduler::Wait). The one that leads sleeps on the pool page and reads the
 //! rings for all; the others sleep on a condition of their call. When nobody waits and inputs
 //! are outstanding, the workers wake the dispatcher.
 
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use super::locked::Locked;
 use super::{CallId, Engine, Patience, Shared};
 use crate::queue::Waiting;
-use crate::scheduler::{Role, Sleep, Wait};
+use crate::scheduler::{Sleep, Wait, WaiterRole};
 use crate::sys::{clock, futex};
 
-/// After this time a waiting caller looks at everything (rule 19).
+/// After this time a waiting caller looks at everything (rule Q19).
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// How long a caller looks out for results before it sleeps, in nanoseconds; as long as
@@ -34,7 +34,7 @@ impl Shared {
     ) {
         let mut engine = self.lock();
         loop {
-            let ended = self.board().ended();
+            let ended = self.pool_page().ended();
             engine.drain(self, Some(id));
             engine.publish(self);
             let news = std::mem::replace(seen, ended) != ended;
@@ -57,11 +57,11 @@ impl Shared {
                 self.sleep(sleep, ended, time);
             }
             engine = self.lock();
-            engine.scheduler.waited(id, Role::Leader);
+            engine.scheduler.waited(id, WaiterRole::Leader);
             let long = begun.elapsed() >= TICK;
             if long {
                 engine.audit_cursor(self);
-                // The dispatcher has the other part of rule 19.
+                // The dispatcher has the other part of rule Q19.
                 self.wake_dispatcher();
             }
             if long || sleep != Sleep::End {
@@ -75,24 +75,24 @@ impl Shared {
 
     /// Looks out for the end of a chunk for a short time.
     fn spin(&self, ended: u64) -> bool {
-        clock::spin(SPIN_NS, || self.board().ended() != ended)
+        clock::spin(SPIN_NS, || self.pool_page().ended() != ended)
     }
 
     fn sleep(&self, sleep: Sleep, ended: u64, time: Duration) {
-        let board = self.board();
+        let pool_page = self.pool_page();
         let (waiting, low) = match sleep {
             Sleep::End => (Waiting::End, 0),
             Sleep::Low(low) => (Waiting::Low, low),
         };
-        let seen = board.announce(waiting, low);
+        let seen = pool_page.announce(waiting, low);
         let news = match sleep {
-            Sleep::Low(low) => board.claims().cursor() >= low,
-            Sleep::End => board.ended() != ended || self.lock().has_news(),
+            Sleep::Low(low) => pool_page.claims().cursor() >= low,
+            Sleep::End => pool_page.ended() != ended || self.lock().has_news(),
         };
         if !news {
-            futex::wait(board.notify_word(), seen, Some(time));
+            futex::wait(pool_page.notify_word(), seen, Some(time));
         }
-        board.renounce();
+        pool_page.renounce();
     }
 }
 
@@ -102,7 +102,7 @@ fn follow(shared: &Shared, mut engine: Locked<'_>, id: CallId, time: Duration) {
         client.follower = Some(Arc::clone(&condition));
     }
     let mut engine = engine.wait(&condition, time);
-    engine.scheduler.waited(id, Role::Follower);
+    engine.scheduler.waited(id, WaiterRole::Follower);
     if let Some(client) = engine.scheduler.client(id) {
         client.follower = None;
     }
@@ -129,10 +129,10 @@ impl Engine {
             || self.scheduler.outstanding_of(id) == 0
     }
 
-    /// How many workers have something to do, by the board.
+    /// How many workers have something to do, by the pool page.
     fn busy(&self, shared: &Shared) -> usize {
-        let board = shared.board();
-        let waiting = board.idle.count() + board.spinning.count();
+        let pool_page = shared.pool_page();
+        let waiting = pool_page.idle.count() + pool_page.spinning.count();
         self.workers().saturating_sub(waiting)
     }
 
@@ -141,7 +141,7 @@ impl Engine {
         let dispatch = self.scheduler.pass_on(own, clock::now());
         self.carry_out(shared);
         if dispatch {
-            shared.board().announce(Waiting::Dispatcher, 0);
+            shared.pool_page().announce(Waiting::Dispatcher, 0);
             if self.has_news() {
                 shared.wake_dispatcher();
             }

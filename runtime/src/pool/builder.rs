@@ -222,7 +222,7 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a worker may take until it greets; 30 seconds by default.
+    /// How long a worker may take until it sends its hello; 30 seconds by default.
     pub fn start_timeout(mut self, time: Duration) -> Self {
         self.settings.start_timeout = time;
         self

@@ -22,18 +22,18 @@ use crate::task::{Initializer, Task};
 /// use runtime::{Process, State, initializer, worker};
 ///
 /// #[initializer]
-/// fn greeting(text: String) -> String {
+/// fn hello(text: String) -> String {
 ///     text
 /// }
 ///
 /// #[worker]
-/// fn greet(greeting: State<String>, name: &str) -> String {
-///     format!("{}, {name}", *greeting)
+/// fn greet(hello: State<String>, name: &str) -> String {
+///     format!("{}, {name}", *hello)
 /// }
 ///
 /// let child = Process::builder()
 ///     .name("greeter")
-///     .initializer(greeting, "Hello".to_owned())
+///     .initializer(hello, "Hello".to_owned())
 ///     .nice(5)
 ///     .current_dir("/")
 ///     .spawn(greet, "you")?;

@@ -1,5 +1,5 @@
 //! The memory of payloads: blocks of the region of the tasks, managed by the caller
-//! alone (rule 1).
+//! alone (rule Q1).
 //!
 //! Blocks are powers of two. Those below a page lie together in [small pages](super::small),
 //! so that a page is free as soon as its blocks are. Freed blocks wait in a list per size to

@@ -1,4 +1,4 @@
-//! Claim words: who has which chunk (rules 1 to 5).
+//! Claim words: who has which chunk (rules Q1 to Q5).
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -8,7 +8,7 @@ const OWNER_BITS: u32 = 16;
 
 /// Who has a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub(crate) enum ClaimOwner {
     /// Nobody yet.
     Free,
     /// The worker with this number.
@@ -39,26 +39,26 @@ impl<'a> Claims<'a> {
         &self.words[position as usize % self.words.len()]
     }
 
-    /// Caller: makes a chunk claimable (rules 1 and 3).
+    /// Caller: makes a chunk claimable (rules Q1 and Q3).
     pub(crate) fn offer(&self, position: u64) {
         self.slot(position).store(word(position, FREE), Ordering::Release);
     }
 
     /// Caller: who has a chunk.
-    pub(crate) fn owner(&self, position: u64) -> Owner {
+    pub(crate) fn owner(&self, position: u64) -> ClaimOwner {
         let seen = self.slot(position).load(Ordering::Acquire);
         if seen >> OWNER_BITS != position {
-            return Owner::Elsewhere;
+            return ClaimOwner::Elsewhere;
         }
         match seen & 0xffff {
-            FREE => Owner::Free,
-            WITHDRAWN => Owner::Withdrawn,
-            owner if owner as usize <= super::MAX_WORKERS => Owner::Worker(owner as usize - 1),
-            _ => Owner::Elsewhere,
+            FREE => ClaimOwner::Free,
+            WITHDRAWN => ClaimOwner::Withdrawn,
+            owner if owner as usize <= super::MAX_WORKERS => ClaimOwner::Worker(owner as usize - 1),
+            _ => ClaimOwner::Elsewhere,
         }
     }
 
-    /// Caller: takes an unclaimed chunk back (rule 4).
+    /// Caller: takes an unclaimed chunk back (rule Q4).
     pub(crate) fn withdraw(&self, position: u64) -> bool {
         self.swap(position, WITHDRAWN)
     }
@@ -68,18 +68,18 @@ impl<'a> Claims<'a> {
         self.slot(position).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// No position below this one is free (rule 5); a hint.
+    /// No position below this one is free (rule Q5); a hint.
     pub(crate) fn cursor(&self) -> u64 {
         self.cursor.load(Ordering::Relaxed)
     }
 
-    /// Caller: sets the hint right again (rule 19).
+    /// Caller: sets the hint right again (rule Q19).
     pub(crate) fn set_cursor(&self, position: u64) {
         self.cursor.store(position, Ordering::Relaxed);
     }
 
     /// Worker: claims the first free chunk below `tail`; `read` reads the descriptor of a
-    /// position before the swap that makes what it read valid (rule 2).
+    /// position before the swap that makes what it read valid (rule Q2).
     pub(crate) fn claim<D>(
         &self,
         tail: u64,
@@ -104,7 +104,7 @@ impl<'a> Claims<'a> {
         claimed
     }
 
-    /// Moves the hint forward unless it moved meanwhile (rule 5).
+    /// Moves the hint forward unless it moved meanwhile (rule Q5).
     fn advance(&self, from: u64, to: u64) {
         if from < to {
             let _ = self.cursor.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);

@@ -4,25 +4,25 @@
 compile_error!("the queues need the address space of a 64-bit machine");
 
 mod arena;
-mod board;
 mod claims;
-mod desk;
 #[cfg(all(test, any(loom, miri)))]
 mod models;
 mod payload;
+mod pool_page;
 mod ring;
 mod small;
 mod spread;
 mod tasks;
+mod worker_page;
 
 pub(crate) use arena::{Arena, Block};
-pub(crate) use board::{Board, Waiting, Wake};
-pub(crate) use claims::{Claims, Owner};
-pub(crate) use desk::{BIG_SLOTS, DeskMap, Phase, Started};
+pub(crate) use claims::{ClaimOwner, Claims};
 pub(crate) use payload::{Big, Encoded, Output, Payload, bytes_of};
-pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Producer, Ring, Violation};
+pub(crate) use pool_page::{PoolPage, Waiting, Wake};
+pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Malformed, Producer, Ring};
 pub(crate) use spread::Spread;
 pub(crate) use tasks::{Descriptor, Tasks};
+pub(crate) use worker_page::{BIG_SLOTS, Phase, Started, WorkerPageMap};
 
 /// A size in a model of loom, under Miri, and in a program: where every step is
 /// followed, memory is to be small.
@@ -36,10 +36,10 @@ const fn sized(model: usize, miri: usize, program: usize) -> usize {
     }
 }
 
-/// Chunks that can be published and not yet reused (rule 3).
+/// Chunks that can be published and not yet reused (rule Q3).
 pub(crate) const SLOTS: usize = sized(2, 16, 1024);
 
-/// Workers a pool can have at a time: the bits of the board.
+/// Workers a pool can have at a time: the bits of the pool page.
 pub(crate) const MAX_WORKERS: usize = sized(64, 64, 1024);
 
 /// Positions at or over this one are direct chunks: for one worker only.

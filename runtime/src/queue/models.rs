@@ -5,8 +5,10 @@
 //!
 //! `MIRIFLAGS="-Zmiri-many-seeds=0..64" cargo +nightly miri test -p procession --lib models`
 
-use super::desk::Desk;
-use super::{Board, Claims, Consumer, Kind, Owner, Producer, SLOTS, Started, Waiting, Wake};
+use super::worker_page::WorkerPage;
+use super::{
+    ClaimOwner, Claims, Consumer, Kind, PoolPage, Producer, SLOTS, Started, Waiting, Wake,
+};
 use crate::sync::{Arc, AtomicU64, Ordering, fence, thread};
 use crate::sys::futex;
 
@@ -58,7 +60,7 @@ struct Region {
 }
 
 impl Region {
-    /// Rule 1.
+    /// Rule Q1.
     fn publish(&self, claims: Claims<'_>, position: u64) {
         self.descriptors[position as usize % SLOTS].store(position * 10, Ordering::Relaxed);
         claims.offer(position);
@@ -76,7 +78,7 @@ impl Region {
 #[test]
 fn rules_1_and_2_each_chunk_has_one_owner() {
     model(|| {
-        let shared = Arc::new((area::<Board>(), Region::default()));
+        let shared = Arc::new((area::<PoolPage>(), Region::default()));
         shared.1.tail.store(1, Ordering::Relaxed);
         shared.0.claims().set_cursor(1);
         let workers: Vec<_> = (0..2)
@@ -98,7 +100,7 @@ fn rules_1_and_2_each_chunk_has_one_owner() {
         claimed.sort_unstable();
         assert!(claimed.windows(2).all(|pair| pair[0].0 != pair[1].0), "{claimed:?}");
         for (position, worker) in claimed {
-            assert_eq!(shared.0.claims().owner(position), Owner::Worker(worker));
+            assert_eq!(shared.0.claims().owner(position), ClaimOwner::Worker(worker));
         }
     });
 }
@@ -106,7 +108,7 @@ fn rules_1_and_2_each_chunk_has_one_owner() {
 #[test]
 fn rule_3_a_slot_that_is_used_again_gives_no_old_descriptor() {
     model(|| {
-        let shared = Arc::new((area::<Board>(), Region::default()));
+        let shared = Arc::new((area::<PoolPage>(), Region::default()));
         shared.0.claims().set_cursor(1);
         shared.1.publish(shared.0.claims(), 1);
         let workers: Vec<_> = (0..2)
@@ -118,20 +120,20 @@ fn rule_3_a_slot_that_is_used_again_gives_no_old_descriptor() {
         // The next position of the same slot, once the first has an owner.
         let again = 1 + SLOTS as u64;
         let owner = shared.0.claims().owner(1);
-        if let Owner::Worker(_) = owner {
+        if let ClaimOwner::Worker(_) = owner {
             shared.1.publish(shared.0.claims(), again);
         }
         let claimed: Vec<_> = workers.into_iter().filter_map(|w| w.join().unwrap()).collect();
         assert!(claimed.contains(&1), "nobody took what was free: {claimed:?}");
         let twice = claimed.len() == 2;
-        assert!(!twice || (matches!(owner, Owner::Worker(_)) && claimed.contains(&again)));
+        assert!(!twice || (matches!(owner, ClaimOwner::Worker(_)) && claimed.contains(&again)));
     });
 }
 
 #[test]
 fn rule_4_a_chunk_is_claimed_or_withdrawn() {
     model(|| {
-        let shared = Arc::new((area::<Board>(), Region::default()));
+        let shared = Arc::new((area::<PoolPage>(), Region::default()));
         shared.0.claims().set_cursor(1);
         shared.1.publish(shared.0.claims(), 1);
         let worker = {
@@ -146,7 +148,7 @@ fn rule_4_a_chunk_is_claimed_or_withdrawn() {
 #[test]
 fn rule_5_the_cursor_passes_nothing_that_is_free() {
     model(|| {
-        let shared = Arc::new((area::<Board>(), Region::default()));
+        let shared = Arc::new((area::<PoolPage>(), Region::default()));
         shared.1.tail.store(1, Ordering::Relaxed);
         shared.0.claims().set_cursor(1);
         let worker = {
@@ -157,7 +159,7 @@ fn rule_5_the_cursor_passes_nothing_that_is_free() {
         shared.1.publish(shared.0.claims(), 2);
         let claimed = worker.join().unwrap();
         let claims = shared.0.claims();
-        let free = (1..3).find(|position| claims.owner(*position) == Owner::Free);
+        let free = (1..3).find(|position| claims.owner(*position) == ClaimOwner::Free);
         assert!(claims.cursor() <= free.unwrap_or(3), "after {claimed:?}");
     });
 }
@@ -165,30 +167,30 @@ fn rule_5_the_cursor_passes_nothing_that_is_free() {
 #[test]
 fn rule_8_messages_are_whole_and_in_order() {
     model(|| {
-        let desk = Arc::new(area::<Desk>());
+        let page = Arc::new(area::<WorkerPage>());
         let worker = {
-            let desk = Arc::clone(&desk);
+            let page = Arc::clone(&page);
             thread::spawn(move || {
                 let mut producer = Producer::default();
                 for n in 0..4_u64 {
                     let payload = [n.to_le_bytes(), (!n).to_le_bytes()].concat();
-                    while !producer.fits(desk.ring(), payload.len()) {
+                    while !producer.fits(page.ring(), payload.len()) {
                         thread::yield_now();
                     }
-                    producer.push(desk.ring(), Kind::Value, n as usize, &payload);
+                    producer.push(page.ring(), Kind::Value, n as usize, &payload);
                 }
             })
         };
         let (mut consumer, mut next) = (Consumer::default(), 0);
         while next < 4 {
-            let end = consumer.end(desk.ring()).unwrap();
-            while let Some(header) = consumer.peek(desk.ring(), end).unwrap() {
+            let end = consumer.end(page.ring()).unwrap();
+            while let Some(header) = consumer.peek(page.ring(), end).unwrap() {
                 let mut words = Vec::new();
-                consumer.take(desk.ring(), header, &mut words);
+                consumer.take(page.ring(), header, &mut words);
                 assert_eq!((header.index, &words[..]), (next as usize, &[next, !next][..]));
                 next += 1;
             }
-            consumer.tell(desk.ring());
+            consumer.tell(page.ring());
             thread::yield_now();
         }
         worker.join().unwrap();
@@ -200,31 +202,31 @@ fn rule_15_nothing_else_dies_for_a_doomed_input() {
     const FIRST: Started = Started { position: 1, index: 0 };
     const SECOND: Started = Started { position: 2, index: 0 };
     model(|| {
-        let desk = Arc::new(area::<Desk>());
+        let page = Arc::new(area::<WorkerPage>());
         let killed = Arc::new(AtomicU64::new(0));
-        desk.set_started(FIRST);
+        page.set_started(FIRST);
         let worker = {
-            let (desk, killed) = (Arc::clone(&desk), Arc::clone(&killed));
+            let (page, killed) = (Arc::clone(&page), Arc::clone(&killed));
             thread::spawn(move || {
                 let mut producer = Producer::default();
-                producer.push(desk.ring(), Kind::Value, 0, &[]);
-                while desk.is_doomed(FIRST) {
+                producer.push(page.ring(), Kind::Value, 0, &[]);
+                while page.is_condemned(FIRST) {
                     // SIGKILL, as far as a model has it.
                     if killed.load(Ordering::SeqCst) == 1 {
                         return false;
                     }
                     thread::yield_now();
                 }
-                desk.set_started(SECOND);
+                page.set_started(SECOND);
                 true
             })
         };
-        desk.set_doom(Some(FIRST));
-        let answered = Consumer::default().has_news(desk.ring());
-        if !answered && desk.started() == Some(FIRST) {
+        page.set_condemned(Some(FIRST));
+        let answered = Consumer::default().has_news(page.ring());
+        if !answered && page.started() == Some(FIRST) {
             killed.store(1, Ordering::SeqCst);
         } else {
-            desk.set_doom(None);
+            page.set_condemned(None);
         }
         let began_another = worker.join().unwrap();
         assert!(!(began_another && killed.load(Ordering::SeqCst) == 1));
@@ -234,34 +236,34 @@ fn rule_15_nothing_else_dies_for_a_doomed_input() {
 #[test]
 fn rule_16_no_worker_sleeps_while_there_is_work() {
     model(|| {
-        let shared = Arc::new((area::<Board>(), Region::default(), area::<Desk>()));
+        let shared = Arc::new((area::<PoolPage>(), Region::default(), area::<WorkerPage>()));
         let worker = {
             let shared = Arc::clone(&shared);
             // As `Sleeper::sleep` does it.
             thread::spawn(move || {
-                let (board, region, desk) = &*shared;
+                let (pool_page, region, page) = &*shared;
                 let has_work = || region.tail.load(Ordering::Acquire) > 0;
                 loop {
-                    let seen = desk.wake_word().load(Ordering::SeqCst);
-                    board.idle.set(0);
+                    let seen = page.wake_word().load(Ordering::SeqCst);
+                    pool_page.idle.set(0);
                     fence(Ordering::SeqCst);
                     if has_work() {
                         break;
                     }
-                    futex::wait(desk.wake_word(), seen, None);
-                    if desk.wake_word().load(Ordering::SeqCst) != seen {
+                    futex::wait(page.wake_word(), seen, None);
+                    if page.wake_word().load(Ordering::SeqCst) != seen {
                         break;
                     }
                 }
-                board.idle.clear(0);
+                pool_page.idle.clear(0);
                 assert!(has_work());
             })
         };
-        let (board, region, desk) = &*shared;
-        region.publish(board.claims(), 1);
+        let (pool_page, region, page) = &*shared;
+        region.publish(pool_page.claims(), 1);
         fence(Ordering::SeqCst);
-        if board.idle.take().is_some() {
-            desk.wake();
+        if pool_page.idle.take().is_some() {
+            page.wake();
         }
         worker.join().unwrap();
     });
@@ -270,25 +272,25 @@ fn rule_16_no_worker_sleeps_while_there_is_work() {
 #[test]
 fn rule_18_the_caller_learns_of_an_end() {
     model(|| {
-        let shared = Arc::new((area::<Board>(), area::<Desk>()));
+        let shared = Arc::new((area::<PoolPage>(), area::<WorkerPage>()));
         let worker = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                let (board, desk) = &*shared;
-                Producer::default().push(desk.ring(), Kind::End, 0, &[]);
-                board.end();
-                if board.whom_to_wake(Wake::End) != Waiting::Nobody {
-                    board.notify();
+                let (pool_page, page) = &*shared;
+                Producer::default().push(page.ring(), Kind::End, 0, &[]);
+                pool_page.end();
+                if pool_page.whom_to_wake(Wake::End) != Waiting::Nobody {
+                    pool_page.notify();
                 }
             })
         };
-        let (board, desk) = &*shared;
-        let seen = board.announce(Waiting::End, 0);
-        if !Consumer::default().has_news(desk.ring()) {
-            futex::wait(board.notify_word(), seen, None);
+        let (pool_page, page) = &*shared;
+        let seen = pool_page.announce(Waiting::End, 0);
+        if !Consumer::default().has_news(page.ring()) {
+            futex::wait(pool_page.notify_word(), seen, None);
         }
-        board.renounce();
-        assert!(Consumer::default().has_news(desk.ring()));
+        pool_page.renounce();
+        assert!(Consumer::default().has_news(page.ring()));
         worker.join().unwrap();
     });
 }
@@ -296,26 +298,26 @@ fn rule_18_the_caller_learns_of_an_end() {
 #[test]
 fn rule_18_the_caller_learns_of_a_low_queue() {
     model(|| {
-        let shared = Arc::new((area::<Board>(), Region::default()));
+        let shared = Arc::new((area::<PoolPage>(), Region::default()));
         shared.0.claims().set_cursor(1);
         shared.1.publish(shared.0.claims(), 1);
         let worker = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                let (board, region) = &*shared;
-                assert_eq!(region.claim(board.claims(), 0), Some(1));
+                let (pool_page, region) = &*shared;
+                assert_eq!(region.claim(pool_page.claims(), 0), Some(1));
                 fence(Ordering::SeqCst);
-                if board.whom_to_wake(Wake::Claimed) != Waiting::Nobody {
-                    board.notify();
+                if pool_page.whom_to_wake(Wake::Claimed) != Waiting::Nobody {
+                    pool_page.notify();
                 }
             })
         };
-        let board = &shared.0;
-        let seen = board.announce(Waiting::Low, 2);
-        if board.claims().cursor() < 2 {
-            futex::wait(board.notify_word(), seen, None);
+        let pool_page = &shared.0;
+        let seen = pool_page.announce(Waiting::Low, 2);
+        if pool_page.claims().cursor() < 2 {
+            futex::wait(pool_page.notify_word(), seen, None);
         }
-        board.renounce();
+        pool_page.renounce();
         worker.join().unwrap();
     });
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::{Arena, BIG_SLOTS, Block, DeskMap, INLINE_LEN};
+use super::{Arena, BIG_SLOTS, Block, INLINE_LEN, WorkerPageMap};
 use crate::codec::{Backing, Sink};
 use crate::sys::original::Original;
 
@@ -99,9 +99,9 @@ unsafe impl Backing for Payload {
 /// Of a big slot, what is kept when the worker has been idle for a while.
 const KEEP: usize = 1 << 20;
 
-/// The output of a task on its way into the ring or a big slot (rule 9).
+/// The output of a task on its way into the ring or a big slot (rule Q9).
 pub(crate) struct Output {
-    desk: Arc<DeskMap>,
+    page: Arc<WorkerPageMap>,
     /// Waits a little for the caller to free a slot.
     wait: Box<dyn Fn()>,
     /// Always of length 0; only its room is used.
@@ -163,11 +163,11 @@ pub(crate) enum Encoded<'a> {
 }
 
 impl Output {
-    pub(crate) fn new(desk: Arc<DeskMap>, wait: Box<dyn Fn()>) -> Self {
+    pub(crate) fn new(page: Arc<WorkerPageMap>, wait: Box<dyn Fn()>) -> Self {
         let scratch = Vec::with_capacity(INLINE_LEN);
         let slots = [Slot::default(); BIG_SLOTS];
         Output {
-            desk,
+            page,
             wait,
             scratch,
             slots,
@@ -209,8 +209,8 @@ impl Output {
     /// Gives the memory of long outputs back.
     pub(crate) fn trim(&mut self) {
         for (at, slot) in self.slots.iter_mut().enumerate() {
-            if slot.written > KEEP && self.desk.desk().big_freed(at) == slot.ticket {
-                self.desk.trim_big(at, KEEP, slot.written);
+            if slot.written > KEEP && self.page.view().big_freed(at) == slot.ticket {
+                self.page.trim_big(at, KEEP, slot.written);
                 slot.written = KEEP;
             }
         }
@@ -222,18 +222,18 @@ impl Output {
     }
 
     fn free_slot(&self) -> Option<usize> {
-        (0..BIG_SLOTS).find(|at| self.desk.desk().big_freed(*at) == self.slots[*at].ticket)
+        (0..BIG_SLOTS).find(|at| self.page.view().big_freed(*at) == self.slots[*at].ticket)
     }
 }
 
 // SAFETY: the regions are the spare room of a vector that is never changed, and a big
-// slot that is this worker's until it tells the caller of it (rule 9).
+// slot that is this worker's until it tells the caller of it (rule Q9).
 unsafe impl Backing for Output {
     #[cold]
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
         // A task may have forked while its output is encoded.
         self.original.or_end(0);
-        let most = self.desk.big_len();
+        let most = self.page.big_len();
         let need = filled.len().checked_add(more).filter(|need| *need <= most);
         if need.is_none() || self.current.is_some() {
             let text = format!("an output has at most {most} bytes; write it to a file");
@@ -242,13 +242,13 @@ unsafe impl Backing for Output {
         let slot = loop {
             match self.free_slot() {
                 Some(slot) => break slot,
-                None if self.desk.desk().is_abandoned() => {
+                None if self.page.view().is_abandoned() => {
                     return Err(io::Error::other("nobody waits for it any more"));
                 }
                 None => (self.wait)(),
             }
         };
-        let region = self.desk.big_region(slot);
+        let region = self.page.big_region(slot);
         // SAFETY: the slot is free and in shared memory, the front is in the scratch.
         unsafe { carry_over(filled, region) };
         self.current = Some(slot);

@@ -1,4 +1,4 @@
-//! The ring of results: one worker writes, the caller reads (rules 7 and 8).
+//! The ring of results: one worker writes, the caller reads (rules Q7 and Q8).
 //!
 //! A message is a header word and its payload in whole words. Words are atomics
 //! of relaxed order: `produced` and `consumed` order them, and a reader that is told
@@ -6,7 +6,7 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// The longest payload that goes through the ring itself (rule 9).
+/// The longest payload that goes through the ring itself (rule Q9).
 pub(crate) const INLINE_LEN: usize = if cfg!(miri) { 256 } else { 16 << 10 };
 
 /// What a message says.
@@ -63,9 +63,9 @@ impl Header {
     }
 }
 
-/// The worker broke the protocol (rule 20).
+/// The worker broke the protocol (rule Q20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Violation(pub(crate) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// The shared part of a ring.
 #[derive(Clone, Copy)]
@@ -152,13 +152,13 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// If that cannot be (rule 20).
+    /// If that cannot be (rule Q20).
     #[inline]
-    pub(crate) fn end(&self, ring: Ring<'_>) -> Result<u64, Violation> {
+    pub(crate) fn end(&self, ring: Ring<'_>) -> Result<u64, Malformed> {
         let end = ring.produced.load(Ordering::Acquire);
         match end.wrapping_sub(self.at) <= ring.data.len() as u64 {
             true => Ok(end),
-            false => Err(Violation("its ring holds more than fits")),
+            false => Err(Malformed("its ring holds more than fits")),
         }
     }
 
@@ -166,18 +166,18 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// If its header makes no sense, or it does not end before `end` (rule 20).
+    /// If its header makes no sense, or it does not end before `end` (rule Q20).
     #[inline]
-    pub(crate) fn peek(&self, ring: Ring<'_>, end: u64) -> Result<Option<Header>, Violation> {
+    pub(crate) fn peek(&self, ring: Ring<'_>, end: u64) -> Result<Option<Header>, Malformed> {
         if self.at == end {
             return Ok(None);
         }
         // Read once: it may change under our eyes.
         let word = ring.word(self.at).load(Ordering::Relaxed);
-        let header = Header::from_word(word).ok_or(Violation("a result has no valid header"))?;
+        let header = Header::from_word(word).ok_or(Malformed("a result has no valid header"))?;
         match end.wrapping_sub(self.at) > header.words() as u64 {
             true => Ok(Some(header)),
-            false => Err(Violation("a result is longer than its ring")),
+            false => Err(Malformed("a result is longer than its ring")),
         }
     }
 
@@ -190,7 +190,7 @@ impl Consumer {
         self.at = first.wrapping_add(words);
     }
 
-    /// Tells the worker what was read, so that it may write there again (rule 8).
+    /// Tells the worker what was read, so that it may write there again (rule Q8).
     #[inline]
     pub(crate) fn tell(&self, ring: Ring<'_>) {
         ring.consumed.store(self.at, Ordering::Release);
@@ -224,7 +224,7 @@ mod tests {
     fn drain(
         ring: Ring<'_>,
         consumer: &mut Consumer,
-    ) -> Result<Vec<(Header, Vec<u64>)>, Violation> {
+    ) -> Result<Vec<(Header, Vec<u64>)>, Malformed> {
         let mut seen = Vec::new();
         let end = consumer.end(ring)?;
         while let Some(header) = consumer.peek(ring, end)? {

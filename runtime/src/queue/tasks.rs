@@ -1,4 +1,4 @@
-//! The region of the tasks: written by the caller alone (rule 1).
+//! The region of the tasks: written by the caller alone (rule Q1).
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -38,7 +38,7 @@ impl DescriptorCell {
     }
 
     /// May be half of one descriptor and half of the next: valid only if the swap of
-    /// rule 2 succeeds afterwards.
+    /// rule Q2 succeeds afterwards.
     fn read(&self) -> Descriptor {
         Descriptor {
             offset: self.offset.load(Ordering::Relaxed),
@@ -68,7 +68,7 @@ impl Tasks {
         self.tail.load(Ordering::Acquire)
     }
 
-    /// Caller: the last step of publishing (rule 1).
+    /// Caller: the last step of publishing (rule Q1).
     pub(crate) fn set_tail(&self, tail: u64) {
         self.tail.store(tail, Ordering::Release);
     }

@@ -77,9 +77,9 @@ pub(crate) use kill::KillReason;
 pub(crate) use life::Life;
 pub(crate) use limits::Limits;
 pub(crate) use port::{Owner, Payload, Port};
-pub(crate) use results::{Running, Violation};
+pub(crate) use results::{CurrentChunk, Violation};
 pub(crate) use slow::SLOW;
-pub(crate) use waiters::{Patience, Role, Sleep, Wait};
+pub(crate) use waiters::{Patience, Sleep, Wait, WaiterRole};
 pub(crate) use worker::{Slot, Worker};
 
 use std::collections::{HashMap, VecDeque};

@@ -9,7 +9,7 @@ pub(crate) struct Violation(pub(crate) &'static str);
 
 /// The chunk that a worker is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Running {
+pub(crate) struct CurrentChunk {
     pub(crate) call: CallId,
     /// The index in the call of the first input of the chunk.
     pub(crate) first: usize,
@@ -49,13 +49,13 @@ impl<P: Port> Scheduler<P> {
     ///
     /// If it is at none.
     #[inline]
-    pub(crate) fn running(&self, slot: usize) -> Result<Running, Violation> {
+    pub(crate) fn running(&self, slot: usize) -> Result<CurrentChunk, Violation> {
         let position = self.workers.get(slot).and_then(|slot| slot.worker.position());
         let position = position.ok_or(Violation("it answered outside of a chunk"))?;
         let chunk = self.in_flight.get(position).ok_or(Violation("its chunk is gone"))?;
         let wanted = self.calls.get(chunk.call).is_some_and(|call| !call.detached);
         let (call, first) = (chunk.call, chunk.first);
-        Ok(Running { call, first, answered: chunk.answered, count: chunk.count, wanted })
+        Ok(CurrentChunk { call, first, answered: chunk.answered, count: chunk.count, wanted })
     }
 
     /// A worker answered the next inputs of its chunk. `failed` says that the last of them

@@ -53,7 +53,7 @@ pub(crate) enum Wait {
 
 /// How a thread waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum WaiterRole {
     Leader,
     Follower,
 }
@@ -111,10 +111,10 @@ impl<P: Port> Scheduler<P> {
     }
 
     /// A thread does not wait any more; `unread` says that a ring has something to read.
-    pub(crate) fn waited(&mut self, id: CallId, role: Role) {
+    pub(crate) fn waited(&mut self, id: CallId, role: WaiterRole) {
         match role {
-            Role::Leader => self.waiters.leading = None,
-            Role::Follower => drop(self.waiters.following.remove(&id)),
+            WaiterRole::Leader => self.waiters.leading = None,
+            WaiterRole::Follower => drop(self.waiters.following.remove(&id)),
         }
     }
 

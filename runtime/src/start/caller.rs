@@ -1,4 +1,4 @@
-//! Whose rights a birth has (rule 10).
+//! Whose rights a start has (rule L10).
 
 use crate::error::{Error, Result};
 use crate::sys::rights::{Present, Rights};
@@ -6,13 +6,13 @@ use crate::sys::threads;
 
 /// The thread that built a pool.
 ///
-/// Births happen on the thread of the dispatcher, which had the rights of this one when it
+/// Starts of workers happen on the thread of the dispatcher, which had the rights of this one when it
 /// was started. What the process gives up as a whole, both give up; what a thread gives up
 /// for itself alone, the other one has to be brought to.
 pub(super) struct Caller {
     /// As `/proc` numbers it.
     thread: i32,
-    /// What the thread that births happen on had when it was looked at last. While the
+    /// What the thread that starts of workers happen on had when it was looked at last. While the
     /// caller has the same nothing has changed for either, so that one look is enough.
     known: Rights,
 }
@@ -28,7 +28,7 @@ impl Caller {
         &self.known
     }
 
-    /// What a birth on the calling thread, which is another one, may have: no more than the
+    /// What a start on the calling thread, which is another one, may have: no more than the
     /// caller.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::wire::{self, Frame, Order};
+use super::wire::{self, Frame, OrderFrame};
 use crate::sys::socket::{self, Wait};
 
 /// All connections, each with a name that is never used again.
@@ -30,7 +30,7 @@ pub(super) struct Connection {
 /// What a launcher wants.
 pub(super) enum Request {
     Nothing,
-    Order(Order, Vec<OwnedFd>),
+    Order(OrderFrame, Vec<OwnedFd>),
     /// A signal to a worker.
     Kill {
         pid: u32,
@@ -106,7 +106,7 @@ impl Clients {
                 if let Some(Frame::Order(order)) = Frame::read_cut(message.bytes) {
                     let text = "the server of workers has too many open files".to_owned();
                     let ticket = order.ticket;
-                    self.tell(name, Frame::NotBorn { ticket, text }, None);
+                    self.tell(name, Frame::NotStarted { ticket, text }, None);
                     return Request::Nothing;
                 }
             }

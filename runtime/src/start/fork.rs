@@ -1,7 +1,7 @@
 //! Fork: a template is forked from the caller once, and forks each worker.
 //!
 //! All workers of a pool, also those that replace dead ones, see the memory of the
-//! caller as it was when the pool was built. Rule 9 says how that outlives the death
+//! caller as it was when the pool was built. Rule L9 says how that outlives the death
 //! of the template.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::peer::Peer;
 use super::served::{Host, Served};
 use super::wire::Frame;
-use super::{NoUnwind, Preload, Role, gate, preload, server, wire};
+use super::{NoUnwind, Preload, ServerRole, fork_lock, preload, server, wire};
 use std::sync::Arc;
 
 use crate::config::StartMethod;
@@ -28,7 +28,7 @@ pub(super) struct Fork {
     rights: Rights,
 }
 
-/// Forks the template of a pool, on the thread that builds the pool (rule 5).
+/// Forks the template of a pool, on the thread that builds the pool (rule L5).
 pub(super) fn start(
     preloads: &[Preload],
     threads_allowed: bool,
@@ -39,7 +39,7 @@ pub(super) fn start(
     let rights = Rights::own().rights;
     let (ours, theirs) = socket::pair().map_err(cannot)?;
     let watch = process::open(caller).map_err(cannot)?;
-    let closed = gate::close(threads_allowed)?;
+    let closed = fork_lock::close(threads_allowed)?;
     // Or the child would write it a second time.
     process::flush();
     let kept = fds::kept();
@@ -52,9 +52,9 @@ pub(super) fn start(
         signals::reset();
         fds::open_stdio();
         if !process::die_with_parent(caller) {
-            process::vanish(0);
+            process::exit_now(0);
         }
-        let role = Role { method: StartMethod::Fork, caller, threads_allowed };
+        let role = ServerRole { method: StartMethod::Fork, caller, threads_allowed };
         let preloaded = preload::run(role, preloads.iter().map(Preload::parts));
         server::serve(role, theirs, watch, preloaded)
     };
@@ -109,7 +109,7 @@ impl Host for Fork {
             }
             match self.standby.take() {
                 Some(standby) => self.template = standby,
-                None if !self.reached => return Err(Error::start(self.epitaph())),
+                None if !self.reached => return Err(Error::start(self.exit_report())),
                 None => {
                     return Err(Error::start(
                         "the template of this pool and its standby were both killed, and with \
@@ -120,8 +120,8 @@ impl Host for Fork {
         }
     }
 
-    fn epitaph(&mut self) -> String {
-        self.template.epitaph("the template")
+    fn exit_report(&mut self) -> String {
+        self.template.exit_report("the template")
     }
 
     fn tend(&mut self) {

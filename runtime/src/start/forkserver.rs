@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::peer::Peer;
 use super::served::{Host, Served};
 use super::wire::{Frame, Setup};
-use super::{Preload, Role, birth, preload, server, spawn};
+use super::{Preload, ServerRole, parcel, preload, server, spawn};
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
 use crate::inputs::{self, Inputs};
@@ -90,14 +90,14 @@ impl Host for ForkServer {
                 }
             }
         }
-        Err(Error::start(self.epitaph()))
+        Err(Error::start(self.exit_report()))
     }
 
-    fn epitaph(&mut self) -> String {
+    fn exit_report(&mut self) -> String {
         // It is dead or useless; a pool that comes later must not find it.
         forget(&self.key);
         match self.server.take() {
-            Some(server) => server.epitaph("the forkserver"),
+            Some(server) => server.exit_report("the forkserver"),
             None => "the forkserver was lost".to_owned(),
         }
     }
@@ -129,7 +129,7 @@ fn execute(key: &Key) -> Result<Peer> {
     let cannot = |e: std::io::Error| Error::start(format!("the forkserver cannot be started: {e}"));
     let preloads = inputs::pack(&key.preloads.iter().collect::<Vec<_>>()).map_err(cannot)?;
     let caller = process::open(std::process::id()).map_err(cannot)?;
-    let child = spawn::execute(birth::environment(&[])?, [None; 3])?;
+    let child = spawn::execute(parcel::environment(&[])?, [None; 3])?;
     let setup = Frame::Setup(Setup {
         caller: std::process::id(),
         threads_allowed: key.threads_allowed,
@@ -148,9 +148,9 @@ pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().expect("a frame is read only with all its fds");
     let (watch, preloads) = (next(), Inputs::open(&next()));
-    let env = setup.env.then(&mut next).map_or(Ok(()), birth::unpack_environment);
-    let (Ok(preloads), Ok(())) = (preloads, env) else { process::vanish(1) };
-    let role = Role {
+    let env = setup.env.then(&mut next).map_or(Ok(()), parcel::unpack_environment);
+    let (Ok(preloads), Ok(())) = (preloads, env) else { process::exit_now(1) };
+    let role = ServerRole {
         method: StartMethod::ForkServer,
         caller: setup.caller,
         threads_allowed: setup.threads_allowed,

@@ -1,4 +1,4 @@
-//! One connection of a caller to a server, and the births under way on it.
+//! One connection of a caller to a server, and the starts of workers under way on it.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::peer::Peer;
 use super::wire::{self, Frame};
-use super::{Event, Exit};
+use super::{Exit, LaunchEvent};
 use crate::error::{Error, ErrorKind};
 use crate::sys::fds::{self, Kept};
 use crate::sys::process;
@@ -48,7 +48,7 @@ impl Link {
     }
 
     /// Reads all that the server sent, without waiting.
-    pub(super) fn read(&mut self, events: &mut Vec<Event>) -> Result<(), Lost> {
+    pub(super) fn read(&mut self, events: &mut Vec<LaunchEvent>) -> Result<(), Lost> {
         let mut buffer = [0; wire::LIMIT];
         loop {
             match socket::receive(self.socket.as_fd(), &mut buffer, Wait::Never) {
@@ -63,7 +63,7 @@ impl Link {
         }
     }
 
-    fn take(&mut self, message: Message<'_>, events: &mut Vec<Event>) -> Result<(), Lost> {
+    fn take(&mut self, message: Message<'_>, events: &mut Vec<LaunchEvent>) -> Result<(), Lost> {
         let frame = Frame::read(message.bytes, message.fds.len());
         let fd = message.fds.into_iter().next();
         match (frame, fd) {
@@ -78,24 +78,24 @@ impl Link {
                 let kind = if threads { ErrorKind::ForkWithThreads } else { ErrorKind::Start };
                 self.failure = Some(Error::new(kind, text));
             }
-            (Some(Frame::Born { ticket, pid }), Some(pidfd)) => {
+            (Some(Frame::Started { ticket, pid }), Some(pidfd)) => {
                 self.close_ticket(ticket);
                 self.workers.push((pid, ticket));
-                events.push(Event::Born { ticket, pid, pidfd });
+                events.push(LaunchEvent::Started { ticket, pid, pidfd });
             }
-            (Some(Frame::NotBorn { ticket, text }), _) => {
+            (Some(Frame::NotStarted { ticket, text }), _) => {
                 self.close_ticket(ticket);
-                events.push(Event::NotBorn { ticket, error: Error::start(text) });
+                events.push(LaunchEvent::NotStarted { ticket, error: Error::start(text) });
             }
             (Some(Frame::Exited { pid, exit }), _) => {
                 if let Some(at) = self.workers.iter().position(|(other, _)| *other == pid) {
                     let (_, ticket) = self.workers.swap_remove(at);
-                    events.push(Event::Exited { ticket, exit });
+                    events.push(LaunchEvent::Exited { ticket, exit });
                 }
             }
             (Some(Frame::NotKilled { pid, text }), _) => {
                 let worker = self.workers.iter().find(|(other, _)| *other == pid);
-                events.extend(worker.map(|&(_, ticket)| Event::NotKilled { ticket, text }));
+                events.extend(worker.map(|&(_, ticket)| LaunchEvent::NotKilled { ticket, text }));
             }
             _ => return Err(Lost::because("the server of workers sent something unreadable")),
         }
@@ -103,16 +103,20 @@ impl Link {
     }
 
     /// A message whose fds this process could not open, having too many.
-    fn take_cut(&mut self, message: &Message<'_>, events: &mut Vec<Event>) -> Result<(), Lost> {
+    fn take_cut(
+        &mut self,
+        message: &Message<'_>,
+        events: &mut Vec<LaunchEvent>,
+    ) -> Result<(), Lost> {
         let error = || Error::start("this process has too many open files to watch a worker");
         match Frame::read_cut(message.bytes) {
-            Some(Frame::Born { ticket, pid }) => {
+            Some(Frame::Started { ticket, pid }) => {
                 let kill = Frame::Kill { pid, signal: libc::SIGKILL }.write();
                 if socket::send(self.socket.as_fd(), &kill, &[], Wait::Never).is_err() {
                     return Err(Lost::because("the server of workers does not answer"));
                 }
                 self.close_ticket(ticket);
-                events.push(Event::NotBorn { ticket, error: error() });
+                events.push(LaunchEvent::NotStarted { ticket, error: error() });
             }
             Some(Frame::Failed) => self.failure = Some(error()),
             _ => return Err(Lost::because("the server of workers sent something unreadable")),
@@ -144,10 +148,10 @@ impl Link {
     }
 
     /// Answers what is open, and gives the reason of the server, or `why`.
-    pub(super) fn lose(mut self, why: &str, events: &mut Vec<Event>) -> Error {
+    pub(super) fn lose(mut self, why: &str, events: &mut Vec<LaunchEvent>) -> Error {
         let error = self.failure.take().unwrap_or_else(|| Error::start(why.to_owned()));
         for ticket in self.open.drain(..) {
-            events.push(Event::NotBorn { ticket, error: error.duplicate() });
+            events.push(LaunchEvent::NotStarted { ticket, error: error.duplicate() });
         }
         error
     }

@@ -1,4 +1,4 @@
-//! How worker processes are born.
+//! How worker processes are started.
 //!
 //! A [`Launcher`] makes workers by one start method and tells what became of them. It
 //! belongs to one thread, the dispatcher of a pool; only [`launcher`] itself is called
@@ -13,16 +13,16 @@
 //!
 //! # Contract of a launcher
 //!
-//! - [`Launcher::launch`] initiates one birth. Each ticket it took is answered by
-//!   exactly one [`Event::Born`] or [`Event::NotBorn`]. A ticket for which it returned
+//! - [`Launcher::launch`] initiates one start. Each ticket it took is answered by
+//!   exactly one [LaunchEvent::Started] or [`LaunchEvent::NotStarted`]. A ticket for which it returned
 //!   an error gets no answer.
-//! - Born means that the process exists. That it can work is what its hello on the
-//!   control socket says ([`handshake`]), or its sorry; it may also end without a word.
+//! - Started means that the process exists. That it can work is what its hello on the
+//!   control socket says ([`handshake`]), or its refusal; it may also end without a word.
 //!   Deadlines are the caller's.
-//! - An exit is told exactly once: by `exit_of` under `Spawn`, by [`Event::Exited`]
-//!   under the others, except that after [`Event::Gone`] `exit_of` answers for every
+//! - An exit is told exactly once: by `exit_of` under `Spawn`, by [`LaunchEvent::Exited`]
+//!   under the others, except that after [`LaunchEvent::Gone`] `exit_of` answers for every
 //!   worker whose end was not told.
-//! - The first message of a worker is its hello, sent by [`handshake::greet`] from
+//! - The first message of a worker is its hello, sent by [`handshake::send_hello`] from
 //!   `crate::worker::process`; that sending fails means that the caller is gone.
 //! - Call `events` after each `launch`, and whenever one of [`Launcher::fds`] is
 //!   readable. They may be others after `launch` or `events`.
@@ -31,55 +31,55 @@
 //!
 //! # Rules
 //!
-//! 1. *The marker is not enough.* A process serves only if the marker names its own
-//!    constructor and fd 3 is a socket that its parent made under the same user.
-//! 2. *Nobody is left behind.* A worker asks the kernel for SIGKILL at the end of the
-//!    thread that made it, then looks whether its parent is still the one. That thread
-//!    is the dispatcher for a spawned worker, so the launcher must live on one thread;
-//!    it is the only thread of a server for a forked one. A server outlives the thread
-//!    that started it (once its preloads are done), and ends with the caller, whose
-//!    pidfd it polls, or with its main socket; so a server that someone has stopped
-//!    (SIGSTOP) keeps its workers until it is continued or killed.
-//! 3. *A pid is only used where it cannot be another's*: by the parent, between birth
-//!    and reaping, to open the pidfd; only then may the pidfd leave the parent.
-//! 4. *A server forks with one thread.* After the preloads it looks, and refuses to
-//!    serve if there is another.
-//! 5. *The caller is forked behind the closed gate* ([`gate`]), on the thread that
-//!    builds the pool; never later.
-//! 6. *What was not given is closed.* An executed process has the three standard
-//!    streams and its socket, nothing else, before any code of the library runs in it.
-//!    A forked worker drops all that the server opened for itself. What a preload
-//!    opened stays open, as does, under `Fork`, what the program had open.
-//! 7. *Fds of the library are closed in a template* if they are held as
-//!    [`Kept`](crate::sys::fds::Kept). Nothing of the parent's generation is used there
-//!    again; see [`generation`].
-//! 8. *The environment travels as it is at the launch*, not at the start of the server,
-//!    and so does the directory, as an fd.
-//! 9. *The template has a standby*: a fork of itself, made right after the preloads,
-//!    that has never served. When the template dies, the standby makes a standby of its
-//!    own and takes over, so that later workers see the very same snapshot of the
-//!    caller. Only if both die at once is the snapshot lost, and launching an error.
-//! 10. *A birth has no more rights than its caller has at that moment.* The caller is the
-//!     thread that built the pool ([`caller`]). What it is allowed ([`Rights`]) is looked
-//!     at before each birth. A process that is executed has it by nature. A server that
-//!     was started with other rights is left for one with the present ones ([`served`]);
-//!     a template, which is the only one of its kind, refuses. Umask and resource
-//!     limits go along with the order, like the environment, and are set in the worker.
-//! 11. *A worker ends with its caller's socket.* The kernel kills it when the other end of
-//!     its control socket is shut or gone, with the rights of the worker. So a
-//!     caller that gave up its rights can still end workers that have them. They also end
-//!     when it dies, where rule 2 does not help: the kernel sends that signal with the
-//!     rights of the parent.
+//! - **L1.** *The marker is not enough.* A process serves only if the marker names its own
+//!   constructor and fd 3 is a socket that its parent made under the same user.
+//! - **L2.** *Nobody is left behind.* A worker asks the kernel for SIGKILL at the end of the
+//!   thread that made it, then looks whether its parent is still the one. That thread
+//!   is the dispatcher for a spawned worker, so the launcher must live on one thread;
+//!   it is the only thread of a server for a forked one. A server outlives the thread
+//!   that started it (once its preloads are done), and ends with the caller, whose
+//!   pidfd it polls, or with its main socket; so a server that someone has stopped
+//!   (SIGSTOP) keeps its workers until it is continued or killed.
+//! - **L3.** *A pid is only used where it cannot be another's*: by the parent, between start
+//!   and reaping, to open the pidfd; only then may the pidfd leave the parent.
+//! - **L4.** *A server forks with one thread.* After the preloads it looks, and refuses to
+//!   serve if there is another.
+//! - **L5.** *The caller is forked behind the held fork lock* ([`fork_lock`]), on the thread that
+//!   builds the pool; never later.
+//! - **L6.** *What was not given is closed.* An executed process has the three standard
+//!   streams and its socket, nothing else, before any code of the library runs in it.
+//!   A forked worker drops all that the server opened for itself. What a preload
+//!   opened stays open, as does, under `Fork`, what the program had open.
+//! - **L7.** *Fds of the library are closed in a template* if they are held as
+//!   [`Kept`](crate::sys::fds::Kept). Nothing of the parent's generation is used there
+//!   again; see [`generation`].
+//! - **L8.** *The environment travels as it is at the launch*, not at the start of the server,
+//!   and so does the directory, as an fd.
+//! - **L9.** *The template has a standby*: a fork of itself, made right after the preloads,
+//!   that has never served. When the template dies, the standby makes a standby of its
+//!   own and takes over, so that later workers see the very same snapshot of the
+//!   caller. Only if both die at once is the snapshot lost, and launching an error.
+//! - **L10.** *A start has no more rights than its caller has at that moment.* The caller is the
+//!   thread that built the pool ([`caller`]). What it is allowed ([`Rights`]) is looked
+//!   at before each start. A process that is executed has it by nature. A server that
+//!   was started with other rights is left for one with the present ones ([`served`]);
+//!   a template, which is the only one of its kind, refuses. Umask and resource
+//!   limits go along with the order, like the environment, and are set in the worker.
+//! - **L11.** *A worker ends with its caller's socket.* The kernel kills it when the other end of
+//!   its control socket is shut or gone, with the rights of the worker. So a
+//!   caller that gave up its rights can still end workers that have them. They also end
+//!   when it dies, where rule L2 does not help: the kernel sends that signal with the
+//!   rights of the parent.
 //!
 //! [`Rights`]: crate::sys::rights::Rights
 
-mod birth;
 mod caller;
 mod clients;
 mod fork;
+pub(crate) mod fork_lock;
 mod forkserver;
-pub(crate) mod gate;
 mod link;
+mod parcel;
 mod peer;
 pub(crate) mod preload;
 mod served;
@@ -107,7 +107,7 @@ use wire::Frame;
 
 /// What a new worker is given.
 pub(crate) struct Order<'a> {
-    /// Names this birth in events.
+    /// Names this start in events.
     pub(crate) ticket: u64,
     /// Arrive in the worker in this order; at most 32.
     pub(crate) fds: &'a [BorrowedFd<'a>],
@@ -122,13 +122,13 @@ pub(crate) struct Order<'a> {
 }
 
 /// What became of a worker.
-pub(crate) enum Event {
-    Born {
+pub(crate) enum LaunchEvent {
+    Started {
         ticket: u64,
         pid: u32,
         pidfd: OwnedFd,
     },
-    NotBorn {
+    NotStarted {
         ticket: u64,
         error: Error,
     },
@@ -151,11 +151,11 @@ pub(crate) trait Launcher: Send {
     /// One of them is readable when there are events.
     fn fds(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Initiates one birth.
+    /// Initiates one start.
     fn launch(&mut self, order: &Order<'_>) -> Result<()>;
 
     /// Appends what happened; never blocks.
-    fn events(&mut self, out: &mut Vec<Event>);
+    fn events(&mut self, out: &mut Vec<LaunchEvent>);
 
     /// How a worker ended whose pidfd is readable; `None` if an event will say it.
     fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit>;
@@ -164,13 +164,13 @@ pub(crate) trait Launcher: Send {
     ///
     /// # Errors
     ///
-    /// If nobody can be asked; that it cannot either is told by [`Event::NotKilled`].
+    /// If nobody can be asked; that it cannot either is told by [`LaunchEvent::NotKilled`].
     fn signal(&mut self, ticket: u64, signal: i32) -> std::io::Result<()>;
 }
 
 /// For whom a server works.
 #[derive(Clone, Copy)]
-struct Role {
+struct ServerRole {
     method: StartMethod,
     caller: u32,
     threads_allowed: bool,
@@ -219,15 +219,15 @@ fn child(socket: OwnedFd, caller: u32) -> ! {
     let Ok(Some(message)) = socket::recv(socket.as_fd(), &mut buffer, socket::FDS, Wait::Block)
     else {
         // The caller died, or changed its mind.
-        process::vanish(0)
+        process::exit_now(0)
     };
     match Frame::read(message.bytes, message.fds.len()) {
         Some(Frame::Setup(setup)) => forkserver::executed(socket, setup, message.fds),
         Some(Frame::Order(order)) => {
             drop(socket);
-            birth::Parts::new(order, message.fds).work(caller, StartMethod::Spawn)
+            parcel::Parts::new(order, message.fds).work(caller, StartMethod::Spawn)
         }
-        _ => process::vanish(1),
+        _ => process::exit_now(1),
     }
 }
 
@@ -242,6 +242,6 @@ struct NoUnwind;
 
 impl Drop for NoUnwind {
     fn drop(&mut self) {
-        process::vanish(101)
+        process::exit_now(101)
     }
 }

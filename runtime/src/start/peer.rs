@@ -49,7 +49,7 @@ impl Peer {
     }
 
     /// How it ended, if it has.
-    pub(super) fn epitaph(&self, what: &str) -> String {
+    pub(super) fn exit_report(&self, what: &str) -> String {
         // Its sockets close a moment before it is gone; a long one on a busy machine.
         let ended = process::ended(self.pidfd.as_fd(), Duration::from_secs(1));
         let name = format!("{what} (pid {})", self.pid);
@@ -75,7 +75,7 @@ impl Drop for Peer {
         if process::ended(self.pidfd.as_fd(), if given_up { Duration::ZERO } else { GRACE }) {
             process::reap(self.pidfd.as_fd());
         } else {
-            process::bury(self.pidfd.as_fd());
+            process::kill_and_reap(self.pidfd.as_fd());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::wire::{self, Frame};
-use super::{Preload, Role, gate};
+use super::{Preload, ServerRole, fork_lock};
 use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind};
@@ -60,7 +60,7 @@ pub(super) type Refusal = (Frame, Option<OwnedFd>);
 
 /// Runs the preloads, and looks what they left.
 pub(super) fn run<'a>(
-    role: Role,
+    role: ServerRole,
     preloads: impl Iterator<Item = (u32, Source<'a>)>,
 ) -> Result<(), Refusal> {
     let refused = |kind: ErrorKind, text: String| {
@@ -81,14 +81,14 @@ pub(super) fn run<'a>(
             };
         }
     }
-    // Rule 4.
-    let threads = gate::threads_left();
+    // Rule L4.
+    let threads = fork_lock::threads_left();
     if !threads.is_empty() && !role.threads_allowed {
         let text = format!(
             "after the preloads the server of workers has other threads ({}), which no worker \
              forked from it would have; do not start threads in a preload, use \
              StartMethod::Spawn, or take the risk with allow_fork_with_threads()",
-            gate::list(&threads)
+            fork_lock::list(&threads)
         );
         return refused(ErrorKind::ForkWithThreads, text);
     }
@@ -96,7 +96,7 @@ pub(super) fn run<'a>(
 }
 
 /// Tells those who attached why there is no server, and ends.
-pub(super) fn give_up(role: Role, main: &OwnedFd, watch: &OwnedFd, refusal: Refusal) -> ! {
+pub(super) fn give_up(role: ServerRole, main: &OwnedFd, watch: &OwnedFd, refusal: Refusal) -> ! {
     let (frame, report) = refusal;
     let mut told = false;
     let mut buffer = [0; wire::LIMIT];

@@ -1,7 +1,7 @@
-//! The caller's side of the methods that have a server: which server a birth is ordered
+//! The caller's side of the methods that have a server: which server a start is ordered
 //! from.
 //!
-//! By rule 10 that is one with the rights that the caller has at the birth. A server that
+//! By rule L10 that is one with the rights that the caller has at the start. A server that
 //! has others is left: nothing is ordered from it any more, and the connection to it is
 //! kept until the last worker it made for this pool has ended.
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::caller::Caller;
 use super::link::{Link, Lost, UNTOLD};
 use super::peer::Peer;
-use super::{Event, Exit, Launcher, Order, birth, preload};
+use super::{Exit, LaunchEvent, Launcher, Order, parcel, preload};
 use crate::error::{Error, Result};
 use crate::sys::fds::{self, Kept};
 use crate::sys::limits::Limits;
@@ -36,7 +36,7 @@ pub(super) trait Host: Send {
     fn leave(&mut self) -> Option<Arc<Peer>>;
 
     /// Why a connection ended, as a sentence.
-    fn epitaph(&mut self) -> String;
+    fn exit_report(&mut self) -> String;
 
     /// The server is of no use to this pool, and not to be waited for.
     fn give_up(&mut self);
@@ -45,7 +45,7 @@ pub(super) trait Host: Send {
     fn tend(&mut self) {}
 }
 
-/// Births under way at most: what is in flight counts against the open files of the
+/// Starts of workers under way at most: what is in flight counts against the open files of the
 /// user, and has to fit in the buffer of the socket.
 const UNDER_WAY: usize = 16;
 /// How long a server may leave so many unanswered.
@@ -57,7 +57,7 @@ pub(super) struct Served<H> {
     link: Option<Link>,
     /// Those to servers with other rights.
     older: Vec<Link>,
-    events: Vec<Event>,
+    events: Vec<LaunchEvent>,
     // Last, so that the connections are closed first.
     host: H,
 }
@@ -81,7 +81,7 @@ impl<H: Host> Served<H> {
             }
         }
         match served.events.pop() {
-            Some(Event::Gone(error)) => Err(error),
+            Some(LaunchEvent::Gone(error)) => Err(error),
             _ => Ok(served),
         }
     }
@@ -100,11 +100,11 @@ impl<H: Host> Served<H> {
             && let Err(lost) = link.read(&mut self.events)
         {
             let why = match lost {
-                Lost::Closed => self.host.epitaph(),
+                Lost::Closed => self.host.exit_report(),
                 Lost::Because(why) => why,
             };
             let lost = self.link.take().map(|link| link.lose(&why, &mut self.events));
-            self.events.extend(lost.map(Event::Gone));
+            self.events.extend(lost.map(LaunchEvent::Gone));
         }
         for mut link in std::mem::take(&mut self.older) {
             match link.read(&mut self.events) {
@@ -119,7 +119,7 @@ impl<H: Host> Served<H> {
         self.host.tend();
     }
 
-    /// Waits until fewer births are under way than are allowed.
+    /// Waits until fewer starts of workers are under way than are allowed.
     fn make_room(&mut self) -> Result<()> {
         while let Some(link) = self.link.as_ref().filter(|link| link.open.len() >= UNDER_WAY) {
             if !process::ended(link.socket.as_fd(), PATIENCE) {
@@ -137,11 +137,11 @@ impl<H: Host> Launcher for Served<H> {
     }
 
     fn launch(&mut self, order: &Order<'_>) -> Result<()> {
-        birth::validate(order)?;
-        let env = birth::pack_environment(&birth::environment(order.env)?)?;
+        parcel::validate(order)?;
+        let env = parcel::pack_environment(&parcel::environment(order.env)?)?;
         let current = fds::directory();
         self.make_room()?;
-        // Rule 10.
+        // Rule L10.
         let present = self.caller.present()?;
         if !self.host.suits(&present.rights)?
             && let Some(mut link) = self.link.take()
@@ -149,7 +149,7 @@ impl<H: Host> Launcher for Served<H> {
             link.server = self.host.leave();
             self.older.push(link);
         }
-        let along = birth::Along {
+        let along = parcel::Along {
             env: Some(&env),
             directory: order.directory.or(current.as_ref().map(AsFd::as_fd)),
             limits: Some(Limits::present(present.umask)),
@@ -161,7 +161,7 @@ impl<H: Host> Launcher for Served<H> {
                 self.connect(&present.rights)?;
             }
             let Some(link) = &mut self.link else { continue };
-            match birth::send(link.socket.as_fd(), order, along) {
+            match parcel::send(link.socket.as_fd(), order, along) {
                 Ok(()) => {
                     link.open.push(order.ticket);
                     break;
@@ -178,14 +178,14 @@ impl<H: Host> Launcher for Served<H> {
         Ok(())
     }
 
-    fn events(&mut self, out: &mut Vec<Event>) {
+    fn events(&mut self, out: &mut Vec<LaunchEvent>) {
         self.read();
         out.append(&mut self.events);
     }
 
     fn exit_of(&mut self, ticket: u64, _pidfd: BorrowedFd<'_>) -> Option<Exit> {
         self.read();
-        let told = |event: &Event| matches!(event, Event::Exited { ticket: t, .. } if *t == ticket);
+        let told = |event: &LaunchEvent| matches!(event, LaunchEvent::Exited { ticket: t, .. } if *t == ticket);
         let known = self.link.iter().chain(&self.older).any(|link| link.has(ticket));
         if known || self.events.iter().any(told) {
             return None;

@@ -7,7 +7,7 @@
 //! A connection that ends takes its workers along.
 //!
 //! Each fork returns up to [`Server::run`], where the child drops the whole of the
-//! server, and with it every fd that is not its own (rule 6).
+//! server, and with it every fd that is not its own (rule L6).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::birth::Parts;
 use super::clients::{Clients, Connection, Request};
+use super::parcel::Parts;
 use super::wire::{self, Frame};
-use super::{NoUnwind, Role, preload};
+use super::{NoUnwind, ServerRole, preload};
 use crate::config::StartMethod;
 use crate::sys::original::Original;
 use crate::sys::socket::{self, Wait};
@@ -29,20 +29,20 @@ use crate::sys::{process, signals};
 const PAUSE: Duration = Duration::from_millis(50);
 
 struct Server {
-    role: Role,
+    role: ServerRole,
     main: OwnedFd,
     /// The caller's pidfd.
     watch: OwnedFd,
     clients: Clients,
-    workers: Vec<Worker>,
+    workers: Vec<ForkedWorker>,
     /// A standby's: the template it stands by for.
-    elder: Option<OwnedFd>,
+    predecessor: Option<OwnedFd>,
     /// A template's.
     standby: Option<OwnedFd>,
     next_standby: Instant,
 }
 
-struct Worker {
+struct ForkedWorker {
     pid: u32,
     pidfd: OwnedFd,
     connection: u64,
@@ -60,7 +60,7 @@ enum Next {
 
 /// Serves, after the preloads, until the caller or the main socket ends.
 pub(super) fn serve(
-    role: Role,
+    role: ServerRole,
     main: OwnedFd,
     watch: OwnedFd,
     preloaded: Result<(), preload::Refusal>,
@@ -69,20 +69,20 @@ pub(super) fn serve(
     if let Err(refusal) = preloaded {
         preload::give_up(role, &main, &watch, refusal)
     }
-    // Rule 2: from here on the caller's pidfd is watched.
+    // Rule L2: from here on the caller's pidfd is watched.
     process::outlive_parent();
     Server::new(role, main, watch).run()
 }
 
 impl Server {
-    fn new(role: Role, main: OwnedFd, watch: OwnedFd) -> Self {
+    fn new(role: ServerRole, main: OwnedFd, watch: OwnedFd) -> Self {
         Server {
             role,
             main,
             watch,
             clients: Clients::default(),
             workers: Vec::new(),
-            elder: None,
+            predecessor: None,
             standby: None,
             next_standby: Instant::now(),
         }
@@ -110,7 +110,7 @@ impl Server {
         let children = || self.workers.iter().map(|w| &w.pidfd).chain(&self.standby);
         // What may not be killed is not waited for by `bury`; it ends with this process.
         children().for_each(|child| drop(process::signal(child.as_fd(), libc::SIGKILL)));
-        children().for_each(|child| process::bury(child.as_fd()));
+        children().for_each(|child| process::kill_and_reap(child.as_fd()));
         process::end_within(1);
         let original = Original::here();
         // It is the user's code.
@@ -138,13 +138,13 @@ impl Server {
         let mut ready = ready.into_iter();
         let mut is_ready = || ready.next().unwrap_or(false);
 
-        let (main, watch, elder, standby) = (is_ready(), is_ready(), is_ready(), is_ready());
+        let (main, watch, predecessor, standby) = (is_ready(), is_ready(), is_ready(), is_ready());
         if watch {
             return Next::End;
         }
-        if elder {
-            self.elder = None;
-        } else if self.elder.is_some() && main {
+        if predecessor {
+            self.predecessor = None;
+        } else if self.predecessor.is_some() && main {
             return Next::End;
         }
         if standby {
@@ -160,29 +160,29 @@ impl Server {
                 return Next::Work(parts);
             }
         }
-        if main && !elder && !self.accept() {
+        if main && !predecessor && !self.accept() {
             return Next::End;
         }
         Next::Turn
     }
 
-    /// Which are ready: main, watch, elder, standby, workers, connections.
+    /// Which are ready: main, watch, predecessor, standby, workers, connections.
     fn poll(&self, patience: PollTimeout) -> Option<Vec<bool>> {
         let nothing = PollFlags::empty();
         // A standby leaves its main socket unread until it takes over; that the other
         // side is gone shows all the same.
-        let main = if self.elder.is_some() { nothing } else { PollFlags::POLLIN };
+        let main = if self.predecessor.is_some() { nothing } else { PollFlags::POLLIN };
         let mut polled = vec![
             PollFd::new(self.main.as_fd(), main),
             PollFd::new(self.watch.as_fd(), PollFlags::POLLIN),
         ];
-        for process in [&self.elder, &self.standby] {
+        for process in [&self.predecessor, &self.standby] {
             polled.push(match process {
                 Some(pidfd) => PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
                 None => PollFd::new(self.main.as_fd(), nothing),
             });
         }
-        let absent = [self.elder.is_none(), self.standby.is_none()];
+        let absent = [self.predecessor.is_none(), self.standby.is_none()];
         polled.extend(self.workers.iter().map(|w| PollFd::new(w.pidfd.as_fd(), PollFlags::POLLIN)));
         polled.extend(self.clients.open().map(Connection::polled));
         // Interrupted, or out of memory: the next turn comes.
@@ -217,9 +217,9 @@ impl Server {
     /// the fork that follows, returns what it is to work with.
     fn serve_connection(&mut self, name: u64) -> Option<Parts> {
         match self.clients.receive(name) {
-            Request::Order(order, fds) => return self.bear(name, order, fds),
+            Request::Order(order, fds) => return self.fork_worker(name, order, fds),
             Request::Kill { pid, signal } => {
-                let asked = |worker: &&Worker| worker.pid == pid && worker.connection == name;
+                let asked = |worker: &&ForkedWorker| worker.pid == pid && worker.connection == name;
                 if let Some(worker) = self.workers.iter().find(asked)
                     && let Err(error) = process::signal(worker.pidfd.as_fd(), signal)
                 {
@@ -247,35 +247,40 @@ impl Server {
         self.clients.sweep(|name| workers.iter().any(|worker| worker.connection == name));
     }
 
-    fn bear(&mut self, connection: u64, order: wire::Order, fds: Vec<OwnedFd>) -> Option<Parts> {
+    fn fork_worker(
+        &mut self,
+        connection: u64,
+        order: wire::OrderFrame,
+        fds: Vec<OwnedFd>,
+    ) -> Option<Parts> {
         let ticket = order.ticket;
         let own = std::process::id();
-        let not_born = |what: &str, error: io::Error| Frame::NotBorn {
+        let not_started = |what: &str, error: io::Error| Frame::NotStarted {
             ticket,
             text: format!("{what}: {error}"),
         };
         let (frame, pidfd) = match process::fork() {
             Ok(None) => {
-                // Rule 2.
+                // Rule L2.
                 if !process::die_with_parent(own) {
-                    process::vanish(0);
+                    process::exit_now(0);
                 }
                 return Some(Parts::new(order, fds));
             }
-            // Rule 3.
+            // Rule L3.
             Ok(Some(pid)) => {
                 match process::open(pid).and_then(|pidfd| Ok((pidfd.try_clone()?, pidfd))) {
                     Ok((theirs, pidfd)) => {
-                        self.workers.push(Worker { pid, pidfd, connection });
-                        (Frame::Born { ticket, pid }, Some(theirs))
+                        self.workers.push(ForkedWorker { pid, pidfd, connection });
+                        (Frame::Started { ticket, pid }, Some(theirs))
                     }
                     Err(error) => {
                         process::discard(pid);
-                        (not_born("a worker cannot be watched", error), None)
+                        (not_started("a worker cannot be watched", error), None)
                     }
                 }
             }
-            Err(error) => (not_born("the server of workers cannot fork", error), None),
+            Err(error) => (not_started("the server of workers cannot fork", error), None),
         };
         self.clients.tell(connection, frame, pidfd);
         None
@@ -298,19 +303,21 @@ impl Server {
     }
 
     fn needs_standby(&self) -> bool {
-        self.role.method == StartMethod::Fork && self.elder.is_none() && self.standby.is_none()
+        self.role.method == StartMethod::Fork
+            && self.predecessor.is_none()
+            && self.standby.is_none()
     }
 
-    /// Rule 9; gives the standby in the child.
+    /// Rule L9; gives the standby in the child.
     fn make_standby(&mut self) -> Option<Server> {
         self.next_standby = Instant::now() + PAUSE;
-        let elder = process::open(std::process::id()).ok()?;
+        let predecessor = process::open(std::process::id()).ok()?;
         let watch = self.watch.try_clone().ok()?;
         let (theirs, main) = socket::pair().ok()?;
         let Some(pid) = process::fork().ok()? else {
             drop(theirs);
             let mut standby = Server::new(self.role, main, watch);
-            standby.elder = Some(elder);
+            standby.predecessor = Some(predecessor);
             return Some(standby);
         };
         let Ok(pidfd) = process::open(pid) else {

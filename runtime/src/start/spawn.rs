@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::caller::Caller;
-use super::{Event, Exit, Launcher, Order, birth};
+use super::{Exit, LaunchEvent, Launcher, Order, parcel};
 use crate::error::{Error, Result};
 use crate::sys::{entry, execute, process, socket};
 
@@ -34,7 +34,7 @@ pub(super) fn execute(
             // Larger than what the kernel passes to a program: only what its loader
             // may need goes that way, and all of it by a blob.
             env.pop();
-            blob = Some(birth::pack_environment(&env)?);
+            blob = Some(parcel::pack_environment(&env)?);
             env.retain(|s| s.as_bytes().starts_with(b"LD_") && s.as_bytes().len() < 1 << 14);
             env.push(marker);
             execute::execute(&env, stdio, theirs.as_fd())
@@ -52,7 +52,7 @@ pub(super) fn execute(
 /// The launcher of this method.
 pub(super) struct Spawn {
     caller: Caller,
-    born: Vec<Event>,
+    started: Vec<LaunchEvent>,
     /// Those whose exit was not told yet, by their tickets.
     workers: Vec<(u64, OwnedFd)>,
 }
@@ -60,7 +60,7 @@ pub(super) struct Spawn {
 impl Spawn {
     pub(super) fn new() -> Result<Self> {
         entry::check().map_err(Error::start)?;
-        Ok(Spawn { caller: Caller::here(), born: Vec::new(), workers: Vec::new() })
+        Ok(Spawn { caller: Caller::here(), started: Vec::new(), workers: Vec::new() })
     }
 }
 
@@ -70,14 +70,14 @@ impl Launcher for Spawn {
     }
 
     fn launch(&mut self, order: &Order<'_>) -> Result<()> {
-        birth::validate(order)?;
-        // Rule 10: what is executed from here has the rights of this thread.
+        parcel::validate(order)?;
+        // Rule L10: what is executed from here has the rights of this thread.
         self.caller.present()?;
-        let child = execute(birth::environment(order.env)?, order.stdio)?;
+        let child = execute(parcel::environment(order.env)?, order.stdio)?;
         let own = child.pidfd.try_clone();
         let (env, directory) = (child.env.as_ref(), order.directory);
-        let along = birth::Along { env, directory, ..birth::Along::default() };
-        let sent = birth::send(child.socket.as_fd(), order, along);
+        let along = parcel::Along { env, directory, ..parcel::Along::default() };
+        let sent = parcel::send(child.socket.as_fd(), order, along);
         // A child that is dead already is no error here: its exit is told like any.
         let sent = sent.or_else(|e| match e.raw_os_error() {
             Some(libc::EPIPE | libc::ECONNRESET) => Ok(()),
@@ -86,17 +86,21 @@ impl Launcher for Spawn {
         match own.and_then(|own| sent.map(|()| own)) {
             Ok(own) => self.workers.push((order.ticket, own)),
             Err(error) => {
-                process::bury(child.pidfd.as_fd());
+                process::kill_and_reap(child.pidfd.as_fd());
                 let text = format!("a worker was started but cannot be told its work: {error}");
                 return Err(Error::start(text));
             }
         }
-        self.born.push(Event::Born { ticket: order.ticket, pid: child.pid, pidfd: child.pidfd });
+        self.started.push(LaunchEvent::Started {
+            ticket: order.ticket,
+            pid: child.pid,
+            pidfd: child.pidfd,
+        });
         Ok(())
     }
 
-    fn events(&mut self, out: &mut Vec<Event>) {
-        out.append(&mut self.born);
+    fn events(&mut self, out: &mut Vec<LaunchEvent>) {
+        out.append(&mut self.started);
     }
 
     fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit> {
@@ -118,7 +122,7 @@ impl Drop for Spawn {
             let _ = process::signal(pidfd.as_fd(), libc::SIGKILL);
         }
         for (_, pidfd) in &self.workers {
-            process::bury(pidfd.as_fd());
+            process::kill_and_reap(pidfd.as_fd());
         }
     }
 }

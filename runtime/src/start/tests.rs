@@ -3,13 +3,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::Exit;
-use super::wire::{Frame, Order, Setup};
+use super::wire::{Frame, OrderFrame, Setup};
 use crate::sys::fds;
 use crate::sys::limits::Limits;
 use crate::sys::socket::{self, Wait};
 
 fn frames() -> Vec<(Frame, usize)> {
-    let order = Order {
+    let order = OrderFrame {
         ticket: u64::MAX - 1,
         fds: 7,
         env: true,
@@ -18,7 +18,7 @@ fn frames() -> Vec<(Frame, usize)> {
         limits: None,
     };
     let limits = Limits { umask: Some(0o27), resources: std::array::from_fn(|n| (n as u64, 9)) };
-    let limited = Order { limits: Some(limits.into()), ..order.clone() };
+    let limited = OrderFrame { limits: Some(limits.into()), ..order.clone() };
     let setup = Setup { caller: 77, threads_allowed: true, env: false };
     vec![
         (Frame::Setup(setup), 2),
@@ -29,8 +29,8 @@ fn frames() -> Vec<(Frame, usize)> {
         (Frame::Ready, 0),
         (Frame::Failed, 1),
         (Frame::Refused { threads: true, text: "no".into() }, 0),
-        (Frame::Born { ticket: 3, pid: 4 }, 1),
-        (Frame::NotBorn { ticket: 3, text: "ä".into() }, 0),
+        (Frame::Started { ticket: 3, pid: 4 }, 1),
+        (Frame::NotStarted { ticket: 3, text: "ä".into() }, 0),
         (Frame::Exited { pid: 9, exit: Exit::Code(-1) }, 0),
         (Frame::Exited { pid: 9, exit: Exit::Signal(9) }, 0),
         (Frame::Exited { pid: 9, exit: Exit::Unknown }, 0),
@@ -72,8 +72,8 @@ fn any_bytes_are_read_without_a_panic() {
 
 #[test]
 fn a_long_text_is_cut_at_a_character() {
-    let frame = Frame::NotBorn { ticket: 1, text: "é".repeat(5000) };
-    let Some(Frame::NotBorn { text, .. }) = Frame::read(&frame.write(), 0) else { panic!() };
+    let frame = Frame::NotStarted { ticket: 1, text: "é".repeat(5000) };
+    let Some(Frame::NotStarted { text, .. }) = Frame::read(&frame.write(), 0) else { panic!() };
     assert_eq!(text, "é".repeat(256));
 }
 

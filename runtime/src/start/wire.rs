@@ -20,7 +20,7 @@ pub(super) enum Frame {
     /// Caller to server, on its main socket: serve this connection. Fds: its end.
     Attach,
     /// Caller to server, or to a new process that is to be the worker itself.
-    Order(Order),
+    Order(OrderFrame),
     /// Server: preloads are done, orders are taken.
     Ready,
     /// Server: a preload failed. Fds: the report.
@@ -28,9 +28,9 @@ pub(super) enum Frame {
     /// Server: it will not serve, and why.
     Refused { threads: bool, text: String },
     /// Server: a worker is there. Fds: its pidfd.
-    Born { ticket: u64, pid: u32 },
+    Started { ticket: u64, pid: u32 },
     /// Server: there is no worker.
-    NotBorn { ticket: u64, text: String },
+    NotStarted { ticket: u64, text: String },
     /// Server: a worker ended.
     Exited { pid: u32, exit: Exit },
     /// Caller to server: send a signal to a worker, where the caller cannot.
@@ -51,7 +51,7 @@ pub(super) struct Setup {
 /// Which fds come with an order, in this sequence: control, environment, directory,
 /// standard streams, then `fds` more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct OrderFrame {
     pub(super) ticket: u64,
     pub(super) fds: u8,
     pub(super) env: bool,
@@ -61,7 +61,7 @@ pub(super) struct Order {
     pub(super) limits: Option<Box<Limits>>,
 }
 
-impl Order {
+impl OrderFrame {
     fn count(&self) -> usize {
         let flags = [self.env, self.directory].into_iter().chain(self.stdio);
         1 + usize::from(self.fds) + flags.filter(|&there| there).count()
@@ -77,8 +77,8 @@ impl Frame {
             Frame::Ready => 4,
             Frame::Failed => 5,
             Frame::Refused { .. } => 6,
-            Frame::Born { .. } => 7,
-            Frame::NotBorn { .. } => 8,
+            Frame::Started { .. } => 7,
+            Frame::NotStarted { .. } => 8,
             Frame::Exited { .. } => 9,
             Frame::Standby { .. } => 10,
             Frame::Kill { .. } => 11,
@@ -91,7 +91,7 @@ impl Frame {
         match self {
             Frame::Setup(setup) => 2 + usize::from(setup.env),
             Frame::Standby { .. } => 2,
-            Frame::Attach | Frame::Failed | Frame::Born { .. } => 1,
+            Frame::Attach | Frame::Failed | Frame::Started { .. } => 1,
             Frame::Order(order) => order.count(),
             _ => 0,
         }
@@ -120,11 +120,11 @@ impl Frame {
                 bytes.push(u8::from(*threads));
                 bytes.extend(cut(text));
             }
-            Frame::Born { ticket, pid } => {
+            Frame::Started { ticket, pid } => {
                 bytes.extend(ticket.to_le_bytes());
                 bytes.extend(pid.to_le_bytes());
             }
-            Frame::NotBorn { ticket, text } => {
+            Frame::NotStarted { ticket, text } => {
                 bytes.extend(ticket.to_le_bytes());
                 bytes.extend(cut(text));
             }
@@ -167,7 +167,7 @@ impl Frame {
                 env: from.flag()?,
             }),
             2 => Frame::Attach,
-            3 => Frame::Order(Order {
+            3 => Frame::Order(OrderFrame {
                 ticket: from.long()?,
                 fds: from.byte()?,
                 env: from.flag()?,
@@ -178,8 +178,8 @@ impl Frame {
             4 => Frame::Ready,
             5 => Frame::Failed,
             6 => Frame::Refused { threads: from.flag()?, text: from.text() },
-            7 => Frame::Born { ticket: from.long()?, pid: from.word()? },
-            8 => Frame::NotBorn { ticket: from.long()?, text: from.text() },
+            7 => Frame::Started { ticket: from.long()?, pid: from.word()? },
+            8 => Frame::NotStarted { ticket: from.long()?, text: from.text() },
             9 => Frame::Exited {
                 pid: from.word()?,
                 exit: match (from.byte()?, from.word()?.cast_signed()) {

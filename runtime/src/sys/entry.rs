@@ -69,7 +69,7 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     // who took pains to make it look so. A program with more rights than its parent
     // serves neither.
     if is_privileged() {
-        process::vanish(1);
+        process::exit_now(1);
     }
     // SAFETY: the string is part of this process's own environment, writable; wiped,
     // so that not even /proc shows it.
@@ -81,7 +81,7 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     }
     let parent = process::parent();
     if !process::die_with_parent(parent) || !marker.parent_lives() {
-        process::vanish(0);
+        process::exit_now(0);
     }
     if !marker.closed {
         fds::close_from(SOCKET + 1);
@@ -97,7 +97,7 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
     match inventory::iter::<Child>.into_iter().next() {
         Some(Child(child)) => child(socket, marker.pid),
-        None => process::vanish(1),
+        None => process::exit_now(1),
     }
 }
 
@@ -128,7 +128,7 @@ impl Marker {
         parts.next().is_none().then_some(marker)
     }
 
-    /// Rule 1: the marker alone is never enough.
+    /// Rule L1: the marker alone is never enough.
     fn is_ours(&self) -> bool {
         // SAFETY: no memory is passed.
         let user = unsafe { libc::geteuid() };

@@ -60,9 +60,9 @@ pub(crate) fn open_stdio() {
     }
 }
 
-/// Closes every fd from `first` on. Rule 6: only before any code that could own one.
+/// Closes every fd from `first` on. Rule L6: only before any code that could own one.
 pub(crate) fn close_from(first: RawFd) {
-    // SAFETY: by rule 6 nothing owns these numbers yet.
+    // SAFETY: by rule L6 nothing owns these numbers yet.
     if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) } == 0 {
         return;
     }
@@ -185,12 +185,12 @@ pub(crate) fn kept() -> Vec<RawFd> {
     KEPT.get().lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Closes, in a forked child, what `numbers` names, but for `spare`. Rule 7: the
+/// Closes, in a forked child, what `numbers` names, but for `spare`. Rule L7: the
 /// `Kept` of the parent's generation are never used again in this process.
 pub(crate) fn close_kept(numbers: &[RawFd], spare: &[BorrowedFd<'_>]) {
     for &number in numbers {
         if spare.iter().all(|fd| fd.as_raw_fd() != number) {
-            // SAFETY: rule 7.
+            // SAFETY: rule L7.
             unsafe { libc::close(number) };
         }
     }

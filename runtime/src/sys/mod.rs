@@ -4,7 +4,6 @@
 //! below is safe to call; what it asks of its caller beyond the types is a numbered
 //! rule of [`crate::start`]. Errors are `std::io::Error`, given words by the caller.
 
-pub(crate) mod bell;
 pub(crate) mod clock;
 pub(crate) mod entry;
 pub(crate) mod execute;
@@ -20,6 +19,7 @@ pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stdio;
 pub(crate) mod threads;
+pub(crate) mod wakeup;
 
 /// The bytes of a page: the smallest that every supported machine has.
 pub(crate) const PAGE: usize = 4096;

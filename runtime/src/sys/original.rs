@@ -13,7 +13,7 @@ impl Original {
     #[inline]
     pub(crate) fn or_end(&self, code: i32) {
         if !self.is_here() {
-            process::vanish(code);
+            process::exit_now(code);
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Exit {
     Unknown,
 }
 
-/// Opens an fd that names the process `pid`; rule 3 says when that is safe.
+/// Opens an fd that names the process `pid`; rule L3 says when that is safe.
 pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -108,7 +108,7 @@ pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
 
 /// Kills a child, waits for its end, and reaps it. A child that this process may not kill
 /// is not waited for; it is reaped when it has ended ([`reap_left`]).
-pub(crate) fn bury(pidfd: BorrowedFd<'_>) {
+pub(crate) fn kill_and_reap(pidfd: BorrowedFd<'_>) {
     let killed = signal(pidfd, libc::SIGKILL);
     let patience = if killed.is_ok() { Duration::from_secs(10) } else { Duration::ZERO };
     if ended(pidfd, patience) {
@@ -144,7 +144,7 @@ pub(crate) fn die_with_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
     // It may have been closed a moment before; nothing is ever sent to this side.
     if ended(socket, Duration::ZERO) {
-        vanish(0)
+        exit_now(0)
     }
     Ok(())
 }
@@ -170,9 +170,9 @@ pub(crate) fn parent() -> u32 {
     std::os::unix::process::parent_id()
 }
 
-/// Forks: `None` in the child. Rules 4 and 5 say who may.
+/// Forks: `None` in the child. Rules L4 and L5 say who may.
 pub(crate) fn fork() -> io::Result<Option<u32>> {
-    // SAFETY: by rules 4 and 5 no other thread can be inside a lock that the child
+    // SAFETY: by rules L4 and L5 no other thread can be inside a lock that the child
     // needs, or the user has taken that upon himself.
     let pid = unsafe { libc::fork() };
     match pid {
@@ -215,7 +215,7 @@ pub(crate) fn end_within(seconds: u32) {
 }
 
 /// Ends this process at once, running nothing.
-pub(crate) fn vanish(code: i32) -> ! {
+pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process, no more.
     unsafe { libc::_exit(code) }
 }
@@ -236,7 +236,7 @@ pub(crate) fn set_environment(block: Vec<u8>) {
     unsafe { environ = pointers.leak().as_ptr() };
 }
 
-/// Kills and reaps a child by its pid, which by rule 3 is still its own.
+/// Kills and reaps a child by its pid, which by rule L3 is still its own.
 pub(crate) fn discard(pid: u32) {
     // SAFETY: no memory is passed.
     unsafe {

@@ -158,7 +158,7 @@ extern "C" fn fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         // Returning repeats the access, which now ends the process by this signal.
         libc::signal(signal, libc::SIG_DFL);
         if sent && libc::raise(signal) != 0 {
-            process::vanish(128 + signal);
+            process::exit_now(128 + signal);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [serves](serve): claims chunks, runs them, answers. How it came to be is the
 //! business of `start`.
 
-mod birth;
+mod config;
 mod panic;
 mod serve;
 mod sleep;
@@ -14,8 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub(crate) use birth::Birth;
-pub(crate) use serve::Worker;
+pub(crate) use config::WorkerConfig;
+pub(crate) use serve::WorkerLoop;
 
 use crate::call::Call;
 use crate::codec::Source;
@@ -25,11 +25,11 @@ pub(crate) use crate::failure::{Failure, FailureKind};
 use crate::identity;
 pub(crate) use crate::identity::{depth, pool_of_thread};
 use crate::inputs::Inputs;
-use crate::queue::DeskMap;
+use crate::queue::WorkerPageMap;
 use crate::registry;
 pub(crate) use crate::sys::original::{Original, PANICKED};
 
-/// What a worker says on its control socket after the greeting.
+/// What a worker says on its control socket after the hello.
 pub(crate) const READY: u8 = 1;
 /// The same, followed by an encoded [`Failure`].
 pub(crate) const FAILED: u8 = 2;
@@ -73,21 +73,21 @@ pub(crate) fn process(inherited: Inherited) -> ! {
 fn run_process(inherited: Inherited) -> io::Result<()> {
     let Inherited { control, fds, parent, method } = inherited;
     crate::config::inherit(method);
-    // Rule 11 of `start`. A kernel that refuses leaves what else ends a worker.
+    // Rule Q11 of `start`. A kernel that refuses leaves what else ends a worker.
     let _ = crate::sys::process::die_with_socket(control.as_fd());
-    crate::handshake::greet(&control)?;
+    crate::handshake::send_hello(&control)?;
     let mut fds = fds.into_iter();
-    let [Some(desk_file), Some(tasks), Some(board), Some(bell), inputs] =
+    let [Some(page_file), Some(tasks), Some(pool_page), Some(wakeup), inputs] =
         std::array::from_fn(|_| fds.next())
     else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let desk = Arc::new(DeskMap::open(desk_file.as_fd())?);
-    let birth = Birth::read(&desk).map_err(io::Error::other)?;
-    identity::enter_process(birth.id, birth.depth, parent);
-    panic::install_in_process(Arc::clone(&desk));
-    crate::sys::signals::watch_faults(fault_record(&desk));
-    let ready = birth
+    let page = Arc::new(WorkerPageMap::open(page_file.as_fd())?);
+    let config = WorkerConfig::read(&page).map_err(io::Error::other)?;
+    identity::enter_process(config.id, config.depth, parent);
+    panic::install_in_process(Arc::clone(&page));
+    crate::sys::signals::watch_faults(fault_record(&page));
+    let ready = config
         .apply()
         .map_err(|error| Box::new(Failure::plain(FailureKind::Initializer, error.to_string())))
         .and_then(|()| initialize_from(inputs));
@@ -98,15 +98,16 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
         say(&control, &message)?;
         return Ok(());
     }
-    let bell = crate::sys::bell::Bell::open(bell)?;
-    let mut worker = Worker::open(birth.seat, desk, &tasks, &board, bell, birth.max_tasks)?;
+    let wakeup = crate::sys::wakeup::Wakeup::open(wakeup)?;
+    let mut worker =
+        WorkerLoop::open(config.slot, page, &tasks, &pool_page, wakeup, config.max_tasks)?;
     // Mapped; a task may close what is open and give the numbers to files of its own.
-    drop((tasks, board, desk_file));
+    drop((tasks, pool_page, page_file));
     say(&control, &[READY])?;
     worker.serve();
     // It ends with this socket, also in what it runs when it leaves.
     std::mem::forget(control);
-    // Its bell too may be a file of the user by now, who closes it.
+    // Its wake-up eventfd too may be a file of the user by now, who closes it.
     std::mem::forget(worker);
     Ok(())
 }
@@ -116,10 +117,10 @@ fn say(control: &OwnedFd, message: &[u8]) -> io::Result<()> {
     send(control.as_fd(), message, &[], Wait::Block)
 }
 
-/// The record lives as long as the process: its desk is never unmapped.
-fn fault_record(desk: &Arc<DeskMap>) -> &'static crate::sys::signals::FaultRecord {
-    let leaked: &'static Arc<DeskMap> = Box::leak(Box::new(Arc::clone(desk)));
-    &leaked.desk().faults
+/// The record lives as long as the process: its worker page is never unmapped.
+fn fault_record(page: &Arc<WorkerPageMap>) -> &'static crate::sys::signals::FaultRecord {
+    let leaked: &'static Arc<WorkerPageMap> = Box::leak(Box::new(Arc::clone(page)));
+    &leaked.view().faults
 }
 
 /// Runs the initializers of a worker process, if it has any.

@@ -3,7 +3,7 @@
 //! The hook takes message, place, thread and backtrace down. If the task ends with a
 //! panic, the report goes to the caller; a panic that the task caught, or that ended a
 //! thread nobody joined, is printed as the standard library would have. In case
-//! the process does not survive, the report also lies in the crash box of the desk.
+//! the process does not survive, the report also lies in the crash box of the worker page.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -16,7 +16,7 @@ use std::thread::ThreadId;
 
 use crate::error::{Location, PanicReport};
 use crate::failure::encoded;
-use crate::queue::DeskMap;
+use crate::queue::WorkerPageMap;
 use crate::sys::original::Original;
 
 /// The longest backtrace kept.
@@ -30,7 +30,7 @@ struct Seen {
 /// The panics in a worker process since its last task, of all its threads.
 struct Process {
     worker: ThreadId,
-    desk: Option<Arc<DeskMap>>,
+    page: Option<Arc<WorkerPageMap>>,
     seen: Vec<Seen>,
 }
 
@@ -47,8 +47,8 @@ fn process() -> std::sync::MutexGuard<'static, Option<Process>> {
 }
 
 /// In a new worker process.
-pub(super) fn install_in_process(desk: Arc<DeskMap>) {
-    install(Some(desk));
+pub(super) fn install_in_process(page: Arc<WorkerPageMap>) {
+    install(Some(page));
 }
 
 /// In a server, for its preloads.
@@ -56,10 +56,10 @@ pub(super) fn install_in_server() {
     install(None);
 }
 
-fn install(desk: Option<Arc<DeskMap>>) {
+fn install(page: Option<Arc<WorkerPageMap>>) {
     let worker = std::thread::current().id();
     // A forked worker has its server's, or its caller's, record: not its own.
-    let old = process().replace(Process { worker, desk, seen: Vec::new() });
+    let old = process().replace(Process { worker, page, seen: Vec::new() });
     std::mem::forget(old);
     let original = Original::here();
     set_hook(Box::new(move |info| {
@@ -75,8 +75,8 @@ fn install(desk: Option<Arc<DeskMap>>) {
         let own = std::thread::current().id() == process.worker;
         let report =
             if own { report } else { PanicReport { thread: Some(thread_name()), ..report } };
-        if let Some(desk) = &process.desk {
-            desk.desk().leave_crash(&encoded(&for_crash_box(&report)));
+        if let Some(page) = &process.page {
+            page.view().leave_crash(&encoded(&for_crash_box(&report)));
         }
         process.seen.push(Seen { report, own });
         ANY_SEEN.store(true, Ordering::Release);
@@ -243,17 +243,17 @@ fn passes_on(message: &str) -> bool {
 /// After a task that did not panic: what it saw of panics is printed, and no longer
 /// blamed if the process dies later.
 #[inline]
-pub(super) fn survived_quietly(desk: &DeskMap) {
+pub(super) fn survived_quietly(page: &WorkerPageMap) {
     if ANY_SEEN.load(Ordering::Relaxed) {
         print_all(take_seen());
-        desk.desk().clear_crash();
+        page.view().clear_crash();
     }
 }
 
 /// After an initializer: its report is not that of a later task.
 pub(super) fn survived() {
-    if let Some(Process { desk: Some(desk), .. }) = process().as_ref() {
-        desk.desk().clear_crash();
+    if let Some(Process { page: Some(page), .. }) = process().as_ref() {
+        page.view().clear_crash();
     }
 }
 

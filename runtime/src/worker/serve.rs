@@ -1,4 +1,4 @@
-//! The loop of a worker: claim a chunk, run its inputs, answer each (rules 2 and 7).
+//! The loop of a worker: claim a chunk, run its inputs, answer each (rules Q2 and Q7).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,15 +11,15 @@ use super::{Failure, FailureKind, Original, PANICKED, panic};
 use crate::call::{Call, Thunk};
 use crate::fault::fault;
 use crate::queue::{
-    Descriptor, DeskMap, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake,
+    Descriptor, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake, WorkerPageMap,
 };
 use crate::registry;
-use crate::sys::bell::Bell;
 use crate::sys::memory::Mapping;
+use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, fds};
 
 /// A worker at work.
-pub(crate) struct Worker {
+pub(crate) struct WorkerLoop {
     sleeper: Sleeper,
     tasks: Arc<Mapping>,
     output: Output,
@@ -32,14 +32,14 @@ pub(crate) struct Worker {
     original: Original,
 }
 
-impl Worker {
+impl WorkerLoop {
     /// A worker in a process of its own: maps what it was given.
     pub(super) fn open(
         number: usize,
-        desk: Arc<DeskMap>,
+        page: Arc<WorkerPageMap>,
         tasks: &OwnedFd,
-        board: &OwnedFd,
-        bell: Bell,
+        pool_page: &OwnedFd,
+        wakeup: Wakeup,
         max_tasks: Option<u64>,
     ) -> io::Result<Self> {
         let map = |fd: &OwnedFd, writable| -> io::Result<_> {
@@ -50,23 +50,23 @@ impl Worker {
             }
             Ok(Arc::new(mapping))
         };
-        let (tasks, board) = (map(tasks, false)?, map(board, true)?);
-        Ok(Worker::new(number, desk, tasks, board, Arc::new(bell), max_tasks))
+        let (tasks, pool_page) = (map(tasks, false)?, map(pool_page, true)?);
+        Ok(WorkerLoop::new(number, page, tasks, pool_page, Arc::new(wakeup), max_tasks))
     }
 
     /// A worker over regions that are mapped already.
     pub(crate) fn new(
         number: usize,
-        desk: Arc<DeskMap>,
+        page: Arc<WorkerPageMap>,
         tasks: Arc<Mapping>,
-        board: Arc<Mapping>,
-        bell: Arc<Bell>,
+        pool_page: Arc<Mapping>,
+        wakeup: Arc<Wakeup>,
         max_tasks: Option<u64>,
     ) -> Self {
-        let sleeper = Sleeper { number, desk: Arc::clone(&desk), board, bell };
+        let sleeper = Sleeper { number, page: Arc::clone(&page), pool_page, wakeup };
         let waiter = sleeper.clone();
-        let output = Output::new(desk, Box::new(move || waiter.wait_for_caller()));
-        Worker {
+        let output = Output::new(page, Box::new(move || waiter.wait_for_caller()));
+        WorkerLoop {
             sleeper,
             tasks,
             output,
@@ -81,20 +81,20 @@ impl Worker {
 
     /// Works until asked to leave.
     pub(crate) fn serve(&mut self) {
-        let desk = Arc::clone(&self.sleeper.desk);
-        let desk = desk.desk();
-        desk.set_phase(Phase::Idle);
-        while !desk.is_abandoned() {
+        let page = Arc::clone(&self.sleeper.page);
+        let page = page.view();
+        page.set_phase(Phase::Idle);
+        while !page.is_abandoned() {
             if let Some((position, descriptor)) = self.next() {
                 self.chunk(position, &descriptor);
-            } else if !self.leaving && !desk.is_asked_to_leave() {
+            } else if !self.leaving && !page.is_asked_to_leave() {
                 self.wait();
             }
-            if self.leaving || (desk.is_asked_to_leave() && !self.has_direct()) {
+            if self.leaving || (page.is_asked_to_leave() && !self.has_direct()) {
                 break;
             }
         }
-        desk.set_phase(Phase::Leaving);
+        page.set_phase(Phase::Leaving);
         // From here on its time is watched.
         self.sleeper.ring();
     }
@@ -119,7 +119,7 @@ impl Worker {
             return Some((position, descriptor));
         }
         let region = self.region();
-        let claims = self.sleeper.board().claims();
+        let claims = self.sleeper.pool_page().claims();
         claims.claim(region.tail(), number, |position| region.described(position))
     }
 
@@ -128,8 +128,8 @@ impl Worker {
             (self.sleeper.clone(), Arc::clone(&self.tasks), self.last_direct);
         let has_work = || {
             let region: &Tasks = tasks.view(0);
-            sleeper.board().claims().cursor() < region.tail()
-                || sleeper.desk.desk().is_asked_to_leave()
+            sleeper.pool_page().claims().cursor() < region.tail()
+                || sleeper.page.view().is_asked_to_leave()
                 || region.directed(sleeper.number).is_some_and(|(position, _)| position != last)
         };
         if sleeper.spin(has_work) {
@@ -143,44 +143,44 @@ impl Worker {
 
     fn chunk(&mut self, position: u64, descriptor: &Descriptor) {
         fault("claimed");
-        let map = Arc::clone(&self.sleeper.desk);
-        let desk = map.desk();
+        let map = Arc::clone(&self.sleeper.page);
+        let page = map.view();
         let begun = clock::now();
-        desk.set_chunk(position, begun);
-        desk.set_phase(Phase::Busy);
+        page.set_chunk(position, begun);
+        page.set_phase(Phase::Busy);
         fence(Ordering::SeqCst);
         self.sleeper.tell_caller(Wake::Claimed);
         push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
         fault("begun");
         let thunk = registry::get(descriptor.task).map(|entry| entry.registration.thunk);
-        // Only chunks of one input are timed, cancelled or direct, so only they are doomed.
-        let may_be_doomed = descriptor.count == 1;
+        // Only chunks of one input are timed, cancelled or direct, so only they are condemned.
+        let may_be_condemned = descriptor.count == 1;
         let (mut at, end) = (descriptor.offset, descriptor.offset.saturating_add(descriptor.len));
         for index in 0..descriptor.count as usize {
-            if desk.skip() == position || (index > 0 && self.done >= self.max_tasks) {
+            if page.skip() == position || (index > 0 && self.done >= self.max_tasks) {
                 break;
             }
             let started = Started { position, index };
-            desk.set_started(started);
+            page.set_started(started);
             fault("started");
             let input = self.input(at, end);
             at = at.saturating_add(8 + input.map_or(0, |(_, len)| len as u64));
             self.run(thunk, index, input);
             self.done += 1;
-            if may_be_doomed && desk.is_doomed(started) {
-                self.sleeper.stand_still(|| desk.is_doomed(started));
+            if may_be_condemned && page.is_condemned(started) {
+                self.sleeper.stand_still(|| page.is_condemned(started));
             }
-            if self.leaving || desk.is_abandoned() {
+            if self.leaving || page.is_abandoned() {
                 break;
             }
         }
         fault("answered");
-        desk.set_done(self.done);
+        page.set_done(self.done);
         let took = clock::now() - begun;
         push(&mut self.producer, &self.sleeper, Kind::End, 0, &took.to_le_bytes());
         fault("ended");
-        desk.clear_chunk();
-        self.sleeper.board().end();
+        page.clear_chunk();
+        self.sleeper.pool_page().end();
         self.sleeper.tell_caller(Wake::End);
         self.leaving |= self.done >= self.max_tasks;
     }
@@ -209,11 +209,11 @@ impl Worker {
         drop(call);
         match outcome {
             Ok(Ok(())) => {
-                panic::survived_quietly(&self.sleeper.desk);
+                panic::survived_quietly(&self.sleeper.page);
                 self.answer(Kind::Value, Kind::BigValue, index);
             }
             Ok(Err(stop)) => {
-                panic::survived_quietly(&self.sleeper.desk);
+                panic::survived_quietly(&self.sleeper.page);
                 self.fail(index, &stop.0);
             }
             Err(payload) => {
@@ -223,7 +223,7 @@ impl Worker {
                     std::mem::forget(again);
                 }
                 self.original.or_end(PANICKED);
-                self.sleeper.desk.desk().clear_crash();
+                self.sleeper.page.view().clear_crash();
                 self.leaving |= crate::state::half_changed();
                 self.fail(index, &failure);
             }
@@ -240,7 +240,7 @@ impl Worker {
     #[inline]
     fn answer(&mut self, kind: Kind, big: Kind, index: usize) {
         fault("encoded");
-        let Worker { output, producer, sleeper, .. } = self;
+        let WorkerLoop { output, producer, sleeper, .. } = self;
         match output.encoded() {
             Encoded::Inline(bytes) => push(producer, sleeper, kind, index, bytes),
             Encoded::Big(place) => push(producer, sleeper, big, index, &place.to_bytes()),
@@ -251,9 +251,9 @@ impl Worker {
 /// Writes a message to the ring, as soon as there is room.
 #[inline]
 fn push(producer: &mut Producer, sleeper: &Sleeper, kind: Kind, index: usize, payload: &[u8]) {
-    let ring = sleeper.desk.desk().ring();
+    let ring = sleeper.page.view().ring();
     while !producer.fits(ring, payload.len()) {
-        if sleeper.desk.desk().is_abandoned() {
+        if sleeper.page.view().is_abandoned() {
             return;
         }
         fence(Ordering::SeqCst);

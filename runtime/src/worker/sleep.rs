@@ -1,14 +1,14 @@
-//! How a worker waits, and how it wakes the caller (rules 16 to 18).
+//! How a worker waits, and how it wakes the caller (rules Q16 to Q18).
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use crate::queue::{Board, DeskMap, Phase, Waiting, Wake};
-use crate::sys::bell::Bell;
+use crate::queue::{Phase, PoolPage, Waiting, Wake, WorkerPageMap};
 use crate::sys::clock;
 use crate::sys::futex;
 use crate::sys::memory::Mapping;
+use crate::sys::wakeup::Wakeup;
 
 /// How long an idle worker looks out for work before it sleeps, in nanoseconds: about
 /// what a sleep and a wake-up cost, so that it loses at most twice the best.
@@ -21,23 +21,23 @@ const NAP: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Sleeper {
     pub(super) number: usize,
-    pub(super) desk: Arc<DeskMap>,
-    pub(super) board: Arc<Mapping>,
-    pub(super) bell: Arc<Bell>,
+    pub(super) page: Arc<WorkerPageMap>,
+    pub(super) pool_page: Arc<Mapping>,
+    pub(super) wakeup: Arc<Wakeup>,
 }
 
 impl Sleeper {
     #[inline]
-    pub(super) fn board(&self) -> &Board {
-        self.board.view(0)
+    pub(super) fn pool_page(&self) -> &PoolPage {
+        self.pool_page.view(0)
     }
 
-    /// Wakes whoever waits for this (rule 18). A full fence has to stand before.
+    /// Wakes whoever waits for this (rule Q18). A full fence has to stand before.
     #[inline]
     pub(super) fn tell_caller(&self, why: Wake) {
-        match self.board().whom_to_wake(why) {
+        match self.pool_page().whom_to_wake(why) {
             Waiting::Nobody => {}
-            Waiting::End | Waiting::Low => self.board().notify(),
+            Waiting::End | Waiting::Low => self.pool_page().notify(),
             Waiting::Dispatcher => self.ring(),
         }
     }
@@ -45,63 +45,63 @@ impl Sleeper {
     /// Wakes the dispatcher.
     #[cold]
     pub(super) fn ring(&self) {
-        self.bell.ring();
+        self.wakeup.ring();
     }
 
     /// Waits a little for the caller to read results or to free a big slot.
     #[cold]
     pub(super) fn wait_for_caller(&self) {
-        let desk = self.desk.desk();
-        let seen = desk.wake_word().load(Ordering::SeqCst);
-        desk.set_stuck(true);
+        let page = self.page.view();
+        let seen = page.wake_word().load(Ordering::SeqCst);
+        page.set_stuck(true);
         fence(Ordering::SeqCst);
         self.tell_caller(Wake::Stuck);
-        futex::wait(desk.wake_word(), seen, Some(Duration::from_millis(1)));
-        desk.set_stuck(false);
+        futex::wait(page.wake_word(), seen, Some(Duration::from_millis(1)));
+        page.set_stuck(false);
     }
 
-    /// Stands still while it is doomed (rule 15): until it is killed, pardoned or, being
+    /// Stands still while it is condemned (rule Q15): until it is killed, pardoned or, being
     /// a thread, asked to leave.
     #[cold]
-    pub(super) fn stand_still(&self, is_doomed: impl Fn() -> bool) {
-        let desk = self.desk.desk();
-        while is_doomed() && !desk.is_asked_to_leave() {
-            let seen = desk.wake_word().load(Ordering::SeqCst);
-            futex::wait(desk.wake_word(), seen, Some(Duration::from_millis(10)));
+    pub(super) fn stand_still(&self, is_condemned: impl Fn() -> bool) {
+        let page = self.page.view();
+        while is_condemned() && !page.is_asked_to_leave() {
+            let seen = page.wake_word().load(Ordering::SeqCst);
+            futex::wait(page.wake_word(), seen, Some(Duration::from_millis(10)));
         }
     }
 
     /// Spins for a short time, if not too many do; tells whether there is work.
     pub(super) fn spin(&self, has_work: impl Fn() -> bool) -> bool {
-        let board = self.board();
-        if board.spinning.count() >= self.desk.desk().spin() {
+        let pool_page = self.pool_page();
+        if pool_page.spinning.count() >= self.page.view().spin() {
             return false;
         }
-        board.spinning.set(self.number);
+        pool_page.spinning.set(self.number);
         let found = clock::spin(SPIN_NS, has_work);
-        board.spinning.clear(self.number);
+        pool_page.spinning.clear(self.number);
         found
     }
 
-    /// Sleeps until there may be work (rule 16); `tidy` is called after a while without.
+    /// Sleeps until there may be work (rule Q16); `tidy` is called after a while without.
     pub(super) fn sleep(&self, has_work: impl Fn() -> bool, mut tidy: Option<impl FnMut()>) {
-        let desk = self.desk.desk();
+        let page = self.page.view();
         loop {
-            let seen = desk.wake_word().load(Ordering::SeqCst);
-            self.board().idle.set(self.number);
+            let seen = page.wake_word().load(Ordering::SeqCst);
+            self.pool_page().idle.set(self.number);
             fence(Ordering::SeqCst);
             if has_work() {
                 break;
             }
-            desk.set_phase(Phase::Idle);
-            futex::wait(desk.wake_word(), seen, tidy.is_some().then_some(NAP));
-            if desk.wake_word().load(Ordering::SeqCst) != seen {
+            page.set_phase(Phase::Idle);
+            futex::wait(page.wake_word(), seen, tidy.is_some().then_some(NAP));
+            if page.wake_word().load(Ordering::SeqCst) != seen {
                 break;
             }
             if let Some(mut tidy) = tidy.take() {
                 tidy();
             }
         }
-        self.board().idle.clear(self.number);
+        self.pool_page().idle.clear(self.number);
     }
 }

@@ -3,7 +3,9 @@
 use super::program::{Op, Then};
 use super::table::{Inbox, Inputs, Outcome};
 use super::world::World;
-use crate::scheduler::{CallId, CallOptions, Event, NewChunk, Patience, Port, Role, Sleep, Wait};
+use crate::scheduler::{
+    CallId, CallOptions, Event, NewChunk, Patience, Port, Sleep, Wait, WaiterRole,
+};
 
 /// Where a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +73,11 @@ impl World<'_> {
             State::Leading(sleep) => self.announce(at, sleep),
             State::Asleep(_) => {
                 self.callers[at].woken = false;
-                self.after_wait(at, Role::Leader);
+                self.after_wait(at, WaiterRole::Leader);
             }
             State::Following => {
                 self.callers[at].woken = false;
-                self.after_wait(at, Role::Follower);
+                self.after_wait(at, WaiterRole::Follower);
             }
             State::Awaiting => {
                 self.callers[at].woken = false;
@@ -302,23 +304,23 @@ impl World<'_> {
         self.callers[at].woken |= news;
     }
 
-    fn after_wait(&mut self, at: usize, role: Role) {
+    fn after_wait(&mut self, at: usize, role: WaiterRole) {
         let id = self.callers[at].call.as_ref().map(|call| call.id);
         let Some(id) = id else { return };
         self.note(|| format!("caller {at}: woken as {role:?}"));
-        if role == Role::Leader {
+        if role == WaiterRole::Leader {
             self.waiting = super::world::Waiting::Nobody;
         }
         self.scheduler.waited(id, role);
         let patient = matches!(self.callers[at].state, State::Asleep(Sleep::Low(_)));
         self.callers[at].state = State::Running;
-        if role == Role::Leader && patient {
+        if role == WaiterRole::Leader && patient {
             // It is time to hand more in.
             self.drain_all();
             self.scheduler.publish(&mut self.table);
             self.carry_out();
             self.pass_on(Some(id));
-        } else if role == Role::Leader
+        } else if role == WaiterRole::Leader
             && let Some(call) = self.callers[at].call.take()
         {
             self.wait(at, call);

@@ -10,11 +10,11 @@ use crate::scheduler::{Ending, Event, Violation};
 /// What the dispatcher sees.
 #[derive(Debug, Default)]
 pub(super) struct Dispatcher {
-    pub(super) bell: bool,
+    pub(super) wakeup: bool,
     /// Until when it sleeps: `Some(None)` without end.
     pub(super) asleep: Option<Option<u64>>,
-    /// Workers whose births it was not told of yet, by slot.
-    pub(super) born: Vec<usize>,
+    /// Workers whose starts of workers it was not told of yet, by slot.
+    pub(super) started: Vec<usize>,
     pub(super) not_started: Vec<usize>,
     /// A worker leaves by itself.
     pub(super) leaving: bool,
@@ -24,7 +24,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     /// What was known of the worker in a slot is of no use any more.
     pub(super) fn forget(&mut self, slot: usize) {
-        self.born.retain(|at| *at != slot);
+        self.started.retain(|at| *at != slot);
         self.not_started.retain(|at| *at != slot);
     }
 
@@ -36,9 +36,9 @@ impl Dispatcher {
         let readable = |worker: &Virtual| {
             !worker.control.is_empty() || (worker.is_over() && !worker.over_told)
         };
-        self.bell
+        self.wakeup
             || until.is_some_and(|until| until <= now)
-            || !self.born.is_empty()
+            || !self.started.is_empty()
             || !self.not_started.is_empty()
             || workers.iter().flatten().any(|worker| readable(worker) || worker.over_told)
     }
@@ -47,9 +47,9 @@ impl Dispatcher {
 impl World<'_> {
     pub(super) fn step_dispatcher(&mut self) {
         self.note(|| "dispatcher".to_owned());
-        self.dispatcher.bell = false;
+        self.dispatcher.wakeup = false;
         self.dispatcher.asleep = None;
-        for slot in std::mem::take(&mut self.dispatcher.born) {
+        for slot in std::mem::take(&mut self.dispatcher.started) {
             if self.workers[slot].is_some() {
                 self.event(Event::ProcessKnown { slot });
             }

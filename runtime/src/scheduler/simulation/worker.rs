@@ -33,7 +33,7 @@ pub(super) enum Word {
 pub(super) enum Stage {
     /// The launcher was asked for it.
     Asked,
-    Born,
+    Started,
     Initializing,
     Serving,
     /// Runs its exit hooks.

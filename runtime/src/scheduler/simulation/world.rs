@@ -260,7 +260,7 @@ impl<'a> World<'a> {
                     }
                 }
                 Action::WakeLeader => self.wake_leader(),
-                Action::WakeDispatcher => self.dispatcher.bell = true,
+                Action::WakeDispatcher => self.dispatcher.wakeup = true,
                 Action::NotReadyInTime { slot } => {
                     let known = self.scheduler.slot(slot).is_some_and(|slot| slot.known);
                     let error = "too late";
@@ -315,7 +315,7 @@ impl<'a> World<'a> {
         if self.scheduler.pass_on(own, self.now) {
             self.waiting = Waiting::Dispatcher;
             if self.has_unread() {
-                self.dispatcher.bell = true;
+                self.dispatcher.wakeup = true;
             }
         }
         self.carry_out();
@@ -328,8 +328,8 @@ impl<'a> World<'a> {
             self.with(slot, |worker| worker.hangs = true);
             return;
         }
-        self.with(slot, |worker| worker.stage = Stage::Born);
-        self.dispatcher.born.push(slot);
+        self.with(slot, |worker| worker.stage = Stage::Started);
+        self.dispatcher.started.push(slot);
     }
 
     /// One step of a worker.
@@ -346,7 +346,7 @@ impl<'a> World<'a> {
 
     fn worker_goes_on(&mut self, slot: usize, worker: &mut Virtual) {
         match worker.stage {
-            Stage::Born => {
+            Stage::Started => {
                 worker.control.push_back(Word::Hello);
                 worker.stage = Stage::Initializing;
                 worker.hangs = self.happens(self.program.bad_starts);
@@ -441,7 +441,7 @@ impl<'a> World<'a> {
             Waiting::End => self.wake_leader(),
             Waiting::Dispatcher => {
                 self.waiting = Waiting::Nobody;
-                self.dispatcher.bell = true;
+                self.dispatcher.wakeup = true;
             }
             Waiting::Low(_) => self.position_claimed(),
             Waiting::Nobody => {}

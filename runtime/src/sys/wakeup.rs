@@ -12,27 +12,27 @@ use nix::sys::stat::fstat;
 
 use super::stdio;
 
-/// One end of a bell, which each process that rings it has.
-pub(crate) struct Bell {
+/// One end of a wake-up eventfd, which each process that rings it has.
+pub(crate) struct Wakeup {
     fd: OwnedFd,
     /// Device, number and mode of its file: those of no file with a name, no socket, no pipe.
     file: (u64, u64, u32),
 }
 
-impl Bell {
+impl Wakeup {
     /// A new one.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Bell::open(stdio::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())?)
+        Wakeup::open(stdio::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())?)
     }
 
     /// One that another process made.
     pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
         let file = file(&fd)?;
-        Ok(Bell { fd, file })
+        Ok(Wakeup { fd, file })
     }
 
-    /// Wakes the dispatcher; nothing happens if the bell is not there any more.
+    /// Wakes the dispatcher; nothing happens if the wake-up eventfd is not there any more.
     pub(crate) fn ring(&self) {
         if file(&self.fd).is_ok_and(|file| file == self.file) {
             // Full means that it is rung already.
@@ -48,7 +48,7 @@ impl Bell {
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

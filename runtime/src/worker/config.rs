@@ -1,6 +1,6 @@
-//! What a worker is told at its birth.
+//! What a worker is told at its start.
 //!
-//! The caller writes it to the worker's desk, where the first big slot will be, before
+//! The caller writes it to the worker's worker page, where the first big slot will be, before
 //! the worker exists. The inputs of its initializers come in a file of their own.
 
 use std::io;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Source;
 use crate::failure::encoded;
-use crate::queue::DeskMap;
+use crate::queue::WorkerPageMap;
 
 /// Everything a worker needs to know that is no file descriptor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Birth {
-    /// Its seat in the pool: its bit on the board.
-    pub(crate) seat: usize,
+pub(crate) struct WorkerConfig {
+    /// Its slot in the pool: its bit on the pool page.
+    pub(crate) slot: usize,
     /// What no other worker of the pool was or will be called.
     pub(crate) id: usize,
     /// How many pools it is nested in.
@@ -30,15 +30,15 @@ pub(crate) struct Birth {
     pub(crate) memory_limit: Option<u64>,
 }
 
-impl Birth {
-    /// Writes it to a desk that no worker has yet.
-    pub(crate) fn write(&self, desk: &DeskMap) -> io::Result<()> {
-        desk.write_first(&encoded(self))
+impl WorkerConfig {
+    /// Writes it to a worker page that no worker has yet.
+    pub(crate) fn write(&self, page: &WorkerPageMap) -> io::Result<()> {
+        page.write_first(&encoded(self))
     }
 
-    /// Reads it from the worker's own desk.
-    pub(super) fn read(desk: &DeskMap) -> Result<Self, crate::codec::DecodeError> {
-        crate::codec::decode(&mut Source::new(&desk.read_first()))
+    /// Reads it from the worker's own worker page.
+    pub(super) fn read(page: &WorkerPageMap) -> Result<Self, crate::codec::DecodeError> {
+        crate::codec::decode(&mut Source::new(&page.read_first()))
     }
 
     /// Applies the settings to this process.

@@ -1,4 +1,4 @@
-//! The board: what everyone may write, and nobody relies on (rules 5 and 16 to 20).
+//! The pool page: what everyone may write, and nobody relies on (rules Q5 and Q16 to Q20).
 
 use super::{Claims, MAX_WORKERS, SLOTS};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
@@ -76,7 +76,7 @@ struct Hint(AtomicU64);
 /// The head of the region that all processes may write.
 #[cfg_attr(not(loom), repr(C, align(4096)))]
 #[cfg_attr(loom, repr(C), derive(Default))]
-pub(crate) struct Board {
+pub(crate) struct PoolPage {
     cursor: Hint,
     ended: Hint,
     caller: Caller,
@@ -87,9 +87,9 @@ pub(crate) struct Board {
 
 // SAFETY: repr(C) and made of atomics only.
 #[allow(unsafe_code, reason = "asserts what lies in shared memory")]
-unsafe impl Shared for Board {}
+unsafe impl Shared for PoolPage {}
 
-impl Board {
+impl PoolPage {
     pub(crate) fn claims(&self) -> Claims<'_> {
         Claims::new(&self.words, &self.cursor.0)
     }
@@ -100,14 +100,14 @@ impl Board {
         self.ended.0.load(Ordering::Relaxed)
     }
 
-    /// Worker: after END; orders what it wrote before what it looks at (rule 18).
+    /// Worker: after END; orders what it wrote before what it looks at (rule Q18).
     #[inline]
     pub(crate) fn end(&self) {
         self.ended.0.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// Caller: announces that it will wait (rule 18); it looks at the rings again
+    /// Caller: announces that it will wait (rule Q18); it looks at the rings again
     /// afterwards. Gives the word to wait with.
     pub(crate) fn announce(&self, waiting: Waiting, low: u64) -> u32 {
         let seen = self.caller.notify.load(Ordering::SeqCst);
@@ -150,7 +150,7 @@ impl Board {
         }
     }
 
-    /// Worker: tells the waiting thread (rule 18).
+    /// Worker: tells the waiting thread (rule Q18).
     pub(crate) fn notify(&self) {
         self.caller.notify.fetch_add(1, Ordering::SeqCst);
         crate::sys::futex::wake(&self.caller.notify, i32::MAX);

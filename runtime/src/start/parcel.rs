@@ -78,7 +78,7 @@ pub(super) fn send(
 ) -> std::io::Result<()> {
     let Along { env, directory, limits, stdio } = along;
     let streams = if stdio { order.stdio } else { [None; 3] };
-    let frame = wire::Frame::Order(wire::Order {
+    let frame = wire::Frame::Order(wire::OrderFrame {
         ticket: order.ticket,
         fds: order.fds.len() as u8,
         env: env.is_some(),
@@ -114,7 +114,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Sorts the fds that came with `order`, as many as it announced.
-    pub(super) fn new(order: wire::Order, fds: Vec<OwnedFd>) -> Parts {
+    pub(super) fn new(order: wire::OrderFrame, fds: Vec<OwnedFd>) -> Parts {
         let mut fds = fds.into_iter();
         let mut next = || fds.next().expect("a frame is read only with all its fds");
         let control = next();
@@ -127,8 +127,8 @@ impl Parts {
     /// Becomes the worker, in its own process.
     pub(super) fn work(mut self, caller: u32, method: StartMethod) -> ! {
         if let Err(reason) = self.settle() {
-            handshake::apologize(&self.control, &reason);
-            process::vanish(1)
+            handshake::send_refusal(&self.control, &reason);
+            process::exit_now(1)
         }
         worker::process(Inherited { control: self.control, fds: self.fds, parent: caller, method })
     }

@@ -1,9 +1,9 @@
-//! The gate: where the library's own threads stand while the caller is forked.
+//! The fork lock: where the library's own threads stand while the caller is forked.
 //!
 //! A forked child has only the thread that forked. Whatever another thread had locked
 //! stays locked there for ever. The dispatchers of pools are other threads, so they
-//! hold [`working`] whenever they are not blocked in `poll`, and a fork takes the gate
-//! for itself: then each of them is in `poll` or waits at the gate, and holds nothing.
+//! hold [`working`] whenever they are not blocked in `poll`, and a fork takes the fork lock
+//! for itself: then each of them is in `poll` or waits at the fork lock, and holds nothing.
 //!
 //! Threads of the program cannot be made to stand still; with them a fork is refused. The
 //! one exception is the main thread of the standard test harness, in a program compiled as
@@ -19,51 +19,51 @@ use crate::sys::generation::PerProcess;
 use crate::sys::threads;
 
 #[derive(Default)]
-struct Gate {
+struct ForkLock {
     lock: RwLock<()>,
     dispatchers: Mutex<Vec<i32>>,
 }
 
-static GATE: PerProcess<Gate> = PerProcess::new();
+static FORK_LOCK: PerProcess<ForkLock> = PerProcess::new();
 
 /// A thread that is not blocked, for as long as it is held.
 pub(crate) struct Working(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
 
-/// Passes the gate; waits while someone forks. Rule 5: never taken twice by one
+/// Passes the fork lock; waits while someone forks. Rule L5: never taken twice by one
 /// thread, and never held by one that builds a pool.
 pub(crate) fn working() -> Working {
-    Working(GATE.get().lock.read().unwrap_or_else(PoisonError::into_inner))
+    Working(FORK_LOCK.get().lock.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The calling thread as one that keeps to the gate, until dropped.
+/// The calling thread as one that keeps to the fork lock, until dropped.
 pub(crate) struct Registered(i32);
 
 /// Makes the calling thread known; it does not count as a thread of the program.
 pub(crate) fn register() -> Registered {
     let thread = threads::current();
-    let dispatchers = &GATE.get().dispatchers;
+    let dispatchers = &FORK_LOCK.get().dispatchers;
     dispatchers.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     Registered(thread)
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let dispatchers = &GATE.get().dispatchers;
+        let dispatchers = &FORK_LOCK.get().dispatchers;
         let mut dispatchers = dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
         dispatchers.retain(|&thread| thread != self.0);
     }
 }
 
-/// The gate, closed: no thread of the library is anywhere but in `poll`, or here.
+/// The fork lock, closed: no thread of the library is anywhere but in `poll`, or here.
 pub(super) struct Closed(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>);
 
 /// How long a thread that was joined may still be listed by the kernel.
 const PATIENCE: u32 = 50;
 
-/// Closes the gate, if no thread of the program stands in the way or that is allowed.
+/// Closes the fork lock, if no thread of the program stands in the way or that is allowed.
 pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
     for tries in 0.. {
-        let closed = Closed(GATE.get().lock.write().unwrap_or_else(PoisonError::into_inner));
+        let closed = Closed(FORK_LOCK.get().lock.write().unwrap_or_else(PoisonError::into_inner));
         if threads_allowed {
             return Ok(closed);
         }
@@ -89,7 +89,7 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
 /// The names of the threads that are neither this one nor known.
 fn strangers() -> io::Result<Vec<String>> {
     let threads = threads::others()?;
-    let known = GATE.get().dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = FORK_LOCK.get().dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
     let strange = threads
         .into_iter()
         .filter(|(thread, _)| !known.contains(thread) && !is_waiting_harness(*thread));
@@ -158,7 +158,7 @@ mod tests {
             let thread = thread::Builder::new().name(name.into()).spawn(run).unwrap();
             (end, thread)
         };
-        let threads = [start("gate-known", true), start("gate-stranger", false)];
+        let threads = [start("known", true), start("stranger", false)];
         wait.recv().unwrap();
         wait.recv().unwrap();
         let names = strangers().unwrap();
@@ -167,13 +167,13 @@ mod tests {
             drop(end);
             thread.join().unwrap();
         }
-        assert!(names.contains(&"gate-stranger".to_owned()));
-        assert!(!names.contains(&"gate-known".to_owned()));
+        assert!(names.contains(&"stranger".to_owned()));
+        assert!(!names.contains(&"known".to_owned()));
         assert_eq!(error, Some(ErrorKind::ForkWithThreads));
     }
 
     #[test]
-    fn a_closed_gate_waits_for_those_who_work() {
+    fn a_closed_lock_waits_for_those_who_work() {
         let working = working();
         let (done, wait) = mpsc::channel();
         thread::scope(|scope| {

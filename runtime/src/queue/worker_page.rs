@@ -1,4 +1,4 @@
-//! The desk of a worker: its own region, shared with the caller alone.
+//! The worker page of a worker: its own region, shared with the caller alone.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use crate::sys::signals::FaultRecord;
 /// Words of the result ring.
 const RING_WORDS: usize = sized(8, 1 << 8, 1 << 16);
 
-/// Results too long for the ring that can be out at a time (rule 9).
+/// Results too long for the ring that can be out at a time (rule Q9).
 pub(crate) const BIG_SLOTS: usize = sized(1, 2, 16);
 
 /// The longest result: address space of a big slot; its pages exist when written.
@@ -31,7 +31,7 @@ pub(crate) enum Phase {
     Leaving = 3,
 }
 
-/// Which input a worker has begun: a position and an index in one word (rule 7).
+/// Which input a worker has begun: a position and an index in one word (rule Q7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Started {
     pub(crate) position: u64,
@@ -54,7 +54,7 @@ impl Started {
 struct FromCaller {
     consumed: AtomicU64,
     skip: AtomicU64,
-    doom: AtomicU64,
+    condemned: AtomicU64,
     leave: AtomicU32,
     spin: AtomicU32,
     big_freed: [AtomicU64; BIG_SLOTS],
@@ -78,10 +78,10 @@ struct Both {
     stuck: AtomicU32,
 }
 
-/// The head of a desk.
+/// The head of a worker page.
 #[cfg_attr(not(loom), repr(C, align(4096)))]
 #[cfg_attr(loom, repr(C), derive(Default))]
-pub(crate) struct Desk {
+pub(crate) struct WorkerPage {
     caller: FromCaller,
     worker: FromWorker,
     both: Both,
@@ -93,9 +93,9 @@ pub(crate) struct Desk {
 
 // SAFETY: repr(C) and made of atomics only.
 #[allow(unsafe_code, reason = "asserts what lies in shared memory")]
-unsafe impl Shared for Desk {}
+unsafe impl Shared for WorkerPage {}
 
-impl Desk {
+impl WorkerPage {
     // What the worker writes and the caller reads.
 
     /// The ring of results.
@@ -155,7 +155,7 @@ impl Desk {
 
     // What the caller writes and the worker reads.
 
-    /// Asks the worker to stop before the next input of a chunk (rule 10).
+    /// Asks the worker to stop before the next input of a chunk (rule Q10).
     pub(crate) fn set_skip(&self, position: u64) {
         self.caller.skip.store(position, Ordering::SeqCst);
     }
@@ -165,16 +165,16 @@ impl Desk {
         self.caller.skip.load(Ordering::Relaxed)
     }
 
-    /// Announces the death of the worker for what it has begun (rule 15).
-    pub(crate) fn set_doom(&self, doom: Option<Started>) {
-        self.caller.doom.store(doom.map_or(0, Started::to_word), Ordering::SeqCst);
+    /// Announces the death of the worker for what it has begun (rule Q15).
+    pub(crate) fn set_condemned(&self, condemned: Option<Started>) {
+        self.caller.condemned.store(condemned.map_or(0, Started::to_word), Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// Whether this input is doomed; the worker asks after it answered (rule 15).
-    pub(crate) fn is_doomed(&self, started: Started) -> bool {
+    /// Whether this input is condemned; the worker asks after it answered (rule Q15).
+    pub(crate) fn is_condemned(&self, started: Started) -> bool {
         fence(Ordering::SeqCst);
-        self.caller.doom.load(Ordering::SeqCst) == started.to_word()
+        self.caller.condemned.load(Ordering::SeqCst) == started.to_word()
     }
 
     /// Asks the worker to leave as soon as it holds no chunk.
@@ -197,7 +197,7 @@ impl Desk {
         self.caller.leave.load(Ordering::SeqCst) != 0
     }
 
-    /// How many workers may spin at a time (rule 17).
+    /// How many workers may spin at a time (rule Q17).
     pub(crate) fn set_spin(&self, limit: u32) {
         self.caller.spin.store(limit, Ordering::Relaxed);
     }
@@ -214,7 +214,7 @@ impl Desk {
         self.caller.big_freed[slot].load(Ordering::Acquire)
     }
 
-    /// The word the worker sleeps on (rule 16).
+    /// The word the worker sleeps on (rule Q16).
     pub(crate) fn wake_word(&self) -> &AtomicU32 {
         &self.both.wake
     }
@@ -273,26 +273,26 @@ impl Desk {
     }
 }
 
-/// A mapped desk.
-pub(crate) struct DeskMap {
+/// A mapped worker page.
+pub(crate) struct WorkerPageMap {
     mapping: Mapping,
     big_len: usize,
     /// Caller: the tickets it freed, in memory of its own.
     freed: [std::sync::atomic::AtomicU64; BIG_SLOTS],
 }
 
-impl DeskMap {
-    const HEAD: usize = size_of::<Desk>().next_multiple_of(PAGE);
+impl WorkerPageMap {
+    const HEAD: usize = size_of::<WorkerPage>().next_multiple_of(PAGE);
 
-    /// Makes a desk; where address space is short, with less room for big results.
+    /// Makes a worker page; where address space is short, with less room for big results.
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
         let mut big_len = BIG_LEN;
         loop {
             let size = Self::HEAD + BIG_SLOTS * big_len;
-            match Mapping::with_file(c"procession-desk", size) {
+            match Mapping::with_file(c"procession-worker-page", size) {
                 Ok((mapping, fd)) => {
                     crate::sys::memory::seal(&fd);
-                    return Ok((DeskMap { mapping, big_len, freed: Default::default() }, fd));
+                    return Ok((WorkerPageMap { mapping, big_len, freed: Default::default() }, fd));
                 }
                 Err(error) if big_len <= 1 << 20 => return Err(error),
                 Err(_) => big_len /= 4,
@@ -300,32 +300,32 @@ impl DeskMap {
         }
     }
 
-    /// Worker: maps the desk that the caller made.
+    /// Worker: maps the worker page that the caller made.
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let size = crate::sys::fds::size(fd.as_fd())?;
         let big_len = size.checked_sub(Self::HEAD).ok_or(io::ErrorKind::InvalidData)? / BIG_SLOTS;
         let mut mapping = Mapping::new(fd, size, true)?;
         mapping.keep_from_copies();
-        Ok(DeskMap { mapping, big_len, freed: Default::default() })
+        Ok(WorkerPageMap { mapping, big_len, freed: Default::default() })
     }
 
     #[inline]
-    pub(crate) fn desk(&self) -> &Desk {
+    pub(crate) fn view(&self) -> &WorkerPage {
         self.mapping.view(0)
     }
 
     /// Caller: has read a long result, whose place is the worker's again.
     pub(crate) fn free_big(&self, slot: usize, ticket: u64) {
         self.freed[slot].store(ticket, Ordering::Relaxed);
-        self.desk().free_big(slot, ticket);
+        self.view().free_big(slot, ticket);
     }
 
     /// Caller: says again what it said, in case the worker overwrote it.
     pub(crate) fn free_again(&self) {
         for (slot, ticket) in self.freed.iter().enumerate() {
             let ticket = ticket.load(Ordering::Relaxed);
-            if self.desk().big_freed(slot) != ticket {
-                self.desk().free_big(slot, ticket);
+            if self.view().big_freed(slot) != ticket {
+                self.view().free_big(slot, ticket);
             }
         }
     }
@@ -341,7 +341,7 @@ impl DeskMap {
         std::ptr::NonNull::slice_from_raw_parts(start, self.big_len)
     }
 
-    /// Caller: the bytes of a big slot, if slot and length are possible (rule 20).
+    /// Caller: the bytes of a big slot, if slot and length are possible (rule Q20).
     pub(crate) fn big(&self, slot: usize, len: usize) -> Option<Source<'_>> {
         let possible = slot < BIG_SLOTS && len <= self.big_len;
         possible.then(|| self.mapping.source(Self::HEAD + slot * self.big_len, len))
