@@ -97,7 +97,7 @@ use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 pub(crate) use crate::handshake;
 pub(crate) use crate::inputs::{self, Preload};
-use crate::sys::entry::Child;
+use crate::sys::entry::{Executed, GoesOn};
 #[allow(unused_imports, reason = "for the globals of the rest of the library")]
 pub(crate) use crate::sys::generation::{PerProcess, generation};
 use crate::sys::process;
@@ -207,8 +207,10 @@ pub(crate) fn launcher(
     }
 }
 
-inventory::submit! {
-    Child(child)
+impl GoesOn for Executed {
+    fn goes_on(socket: OwnedFd, caller: u32) -> ! {
+        child(socket, caller)
+    }
 }
 
 /// Goes on in a process that was executed again, with the socket to its caller: the
