@@ -88,7 +88,7 @@ impl Report {
              *8 MiB*: there and back, five calls after one that does not count; Python sends `bytes` and NumPy arrays. rayon's workers are threads of the \
              same process: nothing is carried over, and nothing is isolated.\n\n\
              mpire's three published workloads, from building the pool to its end, and in brackets the speed-up over \
-             a serial program in the same language (at most {WORKERS} are possible, but for the luck of caches). \
+             a serial program in the same language (cache effects aside, {WORKERS} is the maximum). \
              Medians of {slow} round(s).\n\n\
              {workloads}\n\
              To repeat: `cargo run --release -p procession-benches -- --readme`\n",
