@@ -28,6 +28,7 @@ conformance! {
         a_pool_is_resized_while_it_works,
         a_pool_shrinks_while_it_grows,
         idle_workers_leave_and_come_back,
+        an_idle_timeout_of_zero_is_a_short_one,
         workers_are_replaced_after_so_many_tasks,
         replaced_workers_finish_after_close,
         a_failing_task_may_be_a_workers_last,
@@ -318,6 +319,17 @@ fn idle_workers_leave_and_come_back(method: StartMethod) {
         wait::for_it("they are gone", || children() <= most);
     }
     assert_eq!(pool.submit(square, 4).wait().unwrap(), 16);
+}
+
+fn an_idle_timeout_of_zero_is_a_short_one(method: StartMethod) {
+    let builder = Pool::builder().start_method(method).workers(2);
+    let pool = builder.idle_timeout(Duration::ZERO).build().unwrap();
+    for x in 0..10 {
+        assert_eq!(pool.map(square, [x]).unwrap(), [x * x]);
+    }
+    wait::for_it("all left", || pool.workers().is_empty());
+    assert_eq!(pool.apply(square, 4).unwrap(), 16);
+    pool.join();
 }
 
 /// POOL-28, PPE-17.

@@ -216,7 +216,7 @@ impl PoolBuilder {
     }
 
     /// Ends workers that had nothing to do for so long; they are started again when
-    /// there is work. By default they stay.
+    /// there is work. By default they stay; less than a millisecond counts as one.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.settings.idle_timeout = Some(time);
         self

@@ -293,6 +293,9 @@ impl Pool {
     /// A stream of [`imap`](Self::imap) that another thread reads is waited for until it ended or
     /// was dropped. One that this thread reads could not go on meanwhile: what it has handed out is
     /// finished, and an input that it pulls later is [`Cancelled`](ErrorKind::Cancelled).
+    /// A stream counts as read by the thread that made it until another one has called `next` and
+    /// got an outcome; [`close`](Self::close) lets a stream go on that is still on its way to the
+    /// thread that reads it.
     ///
     /// The next call of the process-wide pool starts it again; see [`pool`](crate::pool).
     pub fn join(&self) {

@@ -29,12 +29,16 @@ pub(super) fn after(time: Time, duration: Duration) -> Time {
     time.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// The least time for which a limit is set: with none at all a state would be over the moment it
+/// is entered, and what prolongs it, as idle time is while there is work, would go round for ever.
+const LEAST: Duration = Duration::from_millis(1);
+
 /// When a state is over by itself.
 fn deadline<E>(worker: &Worker<E>, limits: &Limits) -> Option<Time> {
     match worker {
         Worker::Starting { since } => Some(after(*since, limits.start_timeout)),
         Worker::Initializing { since } => limits.init_timeout.map(|limit| after(*since, limit)),
-        Worker::Idle { since } => limits.idle_timeout.map(|limit| after(*since, limit)),
+        Worker::Idle { since } => limits.idle_timeout.map(|limit| after(*since, limit.max(LEAST))),
         Worker::Leaving { position: None, until, .. } | Worker::Dying { until, .. } => Some(*until),
         Worker::Busy { .. } | Worker::Leaving { .. } | Worker::Over { .. } => None,
     }
@@ -239,7 +243,7 @@ impl<E> Workers<E> {
             }
             Worker::Leaving { position, until, .. } => {
                 ended = position.take();
-                *until = after(now, limits.leave_timeout);
+                *until = after(now, limits.leave_timeout.max(LEAST));
             }
             Worker::Dying { position, .. } | Worker::Over { position, .. } => {
                 ended = position.take();
@@ -270,7 +274,7 @@ impl<E> Workers<E> {
     pub(super) fn leaves_again(&mut self, at: usize, now: Time, limits: &Limits) {
         self.change(at, limits, |slot| {
             if let Worker::Leaving { until, .. } = &mut slot.worker {
-                *until = after(now, limits.leave_timeout);
+                *until = after(now, limits.leave_timeout.max(LEAST));
             }
         });
     }
