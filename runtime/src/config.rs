@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How worker processes come to be.
+/// How workers are started.
 ///
 /// | | a worker starts as | sees of the caller's memory | cost of a worker |
 /// |---|---|---|---|

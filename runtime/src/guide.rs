@@ -2,7 +2,7 @@
 //! every program on them is compiled and run as a test.
 //!
 //! - [`porting`]: three programs of Python's `multiprocessing`, theirs and ours
-//! - [`coming_from`]: a line of another library, and the line for it here
+//! - [`coming_from`]: lines from other libraries and their equivalents here
 //! - [`errors`]: what you see, why, and what to do
 
 #[doc = include_str!("../docs/porting.md")]

@@ -1,7 +1,8 @@
 //! What fits a parameter: the items that a call takes for it, and how they are encoded.
 //!
 //! A worker decodes what the type of a parameter says. An item may be of another type, as
-//! long as it encodes as the parameter does: a `String` for a `&str`, an array for a slice.
+//! long as this module has it encode as the parameter does: a `String` for a `&str`, an array for a
+//! slice.
 //! [`Arg`] says so for one parameter, [`Item`] for all parameters of a task together.
 //!
 //! Both traits encode, they do not only mark: for serde an array has no count where a slice has

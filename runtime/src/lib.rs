@@ -27,7 +27,7 @@
 //!    is started. That the inputs fit the parameters is checked at compile time by the
 //!    trait [`Task`].
 //! 3. The pool starts its workers with the first call of [`pool`], or in
-//!    [`PoolBuilder::build`]. How is the [start method](StartMethod): a fork of a clean server, the
+//!    [`PoolBuilder::build`]. The [start method](StartMethod) decides how: a fork of a clean server, the
 //!    program executed again, a fork of the caller, or a thread. A process that was executed
 //!    again is taken over by a constructor before `main`, which never runs in it.
 //! 4. In the worker the initializers run. What they return is kept for tasks that ask for it
@@ -39,7 +39,7 @@
 //!    the thunk up and runs it on each input. Each output goes to the worker's own ring of
 //!    results; a panic is caught and goes there as a report.
 //! 7. The calling thread reads the rings, decodes, and puts the outputs in order. If a worker
-//!    dies, the input it had in hand fails with an [`Error`] that tells how; the rest of its
+//!    dies, the input it had in hand fails with an [`Error`] that says how; the rest of its
 //!    chunk goes to others, and it is replaced.
 //!
 //! # Where to look
@@ -59,23 +59,25 @@
 //!
 //! Inputs and outputs are any types with `serde::Serialize` and `serde::Deserialize`. A task
 //! with one parameter takes the item itself, one with several a tuple, one with none `()`.
-//! An item may be anything that encodes as the parameter does: a reference to it, a `String` for a
-//! `&str`, an array for a slice; [`Arg`] has the table. A parameter `&T` is decoded to what owns
+//! A call accepts items by value or by reference, a `String` for a `&str`, an array for a slice; the
+//! table at [`Arg`] lists what fits. A parameter `&T` is decoded to what owns
 //! it, so nothing is cloned in the caller. Slices, vectors and boxed slices of numbers are copied as a whole, wherever they
 //! stand in a value. A `Result` that a task returns is a value like any other, if its error can travel;
-//! of one whose error cannot the caller gets the value, or an [`Error`] that tells: see [`Opaque`].
+//! of one whose error cannot, the caller gets the value, or an [`Error`] with its text: see [`Opaque`].
 //!
 //! The bytes do not describe themselves. What they could not carry is refused with an error of
 //! kind [`Encode`](ErrorKind::Encode) or [`Decode`](ErrorKind::Decode) that names the type or
 //! attribute:
 //!
-//! - types that ask the bytes what they hold: `#[serde(untagged)]`, `#[serde(flatten)]`,
+//! - types that need a self-describing format: `#[serde(untagged)]`, `#[serde(flatten)]`,
 //!   `#[serde(tag = "..")]`, `serde_json::Value`;
 //! - fields that are left out on one side only, by `#[serde(skip_serializing)]` or
 //!   `#[serde(skip_serializing_if = "..")]`; `#[serde(skip)]` leaves a field out on both sides and
 //!   works;
 //! - values that nest deeper than 512 levels. Each struct, tuple, sequence, map, variant with
 //!   fields, newtype and `Some` is one, so that a linked list of 255 elements is the longest;
+//! - a `Path` or `PathBuf` that is not UTF-8, which serde refuses; `&OsStr` and `OsString` carry any
+//!   name;
 //! - outputs of more than 4 GiB.
 //!
 //! `Arc<T>` and `Rc<T>` are neither inputs nor outputs, as each worker would have a copy of its

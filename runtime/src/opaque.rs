@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 /// An error that stays in the worker: of it only the text, the causes and the backtrace travel.
 ///
-/// A task that returns a `Result` with such an error gives the value of `Ok` to its caller. An
+/// A task that returns a `Result` with such an error returns the value of `Ok` to its caller. An
 /// `Err` is an [`Error`](crate::Error) of kind [`Failed`](crate::ErrorKind::Failed), whose text ends in
 /// that of the error, whose [`source`](std::error::Error::source) is its chain of causes, and
 /// which knows task, input, worker and pid.

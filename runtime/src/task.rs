@@ -27,7 +27,7 @@ pub trait Task<M> {
     /// The parameters that a call passes, as a tuple, `(u64,)` for one: what an
     /// [`Item`](crate::Item) has to fit.
     type Input;
-    /// What a call gives for one item.
+    /// What a call returns for one item.
     type Output: Serialize + DeserializeOwned;
 }
 
@@ -71,7 +71,7 @@ pub trait Parameter<K> {
     note = "the error of a `Result` may also be `anyhow::Error`, `Box<dyn Error>` or an error of the standard library"
 )]
 pub trait Output<K> {
-    /// What a call gives.
+    /// What a call returns.
     type Value: Serialize + DeserializeOwned;
 }
 

@@ -194,7 +194,7 @@ impl Engine {
         self.scheduler.outstanding_of(id) == 0
     }
 
-    /// Nanoseconds that an input of a call took of late, if that is known.
+    /// Nanoseconds that an input of a call took recently, if that is known.
     pub(crate) fn pace(&self, id: CallId) -> Option<f64> {
         self.scheduler.pace(id)
     }

@@ -6,7 +6,7 @@ use crate::codec::Source;
 use crate::error::Error;
 use crate::queue::{Big, WorkerPageMap};
 
-/// Words of room that an inbox keeps, however little came of late.
+/// Words of room that an inbox keeps, however little came recently.
 const KEPT: usize = 64 << 10;
 
 /// Results that came, in the order they came.

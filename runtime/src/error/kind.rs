@@ -26,7 +26,7 @@ pub enum ErrorKind {
     /// The task ran longer than its timeout; its worker was killed, or left behind where
     /// workers are threads.
     TimedOut,
-    /// The input could not be encoded, or the output could not be.
+    /// An input or output could not be encoded.
     Encode,
     /// The input could not be decoded in the worker, or the output in the caller.
     Decode,

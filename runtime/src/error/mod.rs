@@ -18,7 +18,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call, a worker or a pool failed.
 ///
-/// An error is one pointer wide, and tells by methods what it knows: the
+/// An error is one pointer wide, and reports by methods what it knows: the
 /// [kind](Error::kind), the [task](Error::task), the [index](Error::index) of the
 /// input, the [worker](Error::worker) and its [pid](Error::pid), and, by kind, a
 /// [signal](Error::signal), an [exit code](Error::exit_code), the

@@ -158,9 +158,13 @@ impl PoolBuilder {
     }
 
     /// Runs a function once in every worker before its first task, also in those that
-    /// replace others. What it returns is there for tasks as [`State`](crate::State) or
+    /// replace others. What it returns is available to tasks as [`State`](crate::State) or
     /// [`StateMut`](crate::StateMut); of a `Result` the value is kept, and an error
     /// makes [`build`](Self::build) fail. May be repeated; they run in order.
+    ///
+    /// `input` has exactly the type of the parameter, is a tuple for several parameters, and `()`
+    /// for none. What else the calls of a pool accept for a parameter (see [`Arg`](crate::Arg)) is
+    /// not accepted here: convert it, as in `path.into()`.
     ///
     /// With [`StartMethod::Thread`] the workers share one process, so that an initializer runs
     /// several times in it, once in each thread. What a process may do only once, such as
@@ -189,8 +193,10 @@ impl PoolBuilder {
     ///
     /// Only the process that ran the preload drops the value: with `ForkServer` and `Fork` that
     /// is the server, when the last pool that uses it ends, and not the workers. A preloaded temporary
-    /// directory is there for all workers until then. A server that is killed drops nothing.
+    /// directory is available to all workers until then. A server that is killed drops nothing.
     /// See [`State`](crate::State#when-the-value-is-dropped).
+    ///
+    /// `input` is as for an [`initializer`](Self::initializer).
     pub fn preload<M, P, F>(mut self, preload: F, input: P) -> Self
     where
         F: Initializer<M, Input = P>,
@@ -222,7 +228,7 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a worker may take until it sends its hello; 30 seconds by default.
+    /// How long a worker may take to report that it has started; 30 seconds by default.
     pub fn start_timeout(mut self, time: Duration) -> Self {
         self.settings.start_timeout = time;
         self
@@ -332,7 +338,7 @@ impl PoolBuilder {
         Pool::start(self.validate()?)
     }
 
-    /// Starts the pool and makes it the one that [`pool`](crate::pool) gives.
+    /// Starts the pool and makes it the one that [`pool`](crate::pool) returns.
     ///
     /// # Errors
     ///

@@ -93,14 +93,17 @@ impl Global {
 
 /// Returns the process-wide pool, which its first call starts with default settings.
 ///
-/// Inside a worker it is the worker's own, so that a task may use `pool()` as well. It is
-/// never dropped; its workers end with the process.
+/// Inside a worker process it is the worker's own, so that a task may use `pool()` as well. Worker
+/// threads ([`StartMethod::Thread`](crate::StartMethod::Thread)) have none of their own: they share
+/// one, which belongs to the calling process, is not the one that the caller's `pool()` returns, and
+/// stays when their pool ends. The process-wide pool is never dropped; its workers end with the
+/// process.
 ///
 /// A program can set it up by [`PoolBuilder::build_global`], and can end it like any pool. After
 /// [`close`](Pool::close) it refuses new calls with [`ErrorKind::Closed`]. Once
 /// [`join`](Pool::join) or [`terminate`](Pool::terminate) has seen its end, it can be used again:
 /// the next call starts new workers with the settings that the pool had, or `build_global`
-/// installs another pool first. So a program gives the processes back with `pool().join()` and
+/// installs another pool first. So a program ends the processes with `pool().join()` and
 /// needs no care later. To close a pool that was not started has no effect.
 ///
 /// ```

@@ -18,11 +18,11 @@ use crate::registry::Entry;
 /// Inputs encoded together when all are handed in at once; cut to chunks later.
 const BATCH: usize = 1024;
 
-/// A call that was handed in: [`submit`](crate::Pool::submit) gives one for one output,
+/// A call that was handed in: [`submit`](crate::Pool::submit) returns one for one output,
 /// [`map_async`](crate::Pool::map_async) one for all.
 ///
-/// It can be waited for, asked, cancelled, or awaited as a `Future` under any executor.
-/// A dropped handle lets its tasks go on; nobody learns how they ended.
+/// It can be waited for, polled, cancelled, or awaited as a `Future` under any executor.
+/// A dropped handle lets its tasks go on; their outcome is lost.
 ///
 /// ```
 /// use runtime::worker;
@@ -115,12 +115,12 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Waits for the output for at most `time`; `None` if it is not there then, and the
-    /// handle can be asked again.
+    /// Waits for the output for at most `time`; `None` if it is not available then, and
+    /// the handle can be polled again.
     ///
     /// # Panics
     ///
-    /// If the output was given before.
+    /// If the output was returned before.
     pub fn wait_timeout(&mut self, time: Duration) -> Option<Result<R>> {
         let end = Instant::now().checked_add(time);
         loop {
@@ -134,7 +134,7 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Whether waiting would give the output at once.
+    /// Whether waiting would return the output at once.
     pub fn is_done(&self) -> bool {
         match &self.state {
             Some(State::Open(open)) if !open.call.is_foreign() => {
@@ -147,8 +147,8 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Cancels what no worker has taken yet; waiting then gives
-    /// [`Cancelled`](crate::ErrorKind::Cancelled). Tells whether that was all of it: what a worker
+    /// Cancels what no worker has taken yet; waiting then returns
+    /// [`Cancelled`](crate::ErrorKind::Cancelled). Returns whether that was all of it: what a worker
     /// has taken goes on, and if everything was taken nothing changes. To end running tasks give them a [`timeout`](crate::TaskCall::timeout), or
     /// [`terminate`](crate::Pool::terminate) the pool.
     pub fn cancel(&mut self) -> bool {

@@ -63,7 +63,7 @@ impl WorkerInfo {
         self.task
     }
 
-    /// How long it has been at the chunk in hand.
+    /// Time spent on the current chunk.
     pub fn since(&self) -> Option<Duration> {
         self.since
     }

@@ -54,9 +54,9 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 ///
 /// What is handed in is queued: calls take turns, chunk by chunk, in the order in which they
 /// were made. A call made while another one is running thus shares the workers with it, but waits
-/// for the chunks that were handed out before, which is a few for each worker. A call that
-/// shall not wait, or that others shall not wait for, has a
-/// [`priority`](TaskCall::priority).
+/// for the chunks that were handed out before, which is a few for each worker. Use
+/// [`priority`](TaskCall::priority) for a call that must not wait, or that others must not wait
+/// for.
 ///
 /// Dropping a pool closes it, waits for running tasks for its
 /// [grace](PoolBuilder::grace) time, then kills what is left, and leaves no process, fd,
@@ -149,11 +149,11 @@ impl Pool {
         TaskCall::new(self, task)
     }
 
-    /// Runs a task on every input and gives the outputs in the order of the inputs.
+    /// Runs a task on every input and returns the outputs in the order of the inputs.
     ///
-    /// Inputs are taken from the iterator as the workers get on, in the calling thread. An item
-    /// may be anything that encodes as the parameter does, by value or by reference: see
-    /// [`Arg`](crate::Arg).
+    /// Inputs are taken from the iterator as the workers get on, in the calling thread. A call
+    /// accepts items by value or by reference, a `String` for a `&str`, an array for a slice; the
+    /// table at [`Arg`](crate::Arg) lists what fits.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl Pool {
         self.call(task).map(inputs)
     }
 
-    /// Runs a task on every input and gives every outcome, in the order of the inputs;
+    /// Runs a task on every input and returns every outcome, in the order of the inputs;
     /// a failure costs only itself.
     ///
     /// What keeps the call itself from running, like a function that is not
@@ -192,7 +192,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// If the task has no output; see [`ErrorKind`].
+    /// If the task fails; see [`ErrorKind`].
     pub fn apply<M, P, R, F, T>(&self, task: F, input: T) -> Result<R>
     where
         F: Task<M, Input = P, Output = R>,
@@ -202,7 +202,7 @@ impl Pool {
         self.call(task).apply(input)
     }
 
-    /// Hands a task in and gives a [`Handle`] to its output.
+    /// Hands a task in and returns a [`Handle`] to its output.
     pub fn submit<M, P, R, F, T>(&self, task: F, input: T) -> Handle<R>
     where
         F: Task<M, Input = P, Output = R>,
@@ -213,7 +213,7 @@ impl Pool {
         self.call(task).submit(input)
     }
 
-    /// Hands all inputs in and gives a [`Handle`] to the outputs, in the order of the
+    /// Hands all inputs in and returns a [`Handle`] to the outputs, in the order of the
     /// inputs.
     pub fn map_async<M, P, R, F, I>(&self, task: F, inputs: I) -> Handle<Vec<R>>
     where
@@ -288,7 +288,7 @@ impl Pool {
     }
 
     /// [Closes](Self::close) the pool and waits until all its tasks are done and its
-    /// workers are gone. How they fared is told by their calls.
+    /// workers are gone. Their calls report the outcome.
     ///
     /// A stream of [`imap`](Self::imap) that another thread reads is waited for until it ended or
     /// was dropped. One that this thread reads could not go on meanwhile: what it has handed out is

@@ -54,22 +54,22 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
-    /// Runs an input again, up to so many times, if its worker died of it. Not after a
+    /// Runs an input again, up to so many times, if the worker died while running it. Not after a
     /// panic, an `Err` or a timeout. The error of the last try says how many there were.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self
     }
 
-    /// How many inputs travel together; by default as many as the pace of the task suggests,
-    /// which needs no help. Over 32768 counts as that.
+    /// How many inputs travel together; by default chosen automatically; rarely worth setting. Over
+    /// 32768 counts as that.
     pub fn chunk_size(mut self, inputs: usize) -> Self {
         self.options.chunk_size = Some(inputs);
         self
     }
 
     /// How many inputs of this call may be with the workers at a time, for tasks that
-    /// share something scarce. Inputs then travel one by one. A broadcast takes no notice.
+    /// share something scarce. Inputs then travel one by one. Broadcasts ignore it.
     pub fn max_active(mut self, inputs: usize) -> Self {
         self.options.max_active = Some(inputs);
         self
@@ -151,8 +151,9 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
-    /// Shows a progress bar on standard error while `map` and `map_all` run. Without the
-    /// feature `progress` nothing is drawn.
+    /// Shows a progress bar on standard error while [`map`](Self::map) and
+    /// [`map_all`](Self::map_all) run, if standard error is a terminal; the other calls draw none.
+    /// Without the feature `progress` nothing is drawn.
     pub fn progress(mut self, title: impl Into<String>) -> Self {
         self.options.progress = Some(title.into());
         self

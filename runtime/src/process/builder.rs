@@ -78,10 +78,10 @@ impl ProcessBuilder {
         self.with(|pool| pool.start_method(method))
     }
 
-    /// Runs a function in the process before its task. What the function returns is there for
-    /// the task as [`State`](crate::State) or [`StateMut`](crate::StateMut); of a `Result` the
+    /// Runs a function in the process before its task. What the function returns is available
+    /// to the task as [`State`](crate::State) or [`StateMut`](crate::StateMut); of a `Result` the
     /// value is kept, and an error makes [`spawn`](Self::spawn) fail. May be repeated; the
-    /// functions run in order.
+    /// functions run in order. The type of `input` is as for [`PoolBuilder::initializer`].
     pub fn initializer<M, F: Initializer<M>>(self, initializer: F, input: F::Input) -> Self {
         self.with(|pool| pool.initializer(initializer, input))
     }
@@ -175,7 +175,7 @@ impl ProcessBuilder {
     ///
     /// As [`PoolBuilder::build`], [`ErrorKind::NotRegistered`] if the task is not registered, and
     /// [`ErrorKind::Start`] if a standard stream or the directory cannot be opened. An input that
-    /// cannot be encoded is told by [`Process::join`].
+    /// cannot be encoded is reported by [`Process::join`].
     pub fn spawn<M, P, R, F, T>(self, task: F, input: T) -> Result<Process<R>>
     where
         F: Task<M, Input = P, Output = R>,

@@ -26,10 +26,11 @@ use error::of_process;
 
 /// A process that runs one task and ends.
 ///
-/// [`join`](Self::join) waits for the end of the process and gives the value of the task; so does
-/// awaiting the process, which is a `Future` under any executor. The value is given once. When it
-/// is there, the process has ended, and [`exit_code`](Self::exit_code) and
-/// [`signal`](Self::signal) tell how.
+/// [`join`](Self::join) waits for the end of the process and returns the value of the task; so does
+/// awaiting the process, which is a `Future` under any executor. The value is returned once. When it
+/// is available, the process has ended, and [`exit_code`](Self::exit_code) and
+/// [`signal`](Self::signal) say how. A panic is reported by `join` alone: a process whose task
+/// panicked exits with code 0.
 ///
 /// Like every worker, the process ignores SIGINT, so that Ctrl-C at a terminal reaches the program
 /// alone; a task that is to hear it may install a handler of its own. The process does not outlive
@@ -100,7 +101,7 @@ impl<R: DeserializeOwned + Send + 'static> Process<R> {
 }
 
 impl<R> Process<R> {
-    /// Waits for the end of the process and gives the value of its task.
+    /// Waits for the end of the process and returns the value of its task.
     ///
     /// A piped standard input that was not taken is closed first, so that a task which reads it
     /// to its end does not wait for ever. Piped outputs should be read before: a task waits when
@@ -108,8 +109,8 @@ impl<R> Process<R> {
     ///
     /// # Errors
     ///
-    /// Returns what kept the task from a value: a panic, a signal, an exit. Returns
-    /// [`ErrorKind::Configuration`] if the value was given before.
+    /// The error says why there is no value: a panic, a signal, an exit. It is
+    /// [`ErrorKind::Configuration`] if the value was returned before.
     pub fn join(&self) -> Result<R> {
         self.close_stdin();
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +175,7 @@ impl<R> Process<R> {
         &self.name
     }
 
-    /// Returns whether it has not ended.
+    /// Returns whether it is still running.
     pub fn is_alive(&self) -> bool {
         !self.pool.workers().is_empty()
     }
@@ -221,7 +222,7 @@ impl<R> Process<R> {
 
 impl<R> Unpin for Process<R> {}
 
-/// Gives what [`join`](Process::join) gives, without blocking. Awaiting `&mut process` keeps the
+/// Returns what [`join`](Process::join) returns, without blocking. Awaiting `&mut process` keeps the
 /// process, so that it can be asked how it ended.
 impl<R> Future for Process<R> {
     type Output = Result<R>;

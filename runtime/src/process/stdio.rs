@@ -18,7 +18,7 @@ pub enum Stdio {
     /// [`take_stdout`](crate::Process::take_stdout) or
     /// [`take_stderr`](crate::Process::take_stderr).
     Piped,
-    /// Nothing: reading gives the end of the input, and what is written is discarded.
+    /// Nothing: reading returns the end of the input, and what is written is discarded.
     Null,
     /// A file.
     File(File),

@@ -4,7 +4,7 @@
 //! Blocks are powers of two. Those below a page lie together in [small pages](super::small),
 //! so that a page is free as soon as its blocks are. Freed blocks wait in a list per size to
 //! be used again while their pages are warm. The warm ones together are kept below what
-//! was in use at the same time of late, or below [`WARM`] if that is more: a load that
+//! was in use at the same time recently, or below [`WARM`] if that is more: a load that
 //! goes on does not touch new pages for every call, and a peak that is over does not keep
 //! its memory. What is more goes back to the system as blocks are freed, the rest when
 //! the pool is idle.
@@ -49,7 +49,7 @@ struct Free {
     cold: Vec<usize>,
 }
 
-/// The most bytes that were in use at a time of late: during the present period and the
+/// The most bytes that were in use at a time recently: during the present period and the
 /// one before. A period lasts until several times as much was freed.
 #[derive(Default)]
 struct Recent {

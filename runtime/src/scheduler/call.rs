@@ -45,7 +45,7 @@ pub(super) struct Call<P: Port> {
     pub(super) active: usize,
     /// How often inputs were lost with their worker, where that is more than never.
     pub(super) losses: BTreeMap<usize, u32>,
-    /// Nanoseconds that an input took of late; `None` before the first.
+    /// Nanoseconds that an input took recently; `None` before the first.
     pub(super) pace: Option<f64>,
     /// Nobody wants the outcomes; the call goes when it is done.
     pub(super) detached: bool,

@@ -98,7 +98,7 @@ pub(crate) struct Scheduler<P: Port> {
     workers: Workers<P::Error>,
     health: Health<P::Error>,
     waiters: Waiters,
-    /// How long an input of each task took of late, as a first guess for the next call.
+    /// How long an input of each task took recently, as a first guess for the next call.
     paces: HashMap<u32, f64>,
     actions: VecDeque<Action<P::Error>>,
 }
@@ -224,7 +224,7 @@ impl<P: Port> Scheduler<P> {
         !self.calls.timeouts.is_empty()
     }
 
-    /// Nanoseconds that an input of a call took of late, if that is known.
+    /// Nanoseconds that an input of a call took recently, if that is known.
     pub(crate) fn pace(&self, call: CallId) -> Option<f64> {
         self.calls.get(call)?.pace
     }

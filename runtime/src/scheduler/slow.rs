@@ -1,6 +1,6 @@
 //! Chunks that turn out longer than they were made for.
 //!
-//! The length of a chunk follows from how long its inputs took of late. Where inputs turn slow,
+//! The length of a chunk follows from how long its inputs took recently. Where inputs turn slow,
 //! a chunk of thousands would stay with its worker while others are idle.
 
 use std::time::Duration;
