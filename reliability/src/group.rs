@@ -31,6 +31,8 @@ impl Verdicts {
 pub(crate) fn watch(words: &[&str], limit: Duration) -> Verdicts {
     let mut verdicts = Verdicts::default();
     let mut command = Command::new("/proc/self/exe");
+    // Many cases panic on purpose, and each trace takes a while to make.
+    command.env("RUST_BACKTRACE", "0");
     command.arg("case").args(words).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -85,6 +87,10 @@ pub(crate) fn case(words: &[String]) -> bool {
         Some("caller") => crate::caller::case(&words[1..]),
         Some("resources") => crate::resources::case(&words[1..]),
         Some("rights") => crate::rights::case(&words[1..]),
+        Some("forks") => crate::forks::case(&words[1..]),
+        Some("leaving") => crate::leaving::case(&words[1..]),
+        Some("peaks") => crate::peaks::case(&words[1..]),
+        Some("wakers") => crate::wakers::case(&words[1..]),
         Some("hostile") => crate::hostile::case(&words[1..]),
         _ => false,
     };

@@ -3,9 +3,13 @@
 
 mod caller;
 mod counts;
+mod forks;
+mod grid;
 mod group;
 mod hostile;
+mod leaving;
 mod mutants;
+mod peaks;
 mod random;
 mod resources;
 mod rights;
@@ -16,6 +20,7 @@ mod sys;
 mod table;
 mod tasks;
 mod usage;
+mod wakers;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,11 +33,18 @@ cargo run --release -p procession-reliability -- COMMAND
   soak [--seconds N] [--seed N]      mixed load with faults; memory, fds and threads over time
   caller                             the ways the calling program can end
   resources                          what the system refuses: fds, memory, processes, syscalls
-  rights [--repeat N]                a caller that gives up rights while its pools work
+  rights                             a caller that gives up rights while its pools work
+  forks                              copies of workers, servers and callers: who forks changes nothing
+  leaving                            workers that are told to leave and do not end
+  peaks [--handles N]                many calls at a time, and what they leave behind
+  wakers                             wakers that own pools and handles, panic, or are dropped
   hostile [--rounds N] [--seed N]    workers that scribble over the memory they share
   simulate [--schedules N] [--seed N] [--replay CHOICES]   the scheduler in a simulated world
   scale [--inputs N]                 what an event costs the scheduler, with 1 to 10,000 workers
-  mutants [--only NAME]              faults made on purpose: the simulation must find each";
+  mutants [--only NAME]              faults made on purpose: the simulation must find each
+
+rights, forks, leaving, peaks and wakers take also [--repeat N] [--case NAME] [--method NAME]
+and [--busy N]: N threads keep the processors busy meanwhile";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +56,10 @@ fn main() -> ExitCode {
         Some("caller") => caller::run(&options),
         Some("resources") => resources::run(&options),
         Some("rights") => rights::run(&options),
+        Some("forks") => forks::run(&options),
+        Some("leaving") => leaving::run(&options),
+        Some("peaks") => peaks::run(&options),
+        Some("wakers") => wakers::run(&options),
         Some("hostile") => hostile::run(&options),
         Some("simulate") => simulate::run(&options),
         Some("scale") => simulate::scale(&options),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use runtime::{Error, ErrorKind, Pool, StartMethod, worker};
 
-use crate::group::{self, Verdicts, tell};
-use crate::table::METHODS;
+use crate::grid::Grid;
+use crate::group::tell;
 use crate::tasks::{double, nap};
 use crate::{Options, sys, usage};
 
@@ -27,33 +27,9 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
         println!("not tried: only root has rights to give up");
         return true;
     }
-    let mut good = true;
-    for round in 1..=options.number("repeat", 1) {
-        let begun = Instant::now();
-        let mut all = Verdicts::default();
-        for (case, about) in CASES {
-            print!("{case:10}");
-            let mut wrong = Vec::new();
-            for (name, _) in METHODS {
-                let verdicts = group::watch(&["rights", name, case], Duration::from_secs(60));
-                let bad = verdicts.wrong.len() + usize::from(verdicts.good == 0);
-                let word = if bad == 0 { "ok" } else { "WRONG" };
-                print!("{:>14}", format!("{word} {}", verdicts.good + verdicts.wrong.len()));
-                if verdicts.good == 0 {
-                    wrong.push(format!("{name}: nothing was checked"));
-                }
-                all.good += verdicts.good;
-                wrong.extend(verdicts.wrong);
-            }
-            println!("  {about}");
-            wrong.iter().for_each(|line| println!("    {line}"));
-            all.wrong.extend(wrong);
-        }
-        let (wrong, took) = (all.wrong.len(), begun.elapsed().as_secs_f64());
-        println!("round {round}: {} checks, {wrong} wrong, {took:.0} s\n", all.good + wrong);
-        good &= wrong == 0;
-    }
-    good
+    let limit = Duration::from_secs(60);
+    let applies = |_: &str, _| true;
+    Grid { command: "rights", cases: &CASES, applies, word: "", limit }.run(options)
 }
 
 /// What the thread that runs this may do.
@@ -80,12 +56,12 @@ fn leave() {
 pub(crate) fn case(words: &[&str]) -> bool {
     match *words {
         ["child", name] => child(name),
-        [name, "killed"] => {
+        [name, "killed", _] => {
             sys::adopt_orphans();
             tell("killed", killed(name));
             true
         }
-        [name, case] => crate::table::method(name).is_some_and(|method| {
+        [name, case, _] => crate::table::method(name).is_some_and(|method| {
             let before = usage::here();
             under_load(method, case);
             sys::show();

@@ -219,3 +219,66 @@ pub(crate) fn enter_another_root() -> bool {
         && made
         && unsafe { libc::chroot(c"/opt/root".as_ptr()) == 0 && libc::chdir(c"/".as_ptr()) == 0 }
 }
+
+/// How a process is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum By {
+    Library,
+    /// By a system call: no handler of the C library runs.
+    Kernel,
+    /// The same; the copy is a child of this process's parent.
+    Sibling,
+    /// The same, in a PID namespace of its own, in which its number is 1; needs root.
+    Namespace,
+}
+
+/// Copies this process. Returns the number of the copy, and in the copy `None`.
+pub(crate) fn fork(by: By) -> Option<u32> {
+    let flags = match by {
+        By::Library => {
+            // SAFETY: what the copy does is what is tried.
+            return u32::try_from(unsafe { libc::fork() }).ok().filter(|pid| *pid != 0);
+        }
+        By::Kernel => 0,
+        By::Sibling => libc::CLONE_PARENT,
+        By::Namespace => libc::CLONE_NEWPID,
+    };
+    // SAFETY: without a stack of its own the copy goes on with a copy of this one.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    (pid != 0).then_some(pid as u32)
+}
+
+/// Waits for the end of a child: its exit code, or 1000 and its signal; 9999 if there is none.
+pub(crate) fn wait_for(pid: u32) -> i32 {
+    let mut status = 0;
+    loop {
+        // SAFETY: an integer that lives through the call.
+        match unsafe { libc::waitpid(pid as i32, &mut status, 0) } {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return 9999,
+            _ if libc::WIFSIGNALED(status) => return 1000 + libc::WTERMSIG(status),
+            _ => return libc::WEXITSTATUS(status),
+        }
+    }
+}
+
+/// Ends this process without exit hooks.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: takes an integer.
+    unsafe { libc::_exit(code) }
+}
+
+/// Has a function run when this process exits.
+pub(crate) fn at_exit(hook: extern "C" fn()) {
+    // SAFETY: a function that is never unloaded.
+    unsafe { libc::atexit(hook) };
+}
+
+/// The time that the processors spent on this process so far, in nanoseconds.
+pub(crate) fn cpu_time() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a structure that lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::sys;
 
 /// What this process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +49,40 @@ pub(crate) fn here_alive() -> Usage {
     Usage { children: living.count(), ..here() }
 }
 
+/// Waits until no more is held than `before`, for at most ten seconds; for a process that adopts
+/// the orphans of its descendants and has no pool any more.
+pub(crate) fn back_to(before: Usage) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        while sys::reap_any() {}
+        let now = here_alive();
+        let more = now.fds > before.fds
+            || now.shared > before.shared
+            || now.threads > before.threads
+            || now.children > before.children;
+        if !more {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("before {before}, after {now}"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Resident memory of a process that is its own.
 pub(crate) fn anonymous_kib(pid: u32) -> u64 {
+    kib(pid, "RssAnon:")
+}
+
+/// Resident memory of this process, with what it shares with others.
+pub(crate) fn resident_kib() -> u64 {
+    kib(std::process::id(), "VmRSS:")
+}
+
+fn kib(pid: u32, field: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
