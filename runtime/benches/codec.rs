@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 const BINCODE: Configuration<LittleEndian, Fixint> = legacy();
 const ROUNDS: usize = 21;
+/// So few that a round fits between two interruptions of a busy machine.
+const SMALL: usize = 1000;
 const MIB: usize = 1 << 20;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -82,8 +84,8 @@ fn chunk<T: Serialize + DeserializeOwned + Clone>(name: &str, value: T) {
 
 /// Nanoseconds each.
 fn small<T: Serialize + DeserializeOwned>(name: &str, value: &T) {
-    let row =
-        times(value, 20_000).map(|time| format!("{:.1} ns", time.as_secs_f64() * 1e9 / 20_000.0));
+    let row = times(value, SMALL)
+        .map(|time| format!("{:.1} ns", time.as_secs_f64() * 1e9 / SMALL as f64));
     println!("{name:<28} {:>12} {:>12} {:>12} {:>12}", row[0], row[1], row[2], row[3]);
 }
 

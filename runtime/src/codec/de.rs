@@ -107,9 +107,7 @@ impl<'a> Level<'_, 'a> {
     #[inline]
     fn deeper(self) -> Result<Self, DecodeError> {
         if self.depth == DEPTH {
-            return Err(DecodeError::new(format_args!(
-                "the bytes nest deeper than {DEPTH} levels"
-            )));
+            return Err(DecodeError::too_deep());
         }
         Ok(Level { decoder: self.decoder, depth: self.depth + 1 })
     }

@@ -4,14 +4,19 @@ use std::fmt;
 
 use bincode::error::{DecodeError as BincodeDecode, EncodeError as BincodeEncode};
 
+use super::DEPTH;
 use super::form::Form;
+use super::sink::{Full, Sink};
+
+/// What an [`EncodeError`] says whose sink is full.
+const FULL: &str = "there is no room for the value";
 
 /// Shown wherever a type asks the bytes what they are.
 pub(super) const NOT_SELF_DESCRIBING: &str = "this type asks the bytes what they hold, and they do not say: \
      `#[serde(untagged)]`, `#[serde(tag = \"..\")]`, `#[serde(flatten)]` and types like `serde_json::Value` need a \
      self-describing format; send them as a string, or as an enum with serde's default tagging";
 
-/// Why a value could not be encoded.
+/// Why a value could not be encoded. An empty text says that the sink is full, and the sink why.
 #[derive(Debug)]
 pub(crate) struct EncodeError(Box<str>);
 
@@ -24,12 +29,42 @@ impl EncodeError {
     pub(super) fn new(reason: impl fmt::Display) -> Self {
         EncodeError(reason.to_string().into())
     }
+
+    /// There is no room. Neither allocates nor formats, as it stands next to every write.
+    #[inline]
+    fn full() -> Self {
+        EncodeError(Box::default())
+    }
+
+    /// The same with the reason that `sink` has for it.
+    #[cold]
+    pub(super) fn explained(self, sink: &mut Sink<'_>) -> Self {
+        match self.0.is_empty() {
+            true => EncodeError::new(format_args!("{FULL}: {}", sink.failure())),
+            false => self,
+        }
+    }
+
+    #[cold]
+    pub(super) fn too_deep() -> Self {
+        EncodeError::new(format_args!("the value nests deeper than {DEPTH} levels"))
+    }
 }
 
 impl DecodeError {
     #[cold]
     pub(super) fn new(reason: impl fmt::Display) -> Self {
         DecodeError(reason.to_string().into())
+    }
+
+    #[cold]
+    pub(super) fn too_deep() -> Self {
+        DecodeError::new(format_args!("the bytes nest deeper than {DEPTH} levels"))
+    }
+
+    #[cold]
+    fn end(additional: usize) -> Self {
+        DecodeError::new(format_args!("the bytes end early, at least {additional} are missing"))
     }
 
     /// A struct or variant is read with other fields than it was written with.
@@ -62,7 +97,7 @@ impl DecodeError {
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(if self.0.is_empty() { FULL } else { &self.0 })
     }
 }
 
@@ -78,7 +113,8 @@ impl std::error::Error for DecodeError {}
 impl serde::ser::Error for EncodeError {
     #[cold]
     fn custom<T: fmt::Display>(reason: T) -> Self {
-        EncodeError::new(reason)
+        let text = reason.to_string();
+        EncodeError(if text.is_empty() { "an error without a text".into() } else { text.into() })
     }
 }
 
@@ -89,25 +125,28 @@ impl serde::de::Error for DecodeError {
     }
 }
 
+impl From<Full> for EncodeError {
+    #[inline]
+    fn from(Full: Full) -> Self {
+        EncodeError::full()
+    }
+}
+
 impl From<BincodeEncode> for EncodeError {
-    #[cold]
+    #[inline]
     fn from(error: BincodeEncode) -> Self {
         match error {
-            BincodeEncode::Io { inner, .. } => {
-                EncodeError::new(format_args!("there is no room for the value: {inner}"))
-            }
+            BincodeEncode::UnexpectedEnd => EncodeError::full(),
             other => EncodeError::new(other),
         }
     }
 }
 
 impl From<BincodeDecode> for DecodeError {
-    #[cold]
+    #[inline]
     fn from(error: BincodeDecode) -> Self {
         match error {
-            BincodeDecode::UnexpectedEnd { additional } => DecodeError::new(format_args!(
-                "the bytes end early, at least {additional} are missing"
-            )),
+            BincodeDecode::UnexpectedEnd { additional } => DecodeError::end(additional),
             BincodeDecode::InvalidBooleanValue(found) => {
                 DecodeError::new(format_args!("a bool is 0 or 1, not {found}"))
             }

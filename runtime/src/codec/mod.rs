@@ -17,8 +17,8 @@
 //! | enum | a `u32`, index of the variant and count of its fields, then each in order |
 //! | `()`, unit struct | nothing |
 //!
-//! bincode writes and reads the scalars. The wrappers around it ([`ser`], [`de`]) walk the
-//! value themselves, because three things must not be left to it:
+//! bincode reads the scalars, and writes `char` and integers of 128 bits. The wrappers around
+//! it ([`ser`], [`de`]) walk the value themselves, because three things must not be left to it:
 //!
 //! 1. **Speed of plain data.** serde offers `Vec<f64>` one element at a time. Slices and
 //!    vectors of numbers ([`plain`]) are copied whole, at any depth of a value; the bytes
@@ -47,17 +47,17 @@ pub(crate) use source::Source;
 
 use form::Form;
 
-use bincode::config::{Configuration, Fixint, Limit, LittleEndian, standard};
+use bincode::config::{Configuration, Fixint, LittleEndian, legacy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The configuration under which bincode writes and reads scalars.
 ///
-/// The limit is no more than bincode's own backstop: what bounds a value is what is left in the
-/// [`Source`].
-type Format = Configuration<LittleEndian, Fixint, Limit<{ isize::MAX as usize }>>;
+/// Without a limit of bincode's: what bounds a value is what is left in the [`Source`], and counting
+/// what was read would cost every scalar an addition and a check.
+type Format = Configuration<LittleEndian, Fixint>;
 
-const FORMAT: Format = standard().with_little_endian().with_fixed_int_encoding().with_limit();
+const FORMAT: Format = legacy();
 
 /// How many levels a value may nest: each struct, tuple, sequence, map, variant with fields,
 /// newtype and `Some` is one. Bounds the stack, which corrupt bytes of a recursive type would

@@ -25,8 +25,12 @@ type Outcome = Result<(), EncodeError>;
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> Outcome {
     let output = Output { draft: sink.draft(), empty_elements: 0 };
     let mut encoder = EncoderImpl::new(output, FORMAT);
-    value.serialize(Level { encoder: &mut encoder, depth: 0 })?;
-    encoder.into_writer().draft.commit();
+    let result = value.serialize(Level { encoder: &mut encoder, place: Place::TOP });
+    let draft = encoder.into_writer().draft;
+    match result {
+        Ok(()) => draft.commit(),
+        Err(error) => return Err(error.explained(draft.abandon())),
+    }
     Ok(())
 }
 
@@ -47,8 +51,45 @@ impl Writer for Output<'_, '_> {
 /// struct or tuple.
 struct Level<'e, 's, 'a> {
     encoder: &'e mut Encoder<'s, 'a>,
-    depth: u32,
+    place: Place,
 }
+
+/// How deep a level is, and for how many values of [`FIELD`] bytes there is room as far as is known
+/// there: the fields that are left of a struct.
+///
+/// The latter is a hint and no more. Both are one number, because a [`Level`] of two words is passed
+/// in registers.
+#[derive(Clone, Copy)]
+struct Place(u32);
+
+impl Place {
+    const TOP: Place = Place(0);
+
+    #[inline]
+    fn deeper(self) -> Option<Self> {
+        let depth = self.0 >> 8;
+        (depth < DEPTH).then_some(Place((depth + 1) << 8))
+    }
+
+    #[inline]
+    fn roomy_fields(self) -> u32 {
+        self.0 & 0xff
+    }
+
+    #[inline]
+    fn roomy(self, fields: u32) -> Self {
+        Place(self.0 & !0xff | fields)
+    }
+}
+
+/// The bytes that a struct makes room for at once for each of its fields.
+///
+/// A struct of numbers is then one check and some stores, short enough for the compiler to inline
+/// it wherever it is encoded. A region may grow for bytes that nobody needs, but for a few.
+const FIELD: usize = 8;
+
+/// A struct of more fields than this makes no room for them; at most 255.
+const ROOMY_FIELDS: usize = 16;
 
 impl<'e, 's, 'a> Level<'e, 's, 'a> {
     #[inline]
@@ -58,24 +99,57 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
 
     #[inline]
     fn deeper(self) -> Result<Self, EncodeError> {
-        if self.depth == DEPTH {
-            return Err(EncodeError::new(format_args!(
-                "the value nests deeper than {DEPTH} levels"
-            )));
+        match self.place.deeper() {
+            Some(place) => Ok(Level { encoder: self.encoder, place }),
+            None => Err(EncodeError::too_deep()),
         }
-        Ok(Level { encoder: self.encoder, depth: self.depth + 1 })
     }
 
+    /// Writes an element, key or value at this level, which has made no room for it.
+    #[inline]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
+        value.serialize(Level { encoder: &mut *self.encoder, place: self.place })
+    }
+
+    /// Writes a field of a struct or variant.
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
-        value.serialize(Level { encoder: &mut *self.encoder, depth: self.depth })
+        let room = self.encoder.writer().draft.room();
+        let place = self.place;
+        self.place = place.roomy(0);
+        value.serialize(Level { encoder: &mut *self.encoder, place })?;
+        let left = self.encoder.writer().draft.room();
+        // A region that grew meanwhile may have less room for the others than the one before.
+        if room.wrapping_sub(left) <= FIELD {
+            self.place = place.roomy(place.roomy_fields().saturating_sub(1));
+        }
+        Ok(())
+    }
+
+    /// Writes a number of at most [`FIELD`] bytes.
+    #[inline]
+    fn number<const N: usize>(self, bytes: [u8; N]) -> Outcome {
+        const { assert!(N <= FIELD) };
+        let draft = &mut self.encoder.writer().draft;
+        match self.place.roomy_fields() {
+            0 => draft.write(&bytes)?,
+            _ => draft.write_reserved(&bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Writes `count` things whose encoded form is `bytes`.
+    #[inline]
+    fn counted_bytes(self, count: u64, bytes: &[u8]) -> Outcome {
+        let draft = &mut self.encoder.writer().draft;
+        draft.write_before(&count.to_le_bytes(), bytes.len())?;
+        Ok(draft.write_reserved(bytes)?)
     }
 
     /// Starts a struct or tuple struct of so many fields.
     #[inline]
     fn record(self, fields: usize) -> Result<Self, EncodeError> {
-        Form::record(fields).encode(self.encoder)?;
-        self.deeper()
+        self.deeper()?.fields_after(&[Form::record(fields)], fields)
     }
 
     /// Starts a variant of an enum.
@@ -84,8 +158,15 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
         let tag = form.tag(index).ok_or_else(|| {
             EncodeError::new("an enum with more than 16 million variants cannot be encoded")
         })?;
-        tag.encode(self.encoder)?;
-        Ok(self)
+        self.fields_after(&tag.to_le_bytes(), form.count())
+    }
+
+    /// Writes what says how many fields follow, and makes room for them.
+    #[inline]
+    fn fields_after(self, bytes: &[u8], fields: usize) -> Result<Self, EncodeError> {
+        let roomy = if fields <= ROOMY_FIELDS { fields } else { 0 };
+        self.encoder.writer().draft.write_before(bytes, FIELD * roomy)?;
+        Ok(Level { place: self.place.roomy(roomy as u32), ..self })
     }
 
     /// Starts a sequence or map; a length that is unknown or was wrong is filled in at its end.
@@ -93,7 +174,7 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
     fn counted(self, len: Option<usize>) -> Result<Counted<'e, 's, 'a>, EncodeError> {
         let at = self.encoder.writer().draft.len();
         let announced = len.map_or(u64::MAX, |len| len as u64);
-        announced.encode(self.encoder)?;
+        self.encoder.writer().draft.write(&announced.to_le_bytes())?;
         Ok(Counted::new(self.deeper()?, at, announced))
     }
 }
@@ -103,6 +184,15 @@ macro_rules! scalars {
         #[inline]
         fn $method(self, value: $scalar) -> Outcome {
             self.scalar(value)
+        }
+    )*};
+}
+
+macro_rules! numbers {
+    ($($method:ident: $number:ty,)*) => {$(
+        #[inline]
+        fn $method(self, value: $number) -> Outcome {
+            self.number(value.to_le_bytes())
         }
     )*};
 }
@@ -119,21 +209,38 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
     type SerializeStructVariant = Self;
 
     scalars! {
-        serialize_bool: bool, serialize_char: char,
-        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
-        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_u128: u128,
+        serialize_char: char, serialize_i128: i128, serialize_u128: u128,
+    }
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Outcome {
+        self.counted_bytes(text.len() as u64, text.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Outcome {
+        self.counted_bytes(bytes.len() as u64, bytes)
+    }
+
+    numbers! {
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64,
         serialize_f32: f32, serialize_f64: f64,
-        serialize_str: &str, serialize_bytes: &[u8],
+    }
+
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Outcome {
+        self.number([u8::from(value)])
     }
 
     #[inline]
     fn serialize_none(self) -> Outcome {
-        self.scalar(0u8)
+        self.number([0])
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Outcome {
-        1u8.encode(self.encoder)?;
+        self.encoder.writer().draft.write(&[1])?;
         value.serialize(self.deeper()?)
     }
 
@@ -169,7 +276,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         _: &'static str,
         value: &T,
     ) -> Outcome {
-        value.serialize(self.variant(index, Form::NEWTYPE)?.deeper()?)
+        value.serialize(self.deeper()?.variant(index, Form::NEWTYPE)?)
     }
 
     #[inline]
@@ -206,7 +313,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         _: &'static str,
         len: usize,
     ) -> Result<Self, EncodeError> {
-        self.variant(index, Form::fields(len))?.deeper()
+        self.deeper()?.variant(index, Form::fields(len))
     }
 
     #[inline]
@@ -222,7 +329,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         _: &'static str,
         len: usize,
     ) -> Result<Self, EncodeError> {
-        self.variant(index, Form::fields(len))?.deeper()
+        self.deeper()?.variant(index, Form::fields(len))
     }
 
     #[inline]
@@ -231,8 +338,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         I: IntoIterator<Item: Serialize>,
     {
         if let Some((count, bytes)) = plain::bytes_of(&items) {
-            count.encode(self.encoder)?;
-            return Ok(self.encoder.writer().write(bytes)?);
+            return self.counted_bytes(count, bytes);
         }
         let items = items.into_iter();
         let mut seq = self.counted(exact(&items))?;

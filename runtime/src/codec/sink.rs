@@ -5,6 +5,7 @@
 )]
 
 use std::io;
+use std::mem;
 use std::ptr::{self, NonNull};
 
 use bincode::enc::write::Writer;
@@ -50,6 +51,8 @@ pub(crate) struct Sink<'a> {
     cap: usize,
     backing: &'a mut dyn Backing,
     len: usize,
+    /// Why the backing last did not grow.
+    failure: Option<io::Error>,
 }
 
 impl<'a> Sink<'a> {
@@ -60,7 +63,7 @@ impl<'a> Sink<'a> {
     /// until `backing` is first asked to grow, and otherwise for as long as the sink lives.
     /// `backing` must take it for the region that it gave last.
     pub(crate) unsafe fn new(backing: &'a mut dyn Backing, region: NonNull<[u8]>) -> Self {
-        Sink { start: region.cast(), len: 0, cap: region.len(), backing }
+        Sink { start: region.cast(), len: 0, cap: region.len(), backing, failure: None }
     }
 
     /// A sink that appends to `vec`, which gets its new length when the sink is dropped.
@@ -90,9 +93,17 @@ impl<'a> Sink<'a> {
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut draft = self.draft();
-        draft.write(bytes)?;
-        draft.commit();
+        match draft.write(bytes) {
+            Ok(()) => draft.commit(),
+            Err(Full) => return Err(self.failure()),
+        }
         Ok(())
+    }
+
+    /// Why there was no room for what was written last.
+    #[cold]
+    pub(super) fn failure(&mut self) -> io::Error {
+        self.failure.take().unwrap_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
     /// Starts to append bytes that count only once they are committed.
@@ -115,6 +126,14 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// As [`patch`](Sink::patch), with the first `len` bytes written by a draft.
+    #[inline(never)]
+    fn patch_draft(&mut self, len: usize, at: usize, bytes: &[u8]) {
+        let committed = mem::replace(&mut self.len, len);
+        self.patch(at, bytes);
+        self.len = committed;
+    }
+
     /// What was written. In memory shared with other processes, only while none of them writes
     /// there.
     #[cfg(test)]
@@ -129,10 +148,26 @@ impl<'a> Sink<'a> {
         self.len
     }
 
-    /// Asks for a region that continues the first `len` bytes of this one and has room for `more`.
+    /// Gives the start and the length of a region that continues the first `len` bytes of this one
+    /// and has room for `more`; without a start there is none, and [`failure`](Sink::failure) says
+    /// why.
+    ///
+    /// What it gives fits two registers, and the error stays behind, because a call of this stands
+    /// next to every write of a scalar: the less it takes there, the larger are the types whose
+    /// encoding the compiler inlines.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, len: usize, more: usize) -> io::Result<(NonNull<u8>, usize)> {
+    fn grow(&mut self, len: usize, more: usize) -> (Option<NonNull<u8>>, usize) {
+        match self.try_grow(len, more) {
+            Ok(()) => (Some(self.start), self.cap),
+            Err(error) => {
+                self.failure = Some(error);
+                (None, 0)
+            }
+        }
+    }
+
+    fn try_grow(&mut self, len: usize, more: usize) -> io::Result<()> {
         let wanted = len.checked_add(more).ok_or(io::ErrorKind::OutOfMemory)?;
         let filled = NonNull::slice_from_raw_parts(self.start, len);
         // SAFETY: `start` is the region given last, and the sink or its draft has written `len` bytes.
@@ -140,7 +175,7 @@ impl<'a> Sink<'a> {
         assert!(region.len() >= wanted, "the backing of a sink grew too little");
         self.start = region.cast();
         self.cap = region.len();
-        Ok((self.start, self.cap))
+        Ok(())
     }
 }
 
@@ -152,11 +187,14 @@ impl Drop for Sink<'_> {
     }
 }
 
+/// There is no room, and the sink knows why.
+pub(super) struct Full;
+
 /// Bytes being appended to a sink. Dropped without [`commit`](Draft::commit), as on an error or a
 /// panic, they never were.
 ///
-/// It is a copy of the sink's own fields so that a compiler which sees all of a value's encoding
-/// can keep them in registers.
+/// It is a copy of what the sink knows so that a compiler which sees all of a value's encoding can
+/// keep it in registers.
 pub(super) struct Draft<'s, 'a> {
     // Invariant: `start` and `cap` are those of `sink`, and the first `len` bytes there are
     // initialized.
@@ -166,36 +204,66 @@ pub(super) struct Draft<'s, 'a> {
     sink: &'s mut Sink<'a>,
 }
 
-impl Draft<'_, '_> {
+impl<'s, 'a> Draft<'s, 'a> {
     /// How many bytes the sink will have.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    /// How many more bytes there is room for without growing.
     #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() > self.cap - self.len {
-            (self.start, self.cap) = self.sink.grow(self.len, bytes.len())?;
+    pub(super) fn room(&self) -> usize {
+        self.cap - self.len
+    }
+
+    /// Makes room for `count` bytes.
+    #[inline]
+    fn reserve(&mut self, count: usize) -> Result<(), Full> {
+        if count > self.room() {
+            let (start, cap) = self.sink.grow(self.len, count);
+            let Some(start) = start else { return Err(Full) };
+            (self.start, self.cap) = (start, cap);
         }
-        // SAFETY: `len + bytes.len() <= cap` holds now, and the region is borrowed by the sink
-        // alone, so `bytes` is elsewhere.
+        Ok(())
+    }
+
+    /// Appends `bytes`, and makes room for `more` after them.
+    #[inline]
+    pub(super) fn write_before(&mut self, bytes: &[u8], more: usize) -> Result<(), Full> {
+        self.reserve(bytes.len().checked_add(more).ok_or(Full)?)?;
+        self.write_reserved(bytes)
+    }
+
+    #[inline]
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.reserve(bytes.len())?;
+        self.write_reserved(bytes)
+    }
+
+    /// Appends `bytes`, for which there is room.
+    ///
+    /// That it never grows leaves one path through several of these, on which the compiler sees
+    /// that a check repeats one that was made before.
+    #[inline]
+    pub(super) fn write_reserved(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        if bytes.len() > self.room() {
+            return Err(Full);
+        }
+        // SAFETY: `len + bytes.len() <= cap` holds, and the region is borrowed by the sink alone, so
+        // `bytes` is elsewhere.
         unsafe {
-            ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                self.start.as_ptr().add(self.len),
-                bytes.len(),
-            );
+            let to = self.start.add(self.len);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len());
         }
         self.len += bytes.len();
         Ok(())
     }
 
     /// As [`Sink::patch`], also for bytes of this draft.
+    #[inline]
     pub(super) fn patch(&mut self, at: usize, bytes: &[u8]) {
-        let committed = std::mem::replace(&mut self.sink.len, self.len);
-        self.sink.patch(at, bytes);
-        self.sink.len = committed;
+        self.sink.patch_draft(self.len, at, bytes);
     }
 
     /// Makes the bytes part of the sink.
@@ -203,12 +271,18 @@ impl Draft<'_, '_> {
     pub(super) fn commit(self) {
         self.sink.len = self.len;
     }
+
+    /// Leaves the sink as it was.
+    #[inline]
+    pub(super) fn abandon(self) -> &'s mut Sink<'a> {
+        self.sink
+    }
 }
 
 impl Writer for Draft<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncode> {
-        Draft::write(self, bytes).map_err(|inner| BincodeEncode::Io { inner, index: self.len })
+        Draft::write(self, bytes).map_err(|Full| BincodeEncode::UnexpectedEnd)
     }
 }
 

@@ -32,12 +32,12 @@ impl<'e, 's, 'a> Counted<'e, 's, 'a> {
     #[inline]
     pub(super) fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Outcome {
         self.began = self.level.encoder.writer().draft.len();
-        self.level.field(key)
+        self.level.element(key)
     }
 
     #[inline]
     pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
-        self.level.field(value)?;
+        self.level.element(value)?;
         self.end_element()
     }
 

@@ -8,14 +8,14 @@ use serde::ser::{
 use super::{EncodeError, Level, Outcome};
 
 macro_rules! tuples {
-    ($($kind:ident::$method:ident,)*) => {$(
+    ($($kind:ident::$method:ident: $write:ident,)*) => {$(
         impl $kind for Level<'_, '_, '_> {
             type Ok = ();
             type Error = EncodeError;
 
             #[inline]
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
-                self.field(value)
+                self.$write(value)
             }
 
             #[inline]
@@ -27,9 +27,9 @@ macro_rules! tuples {
 }
 
 tuples! {
-    SerializeTuple::serialize_element,
-    SerializeTupleStruct::serialize_field,
-    SerializeTupleVariant::serialize_field,
+    SerializeTuple::serialize_element: element,
+    SerializeTupleStruct::serialize_field: field,
+    SerializeTupleVariant::serialize_field: field,
 }
 
 macro_rules! structs {
