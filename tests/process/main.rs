@@ -2,19 +2,19 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{Read, Seek, Write};
+use std::io::{PipeWriter, Read, Seek, Write};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use procession_tests::{EVERY, PROCESSES, StartMethod};
 use procession_tests::{conformance, harness, has_processes, processes, wait};
-use runtime::{ErrorKind, Process, ProcessBuilder, State, Stdio, initializer, worker};
+use runtime::{ErrorKind, Pool, Process, ProcessBuilder, State, Stdio, initializer, worker};
 
 conformance! {
     EVERY => [
@@ -58,6 +58,9 @@ conformance! {
         standard_input_is_piped,
         standard_input_is_a_file_or_nothing,
         an_input_that_is_not_taken_ends_with_the_join,
+        a_taken_input_ends_whatever_starts_later,
+        a_taken_output_breaks_whatever_starts_later,
+        a_taken_pipe_is_of_no_use_in_a_worker,
         its_directory_is_set,
         a_directory_that_is_not_there_is_told,
         it_is_nice,
@@ -591,6 +594,50 @@ fn an_input_that_is_not_taken_ends_with_the_join(method: StartMethod) {
     assert_eq!(child.join().unwrap(), "");
     let mut child = builder(method).stdin(Stdio::Piped).spawn(read_all, ()).unwrap();
     assert_eq!(block_on(&mut child).unwrap(), "");
+}
+
+fn a_taken_input_ends_whatever_starts_later(method: StartMethod) {
+    let mut child = builder(method).stdin(Stdio::Piped).spawn(read_all, ()).unwrap();
+    let mut pipe = child.take_stdin().expect("piped");
+    let second = pipe.try_clone().unwrap();
+    let pool = Pool::builder().start_method(method).workers(1).build().unwrap();
+    let later = builder(method).spawn(sleep_long, ()).unwrap();
+    pipe.write_all(b"all of it").unwrap();
+    drop((pipe, second));
+    let text = child.wait_timeout(Duration::from_secs(20)).expect("it reads the end of its input");
+    assert_eq!(text.unwrap(), "all of it");
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    later.kill();
+}
+
+fn a_taken_output_breaks_whatever_starts_later(method: StartMethod) {
+    let mut child = builder(method).stdout(Stdio::Piped).spawn(say_much, 1000).unwrap();
+    let pipe = child.take_stdout().expect("piped");
+    let pool = Pool::builder().start_method(method).workers(1).build().unwrap();
+    drop(pipe);
+    let outcome = child.wait_timeout(Duration::from_secs(20)).expect("it cannot write on");
+    let error = outcome.unwrap_err();
+    assert!(error.to_string().contains("Broken pipe"), "{error}");
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
+}
+
+static TAKEN: Mutex<Option<PipeWriter>> = Mutex::new(None);
+
+/// What writing to the pipe of the caller gives, if there is one in the memory of the worker.
+#[worker]
+fn write_to_taken() -> Option<bool> {
+    // The drop checks that the number is still open.
+    TAKEN.lock().unwrap().take().map(|mut pipe| pipe.write_all(b"of the worker").is_ok())
+}
+
+fn a_taken_pipe_is_of_no_use_in_a_worker(method: StartMethod) {
+    let mut child = builder(method).stdin(Stdio::Piped).spawn(read_all, ()).unwrap();
+    *TAKEN.lock().unwrap() = child.take_stdin();
+    let pool = Pool::builder().start_method(method).workers(1).build().unwrap();
+    let expected = (method == StartMethod::Fork).then_some(false);
+    assert_eq!(pool.apply(write_to_taken, ()).unwrap(), expected);
+    drop(TAKEN.lock().unwrap().take());
+    assert_eq!(child.join().unwrap(), "");
 }
 
 #[worker]

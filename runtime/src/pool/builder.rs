@@ -262,6 +262,10 @@ impl PoolBuilder {
     /// [`Leaving`](crate::WorkerState::Leaving). An initializer that still runs when its worker is to
     /// leave has the same time.
     ///
+    /// With [`StartMethod::Fork`] no exit hooks run, neither those of the program, which are the
+    /// caller's, nor those that a task registers (`atexit`): a list of the C library holds
+    /// both, and cannot be run in part.
+    ///
     /// With [`StartMethod::Thread`] a worker cannot be killed: its place is given to another
     /// and its thread is left behind.
     ///

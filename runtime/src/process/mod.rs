@@ -204,6 +204,11 @@ impl<R> Process<R> {
     }
 
     /// Returns the end of the pipe to its standard input, with [`Stdio::Piped`]; once.
+    ///
+    /// The task reads the end of its input when this is dropped. No worker or process that is
+    /// started later keeps the pipe open: one that finds this end in its memory, under
+    /// [`StartMethod::Fork`](crate::StartMethod::Fork), cannot write to it. The same holds for
+    /// the other ends.
     pub fn take_stdin(&mut self) -> Option<PipeWriter> {
         let stdin = self.stdin.get_mut().unwrap_or_else(PoisonError::into_inner);
         stdin.take().and_then(Kept::release).map(PipeWriter::from)

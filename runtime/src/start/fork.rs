@@ -16,7 +16,7 @@ use crate::config::StartMethod;
 use crate::error::{Error, Result};
 use crate::sys::rights::Rights;
 use crate::sys::socket::{self, Wait};
-use crate::sys::{fds, process, signals};
+use crate::sys::{fds, process, signals, taken};
 
 /// The host of one pool.
 pub(super) struct Fork {
@@ -42,13 +42,14 @@ pub(super) fn start(
     let closed = fork_lock::close(threads_allowed)?;
     // Or the child would write it a second time.
     process::flush();
-    let kept = fds::kept();
+    let (kept, taken) = (fds::kept(), taken::open());
     let blocked = signals::block();
     let Some(pid) = process::fork().map_err(cannot)? else {
         let _guard = NoUnwind;
         std::mem::forget((closed, blocked));
         drop(ours);
         fds::close_kept(&kept, &[]);
+        taken::disconnect(&taken);
         signals::reset();
         fds::open_stdio();
         if !process::die_with_parent(caller) {

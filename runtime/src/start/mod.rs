@@ -51,7 +51,8 @@
 //!   A forked worker drops all that the server opened for itself. What a preload
 //!   opened stays open, as does, under `Fork`, what the program had open.
 //! - **L7.** *Fds of the library are closed in a template* if they are held as
-//!   [`Kept`](crate::sys::fds::Kept). Nothing of the parent's generation is used there
+//!   [`Kept`](crate::sys::fds::Kept), and disconnected if they are ends of pipes that the
+//!   program took ([`taken`](crate::sys::taken)). Nothing of the parent's generation is used there
 //!   again; see [`generation`].
 //! - **L8.** *The environment travels as it is at the launch*, not at the start of the server,
 //!   and so does the directory, as an fd.

@@ -18,9 +18,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
 use super::generation::PerProcess;
-use super::memory;
 use super::stdio::above_stdio;
 pub(crate) use super::stdio::duplicate;
+use super::{memory, taken};
 
 /// The largest blob that is read into memory: far above any environment or report.
 const BLOB_LIMIT: u64 = 1 << 32;
@@ -134,13 +134,14 @@ impl Kept {
         Kept(Some(fd))
     }
 
-    /// Gives the fd away, to whoever wants it also in a template; `None` in a process
-    /// that was forked meanwhile, where it is closed.
+    /// Gives an end of a pipe away, which a template still does not get ([`taken`]); `None`
+    /// in a process that was forked meanwhile, where it is closed.
     pub(crate) fn release(mut self) -> Option<OwnedFd> {
         let fd = self.0.take()?;
         let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
         match kept.iter().position(|&raw| raw == fd.as_raw_fd()) {
             Some(at) => {
+                taken::note(&fd);
                 kept.swap_remove(at);
                 Some(fd)
             }

@@ -18,6 +18,7 @@ pub(crate) mod rights;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stdio;
+pub(crate) mod taken;
 pub(crate) mod threads;
 pub(crate) mod wakeup;
 
