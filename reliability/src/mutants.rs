@@ -1,7 +1,8 @@
 //! Faults made on purpose in the scheduler: the simulation must find each.
 //!
-//! Each is a place in a file and what stands there instead. A copy of the workspace gets the
-//! fault, is built, and runs 100,000 schedules, one of which must break a check.
+//! Each is a place in a file and what stands there instead. A copy of the scheduler and its
+//! simulation, which need nothing else of the library, gets the fault, is built as a package
+//! of its own, and runs 100,000 schedules, one of which must break a check.
 
 use std::fs;
 use std::io;
@@ -10,8 +11,29 @@ use std::process::Command;
 
 use crate::Options;
 
-/// `name`, `file`, `find`, `replace`, one block a fault; see the file.
-const LIST: &str = include_str!("../mutants.txt");
+/// The list: `name`, `file`, `find`, `replace`, one block a fault.
+const LIST: &str = "mutants.txt";
+
+/// The folder in which faults are made.
+const SCHEDULER: &str = "runtime/src/scheduler";
+
+/// The package of the copy. It checks for overflow as tests do.
+const MANIFEST: &str = r#"
+[package]
+name = "alone"
+edition = "2024"
+
+[features]
+default = ["simulation"]
+simulation = []
+
+[profile.release]
+overflow-checks = true
+debug-assertions = true
+opt-level = 1
+
+[workspace]
+"#;
 
 struct Mutant<'a> {
     name: &'a str,
@@ -26,7 +48,9 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
     let copy = root.join("target/mutants");
     let schedules = options.number("schedules", 100_000);
     let mut good = true;
-    for mutant in read(LIST) {
+    let list = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST))
+        .expect("the list of faults");
+    for mutant in read(&list) {
         if options.text("only").is_some_and(|only| only != mutant.name) {
             continue;
         }
@@ -83,48 +107,36 @@ fn try_one(
     mutant: &Mutant<'_>,
     schedules: u64,
 ) -> io::Result<Option<String>> {
-    for part in ["Cargo.toml", "Cargo.lock", "README.md", "macros", "runtime", "reliability"] {
-        copy_tree(&root.join(part), &copy.join(part))?;
-    }
-    let manifest = fs::read_to_string(copy.join("Cargo.toml"))?;
-    let members = manifest.lines().map(|line| match line {
-        _ if line.starts_with("members") => "members = [\"macros\", \"runtime\", \"reliability\"]",
-        _ if line.starts_with("default-members") => "default-members = [\"runtime\"]",
-        line => line,
-    });
-    fs::write(copy.join("Cargo.toml"), members.collect::<Vec<_>>().join("\n"))?;
-    let file = copy.join(mutant.file);
+    let (sources, binary) = (copy.join("src/scheduler"), copy.join("target/release/alone"));
+    copy_tree(&root.join(SCHEDULER), &sources)?;
+    copy_tree(&root.join("reliability/alone/main.rs"), &copy.join("src/main.rs"))?;
+    fs::write(copy.join("Cargo.toml"), MANIFEST)?;
+    let place = mutant.file.strip_prefix(SCHEDULER).and_then(|name| name.strip_prefix('/'));
+    let file = sources.join(place.ok_or_else(|| io::Error::other("it is in another folder"))?);
     let text = fs::read_to_string(&file)?;
     if text.matches(&mutant.find).count() != 1 {
         return Err(io::Error::other("its place is not there exactly once"));
     }
     fs::write(&file, text.replace(&mutant.find, &mutant.replace))?;
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "-p", "procession-reliability"])
+        .args(["build", "--release", "--quiet"])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", copy.join("target"))
-        .env("RUSTFLAGS", "-Awarnings")
         .status()?;
     if !built.success() {
         return Err(io::Error::other("it does not compile"));
     }
-    let output = Command::new(copy.join("target/release/procession-reliability"))
-        .args(["simulate", "--seed", "0", "--schedules", &schedules.to_string()])
-        .output()?;
+    let output = Command::new(binary).args(["0", &schedules.to_string()]).output()?;
     if output.status.success() {
         return Ok(None);
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let text = text.lines().next().unwrap_or("it panicked").to_owned();
-    Ok(Some(text.split(" (choices").next().unwrap_or_default().to_owned()))
+    Ok(Some(text.lines().next().unwrap_or("the simulation itself died").to_owned()))
 }
 
 /// Copies what is newer or not there, so that what did not change is not built again.
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     if from.is_dir() {
-        if from.file_name().is_some_and(|name| name == "target") {
-            return Ok(());
-        }
         fs::create_dir_all(to)?;
         let mut entries: Vec<PathBuf> =
             fs::read_dir(from)?.filter_map(|entry| Some(entry.ok()?.path())).collect();

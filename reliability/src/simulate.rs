@@ -5,10 +5,13 @@ use std::time::Instant;
 
 use runtime::__simulation as simulation;
 
-use crate::Options;
+use crate::{Options, sys};
 
 /// Schedules that a thread takes at a time.
 const BATCH: u64 = 1_000;
+
+/// How many deaths and dropped calls `scale` measures.
+const OFTEN: u64 = 10_000;
 
 /// Runs schedules on all CPUs; false if one broke a check.
 pub(crate) fn run(options: &Options<'_>) -> bool {
@@ -76,14 +79,25 @@ fn replay(choices: &str) -> bool {
 /// What an event costs with few and with many workers, and over few and many inputs.
 pub(crate) fn scale(options: &Options<'_>) -> bool {
     let most = options.number("inputs", 100_000_000);
-    println!("{:>8} {:>12} {:>12} {:>14}", "workers", "inputs", "events", "ns an event");
+    let (few, many) =
+        (format!("{:.0e} inputs", most as f64 / 10.0), format!("{:.0e}", most as f64));
+    println!("CPU time in ns: an event of a call, of a replaced worker, of a dropped call");
+    println!("{:>8} {few:>12} {many:>12} {:>12} {:>12}", "workers", "a death", "a drop");
     for workers in [1, 10, 100, 1_000, 10_000] {
-        for inputs in [most / 10, most] {
-            let begun = Instant::now();
-            let events = simulation::drive(workers, inputs);
-            let ns = begun.elapsed().as_nanos() as f64 / events as f64;
-            println!("{workers:>8} {inputs:>12} {events:>12} {ns:>14.0}");
-        }
+        let mut pool = simulation::Pool::new(workers);
+        let mut cost = |times: u64, work: &mut dyn FnMut(&mut simulation::Pool)| {
+            let (begun, before) = (sys::thread_time(), pool.events());
+            work(&mut pool);
+            let events = if times > 0 { times } else { pool.events() - before };
+            (sys::thread_time() - begun).as_nanos() as f64 / events as f64
+        };
+        // So that what is touched for the first time is not measured.
+        cost(0, &mut |pool| pool.map(most / 100));
+        let few = cost(0, &mut |pool| pool.map(most / 10));
+        let many = cost(0, &mut |pool| pool.map(most));
+        let death = cost(OFTEN, &mut |pool| pool.replace(OFTEN));
+        let drop = cost(OFTEN, &mut |pool| pool.drop_calls(OFTEN));
+        println!("{workers:>8} {few:>12.0} {many:>12.0} {death:>12.0} {drop:>12.0}");
     }
     true
 }

@@ -37,8 +37,32 @@ pub fn replay(choices: Vec<u32>) -> Result<(), String> {
     }
 }
 
-/// Drives a scheduler with so many workers through so many inputs; returns how many events
-/// it handled.
-pub fn drive(workers: usize, inputs: u64) -> u64 {
-    scale::drive(workers, inputs)
+/// A scheduler with workers that do whatever is wanted at once, at any size.
+pub struct Pool(scale::Pool);
+
+impl Pool {
+    /// Starts so many workers.
+    pub fn new(workers: usize) -> Self {
+        Pool(scale::Pool::new(workers))
+    }
+
+    /// Runs one call of so many inputs with all workers.
+    pub fn map(&mut self, inputs: u64) {
+        self.0.map(inputs);
+    }
+
+    /// Has so many workers die, one after the other, and be replaced, while all are busy.
+    pub fn replace(&mut self, deaths: u64) {
+        self.0.replace(deaths);
+    }
+
+    /// Drops so many calls, each with a chunk that a worker has.
+    pub fn drop_calls(&mut self, calls: u64) {
+        self.0.drop_calls(calls);
+    }
+
+    /// The number of events that the scheduler has handled.
+    pub fn events(&self) -> u64 {
+        self.0.events
+    }
 }

@@ -43,6 +43,9 @@ impl<P: Port> Scheduler<P> {
             if active.get(&id).copied().unwrap_or(0) != call.active {
                 return wrong(format!("{id:?} has {} active, {active:?}", call.active));
             }
+            if call.options.max_active.is_some_and(|most| call.active > most) {
+                return wrong(format!("{id:?} has {} active, more than it may", call.active));
+            }
             if !call.pending.is_empty() && !call.in_turn && call.may_publish() {
                 return wrong(format!("{id:?} has pending chunks and no turn"));
             }
@@ -85,6 +88,10 @@ impl<P: Port> Scheduler<P> {
             if idle && slot.known && waits {
                 return Err(format!("a chunk waits for the idle worker in slot {at}"));
             }
+        }
+        let absent = |slot: &usize| *slot >= self.target() && self.workers.get(*slot).is_none();
+        if let Some(slot) = self.in_flight.waiting_slots().into_iter().find(absent) {
+            return Err(format!("a chunk waits for slot {slot}, which gets no worker"));
         }
         self.workers.check(complete)
     }

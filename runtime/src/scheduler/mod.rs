@@ -37,7 +37,8 @@
 //! - **S6.** Workers that end one after the other without an answer in between are replaced
 //!   only up to a limit; then the calls fail, and the next call starts afresh.
 //! - **S7.** The cost of an event depends on what it concerns, not on how many calls there
-//!   are or were, nor on the number of workers.
+//!   are or were, nor on the number of workers. The exceptions are rare events: the end of a
+//!   worker, and the drop of a call that runs, look at every queue slot.
 
 #![forbid(unsafe_code)]
 

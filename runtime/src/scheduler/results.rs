@@ -101,6 +101,9 @@ impl<P: Port> Scheduler<P> {
     ) -> Result<(), Violation> {
         let position = self.workers.ended(slot, now, &self.limits);
         let position = position.ok_or(Violation("it ended no chunk"))?;
+        if self.workers.any_leaves() {
+            self.watch_leaving(slot);
+        }
         let direct = self.workers.take_direct(slot, position);
         let outcome = self.chunk_ended(position, nanoseconds, port);
         if direct {

@@ -207,6 +207,15 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
+    /// A worker that leaves has its time from the end of its last chunk on, which a thread in a
+    /// call may read while the dispatcher sleeps without a deadline.
+    pub(super) fn watch_leaving(&mut self, slot: usize) {
+        let leaving = self.workers.get(slot).filter(|slot| slot.worker.is_leaving());
+        if let Some(until) = leaving.and_then(|slot| slot.deadline) {
+            self.wake_dispatcher_before(until);
+        }
+    }
+
     /// Wakes the dispatcher if only it can do what an input that was handed in needs.
     pub(super) fn wake_dispatcher_for(&mut self, timeout: Option<Duration>, now: Time) {
         let dormant = self.limits.idle_timeout.is_some() && self.wants_workers();

@@ -96,8 +96,12 @@ impl World<'_> {
         self.note(|| format!("caller {at}: {op:?}"));
         match op {
             Op::Resize(workers) => self.event(Event::Resized { workers }),
+            Op::Kill(slot) => self.event(Event::KillRequested { slot }),
             Op::Close => self.event(Event::Closed),
-            Op::Terminate => self.event(Event::Terminated),
+            Op::Terminate => {
+                self.terminated = true;
+                self.event(Event::Terminated);
+            }
             Op::Broadcast => self.broadcast(at),
             Op::Map { inputs, options, first_error } => {
                 let single = options.timeout.is_some();
@@ -114,9 +118,14 @@ impl World<'_> {
     fn open(&mut self, inputs: usize, options: CallOptions) -> Option<InCall> {
         let task = self.choices.pick(2) as u32;
         let retries = options.retries;
+        let was_broken = self.scheduler.broken().is_some();
         let id = self.scheduler.open_call(task, options, Inbox::default());
         self.carry_out();
         let id = id.ok()?;
+        if was_broken {
+            // It starts afresh.
+            (self.failed_starts, self.deaths) = (0, 0);
+        }
         let number = self.ledger.open(id, inputs, retries);
         Some(InCall {
             id,
@@ -201,7 +210,7 @@ impl World<'_> {
         let mut failed = false;
         for (index, outcome) in inbox.0 {
             call.answered += 1;
-            failed |= outcome == Outcome::Failed;
+            failed |= !matches!(outcome, Outcome::Value(_));
             self.ledger.outcome(call.number, index, &outcome);
         }
         failed

@@ -6,13 +6,19 @@ use super::caller::State;
 use super::table::{Inputs, Outcome};
 use super::worker::Stage;
 use super::world::World;
-use crate::scheduler::{CallId, Sleep};
+use crate::scheduler::{CallId, Life, Sleep};
+
+/// How late an input over its time may be found, in nanoseconds: the dispatcher looks no
+/// more often than every 250 microseconds.
+const SLACK: u64 = 300_000;
 
 /// What the callers are told, and what happened to each input.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     calls: Vec<Call>,
     numbers: BTreeMap<CallId, usize>,
+    /// Inputs whose workers were killed since they were over their time, by call and index.
+    over_time: BTreeSet<(usize, usize)>,
     error: Option<String>,
     /// Workers lie, so that it is not known what they ran.
     pub(super) lies: bool,
@@ -57,6 +63,11 @@ impl Ledger {
 
     /// A worker began an input.
     pub(super) fn began(&mut self, number: usize, index: usize, slot: usize) {
+        if self.over_time.contains(&(number, index)) && !self.lies {
+            self.wrong(format!(
+                "input {index} of call {number} was over its time, and is run again"
+            ));
+        }
         let call = &mut self.calls[number];
         let times = call.begun.entry(index).or_insert(0);
         *times += 1;
@@ -66,6 +77,11 @@ impl Ledger {
                 format!("input {index} of call {number} is begun {times} times (slot {slot})");
             self.wrong(text);
         }
+    }
+
+    /// A worker was killed since an input was over its time.
+    pub(super) fn timed_out(&mut self, number: usize, index: usize) {
+        self.over_time.insert((number, index));
     }
 
     /// An input is blamed for the end of its worker.
@@ -130,6 +146,16 @@ impl World<'_> {
         }
     }
 
+    /// A process that is forgotten is over or killed; one that the dispatcher was not told of is
+    /// ended by its launcher.
+    pub(super) fn check_vacated(&mut self, slot: usize) {
+        let Some(Some(worker)) = self.workers.get(slot) else { return };
+        let ends = worker.is_over() || worker.killed || worker.stage == Stage::Asked;
+        if !ends && !self.dispatcher.started.contains(&slot) {
+            self.fail(format!("the worker in slot {slot} is forgotten and lives on"));
+        }
+    }
+
     /// A call is not overtaken for ever by calls of its own priority or a lower one.
     fn check_turns(&mut self) {
         for id in std::mem::take(&mut self.table.published) {
@@ -171,9 +197,17 @@ impl World<'_> {
             if self.scheduler.is_idle(id) {
                 return Err(format!("caller {at} sleeps ({state:?}), and its call is done"));
             }
-            let waits = self.scheduler.client(id).is_some_and(|inbox| !inbox.0.is_empty());
+            let inbox = self.scheduler.client(id);
+            let (waits, lost) = inbox.map_or((false, false), |inbox| {
+                let lost = inbox.0.iter().any(|(_, outcome)| *outcome == Outcome::Lost);
+                (!inbox.0.is_empty(), lost)
+            });
             if waits && state == State::Awaiting {
                 return Err(format!("caller {at} is awaited, and an answer lies ready"));
+            }
+            // What a task says itself is told at the end of its chunk.
+            if lost && !matches!(state, State::Asleep(Sleep::Low(_))) {
+                return Err(format!("caller {at} sleeps ({state:?}), and a failure lies ready"));
             }
         }
         let ended = |ring: &std::collections::VecDeque<super::worker::Message>| {
@@ -204,6 +238,51 @@ impl World<'_> {
         if follows && !leads {
             return Err("threads follow though none leads".to_owned());
         }
+        if follows && patient {
+            return Err("threads follow one that waits for claims only".to_owned());
+        }
+        self.check_deadlines()?;
         self.scheduler.check_vacancies(self.now)
+    }
+
+    /// What only time ends must have a deadline, for which the dispatcher wakes.
+    fn check_deadlines(&self) -> Result<(), String> {
+        if self.dispatcher.gone {
+            return Ok(());
+        }
+        let idle = self.scheduler.outstanding() == 0 && self.scheduler.fed_calls().is_empty();
+        if self.scheduler.is_finished() || (self.scheduler.life() == Life::Closing && idle) {
+            return Err("the pool is closed and done, and nobody ends it".to_owned());
+        }
+        let due = self.dispatcher.asleep.flatten();
+        for (slot, worker) in self.workers.iter().enumerate() {
+            let Some(worker) = worker else { continue };
+            let limited = match worker.stage {
+                Stage::Asked | Stage::Started | Stage::Initializing => true,
+                // That it leaves by itself is noticed when the dispatcher looks the next time.
+                Stage::Leaving => {
+                    self.scheduler.slot(slot).is_some_and(|slot| slot.worker.is_leaving())
+                }
+                Stage::Serving | Stage::Over(_) => false,
+            };
+            if limited && worker.hangs && due.is_none() {
+                return Err(format!("the worker in slot {slot} hangs ({:?})", worker.stage));
+            }
+            let Some(claimed) = worker.claimed.filter(|claimed| claimed.running) else { continue };
+            let limit = self.scheduler.task_at(claimed.position).and_then(|(_, limit)| limit);
+            let until = limit.map(|limit| claimed.since + limit.as_nanos() as u64 + SLACK);
+            if until.is_some_and(|until| due.is_none_or(|due| due > until)) {
+                return Err(format!("nobody looks at the limit of time in slot {slot}"));
+            }
+        }
+        let vacant = (0..self.scheduler.target())
+            .any(|slot| self.workers.get(slot).is_none_or(Option::is_none));
+        let needed = self.scheduler.outstanding() > 0
+            && self.scheduler.broken().is_none()
+            && self.scheduler.life() < Life::Leaving;
+        if vacant && needed && self.program.replace && due.is_none() {
+            return Err("a worker is missing and nobody starts one".to_owned());
+        }
+        Ok(())
     }
 }

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use super::table::Outcome;
+use super::program::{MOST_WORKERS, Storm};
+use super::table::{Inputs, Outcome};
 use super::worker::{Message, Stage, Virtual, Word};
-use super::world::World;
-use crate::scheduler::{Ending, Event, Violation};
+use super::world::{STORM, World};
+use crate::scheduler::{Ending, Event, KillReason, Violation};
+
+/// The most starts that may fail in a row: three, and one for each slot that had been asked for
+/// by then.
+const FAILED_STARTS: usize = 3 + MOST_WORKERS;
 
 /// What the dispatcher sees.
 #[derive(Debug, Default)]
@@ -57,7 +62,11 @@ impl World<'_> {
         for slot in std::mem::take(&mut self.dispatcher.not_started) {
             let asked = |worker: &Virtual| worker.stage == Stage::Asked;
             if self.workers[slot].as_ref().is_some_and(asked) {
+                self.failed_starts += 1;
                 self.event(Event::NotStarted { slot, error: "not started" });
+                if self.failed_starts > FAILED_STARTS {
+                    self.fail("starts are tried again for ever".to_owned());
+                }
             }
         }
         for slot in 0..self.workers.len() {
@@ -109,8 +118,14 @@ impl World<'_> {
         let started = self.workers[slot].as_ref().and_then(|worker| worker.started);
         let left = self.workers[slot].as_ref().is_some_and(|worker| worker.left);
         let from_outside = self.workers[slot].as_ref().is_some_and(|worker| worker.killed);
+        self.deaths += 1;
         let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
         self.event(Event::Exited { slot, ending });
+        // Ten more for each worker, and those that were there when it was noticed.
+        let most = STORM + 10 * MOST_WORKERS + MOST_WORKERS;
+        if self.deaths > most && self.program.storm == Storm::AtOnce {
+            self.fail(format!("{} workers died, and it goes on", self.deaths));
+        }
     }
 
     /// Finds inputs that are over their time.
@@ -128,6 +143,11 @@ impl World<'_> {
                 least = Some(least.map_or(left, |least| least.min(left)));
             } else if claimed.running && claimed.answered == 0 {
                 self.event(Event::Overdue { slot, limit });
+                let killed = self.scheduler.slot(slot).and_then(|slot| slot.worker.kill_reason());
+                if matches!(killed, Some(KillReason::TimedOut(_))) {
+                    let Inputs { call, first, .. } = claimed.inputs;
+                    self.ledger.timed_out(call, first);
+                }
             }
         }
         least
@@ -152,6 +172,9 @@ impl World<'_> {
         while let Some(word) =
             self.workers[slot].as_mut().and_then(|worker| worker.control.pop_front())
         {
+            if word == Word::Ready {
+                self.failed_starts = 0;
+            }
             self.event(match word {
                 Word::Hello => Event::HandshakeDone { slot },
                 Word::Ready => Event::Ready { slot },
@@ -212,6 +235,7 @@ impl World<'_> {
                 {
                     inbox.0.push((at, outcome));
                 }
+                self.deaths = 0;
                 self.scheduler.answered(slot, 1, failed)
             }
         }

@@ -11,6 +11,8 @@
 //! themselves (loom models them), a worker that overwrites the shared memory, the codec, and
 //! the kernel.
 
+#[cfg(test)]
+mod behaviours;
 mod caller;
 mod checks;
 mod choices;

@@ -23,6 +23,8 @@ pub(super) enum Op {
     /// One input for each worker.
     Broadcast,
     Resize(usize),
+    /// Asks for the end of the worker in a slot.
+    Kill(usize),
     Close,
     Terminate,
 }
@@ -53,6 +55,7 @@ pub(super) struct Program {
     pub(super) hangs: usize,
     pub(super) lies: usize,
     pub(super) bad_starts: usize,
+    pub(super) storm: Storm,
     pub(super) callers: Vec<Vec<Op>>,
 }
 
@@ -71,10 +74,46 @@ impl Program {
             hangs: rate(choices),
             lies: [0, 0, 0, 50][choices.pick(4)],
             bad_starts: rate(choices),
+            storm: match choices.pick(300) {
+                297 => Storm::AtOnce,
+                298 => Storm::AfterAnAnswer,
+                299 => Storm::NoMoreStarts,
+                _ => Storm::None,
+            },
             callers: (0..callers).map(|_| ops(choices)).collect(),
         }
+        .with_work()
     }
 }
+
+/// What goes wrong every time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storm {
+    None,
+    /// Workers die as soon as they serve.
+    AtOnce,
+    /// Workers die after an answer.
+    AfterAnAnswer,
+    /// Once a worker has died, no worker can be started.
+    NoMoreStarts,
+}
+
+impl Program {
+    /// Has enough to do that workers die more often than they may without an answer.
+    fn with_work(mut self) -> Self {
+        if self.storm == Storm::AfterAnAnswer {
+            let options = CallOptions { retries: 3, ..CallOptions::default() };
+            self.callers[0].insert(0, Op::Map { inputs: 160, options, first_error: false });
+        }
+        self
+    }
+}
+
+/// The most worker slots that a pool of the simulation ever has.
+pub(super) const MOST_WORKERS: usize = 4;
+
+/// Limits of time, one below and one above what the dispatcher looks at the soonest.
+const LIMITS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(2)];
 
 fn ops(choices: &mut Choices) -> Vec<Op> {
     (0..1 + choices.pick(3)).map(|_| op(choices)).collect()
@@ -99,10 +138,11 @@ fn op(choices: &mut Choices) -> Op {
             Op::Submit { inputs: choices.pick(8), options: options(choices), then }
         }
         9 => Op::Broadcast,
-        10 => Op::Resize(1 + choices.pick(4)),
-        _ => match choices.pick(4) {
+        10 => Op::Resize(1 + choices.pick(MOST_WORKERS)),
+        _ => match choices.pick(5) {
             0 | 1 => Op::Broadcast,
             2 => Op::Close,
+            3 => Op::Kill(choices.pick(3)),
             _ => Op::Terminate,
         },
     }
@@ -110,7 +150,7 @@ fn op(choices: &mut Choices) -> Op {
 
 fn options(choices: &mut Choices) -> CallOptions {
     CallOptions {
-        timeout: choices.once_in(4).then_some(Duration::from_micros(50)),
+        timeout: choices.once_in(4).then(|| LIMITS[choices.pick(LIMITS.len())]),
         retries: [0, 0, 1, 3][choices.pick(4)],
         chunk_size: [None, Some(3), Some(1)][choices.pick(3)],
         looks_ahead: false,

@@ -3,79 +3,176 @@
 use std::time::Duration;
 
 use super::table::{Inbox, Inputs, Table};
-use crate::scheduler::{CallOptions, Event, Limits, NewChunk, Scheduler};
+use crate::scheduler::{CallId, CallOptions, Ending, Event, Limits, NewChunk, Scheduler};
 
 /// Inputs of a chunk.
-const CHUNK: u64 = 1_000;
+const CHUNK: u64 = 100;
 
-/// Drives a pool of so many workers through one call of so many inputs, all workers busy,
-/// and returns the number of events that the scheduler handled.
-pub(crate) fn drive(workers: usize, inputs: u64) -> u64 {
-    let limits = Limits {
-        workers,
-        queue_slots: (4 * workers).max(1024),
-        first_direct: 1 << 46,
-        replace: true,
-        start_timeout: Duration::from_secs(30),
-        init_timeout: None,
-        leave_timeout: Duration::from_secs(2),
-        idle_timeout: None,
-        kill_patience: Duration::from_secs(10),
-    };
-    let mut table = Table::new(limits.queue_slots);
-    let mut scheduler: Scheduler<Table> = Scheduler::new(limits);
-    let (mut now, mut events) = (1, 0);
-    let mut event = |event, scheduler: &mut Scheduler<Table>, table: &mut Table| {
-        now += 1;
-        events += 1;
-        scheduler.handle(event, now, table);
-        while scheduler.next_action().is_some() {}
-    };
-    event(Event::TimePassed, &mut scheduler, &mut table);
-    for slot in 0..workers {
-        event(Event::ProcessKnown { slot }, &mut scheduler, &mut table);
-        event(Event::HandshakeDone { slot }, &mut scheduler, &mut table);
-        event(Event::Ready { slot }, &mut scheduler, &mut table);
-    }
-    let call = scheduler
-        .open_call(0, CallOptions::default(), Inbox::default())
-        .unwrap_or_else(|_| unreachable!("the pool is open"));
-    let (mut fed, mut answered, mut extra) = (0, 0, 0);
-    let mut at: Vec<Option<Inputs>> = vec![None; workers];
-    while answered < inputs {
-        while fed < inputs && scheduler.room(call, None, false, &table).is_some() {
-            let count = CHUNK.min(inputs - fed) as usize;
-            let payload = Inputs { call: 0, first: fed as usize, count };
-            let chunk = NewChunk { first: fed as usize, count, divisible: false, payload };
-            event(Event::HandedIn { call, chunk }, &mut scheduler, &mut table);
-            fed += count as u64;
+/// A pool whose workers do whatever is wanted at once.
+pub(crate) struct Pool {
+    scheduler: Scheduler<Table>,
+    table: Table,
+    /// What each worker has claimed.
+    has: Vec<Option<(u64, Inputs)>>,
+    now: u64,
+    /// Events that the scheduler handled.
+    pub(crate) events: u64,
+}
+
+impl Pool {
+    /// Starts so many workers.
+    pub(crate) fn new(workers: usize) -> Self {
+        let limits = Limits {
+            workers,
+            queue_slots: (4 * workers).max(1024),
+            first_direct: 1 << 46,
+            replace: true,
+            start_timeout: Duration::from_secs(30),
+            init_timeout: None,
+            leave_timeout: Duration::from_secs(2),
+            idle_timeout: None,
+            kill_patience: Duration::from_secs(10),
+        };
+        let table = Table::new(limits.queue_slots);
+        let scheduler = Scheduler::new(limits);
+        let mut pool = Pool { scheduler, table, has: vec![None; workers], now: 1, events: 0 };
+        pool.event(Event::TimePassed);
+        for slot in 0..workers {
+            pool.start(slot);
         }
-        for (slot, has) in at.iter_mut().enumerate() {
-            if let Some(inputs) = has.take() {
-                let done = scheduler.answered(slot, inputs.count, false);
-                debug_assert!(done.is_ok());
-                let done = scheduler.ended(slot, 1_000_000, 1, &mut table);
-                debug_assert!(done.is_ok());
-                answered += inputs.count as u64;
-                extra += 2;
-            }
-            if let Some((position, inputs)) = table.claim(slot) {
-                let done = scheduler.claimed(slot, position, &table);
-                debug_assert!(done.is_ok());
-                *has = Some(inputs);
-                extra += 1;
-            }
-            while scheduler.next_action().is_some() {}
-        }
-        table.published.clear();
+        pool
     }
-    events + extra
+
+    fn event(&mut self, event: Event<Table>) {
+        self.now += 1;
+        self.events += 1;
+        self.scheduler.handle(event, self.now, &mut self.table);
+        self.act();
+    }
+
+    fn act(&mut self) {
+        while self.scheduler.next_action().is_some() {}
+        self.table.published.clear();
+    }
+
+    fn start(&mut self, slot: usize) {
+        self.event(Event::ProcessKnown { slot });
+        self.event(Event::HandshakeDone { slot });
+        self.event(Event::Ready { slot });
+    }
+
+    fn open(&mut self) -> CallId {
+        let options = CallOptions::default();
+        let call = self.scheduler.open_call(0, options, Inbox::default());
+        call.unwrap_or_else(|_| unreachable!("the pool is open"))
+    }
+
+    fn hand_in(&mut self, call: CallId, first: u64, count: u64) {
+        let (first, count) = (first as usize, count as usize);
+        let payload = Inputs { call: 0, first, count };
+        let chunk = NewChunk { first, count, divisible: false, payload };
+        self.event(Event::HandedIn { call, chunk });
+    }
+
+    /// A worker ends what it has and claims the next chunk; returns the inputs that it ended.
+    fn work(&mut self, slot: usize) -> u64 {
+        let mut ended = 0;
+        if let Some((_, inputs)) = self.has[slot].take() {
+            let done = self.scheduler.answered(slot, inputs.count, false);
+            debug_assert!(done.is_ok());
+            let done = self.scheduler.ended(slot, 1_000_000, 1, &mut self.table);
+            debug_assert!(done.is_ok());
+            ended = inputs.count as u64;
+            self.events += 2;
+        }
+        self.claim(slot);
+        self.act();
+        ended
+    }
+
+    fn claim(&mut self, slot: usize) {
+        if let Some((position, inputs)) = self.table.claim(slot) {
+            let done = self.scheduler.claimed(slot, position, &self.table);
+            debug_assert!(done.is_ok());
+            self.has[slot] = Some((position, inputs));
+            self.events += 1;
+        }
+    }
+
+    /// Hands in what there is room for, up to so many inputs.
+    fn feed(&mut self, call: CallId, fed: &mut u64, inputs: u64) {
+        while *fed < inputs && self.scheduler.room(call, None, false, &self.table).is_some() {
+            let count = CHUNK.min(inputs - *fed);
+            self.hand_in(call, *fed, count);
+            *fed += count;
+        }
+    }
+
+    /// One call of so many inputs, all workers busy.
+    pub(crate) fn map(&mut self, inputs: u64) {
+        let call = self.open();
+        let (mut fed, mut answered) = (0, 0);
+        while answered < inputs {
+            self.feed(call, &mut fed, inputs);
+            for slot in 0..self.has.len() {
+                answered += self.work(slot);
+            }
+        }
+        drop(self.scheduler.take_client(call, &mut self.table));
+    }
+
+    /// While one call keeps all workers busy, so many workers die and are replaced.
+    pub(crate) fn replace(&mut self, deaths: u64) {
+        let call = self.open();
+        let mut fed = 0;
+        for death in 0..deaths {
+            self.feed(call, &mut fed, u64::MAX);
+            let slot = death as usize % self.has.len();
+            self.work(slot);
+            self.has[slot] = None;
+            let ending = Ending {
+                is_clean: false,
+                left: false,
+                from_outside: true,
+                started: None,
+                error: "ended",
+            };
+            self.event(Event::Exited { slot, ending });
+            self.event(Event::TimePassed);
+            self.start(slot);
+            // An answer, so that it is no storm.
+            self.work(slot);
+            self.work(slot);
+        }
+        drop(self.scheduler.take_client(call, &mut self.table));
+    }
+
+    /// So many calls of one chunk each, which is claimed, and then dropped.
+    pub(crate) fn drop_calls(&mut self, calls: u64) {
+        for call in 0..calls {
+            let slot = call as usize % self.has.len();
+            let id = self.open();
+            self.hand_in(id, 0, CHUNK);
+            self.work(slot);
+            drop(self.scheduler.take_client(id, &mut self.table));
+            self.events += 1;
+            self.work(slot);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Pool;
+
     #[test]
     fn many_workers_are_driven() {
-        assert!(super::drive(100, 1_000_000) > 3_000);
+        let mut pool = Pool::new(100);
+        pool.map(1_000_000);
+        assert!(pool.events > 30_000);
+        pool.replace(300);
+        pool.drop_calls(300);
+        assert_eq!(pool.scheduler.outstanding(), 0);
+        pool.map(1_000);
     }
 }

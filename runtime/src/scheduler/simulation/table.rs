@@ -26,7 +26,10 @@ impl Payload for Inputs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Value(Inputs),
+    /// The task failed.
     Failed,
+    /// The scheduler says that there will be no value.
+    Lost,
 }
 
 /// Answers that came for a call.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::caller::{Caller, State};
 use super::checks::Ledger;
 use super::dispatcher::Dispatcher;
-use super::program::Program;
+use super::program::{Program, Storm};
 use super::table::{Outcome, Table};
 use super::worker::{Claimed, Message, Stage, Virtual, Word};
 use super::{Broken, Choices, Report};
@@ -21,7 +21,10 @@ pub(super) enum Waiting {
 }
 
 /// The most steps of a schedule: far more than any needs.
-const STEPS: u64 = 20_000;
+const STEPS: u64 = 60_000;
+
+/// So many workers may die one after the other, without an answer in between.
+pub(super) const STORM: usize = 100;
 
 /// The first position of chunks for one worker.
 const DIRECT: u64 = 1 << 32;
@@ -42,10 +45,16 @@ pub(super) struct World<'a> {
     pub(super) now: u64,
     pub(super) ledger: Ledger,
     pub(super) report: Report,
+    /// Starts that failed since a worker was ready or a call began.
+    pub(super) failed_starts: usize,
+    /// Workers that ended since an input was answered.
+    pub(super) deaths: usize,
     /// How often time passed since a caller, worker or the launcher did something.
     pub(super) quiet: u32,
     /// The pool was dropped.
     pub(super) dropped: bool,
+    /// A caller ended the pool at once.
+    pub(super) terminated: bool,
     trace: Vec<String>,
     broken: Option<String>,
 }
@@ -87,8 +96,11 @@ impl<'a> World<'a> {
             now: 1,
             ledger: Ledger::default(),
             report: Report::default(),
+            failed_starts: 0,
+            deaths: 0,
             quiet: 0,
             dropped: false,
+            terminated: false,
             trace: Vec::new(),
             broken: None,
             choices,
@@ -191,7 +203,8 @@ impl<'a> World<'a> {
                 return vec![Step::Strike(slots[self.choices.pick(slots.len())])];
             }
         }
-        if !self.dropped && self.choices.once_in(300) {
+        let whole = self.program.storm != Storm::None;
+        if !self.dropped && !whole && self.choices.once_in(300) {
             return vec![Step::Drop];
         }
         steps
@@ -234,8 +247,12 @@ impl<'a> World<'a> {
                     worker.asked_to_leave = true;
                     worker.asleep = false;
                 }),
-                Action::Kill { slot } => self.with(slot, |worker| worker.killed = true),
+                // What is not there yet cannot be killed.
+                Action::Kill { slot } => {
+                    self.with(slot, |worker| worker.killed |= worker.stage != Stage::Asked);
+                }
                 Action::Vacate { slot } => {
+                    self.check_vacated(slot);
                     self.dispatcher.forget(slot);
                     if self.workers.get_mut(slot).is_none_or(|worker| worker.take().is_none()) {
                         self.fail(format!("slot {slot} is vacated though nobody is there"));
@@ -246,11 +263,21 @@ impl<'a> World<'a> {
                 Action::WakeWorkers => self.wake_workers(),
                 Action::Fail { call, index, reason, slot } => {
                     let number = self.ledger.number(call);
-                    if let Reason::WorkerEnded { tries, .. } = &reason {
-                        self.ledger.blamed(number, index, *tries, slot.is_some());
+                    match &reason {
+                        Reason::WorkerEnded { tries, .. } => {
+                            self.ledger.blamed(number, index, *tries, slot.is_some());
+                        }
+                        Reason::RestartStorm { .. } if self.deaths < STORM => {
+                            self.fail(format!("{} deaths are called a storm", self.deaths));
+                        }
+                        // A pool that is closed runs everything that its callers hand in.
+                        Reason::PoolEnded if !self.dropped && !self.terminated => {
+                            self.fail(format!("input {index} ends with a pool that was closed"));
+                        }
+                        _ => {}
                     }
                     match self.scheduler.client(call) {
-                        Some(inbox) => inbox.0.push((index, Outcome::Failed)),
+                        Some(inbox) => inbox.0.push((index, Outcome::Lost)),
                         None => self.fail(format!("input {index} of a closed call failed")),
                     }
                 }
@@ -323,7 +350,8 @@ impl<'a> World<'a> {
 
     /// The launcher makes a worker, or does not.
     fn launch(&mut self, slot: usize) {
-        if self.happens(self.program.bad_starts) {
+        let never = self.program.storm == Storm::NoMoreStarts && self.report.deaths > 0;
+        if never || self.happens(self.program.bad_starts) {
             self.dispatcher.not_started.push(slot);
             self.with(slot, |worker| worker.hangs = true);
             return;
@@ -358,6 +386,7 @@ impl<'a> World<'a> {
             Stage::Initializing => {
                 worker.control.push_back(Word::Ready);
                 worker.stage = Stage::Serving;
+                worker.killed = self.program.storm == Storm::AtOnce;
             }
             Stage::Leaving => worker.stage = Stage::Over(true),
             Stage::Serving => self.serve(slot, worker),
@@ -402,6 +431,7 @@ impl<'a> World<'a> {
                 false => Message::Value { index, input },
             });
             worker.done += 1;
+            worker.killed |= self.program.storm == Storm::AfterAnAnswer;
             claimed.answered += 1;
             claimed.running = false;
         }
