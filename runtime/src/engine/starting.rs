@@ -90,8 +90,9 @@ impl Engine {
 
     /// Reads what a worker says before it serves.
     pub(super) fn hear(&mut self, shared: &Shared, slot: usize) {
-        let mut buffer = [0; MESSAGE_LEN];
         while let Some(control) = self.body(slot).and_then(|body| body.control.clone()) {
+            // Made here, as most workers have no control socket any more when they are looked at.
+            let mut buffer = [0; MESSAGE_LEN];
             let message = match socket::recv(control.as_fd(), &mut buffer, 0, socket::Wait::Never) {
                 Ok(Some(message)) => message.bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -25,7 +25,7 @@ fn show(value: Box<dyn ToString>, other: &dyn ToString) -> String {
 }
 
 #[worker]
-fn send_hello(name: &'static str, title: Cow<'static, str>) -> String {
+fn greet(name: &'static str, title: Cow<'static, str>) -> String {
     format!("{title} {name}")
 }
 
