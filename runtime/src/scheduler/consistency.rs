@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::call::Call;
 use super::{CallId, Port, Scheduler, Time, Worker};
+
+/// Whether more of a call may be with the workers, looked up without its own answer.
+fn has_room<P: Port>(call: &Call<P>) -> bool {
+    call.options.max_active.is_none_or(|most| call.active < most)
+}
 
 impl<P: Port> Scheduler<P> {
     /// Looks at the books: rules S2 and S3, and the sums.
@@ -46,7 +52,7 @@ impl<P: Port> Scheduler<P> {
             if call.options.max_active.is_some_and(|most| call.active > most) {
                 return wrong(format!("{id:?} has {} active, more than it may", call.active));
             }
-            if !call.pending.is_empty() && !call.in_turn && call.may_publish() {
+            if !call.pending.is_empty() && !call.in_turn && has_room(call) {
                 return wrong(format!("{id:?} has pending chunks and no turn"));
             }
             if call.detached && call.outstanding == 0 {
@@ -104,7 +110,7 @@ impl<P: Port> Scheduler<P> {
     /// Whether chunks wait in calls that could be published.
     pub(super) fn has_pending(&self) -> bool {
         self.calls.ids().iter().any(|id| {
-            self.calls.get(*id).is_some_and(|call| !call.pending.is_empty() && call.may_publish())
+            self.calls.get(*id).is_some_and(|call| !call.pending.is_empty() && has_room(call))
         })
     }
 
@@ -125,7 +131,7 @@ impl<P: Port> Scheduler<P> {
         let most = 2 * ids.len() as u32 + 4;
         for other in ids {
             let Some(call) = self.calls.get_mut(other) else { continue };
-            let waits = !call.pending.is_empty() && call.may_publish();
+            let waits = !call.pending.is_empty() && has_room(call);
             if other == id || !waits || call.options.priority < priority {
                 call.passed_over = 0;
                 continue;

@@ -223,6 +223,10 @@ impl World<'_> {
                 return Err(format!("the end of a chunk in slot {slot} is read by nobody"));
             }
             let idle = worker.stage == Stage::Serving && worker.asleep && !worker.killed;
+            let stays = slot < self.scheduler.target() && self.scheduler.life() < Life::Leaving;
+            if idle && !stays && !worker.asked_to_leave {
+                return Err(format!("the worker in slot {slot} is one too many, and stays"));
+            }
             if idle && self.table.has_free() {
                 return Err(format!("the worker in slot {slot} sleeps though there is work"));
             }
@@ -241,12 +245,12 @@ impl World<'_> {
         if follows && patient {
             return Err("threads follow one that waits for claims only".to_owned());
         }
-        self.check_deadlines()?;
+        self.check_deadlines(patient)?;
         self.scheduler.check_vacancies(self.now)
     }
 
     /// What only time ends must have a deadline, for which the dispatcher wakes.
-    fn check_deadlines(&self) -> Result<(), String> {
+    fn check_deadlines(&self, patient: bool) -> Result<(), String> {
         if self.dispatcher.gone {
             return Ok(());
         }
@@ -259,9 +263,11 @@ impl World<'_> {
             let Some(worker) = worker else { continue };
             let limited = match worker.stage {
                 Stage::Asked | Stage::Started | Stage::Initializing => true,
-                // That it leaves by itself is noticed when the dispatcher looks the next time.
+                // That it leaves by itself is noticed when the dispatcher looks the next time, and
+                // a thread that waits for claims leaves the end of its last chunk unread.
                 Stage::Leaving => {
-                    self.scheduler.slot(slot).is_some_and(|slot| slot.worker.is_leaving())
+                    !patient
+                        && self.scheduler.slot(slot).is_some_and(|slot| slot.worker.is_leaving())
                 }
                 Stage::Serving | Stage::Over(_) => false,
             };
