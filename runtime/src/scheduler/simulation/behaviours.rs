@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::table::{Inbox, Inputs, Table};
-use crate::scheduler::{Action, CallId, CallOptions, Event, Limits, NewChunk, Scheduler, Worker};
+use crate::scheduler::{
+    Action, CallId, CallOptions, Ending, Event, Limits, NewChunk, Scheduler, Worker,
+};
 
 /// A scheduler whose workers are ready, with its queue.
 struct Few {
@@ -15,7 +17,18 @@ struct Few {
 const LEAVE: Duration = Duration::from_millis(2);
 
 impl Few {
+    /// A pool whose workers are ready.
     fn new(workers: usize) -> Self {
+        let mut few = Few::asked(workers, None);
+        for slot in 0..workers {
+            few.start(slot);
+        }
+        few.actions();
+        few
+    }
+
+    /// A pool whose workers were asked for.
+    fn asked(workers: usize, idle_timeout: Option<Duration>) -> Self {
         let limits = Limits {
             workers,
             queue_slots: 16,
@@ -24,19 +37,26 @@ impl Few {
             start_timeout: Duration::from_secs(30),
             init_timeout: None,
             leave_timeout: LEAVE,
-            idle_timeout: None,
+            idle_timeout,
             kill_patience: Duration::from_secs(10),
         };
         let (scheduler, table) = (Scheduler::new(limits), Table::new(16));
         let mut few = Few { scheduler, table, now: 1 };
         few.event(Event::TimePassed);
-        for slot in 0..workers {
-            few.event(Event::ProcessKnown { slot });
-            few.event(Event::HandshakeDone { slot });
-            few.event(Event::Ready { slot });
-        }
-        few.actions();
         few
+    }
+
+    fn start(&mut self, slot: usize) {
+        self.event(Event::ProcessKnown { slot });
+        self.event(Event::HandshakeDone { slot });
+        self.event(Event::Ready { slot });
+    }
+
+    /// The worker in a slot was killed by somebody outside.
+    fn die(&mut self, slot: usize) {
+        let (is_clean, left, from_outside, started) = (false, false, true, None);
+        let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
+        self.event(Event::Exited { slot, ending });
     }
 
     fn event(&mut self, event: Event<Table>) {
@@ -49,13 +69,21 @@ impl Few {
 
     /// Opens a call of so many inputs, each a chunk.
     fn call(&mut self, inputs: usize, options: CallOptions) -> CallId {
-        let call = self.scheduler.open_call(0, options, Inbox::default()).unwrap();
+        let call = self.open(options);
         for first in 0..inputs {
-            let payload = Inputs { call: 0, first, count: 1 };
-            let chunk = NewChunk { first, count: 1, divisible: false, payload };
-            self.event(Event::HandedIn { call, chunk });
+            self.hand_in(call, first, 1);
         }
         call
+    }
+
+    fn open(&mut self, options: CallOptions) -> CallId {
+        self.scheduler.open_call(0, options, Inbox::default()).unwrap()
+    }
+
+    fn hand_in(&mut self, call: CallId, first: usize, count: usize) {
+        let payload = Inputs { call: 0, first, count };
+        let chunk = NewChunk { first, count, divisible: false, payload };
+        self.event(Event::HandedIn { call, chunk });
     }
 
     /// The worker in a slot claims the next chunk and says so; returns its position.
@@ -109,4 +137,125 @@ fn the_dispatcher_sleeps_on_when_a_worker_that_stays_ends_a_chunk() {
     few.sleep();
     few.end(0);
     assert!(!few.actions().contains(&Action::WakeDispatcher));
+}
+
+#[test]
+fn a_pool_with_nothing_to_do_sleeps_without_end() {
+    let mut few = Few::new(2);
+    assert!(few.scheduler.is_complete());
+    assert_eq!(few.scheduler.slots().map(|(slot, _)| slot).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(few.sleep(), None);
+    few.event(Event::Dropped { kill_at: None });
+    assert!(few.sleep().is_some_and(|until| until <= few.now + 100_000_000));
+}
+
+#[test]
+fn the_pace_of_a_task_is_learned_from_its_chunks() {
+    let mut few = Few::new(1);
+    let call = few.call(1, CallOptions::default());
+    assert_eq!(few.scheduler.pace(call), None);
+    few.claim(0);
+    few.end(0);
+    assert_eq!(few.scheduler.pace(call), Some(1_000.0));
+    let next = few.open(CallOptions::default());
+    assert_eq!(few.scheduler.pace(next), Some(1_000.0));
+}
+
+#[test]
+fn what_is_published_makes_way_for_a_higher_priority() {
+    let mut few = Few::new(1);
+    let low = few.call(5, CallOptions { priority: -1, ..CallOptions::default() });
+    let high = few.call(1, CallOptions::default());
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        few.claim(0);
+        order.push(few.scheduler.running(0).unwrap().call);
+        few.end(0);
+    }
+    assert_eq!(order, [high, low, low, low, low, low]);
+}
+
+#[test]
+fn a_slow_chunk_has_the_next_ones_cut() {
+    let mut few = Few::new(2);
+    let call = few.open(CallOptions::default());
+    few.hand_in(call, 0, 8);
+    few.hand_in(call, 8, 8);
+    let position = few.claim(0);
+    few.actions();
+    let took = Duration::from_millis(20);
+    few.event(Event::Slow { slot: 0, position: position + 1, took, begun: 1 });
+    assert_eq!(few.actions(), []);
+    few.event(Event::Slow { slot: 0, position, took, begun: 1 });
+    assert!(few.actions().contains(&Action::Skip { slot: 0, position }));
+    let (_, inputs) = few.table.claim(1).unwrap();
+    assert_eq!((inputs.first, inputs.count), (8, 1));
+}
+
+#[test]
+fn a_worker_that_was_killed_before_it_was_there_is_no_failed_start() {
+    let mut few = Few::asked(1, None);
+    few.event(Event::KillRequested { slot: 0 });
+    few.event(Event::NotStarted { slot: 0, error: "not started" });
+    assert!(few.scheduler.broken().is_none());
+    few.event(Event::TimePassed);
+    few.event(Event::NotStarted { slot: 0, error: "not started" });
+    assert!(few.scheduler.broken().is_some());
+}
+
+#[test]
+fn workers_that_are_killed_while_they_start_are_no_failed_starts() {
+    let mut few = Few::new(1);
+    for _ in 0..5 {
+        few.die(0);
+        few.event(Event::TimePassed);
+        few.event(Event::ProcessKnown { slot: 0 });
+        few.event(Event::KillRequested { slot: 0 });
+    }
+    assert!(few.scheduler.broken().is_none());
+    assert!(few.scheduler.slot(0).is_some());
+}
+
+#[test]
+fn a_pool_that_is_terminated_gives_up_only_what_it_does_not_know() {
+    let mut few = Few::asked(2, None);
+    few.event(Event::ProcessKnown { slot: 0 });
+    few.actions();
+    few.event(Event::Terminated);
+    let actions = few.actions();
+    let given_up = actions.iter().filter(|action| matches!(action, Action::GiveUp { .. }));
+    assert_eq!(given_up.collect::<Vec<_>>(), [&Action::GiveUp { slot: 1 }]);
+    assert!(actions.contains(&Action::Kill { slot: 0 }));
+}
+
+#[test]
+fn a_broadcast_waits_for_a_worker_that_starts() {
+    let mut few = Few::asked(1, None);
+    let call = few.open(CallOptions::default());
+    let payload = Inputs { call: 0, first: 0, count: 1 };
+    let chunk = NewChunk { first: 0, count: 1, divisible: false, payload };
+    few.event(Event::HandedToOne { call, slot: 0, chunk });
+    assert!(!few.actions().contains(&Action::Unrun { call, index: 0 }));
+    few.start(0);
+    assert!(few.actions().contains(&Action::WakeWorker { slot: 0 }));
+    assert!(few.table.directed(0).is_some());
+}
+
+#[test]
+fn an_idle_worker_is_asked_to_leave_unless_inputs_are_outstanding() {
+    let idle = Duration::from_millis(1);
+    let mut few = Few::asked(2, Some(idle));
+    few.start(0);
+    few.start(1);
+    few.call(1, CallOptions::default());
+    few.claim(0);
+    few.now += idle.as_nanos() as u64;
+    few.event(Event::TimePassed);
+    assert!(!few.actions().contains(&Action::AskToLeave { slot: 1 }));
+    few.end(0);
+    few.now += idle.as_nanos() as u64;
+    few.event(Event::TimePassed);
+    let actions = few.actions();
+    assert!(actions.contains(&Action::AskToLeave { slot: 0 }));
+    assert!(actions.contains(&Action::AskToLeave { slot: 1 }));
 }
