@@ -1,11 +1,12 @@
 //! How far streams look ahead: in inputs, in time and in bytes.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use procession_tests::{EVERY, StartMethod, conformance, pool};
+use procession_tests::{EVERY, StartMethod, conformance, pool, wait};
 use runtime::{ErrorKind, worker};
 
 conformance! {
@@ -52,9 +53,12 @@ fn half(x: u64) -> u64 {
     x / 2
 }
 
+/// Waits for a file if it is given one.
 #[worker]
-fn count_slowly(bytes: Vec<u8>) -> usize {
-    sleep(Duration::from_millis(5));
+fn count_behind(bytes: Vec<u8>, gate: Option<PathBuf>) -> usize {
+    while gate.as_ref().is_some_and(|gate| !gate.exists()) {
+        sleep(Duration::from_millis(1));
+    }
     bytes.len()
 }
 
@@ -164,16 +168,32 @@ fn a_bound_of_bytes_is_kept_to(method: StartMethod) {
     }
 }
 
-/// Long inputs count as well.
+/// Long inputs count as well. Workers that do not go on show how many are handed out, while
+/// nothing is known of the task and when it is known to be quick.
 fn inputs_in_flight_are_bounded_in_bytes(method: StartMethod) {
     let pool = pool(method, 2);
-    let taken = Cell::new(0);
-    let inputs = (0..60).map(|_| vec![1; 4 << 20]).inspect(|_| taken.set(taken.get() + 1));
-    let call = pool.task(count_slowly).look_ahead_bytes(16 << 20);
-    // What has an outcome has given its bytes back, and one worker may be ahead of the other.
-    for (given, outcome) in call.imap(inputs).enumerate() {
-        assert_eq!(outcome.unwrap(), 4 << 20);
-        let ahead = taken.get() - given;
-        assert!(ahead <= if given < 10 { 20 } else { 12 }, "{ahead} inputs of 4 MiB ahead");
+    for quick in [0, 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = dir.path().join("gate");
+        let taken = Cell::new(0);
+        let inputs = (0..60).map(|at| (vec![1; 4 << 20], (at >= quick).then(|| gate.clone())));
+        let inputs = inputs.inspect(|_| taken.set(taken.get() + 1));
+        let call = pool.task(count_behind).look_ahead_bytes(16 << 20);
+        let mut outcomes = call.imap(inputs);
+        for _ in 0..quick {
+            assert_eq!(outcomes.next().unwrap().unwrap(), 4 << 20);
+        }
+        // Nothing comes meanwhile, so that the stream hands out whatever it may.
+        let ahead = || taken.get() - quick;
+        let mut hand_out = || assert!(outcomes.next_timeout(Duration::from_millis(50)).is_err());
+        wait::for_it("each worker has an input", || {
+            hand_out();
+            ahead() >= 2
+        });
+        (0..4).for_each(|_| hand_out());
+        assert!(ahead() <= 4, "{} inputs of 4 MiB ahead within 16 MiB", ahead());
+        std::fs::write(&gate, "").unwrap();
+        let lengths: Vec<usize> = outcomes.map(Result::unwrap).collect();
+        assert_eq!(lengths, vec![4 << 20; 60 - quick]);
     }
 }
