@@ -10,19 +10,27 @@ use crate::queue::{Big, WorkerPageMap};
 const KEPT: usize = 64 << 10;
 
 /// Results that came, in the order they came.
+///
+/// That of a call with one short result makes one small allocation: the thread that reads the
+/// rings may do so for very many calls, and the allocator keeps what a thread has once used.
 #[derive(Default)]
 pub(crate) struct Inbox {
     /// Short results, each after a word with its length.
     words: Vec<u64>,
     items: Vec<Item>,
+    /// Short results that came after all items.
+    last: Run,
+}
+
+/// Short results of inputs with consecutive indices.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    first: usize,
+    count: usize,
 }
 
 enum Item {
-    /// Short results of inputs with consecutive indices.
-    Run {
-        first: usize,
-        count: usize,
-    },
+    Short(Run),
     /// In a big slot; only while the owner of the call reads (rule Q9).
     Big(usize, BigRef),
     Copied(usize, Vec<u8>),
@@ -50,30 +58,47 @@ pub(crate) enum Answer<'a> {
 
 impl Inbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.last.count == 0
     }
 
     /// Where the payload of a short result is put; its length is told first.
     #[inline]
     pub(super) fn begin_short(&mut self, index: usize, len: usize) -> &mut Vec<u64> {
-        match self.items.last_mut() {
-            Some(Item::Run { first, count }) if *first + *count == index => *count += 1,
-            _ => self.items.push(Item::Run { first: index, count: 1 }),
+        if self.last.first + self.last.count != index {
+            self.set_last_aside();
+            self.last.first = index;
+        }
+        self.last.count += 1;
+        if self.words.capacity() == 0 {
+            self.words.reserve_exact(1 + len.div_ceil(8));
         }
         self.words.push(len as u64);
         &mut self.words
     }
 
+    #[cold]
+    fn set_last_aside(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        if last.count > 0 {
+            self.items.push(Item::Short(last));
+        }
+    }
+
+    fn push(&mut self, item: Item) {
+        self.set_last_aside();
+        self.items.push(item);
+    }
+
     pub(super) fn push_big(&mut self, index: usize, big: BigRef) {
-        self.items.push(Item::Big(index, big));
+        self.push(Item::Big(index, big));
     }
 
     pub(super) fn push_copied(&mut self, index: usize, bytes: Vec<u8>) {
-        self.items.push(Item::Copied(index, bytes));
+        self.push(Item::Copied(index, bytes));
     }
 
     pub(super) fn push_failed(&mut self, index: usize, error: Error) {
-        self.items.push(Item::Failed(index, error));
+        self.push(Item::Failed(index, error));
     }
 
     /// Hands all results out and is empty afterwards; stops at the first error.
@@ -81,11 +106,13 @@ impl Inbox {
         &mut self,
         mut each: impl FnMut(usize, Answer<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Inbox { words, items } = self;
+        let last = std::mem::take(&mut self.last);
+        let Inbox { words, items, .. } = self;
         let bytes = crate::queue::bytes_of(words);
         let mut at = 0;
-        let outcome = items.drain(..).try_for_each(|item| match item {
-            Item::Run { first, count } => (first..first + count).try_for_each(|index| {
+        let all = items.drain(..).chain(std::iter::once(Item::Short(last)));
+        let outcome = all.into_iter().try_for_each(|item| match item {
+            Item::Short(Run { first, count }) => (first..first + count).try_for_each(|index| {
                 let len = words[at] as usize;
                 let start = (at + 1) * 8;
                 at += 1 + len.div_ceil(8);
