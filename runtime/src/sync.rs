@@ -1,10 +1,13 @@
 //! The atomics of the queue, and the threads of its models, so that loom can replace them.
+//!
+//! It does in the library's own tests alone: a program that is built with `--cfg loom` for models of its
+//! own has the queue as it is.
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(test, loom))]
 pub(crate) use loom::{sync::Arc, thread};
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(test, miri, not(loom)))]
 pub(crate) use std::{sync::Arc, thread};

@@ -9,7 +9,11 @@ mod first;
 
 conformance! {
     EVERY => [its_program_runs, its_test_passes];
-    ONCE => [a_panic_is_reported_where_panics_abort, a_counted_pointer_is_no_parameter];
+    ONCE => [
+        a_panic_is_reported_where_panics_abort,
+        a_counted_pointer_is_no_parameter,
+        its_lock_file_holds_what_it_builds,
+    ];
 }
 
 fn main() -> ExitCode {
@@ -143,6 +147,21 @@ fn a_panic_is_reported_where_panics_abort(method: StartMethod) {
         output,
         "0\n1\nPanicked assertion `left != right` failed: no twos src/bin/aborting.rs:2\n3\n"
     );
+}
+
+/// And not what only the tests of this library need, such as loom with thirty crates of its own. (What a program of the other
+/// crate needs is cut off the copied file when it is built.)
+fn its_lock_file_holds_what_it_builds(_: StartMethod) {
+    let lock = std::fs::read_to_string(home().join("Cargo.lock")).expect("it was built");
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = "));
+    let names: Vec<_> = names.map(|name| name.trim_matches('"')).collect();
+    for known in ["outside", "procession", "procession-macros", "serde", "nix"] {
+        assert!(names.contains(&known), "{known} is not in {names:?}");
+    }
+    for foreign in ["loom", "proptest", "indicatif", "anyhow"] {
+        assert!(!names.contains(&foreign), "{foreign} is in {names:?}");
+    }
+    assert!(names.len() <= 24, "{} crates: {names:?}", names.len());
 }
 
 /// This crate does not switch on serde's `rc` for the whole build of its user.

@@ -27,7 +27,7 @@ pub(crate) use worker_page::{BIG_SLOTS, Phase, Started, WorkerPageMap};
 /// A size in a model of loom, under Miri, and in a program: where every step is
 /// followed, memory is to be small.
 const fn sized(model: usize, miri: usize, program: usize) -> usize {
-    if cfg!(loom) {
+    if cfg!(all(test, loom)) {
         model
     } else if cfg!(miri) {
         miri

@@ -7,8 +7,8 @@ use crate::sys::memory::Shared;
 const WORDS: usize = MAX_WORKERS / 64;
 
 /// A set of workers, one bit each.
-#[cfg_attr(not(loom), repr(C, align(64)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 pub(crate) struct Bits([AtomicU64; WORDS]);
 
 impl Bits {
@@ -61,21 +61,21 @@ pub(crate) enum Waiting {
     Dispatcher = 3,
 }
 
-#[cfg_attr(not(loom), repr(C, align(64)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 struct Caller {
     waiting: AtomicU32,
     notify: AtomicU32,
     low: AtomicU64,
 }
 
-#[cfg_attr(not(loom), repr(C, align(64)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 struct Hint(AtomicU64);
 
 /// The head of the region that all processes may write.
-#[cfg_attr(not(loom), repr(C, align(4096)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(4096)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 pub(crate) struct PoolPage {
     cursor: Hint,
     ended: Hint,

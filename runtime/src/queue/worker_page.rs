@@ -49,8 +49,8 @@ impl Started {
     }
 }
 
-#[cfg_attr(not(loom), repr(C, align(64)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 struct FromCaller {
     consumed: AtomicU64,
     skip: AtomicU64,
@@ -60,8 +60,8 @@ struct FromCaller {
     big_freed: [AtomicU64; BIG_SLOTS],
 }
 
-#[cfg_attr(not(loom), repr(C, align(64)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 struct FromWorker {
     produced: AtomicU64,
     started: AtomicU64,
@@ -71,16 +71,16 @@ struct FromWorker {
     phase: AtomicU32,
 }
 
-#[cfg_attr(not(loom), repr(C, align(64)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 struct Both {
     wake: AtomicU32,
     stuck: AtomicU32,
 }
 
 /// The head of a worker page.
-#[cfg_attr(not(loom), repr(C, align(4096)))]
-#[cfg_attr(loom, repr(C), derive(Default))]
+#[cfg_attr(not(all(test, loom)), repr(C, align(4096)))]
+#[cfg_attr(all(test, loom), repr(C), derive(Default))]
 pub(crate) struct WorkerPage {
     caller: FromCaller,
     worker: FromWorker,

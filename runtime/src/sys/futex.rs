@@ -8,7 +8,7 @@ use crate::sync::AtomicU32;
 
 /// Waits until someone wakes the word, it differs from `seen`, the time is over, or
 /// for no reason at all; the caller looks again.
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
     let time = timeout.map(|timeout| libc::timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -21,14 +21,14 @@ pub(crate) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
 }
 
 /// Wakes up to `count` waiters.
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) fn wake(word: &AtomicU32, count: i32) {
     // SAFETY: the word is alive and aligned.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
 }
 
 /// In a model nobody sleeps, and no time passes: a wake-up that is lost is lost for ever.
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) fn wait(word: &AtomicU32, seen: u32, _: Option<Duration>) {
     while word.load(crate::sync::Ordering::SeqCst) == seen {
         loom::thread::yield_now();
@@ -36,5 +36,5 @@ pub(crate) fn wait(word: &AtomicU32, seen: u32, _: Option<Duration>) {
 }
 
 /// The change of the word is enough.
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) fn wake(_: &AtomicU32, _: i32) {}
