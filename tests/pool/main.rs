@@ -22,6 +22,7 @@ mod options;
 mod peaks;
 mod preloads;
 mod priorities;
+mod progress;
 mod state;
 mod streams;
 mod timeouts;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         options::tests(),
         peaks::tests(),
         priorities::tests(),
+        progress::tests(),
         broadcasts::tests(),
         timeouts::tests(),
         wakers::tests(),

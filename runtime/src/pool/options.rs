@@ -153,6 +153,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
 
     /// Shows a progress bar on standard error while [`map`](Self::map) and
     /// [`map_all`](Self::map_all) run, if standard error is a terminal; the other calls draw none.
+    /// The full bar stays, on a line of its own; that of a call that fails is cleared.
     /// Without the feature `progress` nothing is drawn.
     pub fn progress(mut self, title: impl Into<String>) -> Self {
         self.options.progress = Some(title.into());

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "progress")]
 mod drawn {
+    use std::io::Write as _;
+
     use indicatif::{ProgressBar, ProgressStyle};
 
     pub(in crate::pool) struct Progress(Option<ProgressBar>);
@@ -25,9 +27,13 @@ mod drawn {
             }
         }
 
+        /// Leaves the full bar on a line of its own; that of a call that fails is cleared when it is dropped.
         pub(in crate::pool) fn finish(&self) {
             if let Some(bar) = &self.0 {
                 bar.finish();
+                if !bar.is_hidden() {
+                    let _ = writeln!(std::io::stderr());
+                }
             }
         }
     }

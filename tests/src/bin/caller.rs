@@ -38,6 +38,12 @@ fn square(x: u64) -> u64 {
 }
 
 #[worker]
+fn odd(x: u64) -> u64 {
+    assert_eq!(x % 2, 1);
+    x
+}
+
+#[worker]
 fn constructed() -> u32 {
     CONSTRUCTED.load(Ordering::Relaxed)
 }
@@ -120,6 +126,13 @@ fn main() {
             let _handle = pool.submit(spin, path.clone());
             wait_for_files(&path, 1);
             panic!("the caller panics");
+        }
+        "progress" => {
+            let pool = pool(method);
+            pool.task(square).progress("squares").map(0..50).expect("squares");
+            eprintln!("done");
+            pool.task(odd).progress("odd ones").map(0..50).expect_err("0 is even");
+            eprintln!("failed");
         }
         "global" => {
             runtime::set_start_method(method).expect("once");
