@@ -49,22 +49,23 @@ impl<'a> Registration<'a> {
         }
     }
 
-    /// `let local = (&&Takes::<T>::new()).take(call, "name")?;` for each parameter.
+    /// `let local = (&&&Takes::<T>::new()).take(call, "name")?;` for each parameter.
     ///
     /// Method lookup finds out what the type is: see `takes.rs` of the library.
     fn decode(&self) -> TokenStream {
         let Registration { takes, call, .. } = self;
         let statements = self.task.params.iter().zip(&self.locals).map(|(param, local)| {
             let (start, _) = ends(&param.ty);
+            let takes = at(takes, start);
             let name = text::line(param.pat.to_token_stream());
             let marker = match types::peel(&param.ty) {
                 Type::Reference(reference) => {
                     let ty = &reference.elem;
-                    quote_spanned!(start=> &&&#takes::Borrows::<#ty>::new())
+                    quote_spanned!(start=> &&&&#takes::Borrows::<#ty>::new())
                 }
                 _ => {
                     let ty = &param.ty;
-                    quote_spanned!(start=> &&#takes::Takes::<#ty>::new())
+                    quote_spanned!(start=> &&&#takes::Takes::<#ty>::new())
                 }
             };
             quote_spanned!(start=> let #local = (#marker).__procession_take(#call, #name)?;)
@@ -72,21 +73,35 @@ impl<'a> Registration<'a> {
         let statements: TokenStream = statements.collect();
         quote_spanned! {Span::mixed_site()=>
             #[allow(unused_imports)]
-            use #takes::{TakeNothing as _, TakeOwned as _, TakeParam as _};
+            use #takes::{TakeHalf as _, TakeNothing as _, TakeOwned as _, TakeParam as _};
             #statements
         }
     }
 
-    /// The call of the function, with the parameters borrowed that it borrows.
+    /// The call of the function, with the parameters borrowed that it borrows: see `written.rs` of the library.
     fn invoke(&self) -> TokenStream {
+        let private = &self.private;
         let arguments = self.task.params.iter().zip(&self.locals).map(|(param, local)| {
             match types::peel(&param.ty) {
                 Type::Reference(_) => quote_spanned!(Span::mixed_site()=> &#local),
                 _ => local.to_token_stream(),
             }
         });
+        let types = self.task.params.iter().map(|param| &param.ty);
         let ident = &self.task.ident;
-        quote_spanned!(Span::mixed_site()=> #ident(#(#arguments),*))
+        let output = self.output();
+        quote_spanned! {Span::mixed_site()=>
+            (&&#private::Written::<_, (#(#types,)*), #output>::new(#ident))
+                .__procession_run((#(#arguments,)*))
+        }
+    }
+
+    /// The type that the function returns.
+    fn output(&self) -> TokenStream {
+        match &self.task.output {
+            Some(ty) => ty.to_token_stream(),
+            None => quote_spanned!(Span::mixed_site()=> ()),
+        }
     }
 
     /// What the thunk does with the parameters, pointing at the return type if
@@ -94,18 +109,18 @@ impl<'a> Registration<'a> {
     fn run(&self) -> TokenStream {
         let Registration { private, takes, keeps, call, .. } = self;
         let invoke = self.invoke();
-        let (start, output) = match &self.task.output {
-            Some(ty) => (ends(ty).0, ty.to_token_stream()),
-            None => (Span::mixed_site(), quote_spanned!(Span::mixed_site()=> ())),
-        };
+        let start = self.task.output.as_ref().map_or_else(Span::mixed_site, |ty| ends(ty).0);
+        let output = self.output();
         match self.task.role {
             Role::Worker => {
+                let there = at(takes, start);
                 let give = quote_spanned! {start=>
-                    (&&&#takes::Gives::<#output>::new()).__procession_give(#call, move || #invoke)
+                    (&&&#there::Gives::<#output>::new()).__procession_give(#call, #invoke)
                 };
                 quote_spanned! {Span::mixed_site()=>
                     #[allow(unused_imports)]
                     use #takes::{GiveFallible as _, GiveNothing as _, GiveValue as _};
+                    #private::Call::begin(#call)?;
                     #give
                 }
             }
@@ -146,6 +161,8 @@ impl ToTokens for Registration<'_> {
             const _: () = {
                 use #krate as #library;
                 fn __procession_thunk(#call: &mut #private::Call<'_>) -> #private::Outcome {
+                    #[allow(unused_imports)]
+                    use #private::{Run as _, RunNothing as _};
                     #decode
                     #run
                 }
@@ -165,6 +182,15 @@ impl ToTokens for Registration<'_> {
             };
         });
     }
+}
+
+/// The same path, to be blamed on another place.
+fn at(path: &TokenStream, place: Span) -> TokenStream {
+    let moved = path.clone().into_iter().map(|mut token| {
+        token.set_span(place);
+        token
+    });
+    moved.collect()
 }
 
 /// Where a type begins and ends, for code that is to blame on it.

@@ -2,5 +2,6 @@
 
 pub use crate::call::{Call, Outcome, Param, Stop, Thunk};
 pub use crate::registry::{Place, Registration};
+pub use crate::written::{Run, RunNothing, Written};
 pub use inventory;
 pub use std::{cfg, column, file, line};

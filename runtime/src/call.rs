@@ -53,8 +53,12 @@ impl<'a> Call<'a> {
     }
 
     /// All parameters are there: what follows is the task's own.
+    ///
+    /// # Errors
+    ///
+    /// If the input goes on behind them.
     #[inline]
-    pub(crate) fn begin(&mut self) -> Outcome {
+    pub fn begin(&mut self) -> Outcome {
         fault("decoded");
         self.source.finish().map_err(|error| {
             Stop::new(FailureKind::Decode, format!("its input could not be decoded: {error}"))

@@ -136,6 +136,7 @@ mod sys;
 pub mod takes;
 mod task;
 mod worker;
+mod written;
 
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};

@@ -61,7 +61,7 @@ use std::error::Error as StdError;
 /// # Ok::<(), runtime::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel to the caller: derive `serde::Serialize` and `serde::Deserialize` for it",
+    message = "`{Self}` cannot travel to the caller: derive `serde::Serialize` and `serde::Deserialize` for it, or switch on the feature `serde` of the crate that it is from",
     note = "or return an `anyhow::Result` or a `Result<_, Box<dyn Error>>`, into which `?` turns any error"
 )]
 pub trait Opaque {

@@ -151,9 +151,17 @@ impl Entry {
     }
 }
 
-/// What a call says, where it is compiled, of a task that has a size and is surely no function. (What
-/// has none may still be a closure that captures nothing, or not be annotated; [`find`] tells.)
-pub(crate) const NO_FUNCTION: &str = "annotate a function with `#[worker]` and give its name: neither a closure that captures nor a function pointer can travel";
+/// Refuses a task that has a size and is surely no function, when code is generated for a call with it.
+/// (What has none may still be a closure that captures nothing, or not be annotated; [`find`] tells.)
+pub(crate) struct Given<F>(std::marker::PhantomData<F>);
+
+impl<F> Given<F> {
+    // `expect`, since `assert` would have the compiler point into the standard library first.
+    pub(crate) const IS_A_FUNCTION: () = Self::WITHOUT_SIZE.expect(
+        "annotate a function with `#[worker]` and give its name: neither a closure that captures nor a function pointer can travel",
+    );
+    const WITHOUT_SIZE: Option<()> = if size_of::<F>() == 0 { Some(()) } else { None };
+}
 
 /// Finds the entry of a function by its type.
 pub(crate) fn find<F>(role: Role) -> Result<Entry> {

@@ -2,17 +2,26 @@
 //!
 //! The expansion knows the types of a function, but not what they implement. So it asks by method
 //! calls on markers, and method lookup picks the trait whose bounds hold, by the number of
-//! references it has to strip. The last of each kind has no bounds: a type that lacks serde is
-//! told where the function is called (see `task.rs`), and telling it here as well
-//! would make two errors of one mistake. A function that is never called is told of when code is
-//! generated for it.
+//! references it has to strip. What a type lacks is told once:
+//!
+//! - a type that cannot be encoded, where the function is called (see `task.rs`); here the last trait
+//!   of each kind, without bounds, takes it in silence. A function that is never called is told of when
+//!   code is generated for it;
+//! - a type that can be encoded and not decoded passes there, since an item that borrows is encoded
+//!   and what owns it is decoded. It is told here, at the parameter, by a bound that has no part in the
+//!   choice.
+//!
+//! Lifetimes have no part in the choice either: method lookup does not know them. A parameter that borrows
+//! from what it is decoded from is found by the borrow checker, in its own words. An output that borrows
+//! would be told three times; so nothing here asks whether it could be decoded for any lifetime,
+//! and the call does.
 
 #![allow(missing_docs, clippy::new_without_default, reason = "for generated code alone")]
 
 use std::marker::PhantomData;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Outcome, Param, Stop};
 use crate::opaque::Opaque;
@@ -22,7 +31,7 @@ const NO_OUTPUT: &str = "the output of a task cannot travel to the caller: deriv
 
 /// Panics when code is generated for a type, and not before: the size, which is none of a type,
 /// has it wait until the type is known.
-const fn refuse(size: usize, why: &str) -> ! {
+pub(crate) const fn refuse(size: usize, why: &str) -> ! {
     if size == usize::MAX {
         unreachable!();
     }
@@ -66,7 +75,7 @@ pub trait TakeParam {
     ) -> Result<Self::Taken, Stop>;
 }
 
-impl<T: Param> TakeParam for &Takes<T> {
+impl<T: Param> TakeParam for &&Takes<T> {
     type Taken = T;
     #[inline]
     fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<T, Stop> {
@@ -75,11 +84,20 @@ impl<T: Param> TakeParam for &Takes<T> {
 }
 
 /// A borrowed parameter that is decoded as itself.
-impl<T: DeserializeOwned> TakeParam for &&Borrows<T> {
+impl<T: DeserializeOwned> TakeParam for &&&Borrows<T> {
     type Taken = T;
     #[inline]
     fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<T, Stop> {
         T::take(call, name)
+    }
+}
+
+/// A slice, whose elements need not be `Clone`.
+impl<T: DeserializeOwned> TakeParam for &&&Borrows<[T]> {
+    type Taken = Vec<T>;
+    #[inline]
+    fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<Vec<T>, Stop> {
+        Vec::take(call, name)
     }
 }
 
@@ -93,12 +111,60 @@ pub trait TakeOwned {
     ) -> Result<Self::Taken, Stop>;
 }
 
-impl<T: ToOwned<Owned: DeserializeOwned> + ?Sized> TakeOwned for &Borrows<T> {
+impl<T: ToOwned<Owned: DeserializeOwned> + ?Sized> TakeOwned for &&Borrows<T> {
     type Taken = T::Owned;
     #[inline]
     fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<T::Owned, Stop> {
         T::Owned::take(call, name)
     }
+}
+
+/// A type that can be decoded.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can be encoded but not decoded in a worker: derive `serde::Deserialize` for it, too",
+    label = "a worker has to decode this parameter"
+)]
+pub trait Decoded {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> Decoded for T {}
+
+/// A parameter that can be encoded and not decoded.
+pub trait TakeHalf {
+    type Taken;
+    type Half;
+    fn __procession_take(
+        &self,
+        call: &mut Call<'_>,
+        name: &'static str,
+    ) -> Result<Self::Taken, Stop>
+    where
+        Self::Half: Decoded;
+}
+
+macro_rules! take_half {
+    ($($marker:ty => $taken:ty;)*) => {$(
+        impl<T: Serialize> TakeHalf for $marker {
+            type Taken = $taken;
+            type Half = T;
+            fn __procession_take(
+                &self,
+                _: &mut Call<'_>,
+                _: &'static str,
+            ) -> Result<Self::Taken, Stop>
+            where
+                T: Decoded,
+            {
+                unreachable!("what can be decoded is taken otherwise")
+            }
+        }
+    )*};
+}
+
+take_half! {
+    &Takes<T> => T;
+    &Borrows<T> => T;
+    &Borrows<[T]> => Vec<T>;
 }
 
 /// A parameter that cannot be had.
@@ -127,34 +193,27 @@ impl<T: ?Sized> TakeNothing for Borrows<T> {
 
 /// An output that is encoded as it is.
 pub trait GiveValue<R> {
-    fn __procession_give(&self, call: &mut Call<'_>, task: impl FnOnce() -> R) -> Outcome;
+    fn __procession_give(&self, call: &mut Call<'_>, output: R) -> Outcome;
 }
 
-impl<R: Serialize + DeserializeOwned> GiveValue<R> for &&Gives<R> {
+impl<R: Serialize + Deserialize<'static>> GiveValue<R> for &&Gives<R> {
     #[inline]
-    fn __procession_give(&self, call: &mut Call<'_>, task: impl FnOnce() -> R) -> Outcome {
-        call.begin()?;
-        let output = task();
+    fn __procession_give(&self, call: &mut Call<'_>, output: R) -> Outcome {
         call.give(&output)
     }
 }
 
 /// An output whose error does not travel.
 pub trait GiveFallible<R> {
-    fn __procession_give(&self, call: &mut Call<'_>, task: impl FnOnce() -> R) -> Outcome;
+    fn __procession_give(&self, call: &mut Call<'_>, output: R) -> Outcome;
 }
 
-impl<T: Serialize + DeserializeOwned, E: Opaque> GiveFallible<Result<T, E>>
+impl<T: Serialize + Deserialize<'static>, E: Opaque> GiveFallible<Result<T, E>>
     for &Gives<Result<T, E>>
 {
     #[inline]
-    fn __procession_give(
-        &self,
-        call: &mut Call<'_>,
-        task: impl FnOnce() -> Result<T, E>,
-    ) -> Outcome {
-        call.begin()?;
-        match task() {
+    fn __procession_give(&self, call: &mut Call<'_>, output: Result<T, E>) -> Outcome {
+        match output {
             Ok(output) => call.give(&output),
             Err(error) => call.fail(&error),
         }
@@ -163,11 +222,11 @@ impl<T: Serialize + DeserializeOwned, E: Opaque> GiveFallible<Result<T, E>>
 
 /// An output that cannot be sent.
 pub trait GiveNothing<R> {
-    fn __procession_give(&self, call: &mut Call<'_>, task: impl FnOnce() -> R) -> Outcome;
+    fn __procession_give(&self, call: &mut Call<'_>, output: R) -> Outcome;
 }
 
 impl<R> GiveNothing<R> for Gives<R> {
-    fn __procession_give(&self, _: &mut Call<'_>, _: impl FnOnce() -> R) -> Outcome {
+    fn __procession_give(&self, _: &mut Call<'_>, _: R) -> Outcome {
         const { refuse(size_of::<R>(), NO_OUTPUT) }
     }
 }

@@ -49,10 +49,11 @@ pub trait Initializer<M> {
 /// `K` is inferred. You never implement this trait: implement `serde::Serialize` and
 /// `serde::Deserialize`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for it",
+    message = "`{Self}` cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for it, or switch on the feature `serde` of the crate that it is from",
     label = "takes a parameter of type `{Self}`, which cannot be sent",
-    note = "or take a `State<{Self}>` that an initializer makes in each worker",
-    note = "for an array of more than 32 elements, which serde does not know, take a slice: the array fits it"
+    note = "a type of a crate without that feature travels in a struct of your own, with `#[serde(with = \"..\")]` on the field",
+    note = "for an array of more than 32 elements, which serde does not know, take a slice: the array fits it",
+    note = "or take a `State<{Self}>` that an initializer makes in each worker"
 )]
 pub trait Parameter<K> {
     /// The parameters behind this one, and this one in front if it is an input.
@@ -65,9 +66,10 @@ pub trait Parameter<K> {
 /// `K` is inferred. You never implement this trait: implement `serde::Serialize` and
 /// `serde::Deserialize`, or return an error that is [`Opaque`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel to the caller: derive `serde::Serialize` and `serde::Deserialize` for it",
+    message = "`{Self}` cannot travel to the caller: derive `serde::Serialize` and `serde::Deserialize` for it, or switch on the feature `serde` of the crate that it is from",
     label = "returns a `{Self}`, which cannot be sent",
-    note = "or return what the caller needs of it, or keep it in the worker by an `#[initializer]` and a `State`",
+    note = "or return what the caller needs of it, and a `Vec` for an array of more than 32 elements, which serde does not know",
+    note = "or keep it in the worker: give the `#[initializer]` that makes it to `Pool::builder().initializer(..)`, and take a `State<{Self}>`",
     note = "the error of a `Result` may also be `anyhow::Error`, `Box<dyn Error>` or an error of the standard library"
 )]
 pub trait Output<K> {
@@ -184,6 +186,18 @@ lists! {
 )]
 pub trait Signature<S> {}
 
+/// What every function is, and a closure is not if it owns a text, a vector or the like.
+///
+/// No other trait tells functions from closures that capture: one that captures numbers, or by reference,
+/// is `Copy`, `Send`, `Sync`, `Unpin` and `Fn` as a function is. And none tells them from function pointers,
+/// which implement more than functions and nothing less. What is neither must have a size,
+/// and that is known when code is generated: `registry::Given` refuses those.
+#[doc(hidden)]
+pub trait Plain {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Copy> Plain for F {}
+
 /// A signature whose types travel.
 #[doc(hidden)]
 pub trait Travels<K> {
@@ -199,7 +213,7 @@ pub trait Arrives<K> {
 
 impl<F, S, K> Task<(S, K)> for F
 where
-    F: Signature<S>,
+    F: Plain + Signature<S>,
     S: Travels<K>,
 {
     type Input = S::Input;
@@ -208,7 +222,7 @@ where
 
 impl<F, S, K> Initializer<(S, K)> for F
 where
-    F: Signature<S>,
+    F: Plain + Signature<S>,
     S: Arrives<K>,
 {
     type Input = <S::Input as List>::Exact;

@@ -8,7 +8,7 @@ use super::Pool;
 use crate::codec::Sink;
 use crate::config::{self, StartMethod};
 use crate::error::{Error, ErrorKind, Result};
-use crate::registry::{self, NO_FUNCTION, Role};
+use crate::registry::{self, Role};
 use crate::start::Preload;
 use crate::start::preload::names;
 use crate::sys::fds::Kept;
@@ -177,7 +177,7 @@ impl PoolBuilder {
     where
         F: Initializer<M, Input = P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         match encoded(initializer, &input) {
             Ok(preload) => self.settings.initializers.push(preload),
             Err(error) => self.error = self.error.or(Some(error)),
@@ -201,7 +201,7 @@ impl PoolBuilder {
     where
         F: Initializer<M, Input = P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         match encoded(preload, &input) {
             Ok(preload) => self.settings.preloads.push(preload),
             Err(error) => self.error = self.error.or(Some(error)),

@@ -34,7 +34,7 @@ use crate::config::StartMethod;
 use crate::engine::{Life, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
-use crate::registry::NO_FUNCTION;
+use crate::registry;
 use crate::task::Task;
 use running::Running;
 
@@ -140,7 +140,7 @@ impl Pool {
     /// assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), runtime::ErrorKind::TimedOut);
     /// ```
     pub fn task<M, F: Task<M>>(&self, task: F) -> TaskCall<'_, M, F> {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task)
     }
 
@@ -163,13 +163,16 @@ impl Pool {
     /// # Panics
     ///
     /// If the iterator panics; the pool can be used further.
-    pub fn map<M, P, R, F, I>(&self, task: F, inputs: I) -> Result<Vec<R>>
+    pub fn map<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Result<Vec<R>>
     where
-        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
         I::Item: Item<P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).map(inputs)
     }
 
@@ -178,13 +181,16 @@ impl Pool {
     ///
     /// What keeps the call itself from running, like a function that is not
     /// registered, is the outcome of every input.
-    pub fn map_all<M, P, R, F, I>(&self, task: F, inputs: I) -> Vec<Result<R>>
+    pub fn map_all<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Vec<Result<R>>
     where
-        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
         I::Item: Item<P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).map_all(inputs)
     }
 
@@ -193,36 +199,45 @@ impl Pool {
     /// # Errors
     ///
     /// If the task fails; see [`ErrorKind`].
-    pub fn apply<M, P, R, F, T>(&self, task: F, input: T) -> Result<R>
+    pub fn apply<M, P, R, F: Task<M, Input = P, Output = R>, T>(
+        &self,
+        task: F,
+        input: T,
+    ) -> Result<R>
     where
-        F: Task<M, Input = P, Output = R>,
         T: Item<P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).apply(input)
     }
 
     /// Hands a task in and returns a [`Handle`] to its output.
-    pub fn submit<M, P, R, F, T>(&self, task: F, input: T) -> Handle<R>
+    pub fn submit<M, P, R, F: Task<M, Input = P, Output = R>, T>(
+        &self,
+        task: F,
+        input: T,
+    ) -> Handle<R>
     where
-        F: Task<M, Input = P, Output = R>,
         T: Item<P>,
         R: Send + 'static,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).submit(input)
     }
 
     /// Hands all inputs in and returns a [`Handle`] to the outputs, in the order of the
     /// inputs.
-    pub fn map_async<M, P, R, F, I>(&self, task: F, inputs: I) -> Handle<Vec<R>>
+    pub fn map_async<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Handle<Vec<R>>
     where
-        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
         I::Item: Item<P>,
         R: Send + 'static,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).map_async(inputs)
     }
 
@@ -232,28 +247,30 @@ impl Pool {
     /// without, and only so far ahead as to keep the workers busy, within a number of bytes. See
     /// [`Imap`] for iterators that block or panic, for ending a stream early, and for waiting with a
     /// timeout. Dropping it drops what has not started.
-    pub fn imap<M, P, R, F, I>(&self, task: F, inputs: I) -> Imap<I::IntoIter, P, R>
+    pub fn imap<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Imap<I::IntoIter, P, R>
     where
-        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
         I::Item: Item<P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).imap(inputs)
     }
 
     /// Returns an iterator over the outcomes as they come, each with the index of its input.
-    pub fn imap_unordered<M, P, R, F, I>(
+    pub fn imap_unordered<M, P, R, F: Task<M, Input = P, Output = R>, I>(
         &self,
         task: F,
         inputs: I,
     ) -> ImapUnordered<I::IntoIter, P, R>
     where
-        F: Task<M, Input = P, Output = R>,
         I: IntoIterator,
         I::Item: Item<P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).imap_unordered(inputs)
     }
 
@@ -265,12 +282,15 @@ impl Pool {
     /// begun. If it leaves before it has begun the task, the list has no outcome for it: a
     /// resize does not make a broadcast fail. If a worker dies before it has begun the task,
     /// the worker that replaces it runs the task.
-    pub fn broadcast<M, P, R, F, T>(&self, task: F, input: T) -> Vec<Result<R>>
+    pub fn broadcast<M, P, R, F: Task<M, Input = P, Output = R>, T>(
+        &self,
+        task: F,
+        input: T,
+    ) -> Vec<Result<R>>
     where
-        F: Task<M, Input = P, Output = R>,
         T: Item<P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).broadcast(input)
     }
 

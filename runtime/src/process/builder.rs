@@ -12,7 +12,7 @@ use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
 use crate::pool::{Pool, PoolBuilder};
-use crate::registry::{self, NO_FUNCTION, Role};
+use crate::registry::{self, Role};
 use crate::sys::fds::{self, Kept};
 use crate::task::{Initializer, Task};
 
@@ -176,13 +176,16 @@ impl ProcessBuilder {
     /// As [`PoolBuilder::build`], [`ErrorKind::NotRegistered`] if the task is not registered, and
     /// [`ErrorKind::Start`] if a standard stream or the directory cannot be opened. An input that
     /// cannot be encoded is reported by [`Process::join`].
-    pub fn spawn<M, P, R, F, T>(self, task: F, input: T) -> Result<Process<R>>
+    pub fn spawn<M, P, R, F: Task<M, Input = P, Output = R>, T>(
+        self,
+        task: F,
+        input: T,
+    ) -> Result<Process<R>>
     where
-        F: Task<M, Input = P, Output = R>,
         T: Item<P>,
         R: Send + 'static,
     {
-        const { assert!(size_of::<F>() == 0, "{}", NO_FUNCTION) };
+        let () = registry::Given::<F>::IS_A_FUNCTION;
         self.start(task, input)
     }
 

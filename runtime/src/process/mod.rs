@@ -95,7 +95,7 @@ impl<R: DeserializeOwned + Send + 'static> Process<R> {
         F: Task<M, Input = P, Output = R>,
         T: Item<P>,
     {
-        const { assert!(size_of::<F>() == 0, "{}", crate::registry::NO_FUNCTION) };
+        let () = crate::registry::Given::<F>::IS_A_FUNCTION;
         Process::builder().start(task, input)
     }
 }

@@ -1,0 +1,69 @@
+//! How the generated functions call the function that they stand beside.
+
+#![allow(missing_docs, reason = "for generated code alone")]
+
+use std::marker::PhantomData;
+
+use crate::takes::refuse;
+
+// Never seen: a program with two functions of one name does not compile.
+const ANOTHER: &str = "the function is of other types than the source says";
+
+/// A function, with the types of its parameters, as a tuple, and of its output as the source has them.
+///
+/// It does not have these types if another function of that name stands beside it. The compiler tells that the name
+/// is there twice; calling the one as if it were the other would be two errors more. So the call is
+/// a method that is there for any function, as in `takes.rs`.
+pub struct Written<F, A, R>(F, PhantomData<fn(A) -> R>);
+
+impl<F, A, R> Written<F, A, R> {
+    pub const fn new(function: F) -> Self {
+        Written(function, PhantomData)
+    }
+}
+
+/// A function of these types.
+pub trait Run<A, R> {
+    fn __procession_run(&self, parameters: A) -> R;
+}
+
+macro_rules! run {
+    ($([$($a:ident $parameter:ident)*])*) => {$(
+        impl<Func, Out, $($a),*> Run<($($a,)*), Out> for &Written<Func, ($($a,)*), Out>
+        where
+            Func: Fn($($a),*) -> Out,
+        {
+            #[inline]
+            fn __procession_run(&self, ($($parameter,)*): ($($a,)*)) -> Out {
+                (self.0)($($parameter),*)
+            }
+        }
+    )*};
+}
+
+// Three states and eight inputs.
+run! {
+    []
+    [A a]
+    [A a B b]
+    [A a B b C c]
+    [A a B b C c D d]
+    [A a B b C c D d E e]
+    [A a B b C c D d E e F f]
+    [A a B b C c D d E e F f G g]
+    [A a B b C c D d E e F f G g H h]
+    [A a B b C c D d E e F f G g H h I i]
+    [A a B b C c D d E e F f G g H h I i J j]
+    [A a B b C c D d E e F f G g H h I i J j L l]
+}
+
+/// Another function.
+pub trait RunNothing<A, R> {
+    fn __procession_run(&self, parameters: A) -> R;
+}
+
+impl<F, A, R> RunNothing<A, R> for Written<F, A, R> {
+    fn __procession_run(&self, _: A) -> R {
+        const { refuse(size_of::<F>(), ANOTHER) }
+    }
+}
