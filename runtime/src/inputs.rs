@@ -10,19 +10,31 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::codec::Source;
+use crate::handle::Object;
 use crate::sys::fds;
 use crate::sys::memory::Mapping;
 
 const HEAD: usize = 16;
 
 /// A function to run once in a process, before its tasks or before it forks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Preload {
     /// Its index in the registry.
     pub(crate) task: u32,
     /// Its encoded input.
     pub(crate) input: Arc<Vec<u8>>,
+    /// The objects in its input.
+    pub(crate) objects: Vec<Arc<Object>>,
 }
+
+/// An input names its objects.
+impl PartialEq for Preload {
+    fn eq(&self, other: &Self) -> bool {
+        (self.task, &self.input) == (other.task, &other.input)
+    }
+}
+
+impl Eq for Preload {}
 
 impl Preload {
     pub(crate) fn parts(&self) -> (u32, Source<'_>) {
@@ -88,7 +100,7 @@ mod tests {
     use super::*;
 
     fn preload(task: u32, input: &[u8]) -> Preload {
-        Preload { task, input: input.to_vec().into() }
+        Preload { task, input: input.to_vec().into(), objects: Vec::new() }
     }
 
     #[test]

@@ -106,6 +106,7 @@ pub mod __private;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod __simulation;
+mod atomics;
 mod call;
 mod codec;
 mod config;
@@ -114,8 +115,10 @@ mod env;
 mod error;
 mod failure;
 mod fault;
+mod fd;
 #[cfg(any(doc, doctest))]
 pub mod guide;
+mod handle;
 mod handshake;
 mod identity;
 mod inputs;
@@ -130,7 +133,7 @@ mod registry;
 mod scheduler;
 mod start;
 mod state;
-mod sync;
+
 mod sys;
 #[doc(hidden)]
 pub mod takes;
@@ -140,6 +143,7 @@ mod written;
 
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};
+pub use fd::Fd;
 pub use identity::{parent_id, worker_id};
 pub use item::{Arg, Item};
 pub use opaque::Opaque;

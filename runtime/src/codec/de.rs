@@ -11,7 +11,8 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use super::error::{DecodeError, NOT_SELF_DESCRIBING};
 use super::plain;
 use super::source::Source;
-use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Form, Format};
+use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Form, Format, is_handle};
+use crate::handle;
 use access::{Counted, Fields, Variant};
 
 type Decoder<'a> = DecoderImpl<Input<'a>, Format, ()>;
@@ -185,10 +186,14 @@ impl<'de> Deserializer<'de> for Level<'_, '_> {
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self.deeper()?)
+        let inner = self.deeper()?;
+        match is_handle(name) {
+            true => handle::at_handle(|| visitor.visit_newtype_struct(inner)),
+            false => visitor.visit_newtype_struct(inner),
+        }
     }
 
     #[inline]

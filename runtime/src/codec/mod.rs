@@ -68,6 +68,13 @@ const DEPTH: u32 = 512;
 /// `Vec<()>`: nothing but their count says that they are there.
 const EMPTY_ELEMENTS: u32 = 1 << 24;
 
+/// Whether a newtype struct of this name is a handle. Names are literals, so that the comparison is
+/// made by the compiler.
+#[inline(always)]
+fn is_handle(name: &str) -> bool {
+    name == crate::handle::NAME
+}
+
 /// Appends `value` to `sink`.
 ///
 /// # Errors

@@ -14,7 +14,8 @@ use serde::ser::{Serialize, Serializer};
 use super::error::EncodeError;
 use super::plain;
 use super::sink::{Draft, Sink};
-use super::{DEPTH, FORMAT, Form, Format};
+use super::{DEPTH, FORMAT, Form, Format, is_handle};
+use crate::handle;
 use counted::Counted;
 
 type Encoder<'s, 'a> = EncoderImpl<Output<'s, 'a>, Format>;
@@ -262,10 +263,14 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Outcome {
-        value.serialize(self.deeper()?)
+        let inner = self.deeper()?;
+        match is_handle(name) {
+            true => handle::at_handle(|| value.serialize(inner)),
+            false => value.serialize(inner),
+        }
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::objects::WorkerObjects;
 use super::threads::ThreadBody;
 use crate::queue::{Consumer, WorkerPageMap};
 use crate::sys::fds::Kept;
@@ -30,6 +31,8 @@ pub(crate) struct Body {
     /// Its control socket once more, for as long as it lives: when this end is shut, the
     /// kernel kills the process, also where this one may not.
     pub(super) lifeline: Option<Kept>,
+    /// Where objects come from and go to (rules H4 and H5).
+    pub(super) objects: WorkerObjects,
     /// Its first message was its hello.
     pub(super) said_hello: Cell<bool>,
     pub(crate) page: Arc<WorkerPageMap>,
@@ -50,12 +53,14 @@ impl Body {
         page: Arc<WorkerPageMap>,
         control: Option<Arc<OwnedFd>>,
         lifeline: Option<Kept>,
+        objects: WorkerObjects,
     ) -> Self {
         Body {
             id,
             process: ProcessHandle::Expected,
             control,
             lifeline,
+            objects,
             said_hello: Cell::new(false),
             page,
             consumer: Consumer::default(),

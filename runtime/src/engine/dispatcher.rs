@@ -13,13 +13,16 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::bodies::ProcessHandle;
+use super::objects::WorkerObjects;
 use super::threads::ThreadBody;
 use super::wait::TICK;
 use super::{Batch, Engine, Shared, starting, threads};
 use crate::error::Error;
+use crate::handle::Shelf;
 use crate::scheduler::Event;
 use crate::start::{self, Exit, Launcher, Order, fork_lock};
 use crate::state::Share;
+use crate::sys::fds::Kept;
 use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, process, socket};
 
@@ -239,6 +242,7 @@ impl Dispatcher {
         let mut engine = shared.lock();
         for slot in 0..engine.bodies.len() {
             engine.hear(shared, slot);
+            engine.answer_asks(shared, slot);
             engine.see_leaving(shared, slot);
             let Some(body) = engine.body_mut(slot) else { continue };
             match &mut body.process {
@@ -320,7 +324,10 @@ impl Dispatcher {
             |error: std::io::Error| Error::start(format!("failed to prepare a worker: {error}"));
         let unwanted = || Error::start("its worker was not needed any more");
         let Some(launcher) = &mut self.launcher else {
-            let (mut body, _) = starting::prepare(shared, slot, id, None).map_err(failed)?;
+            let shelf = Arc::<Shelf>::default();
+            let objects = WorkerObjects::of_thread(Arc::clone(&shelf));
+            let (mut body, _) =
+                starting::prepare(shared, slot, id, None, objects).map_err(failed)?;
             // In its place before the thread runs, so that what it says is heard (rule E4).
             let thread = ThreadBody::expected();
             let (page, ours) = (Arc::clone(&body.page), thread.shared());
@@ -329,12 +336,15 @@ impl Dispatcher {
                 return Err(unwanted());
             }
             let shares = Arc::clone(&self.shares);
-            let handle = threads::start(shared, slot, id, page, shares, &ours)?;
+            let handle = threads::start(shared, slot, id, page, shares, shelf, &ours)?;
             shared.lock().thread_started(shared, slot, handle);
             return Ok(());
         };
         let (ours, theirs) = socket::pair().map_err(failed)?;
-        let (body, page) = starting::prepare(shared, slot, id, Some(ours)).map_err(failed)?;
+        let (link, workers_link) = socket::pair().map_err(failed)?;
+        let objects = WorkerObjects::of_process(Kept::new(link));
+        let (body, page) =
+            starting::prepare(shared, slot, id, Some(ours), objects).map_err(failed)?;
         if !shared.lock().install(shared, slot, body) {
             return Err(unwanted());
         }
@@ -345,6 +355,7 @@ impl Dispatcher {
             regions.tasks_fd.as_fd(),
             regions.pool_page_fd.as_fd(),
             shared.wakeup.as_fd(),
+            workers_link.as_fd(),
         ];
         fds.extend(regions.inputs_fd.as_ref().map(AsFd::as_fd));
         launcher.launch(&Order {

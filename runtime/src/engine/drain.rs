@@ -41,7 +41,7 @@ impl Engine {
         let Some(body) = self.body(slot) else { return };
         let page = Arc::clone(&body.page);
         let mut consumer = body.consumer;
-        let outcome = self.read(slot, reader, page.view().ring(), &mut consumer);
+        let outcome = self.read(shared, slot, reader, page.view().ring(), &mut consumer);
         consumer.tell(page.view().ring());
         page.view().wake_if_stuck();
         let lied = outcome.is_err();
@@ -71,6 +71,7 @@ impl Engine {
 
     fn read(
         &mut self,
+        shared: &Shared,
         slot: usize,
         reader: Option<CallId>,
         ring: Ring<'_>,
@@ -79,13 +80,13 @@ impl Engine {
         let mut words = std::mem::take(&mut self.scratch);
         let end = consumer.end(ring)?;
         while let Some(header) = consumer.peek(ring, end)? {
-            if header.kind == Kind::Value {
+            if header.kind == Kind::Value && !self.are_held(slot) {
                 self.values(slot, ring, consumer, end, &mut words)?;
                 continue;
             }
             words.clear();
             consumer.take(ring, header, &mut words);
-            self.message(slot, reader, header, &words)?;
+            self.message(shared, slot, reader, header, &words)?;
         }
         self.scratch = words;
         Ok(())
@@ -137,6 +138,7 @@ impl Engine {
 
     fn message(
         &mut self,
+        shared: &Shared,
         slot: usize,
         reader: Option<CallId>,
         header: Header,
@@ -150,6 +152,11 @@ impl Engine {
             Kind::End => {
                 let ns = *words.first().ok_or(Malformed("an end without duration"))?;
                 self.scheduler.ended(slot, ns, clock::now(), &mut self.queue)?;
+            }
+            Kind::Held => {
+                let count = *words.first().ok_or(Malformed("handles without a number"))?;
+                let body = self.body_mut(slot).ok_or(Malformed("handles of nobody"))?;
+                body.objects.expect(count, shared)?;
             }
             _ => self.answer(slot, reader, header, words)?,
         }
@@ -171,13 +178,21 @@ impl Engine {
         // Judged before the answer counts.
         let is_big = matches!(header.kind, Kind::BigValue | Kind::BigFail);
         let big = is_big.then(|| self.big(slot, words)).transpose()?;
-        let failed = header.kind != Kind::BigValue;
+        let failed = matches!(header.kind, Kind::Fail | Kind::BigFail);
+        let held = self.body_mut(slot).map(|body| body.objects.take_held()).unwrap_or_default();
         if running.wanted {
             let index = running.first + header.index;
             let in_place = reader == Some(running.call);
             let error = failed.then(|| self.failure(slot, &running, index, header, words, &big));
             let client = self.scheduler.client(running.call);
             match (client.map(|client| &mut client.inbox), error, big) {
+                (Some(inbox), None, big) if !held.is_empty() => {
+                    let bytes = match big {
+                        Some(place) => place.page.copy_big(place.big.slot, place.big.len),
+                        None => Some(bytes_of(words)[..header.len].to_vec()),
+                    };
+                    inbox.push_held(index, bytes.unwrap_or_default(), held);
+                }
                 (Some(inbox), Some(error), _) => inbox.push_failed(index, error),
                 (Some(inbox), None, Some(big)) if in_place => inbox.push_big(index, big),
                 (Some(inbox), None, Some(place)) => {
@@ -188,6 +203,10 @@ impl Engine {
             }
         }
         Ok(self.scheduler.answered(slot, 1, failed)?)
+    }
+
+    fn are_held(&self, slot: usize) -> bool {
+        self.body(slot).is_some_and(|body| body.objects.are_held())
     }
 
     /// The error of an input that its worker could not answer with a value.

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use crate::codec::Source;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::handle;
 use crate::queue::{Big, WorkerPageMap};
+
+use super::objects::Held;
 
 /// Words of room that an inbox keeps, however little came recently.
 const KEPT: usize = 64 << 10;
@@ -34,6 +37,8 @@ enum Item {
     /// In a big slot; only while the owner of the call reads (rule Q9).
     Big(usize, BigRef),
     Copied(usize, Vec<u8>),
+    /// An output with objects, which live until it is decoded (rule H5).
+    Held(usize, Vec<u8>, Vec<Held>),
     Failed(usize, Error),
 }
 
@@ -97,6 +102,13 @@ impl Inbox {
         self.push(Item::Copied(index, bytes));
     }
 
+    pub(super) fn push_held(&mut self, index: usize, bytes: Vec<u8>, objects: Vec<Held>) {
+        self.items.push(match objects.iter().all(Option::is_some) {
+            true => Item::Held(index, bytes, objects),
+            false => Item::Failed(index, Error::new(ErrorKind::Decode, handle::TOO_MANY)),
+        });
+    }
+
     pub(super) fn push_failed(&mut self, index: usize, error: Error) {
         self.push(Item::Failed(index, error));
     }
@@ -123,6 +135,11 @@ impl Inbox {
                 None => Ok(()),
             },
             Item::Copied(index, bytes) => each(index, Answer::Value(Source::new(&bytes))),
+            Item::Held(index, bytes, objects) => {
+                let outcome = each(index, Answer::Value(Source::new(&bytes)));
+                drop(objects);
+                outcome
+            }
             Item::Failed(index, error) => each(index, Answer::Failed(error)),
         });
         let (used, kept) = (self.words.len(), self.words.capacity());

@@ -30,6 +30,7 @@ mod info;
 mod kill;
 mod locked;
 mod memory_use;
+mod objects;
 mod port;
 mod regions;
 mod slow;

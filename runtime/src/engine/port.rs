@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Cause;
 use super::client::Client;
+use crate::handle::Offer;
 use crate::queue::{self, Block, Descriptor, PoolPage, Tasks};
 use crate::scheduler::{Chunk, Owner, Payload, Port};
 use crate::sys::memory::Mapping;
@@ -15,6 +16,9 @@ pub(crate) struct Batch {
     /// Where they begin in the block, and how long they are.
     pub(crate) at: usize,
     pub(crate) len: usize,
+    /// The objects in the inputs (rule H3).
+    #[expect(dead_code, reason = "its existence is its use")]
+    pub(crate) offer: Option<Arc<Offer>>,
 }
 
 impl Payload for Batch {
@@ -52,7 +56,7 @@ impl SharedQueue {
 }
 
 fn descriptor(chunk: &Chunk<Batch>) -> Descriptor {
-    let Batch { block, at, len } = &chunk.payload;
+    let Batch { block, at, len, .. } = &chunk.payload;
     Descriptor {
         offset: (block.offset() + at) as u64,
         len: *len as u64,

@@ -11,6 +11,7 @@ use super::port::SharedQueue;
 use super::{Engine, wait};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
+use crate::handle::{Exports, Offer};
 use crate::pool::Settings;
 use crate::queue::{Arena, DIRECT, PoolPage, SLOTS, Tasks};
 use crate::scheduler::Limits;
@@ -34,6 +35,10 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(super) regions: Regions,
     pub(crate) arena: Arc<Arena>,
+    /// What workers may ask for.
+    pub(crate) exports: Arc<Exports>,
+    /// The objects in the inputs of initializers.
+    _offer: Offer,
     /// Wakes the dispatcher.
     pub(super) wakeup: Arc<Wakeup>,
     pub(super) spinners: usize,
@@ -87,7 +92,13 @@ impl Shared {
         let wakeup = Wakeup::new()
             .map_err(|error| Error::start(format!("failed to create an eventfd: {error}")))?;
         let queue = SharedQueue::new(Arc::clone(&regions.tasks), Arc::clone(&regions.pool_page));
+        let exports = Arc::<Exports>::default();
+        let inputs = settings.preloads.iter().chain(&settings.initializers);
+        let objects = inputs.flat_map(|input| input.objects.iter().cloned()).collect();
+        let offer = exports.offer(objects);
         Ok(Shared {
+            exports,
+            _offer: offer,
             id: IDS.fetch_add(1, Ordering::Relaxed),
             generation: crate::start::generation(),
             depth: crate::worker::depth(),

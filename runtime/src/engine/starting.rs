@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::bodies::ProcessHandle;
+use super::objects::WorkerObjects;
 use super::{Body, Engine, Shared};
 use crate::error::Error;
 use crate::queue::WorkerPageMap;
@@ -26,6 +27,7 @@ pub(super) fn prepare(
     slot: usize,
     id: usize,
     control: Option<OwnedFd>,
+    objects: WorkerObjects,
 ) -> io::Result<(Body, OwnedFd)> {
     let (page, file) = WorkerPageMap::create()?;
     page.view().set_spin(shared.spinners as u32);
@@ -41,7 +43,8 @@ pub(super) fn prepare(
         memory_limit: settings.memory_limit,
     };
     config.write(&page)?;
-    let body = Body::new(id, Arc::new(page), control.map(Arc::new), lifeline.map(Kept::new));
+    let (control, lifeline) = (control.map(Arc::new), lifeline.map(Kept::new));
+    let body = Body::new(id, Arc::new(page), control, lifeline, objects);
     Ok((body, file))
 }
 

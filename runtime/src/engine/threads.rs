@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::error::{Error, Result};
+use crate::handle::{Link, Shelf};
 use crate::pool::Settings;
 use crate::queue::WorkerPageMap;
 use crate::start::Preload;
@@ -91,6 +92,7 @@ pub(super) fn start(
     id: usize,
     page: Arc<WorkerPageMap>,
     shares: Arc<Vec<Share>>,
+    shelf: Arc<Shelf>,
     body: &ThreadBody,
 ) -> Result<JoinHandle<()>> {
     let (said, ended) = (Arc::clone(&body.news), Arc::clone(&body.ending));
@@ -116,7 +118,10 @@ pub(super) fn start(
         *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
         ring.ring();
         if !failed {
-            let serve = || WorkerLoop::new(slot, page, tasks, pool_page, wakeup, max_tasks).serve();
+            let link = Arc::new(Link::in_process(shelf));
+            let serve = || {
+                WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, max_tasks).serve();
+            };
             // Whatever happens, the dispatcher learns of the end.
             let _ = catch_unwind(AssertUnwindSafe(serve));
         }

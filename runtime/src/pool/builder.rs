@@ -8,6 +8,7 @@ use super::Pool;
 use crate::codec::Sink;
 use crate::config::{self, StartMethod};
 use crate::error::{Error, ErrorKind, Result};
+use crate::handle;
 use crate::registry::{self, Role};
 use crate::start::Preload;
 use crate::start::preload::names;
@@ -410,10 +411,11 @@ fn encoded<M, F: Initializer<M>>(_: F, input: &F::Input) -> Result<Preload> {
     let entry = registry::find::<F>(Role::Initializer)?;
     let mut bytes = Vec::new();
     let mut sink = Sink::over(&mut bytes);
-    crate::codec::encode(input, &mut sink).map_err(|error| {
+    let (encoded, objects) = handle::collect(|| crate::codec::encode(input, &mut sink));
+    encoded.map_err(|error| {
         let text = format!("its input could not be encoded: {error}");
         Error::new(ErrorKind::Encode, text).on_task(entry.name())
     })?;
     sink.finish();
-    Ok(Preload { task: entry.id, input: bytes.into() })
+    Ok(Preload { task: entry.id, input: bytes.into(), objects })
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, Shared};
 use crate::error::{Error, ErrorKind, Result};
+use crate::handle::{self, Object};
 use crate::queue::{Block, Payload};
 use crate::registry::Entry;
 use crate::worker::Original;
@@ -126,8 +127,8 @@ impl CallRef {
         inputs: &mut impl Iterator<Item = T>,
     ) -> Encoded {
         let mut filled = Filled::default();
-        filled.fill(payload, most, inputs);
-        self.pack(payload, first, filled)
+        let ((), objects) = handle::collect(|| filled.fill(payload, most, inputs));
+        self.pack(payload, first, filled, objects)
     }
 
     /// As [`encode`](Self::encode); what was encoded before the iterator or an input
@@ -141,12 +142,18 @@ impl CallRef {
     ) -> (Encoded, Option<Panic>) {
         let mut filled = Filled::default();
         let fill = AssertUnwindSafe(|| filled.fill(payload, most, inputs));
-        let panic = std::panic::catch_unwind(fill).err();
-        (self.pack(payload, first, filled), panic)
+        let (panic, objects) = handle::collect(|| std::panic::catch_unwind(fill).err());
+        (self.pack(payload, first, filled, objects), panic)
     }
 
     /// Makes a chunk of encoded inputs.
-    fn pack(&self, payload: &mut Payload, first: usize, filled: Filled) -> Encoded {
+    fn pack(
+        &self,
+        payload: &mut Payload,
+        first: usize,
+        filled: Filled,
+        objects: Vec<Arc<Object>>,
+    ) -> Encoded {
         let Filled { count, len, failed } = filled;
         let failed = failed.map(|refused| {
             let at = first + count;
@@ -161,7 +168,7 @@ impl CallRef {
         }
         match self.block(payload) {
             Ok(block) => {
-                let chunk = self.chunk(first, count, Arc::new(block), len);
+                let chunk = self.chunk(first, count, Arc::new(block), len, objects);
                 Encoded { chunk: Some(chunk), failed }
             }
             Err(error) => {
@@ -171,8 +178,17 @@ impl CallRef {
         }
     }
 
-    fn chunk(&self, first: usize, count: usize, block: Arc<Block>, len: usize) -> ChunkIn {
-        let batch = Batch { block, at: 0, len };
+    fn chunk(
+        &self,
+        first: usize,
+        count: usize,
+        block: Arc<Block>,
+        len: usize,
+        objects: Vec<Arc<Object>>,
+    ) -> ChunkIn {
+        // Rule H3.
+        let offer = (!objects.is_empty()).then(|| Arc::new(self.shared.exports.offer(objects)));
+        let batch = Batch { block, at: 0, len, offer };
         ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 

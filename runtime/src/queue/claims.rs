@@ -1,6 +1,6 @@
 //! Claim words: who has which chunk (rules Q1 to Q5).
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::atomics::{AtomicU64, Ordering};
 
 const FREE: u64 = 0;
 const WITHDRAWN: u64 = 0xffff;

@@ -9,7 +9,7 @@ use super::worker_page::WorkerPage;
 use super::{
     ClaimOwner, Claims, Consumer, Kind, PoolPage, Producer, SLOTS, Started, Waiting, Wake,
 };
-use crate::sync::{Arc, AtomicU64, Ordering, fence, thread};
+use crate::atomics::{Arc, AtomicU64, Ordering, fence, thread};
 use crate::sys::futex;
 
 #[cfg(loom)]

@@ -1,7 +1,7 @@
 //! The pool page: what everyone may write, and nobody relies on (rules Q5 and Q16 to Q20).
 
 use super::{Claims, MAX_WORKERS, SLOTS};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::memory::Shared;
 
 const WORDS: usize = MAX_WORKERS / 64;

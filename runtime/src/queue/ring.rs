@@ -4,7 +4,7 @@
 //! of relaxed order: `produced` and `consumed` order them, and a reader that is told
 //! lies reads nonsense but nothing undefined.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::atomics::{AtomicU64, Ordering};
 
 /// The longest payload that goes through the ring itself (rule Q9).
 pub(crate) const INLINE_LEN: usize = if cfg!(miri) { 256 } else { 16 << 10 };
@@ -25,12 +25,21 @@ pub(crate) enum Kind {
     BigFail = 5,
     /// Ends the chunk; the payload is the nanoseconds it took.
     End = 6,
+    /// The next output holds as many objects as the payload says (rule Q9).
+    Held = 7,
 }
 
 impl Kind {
     fn from_bits(bits: u64) -> Option<Kind> {
-        const ALL: [Kind; 6] =
-            [Kind::Chunk, Kind::Value, Kind::Fail, Kind::BigValue, Kind::BigFail, Kind::End];
+        const ALL: [Kind; 7] = [
+            Kind::Chunk,
+            Kind::Value,
+            Kind::Fail,
+            Kind::BigValue,
+            Kind::BigFail,
+            Kind::End,
+            Kind::Held,
+        ];
         ALL.into_iter().find(|kind| *kind as u64 == bits)
     }
 }

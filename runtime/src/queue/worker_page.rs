@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Ring, sized};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::memory::{Mapping, PAGE, Shared};
 use crate::sys::signals::FaultRecord;
 
@@ -69,6 +69,7 @@ struct FromWorker {
     since: AtomicU64,
     done: AtomicU64,
     phase: AtomicU32,
+    asks: AtomicU32,
 }
 
 #[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
@@ -151,6 +152,16 @@ impl WorkerPage {
             3 => Phase::Leaving,
             _ => Phase::Starting,
         }
+    }
+
+    /// Has the caller look at the socket for objects.
+    pub(crate) fn ask(&self) {
+        self.worker.asks.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the worker asked for that.
+    pub(crate) fn asks(&self) -> u32 {
+        self.worker.asks.load(Ordering::Acquire)
     }
 
     // What the caller writes and the worker reads.

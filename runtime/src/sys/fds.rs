@@ -120,6 +120,48 @@ pub(crate) fn enter(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::unistd::fchdir(fd)?)
 }
 
+/// A file whose number may be another file's when it is used: a task may close all that it did not
+/// open, and open files of its own. So it is looked at before.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    fd: OwnedFd,
+    /// Device, number and mode.
+    file: (u64, u64, u32),
+}
+
+impl AsFd for Checked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Checked {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let file = file(&fd)?;
+        Ok(Checked { fd, file })
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    ///
+    /// If it was closed.
+    pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
+        match file(&self.fd)? == self.file {
+            true => Ok(self.fd.as_fd()),
+            false => Err(io::Error::other("a file of this library was closed by the task")),
+        }
+    }
+}
+
+fn file(fd: &OwnedFd) -> io::Result<(u64, u64, u32)> {
+    if cfg!(miri) {
+        return Ok((0, 0, 0));
+    }
+    let stat = nix::sys::stat::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino, stat.st_mode))
+}
+
 static KEPT: PerProcess<Mutex<Vec<RawFd>>> = PerProcess::new();
 
 /// An fd of this library itself, that a forked template has no use for: it is

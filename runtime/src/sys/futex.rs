@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::sync::AtomicU32;
+use crate::atomics::AtomicU32;
 
 /// Waits until someone wakes the word, it differs from `seen`, the time is over, or
 /// for no reason at all; the caller looks again.
@@ -30,7 +30,7 @@ pub(crate) fn wake(word: &AtomicU32, count: i32) {
 /// In a model nobody sleeps, and no time passes: a wake-up that is lost is lost for ever.
 #[cfg(all(test, loom))]
 pub(crate) fn wait(word: &AtomicU32, seen: u32, _: Option<Duration>) {
-    while word.load(crate::sync::Ordering::SeqCst) == seen {
+    while word.load(crate::atomics::Ordering::SeqCst) == seen {
         loom::thread::yield_now();
     }
 }

@@ -54,6 +54,15 @@ pub(crate) fn freeze(fd: &OwnedFd) {
     add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL);
 }
 
+/// Whether nobody can change the size of the file any more, so that no access to a mapping of
+/// it can fail. True for a file of a kernel without memfds.
+pub(crate) fn is_sealed(fd: BorrowedFd<'_>) -> bool {
+    let size = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    // SAFETY: fcntl with integers only.
+    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
+    cfg!(miri) || (seals >= 0 && seals & size == size)
+}
+
 fn add_seals(fd: &OwnedFd, seals: i32) {
     if cfg!(miri) {
         return;

@@ -14,6 +14,7 @@ pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod original;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod rights;
 pub(crate) mod signals;
 pub(crate) mod socket;

@@ -8,15 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::stat::fstat;
 
+use super::fds::Checked;
 use super::stdio;
 
 /// One end of a wake-up eventfd, which each process that rings it has.
 pub(crate) struct Wakeup {
-    fd: OwnedFd,
-    /// Device, number and mode of its file: those of no file with a name, no socket, no pipe.
-    file: (u64, u64, u32),
+    fd: Checked,
 }
 
 impl Wakeup {
@@ -28,15 +26,14 @@ impl Wakeup {
 
     /// One that another process made.
     pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
-        let file = file(&fd)?;
-        Ok(Wakeup { fd, file })
+        Ok(Wakeup { fd: Checked::new(fd)? })
     }
 
     /// Wakes the dispatcher; nothing happens if the wake-up eventfd is not there any more.
     pub(crate) fn ring(&self) {
-        if file(&self.fd).is_ok_and(|file| file == self.file) {
+        if let Ok(fd) = self.fd.get() {
             // Full means that it is rung already.
-            let _ = nix::unistd::write(&self.fd, &1_u64.to_ne_bytes());
+            let _ = nix::unistd::write(fd, &1_u64.to_ne_bytes());
         }
     }
 
@@ -52,12 +49,4 @@ impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-fn file(fd: &OwnedFd) -> io::Result<(u64, u64, u32)> {
-    if cfg!(miri) {
-        return Ok((0, 0, 0));
-    }
-    let stat = fstat(fd)?;
-    Ok((stat.st_dev, stat.st_ino, stat.st_mode))
 }

@@ -22,12 +22,14 @@ use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, PanicReport};
 pub(crate) use crate::failure::{Failure, FailureKind};
+use crate::handle::Link;
 use crate::identity;
 pub(crate) use crate::identity::{depth, pool_of_thread};
 use crate::inputs::Inputs;
 use crate::queue::WorkerPageMap;
 use crate::registry;
 pub(crate) use crate::sys::original::{Original, PANICKED};
+use crate::sys::wakeup::Wakeup;
 
 /// What a worker says on its control socket after the hello.
 pub(crate) const READY: u8 = 1;
@@ -77,7 +79,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     let _ = crate::sys::process::die_with_socket(control.as_fd());
     crate::handshake::send_hello(&control)?;
     let mut fds = fds.into_iter();
-    let [Some(page_file), Some(tasks), Some(pool_page), Some(wakeup), inputs] =
+    let [Some(page_file), Some(tasks), Some(pool_page), Some(wakeup), Some(link), inputs] =
         std::array::from_fn(|_| fds.next())
     else {
         return Err(io::ErrorKind::InvalidData.into());
@@ -85,6 +87,9 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     let page = Arc::new(WorkerPageMap::open(page_file.as_fd())?);
     let config = WorkerConfig::read(&page).map_err(io::Error::other)?;
     identity::enter_process(config.id, config.depth, parent);
+    let wakeup = Arc::new(Wakeup::open(wakeup)?);
+    let link = Arc::new(link_to_caller(link, Arc::clone(&page), Arc::clone(&wakeup))?);
+    crate::handle::set_source(link.clone());
     panic::install_in_process(Arc::clone(&page));
     crate::sys::signals::watch_faults(fault_record(&page));
     let ready = config
@@ -98,9 +103,8 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
         say(&control, &message)?;
         return Ok(());
     }
-    let wakeup = crate::sys::wakeup::Wakeup::open(wakeup)?;
     let mut worker =
-        WorkerLoop::open(config.slot, page, &tasks, &pool_page, wakeup, config.max_tasks)?;
+        WorkerLoop::open(config.slot, page, &tasks, &pool_page, wakeup, link, config.max_tasks)?;
     // Mapped; a task may close what is open and give the numbers to files of its own.
     drop((tasks, pool_page, page_file));
     say(&control, &[READY])?;
@@ -110,6 +114,18 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     // Its wake-up eventfd too may be a file of the user by now, who closes it.
     std::mem::forget(worker);
     Ok(())
+}
+
+/// The way to the objects of the caller.
+fn link_to_caller(
+    socket: OwnedFd,
+    page: Arc<WorkerPageMap>,
+    wakeup: Arc<Wakeup>,
+) -> io::Result<Link> {
+    Link::new(socket, move || {
+        page.view().ask();
+        wakeup.ring();
+    })
 }
 
 fn say(control: &OwnedFd, message: &[u8]) -> io::Result<()> {

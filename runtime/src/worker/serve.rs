@@ -10,6 +10,7 @@ use super::sleep::Sleeper;
 use super::{Failure, FailureKind, Original, PANICKED, panic};
 use crate::call::{Call, Thunk};
 use crate::fault::fault;
+use crate::handle::{self, Link};
 use crate::queue::{
     Descriptor, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake, WorkerPageMap,
 };
@@ -24,6 +25,8 @@ pub(crate) struct WorkerLoop {
     tasks: Arc<Mapping>,
     output: Output,
     producer: Producer,
+    /// Where the objects of outputs go.
+    link: Arc<Link>,
     /// The last chunk that was given to this worker alone.
     last_direct: u64,
     done: u64,
@@ -39,7 +42,8 @@ impl WorkerLoop {
         page: Arc<WorkerPageMap>,
         tasks: &OwnedFd,
         pool_page: &OwnedFd,
-        wakeup: Wakeup,
+        wakeup: Arc<Wakeup>,
+        link: Arc<Link>,
         max_tasks: Option<u64>,
     ) -> io::Result<Self> {
         let map = |fd: &OwnedFd, writable| -> io::Result<_> {
@@ -51,7 +55,7 @@ impl WorkerLoop {
             Ok(Arc::new(mapping))
         };
         let (tasks, pool_page) = (map(tasks, false)?, map(pool_page, true)?);
-        Ok(WorkerLoop::new(number, page, tasks, pool_page, Arc::new(wakeup), max_tasks))
+        Ok(WorkerLoop::new(number, page, tasks, pool_page, wakeup, link, max_tasks))
     }
 
     /// A worker over regions that are mapped already.
@@ -61,6 +65,7 @@ impl WorkerLoop {
         tasks: Arc<Mapping>,
         pool_page: Arc<Mapping>,
         wakeup: Arc<Wakeup>,
+        link: Arc<Link>,
         max_tasks: Option<u64>,
     ) -> Self {
         let sleeper = Sleeper { number, page: Arc::clone(&page), pool_page, wakeup };
@@ -71,6 +76,7 @@ impl WorkerLoop {
             tasks,
             output,
             producer: Producer::default(),
+            link,
             last_direct: 0,
             done: 0,
             max_tasks: max_tasks.unwrap_or(u64::MAX),
@@ -210,7 +216,11 @@ impl WorkerLoop {
         match outcome {
             Ok(Ok(())) => {
                 panic::survived_quietly(&self.sleeper.page);
-                self.answer(Kind::Value, Kind::BigValue, index);
+                if handle::is_empty() {
+                    self.answer(Kind::Value, Kind::BigValue, index);
+                } else {
+                    self.answer_with_objects(index);
+                }
             }
             Ok(Err(stop)) => {
                 panic::survived_quietly(&self.sleeper.page);
@@ -230,8 +240,27 @@ impl WorkerLoop {
         }
     }
 
+    /// Answers with an output that holds objects (rule H5).
+    #[cold]
+    fn answer_with_objects(&mut self, index: usize) {
+        let objects = handle::take();
+        fault("giving");
+        if let Err(error) = self.link.give(&objects) {
+            let text = format!("its output could not be sent: {error}");
+            return self.fail(index, &Failure::plain(FailureKind::Encode, text));
+        }
+        fault("given");
+        let count = (objects.len() as u64).to_le_bytes();
+        push(&mut self.producer, &self.sleeper, Kind::Held, index, &count);
+        self.answer(Kind::Value, Kind::BigValue, index);
+    }
+
     #[cold]
     fn fail(&mut self, index: usize, failure: &Failure) {
+        if !handle::is_empty() {
+            // Of an output that was not encoded to its end.
+            drop(handle::take());
+        }
         let outcome = crate::codec::encode(failure, &mut self.output.sink());
         debug_assert!(outcome.is_ok(), "our own messages encode");
         self.answer(Kind::Fail, Kind::BigFail, index);

@@ -1,0 +1,127 @@
+//! The objects that a worker asks for and returns (rules H4 to H6).
+
+use std::collections::VecDeque;
+use std::mem;
+use std::os::fd::AsFd;
+use std::sync::{Arc, PoisonError};
+
+use super::{Engine, Shared};
+use crate::error::Error;
+use crate::handle::{self, Object, Received, Shelf};
+use crate::queue::Malformed;
+use crate::scheduler::Event;
+use crate::sys::fds::Kept;
+
+/// An object of an output; `None` if this process could not open its descriptors.
+pub(super) type Held = Option<Arc<Object>>;
+
+/// What there is of the objects of one worker.
+#[derive(Default)]
+pub(super) struct WorkerObjects {
+    way: Way,
+    /// How often it had asked when its socket was read last.
+    asks: u32,
+    /// Parts of an output that is not in the ring yet.
+    early: VecDeque<Held>,
+    /// Parts of the output that comes next in the ring.
+    held: Vec<Held>,
+}
+
+#[derive(Default)]
+enum Way {
+    /// It cannot have any.
+    #[default]
+    None,
+    Socket(Kept),
+    /// It is a thread.
+    Here(Arc<Shelf>),
+}
+
+impl WorkerObjects {
+    pub(super) fn of_process(socket: Kept) -> Self {
+        WorkerObjects { way: Way::Socket(socket), ..WorkerObjects::default() }
+    }
+
+    pub(super) fn of_thread(shelf: Arc<Shelf>) -> Self {
+        WorkerObjects { way: Way::Here(shelf), ..WorkerObjects::default() }
+    }
+
+    /// Whether the next answer is an output that holds objects.
+    #[inline]
+    pub(super) fn are_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The objects of the output that was read now.
+    pub(super) fn take_held(&mut self) -> Vec<Held> {
+        mem::take(&mut self.held)
+    }
+
+    /// Takes the objects of the output that comes next.
+    pub(super) fn expect(&mut self, count: u64, shared: &Shared) -> Result<(), Malformed> {
+        if count == 0 || count > handle::MOST_HELD as u64 || self.are_held() {
+            return Err(Malformed("an output with an impossible number of handles"));
+        }
+        for _ in 0..count {
+            let next = self.next(shared)?;
+            self.held.push(next);
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, shared: &Shared) -> Result<Held, Malformed> {
+        const MISSING: Malformed = Malformed("an output came without its handles");
+        if let Some(early) = self.early.pop_front() {
+            return Ok(early);
+        }
+        match &self.way {
+            Way::None => Err(MISSING),
+            Way::Here(shelf) => {
+                let next = shelf.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                next.map(Some).ok_or(MISSING)
+            }
+            Way::Socket(socket) => loop {
+                match handle::read(socket.as_fd()) {
+                    Ok(Received::Held(object)) => return Ok(object),
+                    Ok(Received::Wanted(id)) => {
+                        handle::give(socket.as_fd(), id, shared.exports.get(id).as_deref());
+                    }
+                    Ok(Received::Nothing) | Err(_) => return Err(MISSING),
+                }
+            },
+        }
+    }
+
+    /// Reads what the worker sent, if it asked for that.
+    fn answer(&mut self, asks: u32, shared: &Shared) -> Result<(), Malformed> {
+        let Way::Socket(socket) = &self.way else { return Ok(()) };
+        if asks == self.asks {
+            return Ok(());
+        }
+        self.asks = asks;
+        loop {
+            match handle::read(socket.as_fd()) {
+                Ok(Received::Nothing) => return Ok(()),
+                Ok(Received::Wanted(id)) => {
+                    handle::give(socket.as_fd(), id, shared.exports.get(id).as_deref());
+                }
+                Ok(Received::Held(object)) if self.early.len() < handle::MOST_HELD => {
+                    self.early.push_back(object);
+                }
+                _ => return Err(Malformed("it sent what it was not asked for")),
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Gives a worker the objects that it wants.
+    pub(super) fn answer_asks(&mut self, shared: &Shared, slot: usize) {
+        let Some(body) = self.body_mut(slot) else { return };
+        let asks = body.page.view().asks();
+        if let Err(Malformed(what)) = body.objects.answer(asks, shared) {
+            let error = Error::start(format!("it broke the protocol of handles: {what}"));
+            self.event(shared, Event::Misbehaved { slot, error: error.into() });
+        }
+    }
+}

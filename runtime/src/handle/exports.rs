@@ -1,0 +1,56 @@
+//! What workers of a pool may ask for (rule H4).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Object, ObjectId};
+
+/// The objects in the inputs that a pool has in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Exports {
+    objects: Mutex<HashMap<ObjectId, (Arc<Object>, usize)>>,
+}
+
+impl Exports {
+    /// Offers objects for as long as the returned value lives.
+    pub(crate) fn offer(self: &Arc<Self>, objects: Vec<Arc<Object>>) -> Offer {
+        let mut table = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        for object in &objects {
+            let entry = table.entry(object.id()).or_insert_with(|| (Arc::clone(object), 0));
+            entry.1 += 1;
+        }
+        drop(table);
+        let ids = objects.iter().map(|object| object.id()).collect();
+        Offer { exports: Arc::clone(self), ids }
+    }
+
+    /// An object that a worker asks for.
+    pub(crate) fn get(&self, id: ObjectId) -> Option<Arc<Object>> {
+        let table = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        table.get(&id).map(|(object, _)| Arc::clone(object))
+    }
+}
+
+/// Objects that workers may ask for while this lives.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    exports: Arc<Exports>,
+    ids: Vec<ObjectId>,
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        let mut gone = Vec::new();
+        let mut table = self.exports.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in &self.ids {
+            if let Some((_, count)) = table.get_mut(id) {
+                *count -= 1;
+                if *count == 0 {
+                    gone.extend(table.remove(id));
+                }
+            }
+        }
+        // Closing files takes its time.
+        drop(table);
+    }
+}

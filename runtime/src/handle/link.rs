@@ -1,0 +1,202 @@
+//! The sockets over which a worker and its caller pass objects (rules H4 and H5).
+//!
+//! Each worker process has a socket pair for this alone: nothing may be sent to its
+//! control socket, whose signal would end it. One message holds one object.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Object, ObjectId};
+use crate::sys::fds::Checked;
+use crate::sys::socket::{self, Message, Wait};
+
+/// Worker: asks for an object.
+const WANT: u8 = 1;
+/// Caller: here it is.
+const GIVEN: u8 = 2;
+/// Caller: it is not offered.
+const GONE: u8 = 3;
+/// Worker: a part of its next output.
+const HELD: u8 = 4;
+/// Caller: it is there, but its descriptors cannot be sent.
+const REFUSED: u8 = 5;
+
+/// The most handles in one output: what a worker may make its caller open at once.
+pub(crate) const MOST_HELD: usize = 1024;
+
+const LEN: usize = 1 + ObjectId::LEN;
+
+fn message(tag: u8, id: ObjectId) -> [u8; LEN] {
+    let mut bytes = [tag; LEN];
+    bytes[1..].copy_from_slice(id.as_bytes());
+    bytes
+}
+
+fn send(socket: BorrowedFd<'_>, tag: u8, object: &Object, wait: Wait) -> io::Result<()> {
+    let fds: Vec<_> = object.fds().collect();
+    socket::send(socket, &message(tag, object.id()), &fds, wait)
+}
+
+/// The worker's end.
+pub(crate) struct Link {
+    way: Way,
+}
+
+enum Way {
+    Socket {
+        socket: Mutex<Checked>,
+        /// Makes the caller look at its end.
+        ring: Box<dyn Fn() + Send + Sync>,
+    },
+    /// To a caller in the same process.
+    Here(Arc<Shelf>),
+}
+
+/// Objects on their way between threads.
+pub(crate) type Shelf = Mutex<VecDeque<Arc<Object>>>;
+
+impl Link {
+    /// # Errors
+    ///
+    /// If the socket is closed.
+    pub(crate) fn new(
+        socket: OwnedFd,
+        ring: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let socket = Mutex::new(Checked::new(socket)?);
+        Ok(Link { way: Way::Socket { socket, ring: Box::new(ring) } })
+    }
+
+    pub(crate) fn in_process(shelf: Arc<Shelf>) -> Self {
+        Link { way: Way::Here(shelf) }
+    }
+
+    /// Sends the objects of an output (rule H5).
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses; some may have been sent.
+    pub(crate) fn give(&self, objects: &[Arc<Object>]) -> io::Result<()> {
+        if objects.len() > MOST_HELD {
+            let text = format!("it holds more than {MOST_HELD} handles");
+            return Err(io::Error::other(text));
+        }
+        match &self.way {
+            Way::Here(shelf) => {
+                let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+                shelf.extend(objects.iter().cloned());
+            }
+            Way::Socket { socket, ring } => {
+                let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+                let socket = socket.get()?;
+                for object in objects {
+                    give_one(socket, object, ring)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often a full socket is tried again, and for how long one waits in between: the caller
+/// reads as soon as it is rung for.
+const TRIES: u32 = 5000;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
+fn give_one(socket: BorrowedFd<'_>, object: &Object, ring: &dyn Fn()) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        let error = match send(socket, HELD, object, Wait::Never) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // The buffer is full, or more descriptors are on their way than the user may have.
+        let full = error.kind() == io::ErrorKind::WouldBlock
+            || error.raw_os_error() == Some(libc::ETOOMANYREFS);
+        if !full || tries == TRIES {
+            return Err(error);
+        }
+        tries += 1;
+        ring();
+        std::thread::sleep(PAUSE);
+    }
+}
+
+impl super::fetch::Source for Link {
+    fn fetch(&self, id: ObjectId) -> io::Result<Arc<Object>> {
+        let Way::Socket { socket, ring } = &self.way else {
+            return Err(io::Error::other("its last handle was dropped"));
+        };
+        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = socket.get()?;
+        socket::send(socket, &message(WANT, id), &[], Wait::Block)?;
+        ring();
+        let mut buffer = [0; LEN];
+        let Some(Message { bytes, fds, cut }) = socket::receive(socket, &mut buffer, Wait::Block)?
+        else {
+            return Err(io::Error::other("the caller is gone"));
+        };
+        match bytes {
+            _ if cut => Err(io::Error::other(TOO_MANY)),
+            [GIVEN, ..] if !fds.is_empty() => Ok(Object::received(id, fds)),
+            [REFUSED, ..] => Err(io::Error::other(
+                "its caller could not send it; more descriptors are under way than RLIMIT_NOFILE allows",
+            )),
+            _ => Err(io::Error::other("its caller does not have it any more")),
+        }
+    }
+}
+
+/// What a process is told that cannot open more files.
+pub(crate) const TOO_MANY: &str =
+    "this process has too many open files; raise RLIMIT_NOFILE (`ulimit -n`) or keep fewer handles";
+
+/// What a caller read from a worker.
+pub(crate) enum Received {
+    /// The worker asks for an object.
+    Wanted(ObjectId),
+    /// A part of its next output; `None` if its descriptors could not be opened here.
+    Held(Option<Arc<Object>>),
+    /// Nothing, at present.
+    Nothing,
+}
+
+/// Reads a message of a worker; never waits.
+///
+/// # Errors
+///
+/// If it is none of this protocol.
+pub(crate) fn read(socket: BorrowedFd<'_>) -> io::Result<Received> {
+    let mut buffer = [0; LEN];
+    let message = match socket::receive(socket, &mut buffer, Wait::Never) {
+        Ok(Some(message)) => message,
+        Ok(None) => return Ok(Received::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
+        Err(error) => return Err(error),
+    };
+    let unknown = || io::Error::from(io::ErrorKind::InvalidData);
+    let (tag, id) = message.bytes.split_first().ok_or_else(unknown)?;
+    let id = ObjectId::from_bytes(id).ok_or_else(unknown)?;
+    match *tag {
+        WANT => Ok(Received::Wanted(id)),
+        HELD if message.cut => Ok(Received::Held(None)),
+        HELD if !message.fds.is_empty() => {
+            Ok(Received::Held(Some(Object::received(id, message.fds))))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+/// Answers a worker that wanted an object.
+pub(crate) fn give(socket: BorrowedFd<'_>, id: ObjectId, object: Option<&Object>) {
+    let sent = match object {
+        Some(object) => send(socket, GIVEN, object, Wait::Never),
+        None => socket::send(socket, &message(GONE, id), &[], Wait::Never),
+    };
+    if sent.is_err() {
+        // A worker that is gone needs no answer. The other reason is the limit of what may be under way.
+        let _ = socket::send(socket, &message(REFUSED, id), &[], Wait::Never);
+    }
+}

@@ -1,0 +1,187 @@
+//! Objects of the operating system that are alive in this process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use crate::sys::fds::Kept;
+use crate::sys::generation::PerProcess;
+use crate::sys::memory::{self, Mapping};
+
+/// What becomes of the descriptors of an object in a template that is forked from its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// They stay open, as all that the program opened does.
+    File,
+    /// They are closed: as long as anyone had them, the other end would be connected (rule H7).
+    Connection,
+}
+
+/// Names an object in the bytes of a value (rule H1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ObjectId([u8; ObjectId::LEN]);
+
+impl ObjectId {
+    pub(crate) const LEN: usize = 16;
+
+    fn random(kind: Kind) -> io::Result<Self> {
+        let mut bytes = [0; Self::LEN];
+        crate::sys::random::fill(&mut bytes)?;
+        bytes[0] = bytes[0] & !1 | u8::from(kind == Kind::Connection);
+        Ok(ObjectId(bytes))
+    }
+
+    fn kind(self) -> Kind {
+        if self.0[0] & 1 == 1 { Kind::Connection } else { Kind::File }
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(ObjectId(bytes.try_into().ok()?))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// One or more file descriptors that travel together inside of values.
+///
+/// A process has each object once, however often it received it (rule H2).
+#[derive(Debug)]
+pub(crate) struct Object {
+    id: ObjectId,
+    fds: Vec<Descriptor>,
+    /// Its first descriptor, mapped.
+    mapping: OnceLock<Mapping>,
+}
+
+#[derive(Debug)]
+enum Descriptor {
+    Plain(OwnedFd),
+    Kept(Kept),
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Descriptor::Plain(fd) => fd.as_fd(),
+            Descriptor::Kept(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// What is alive in this process. A forked child begins with nothing: its parent's
+/// descriptors may be closed there.
+static ALIVE: PerProcess<Mutex<HashMap<ObjectId, Weak<Object>>>> = PerProcess::new();
+
+impl Object {
+    /// Makes an object of descriptors.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel has no random numbers.
+    pub(crate) fn new(kind: Kind, fds: Vec<OwnedFd>) -> io::Result<Arc<Object>> {
+        Ok(Object::received(ObjectId::random(kind)?, fds))
+    }
+
+    /// Takes over an object of the process that this one was forked from.
+    pub(crate) fn adopt(self: &Arc<Self>) {
+        let mut alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        alive.insert(self.id, Arc::downgrade(self));
+    }
+
+    /// Takes an object in that came from another process. If it is here already, the
+    /// descriptors that came with it are closed.
+    pub(crate) fn received(id: ObjectId, fds: Vec<OwnedFd>) -> Arc<Object> {
+        let mut alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(object) = alive.get(&id).and_then(Weak::upgrade) {
+            drop(alive);
+            return object;
+        }
+        let held = |fd| match id.kind() {
+            Kind::File => Descriptor::Plain(fd),
+            Kind::Connection => Descriptor::Kept(Kept::new(fd)),
+        };
+        let fds = fds.into_iter().map(held).collect();
+        let object = Arc::new(Object { id, fds, mapping: OnceLock::new() });
+        alive.insert(id, Arc::downgrade(&object));
+        object
+    }
+
+    /// Finds an object that this process has.
+    pub(crate) fn find(id: ObjectId) -> Option<Arc<Object>> {
+        let alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        alive.get(&id)?.upgrade()
+    }
+
+    pub(crate) fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// How many descriptors it has.
+    pub(crate) fn len(&self) -> usize {
+        self.fds.len()
+    }
+
+    /// One of its descriptors.
+    ///
+    /// # Panics
+    ///
+    /// If it has fewer.
+    pub(crate) fn fd(&self, at: usize) -> BorrowedFd<'_> {
+        self.fds[at].as_fd()
+    }
+
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds.iter().map(AsFd::as_fd)
+    }
+
+    /// Gives a single descriptor away, if this is the last handle to the object.
+    ///
+    /// # Errors
+    ///
+    /// Returns the object if others have it too.
+    pub(crate) fn into_fd(self: Arc<Self>) -> Result<OwnedFd, Arc<Self>> {
+        let mut object = Arc::try_unwrap(self)?;
+        match object.fds.pop().expect("an object has descriptors") {
+            Descriptor::Plain(fd) => Ok(fd),
+            Descriptor::Kept(fd) => unreachable!("{fd:?} is no single file"),
+        }
+    }
+
+    /// Its first descriptor as memory, which all handles to it in this process share.
+    ///
+    /// # Errors
+    ///
+    /// If it is no memory whose size is fixed (rule H6), or cannot be mapped.
+    pub(crate) fn memory(&self, writable: bool) -> io::Result<&Mapping> {
+        if let Some(mapping) = self.mapping.get() {
+            return Ok(mapping);
+        }
+        let fd = self.fd(0);
+        if !memory::is_sealed(fd) {
+            let text = "what should be shared memory is another file";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let mapping = Mapping::new(fd, crate::sys::fds::size(fd)?, writable)?;
+        Ok(self.mapping.get_or_init(|| mapping))
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        let mut alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        // Received anew since the last handle to this one went, or of another process.
+        if alive.get(&self.id).is_some_and(|object| object.strong_count() == 0) {
+            alive.remove(&self.id);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Files, sockets and pipes as parameters and results.
+
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+
+use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, has_processes, pool};
+use runtime::{ErrorKind, Fd, Pool, Process, State, initializer, worker};
+use serde::{Deserialize, Serialize};
+
+conformance! {
+    EVERY => [
+        a_worker_writes_to_a_pipe_of_the_caller,
+        a_worker_returns_a_file_that_it_opened,
+        a_file_passes_through_a_worker,
+        files_stand_in_structs_and_vectors,
+        many_files_pass_in_a_map,
+        a_pipe_ends_when_the_task_has_an_outcome,
+        an_initializer_takes_a_file,
+        a_preload_takes_a_file,
+        a_process_takes_a_file_and_returns_one,
+        a_worker_of_a_worker_takes_a_file,
+        a_task_that_fails_gives_its_file_back,
+        an_output_that_cannot_be_encoded_holds_no_file,
+        a_value_with_too_many_files_is_refused,
+        descriptors_are_as_before,
+        every_worker_takes_the_file_of_a_broadcast,
+        a_stream_of_results_holds_files,
+    ];
+    PROCESSES => [
+        a_file_of_a_killed_worker_is_closed,
+        a_retried_input_has_its_file,
+        a_descriptor_above_256_passes,
+    ];
+}
+
+#[worker]
+fn write_line(to: Fd<PipeWriter>, line: &str) {
+    writeln!(to.into_inner(), "{line}").unwrap();
+}
+
+fn file_with(text: &str) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn text_of(mut file: File) -> String {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[worker]
+fn create(text: &str) -> Fd<File> {
+    Fd::new(file_with(text)).unwrap()
+}
+
+#[worker]
+fn append(file: Fd<File>, text: &str) -> Fd<File> {
+    let mut file = file.into_inner();
+    file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    Fd::new(file).unwrap()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pair {
+    name: String,
+    files: Vec<Option<Fd<File>>>,
+}
+
+#[worker]
+fn swap(mut pair: Pair) -> Pair {
+    pair.files.reverse();
+    pair.name += "!";
+    pair
+}
+
+#[worker]
+fn die(file: Fd<PipeWriter>) {
+    let _file = file;
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+#[worker]
+fn die_once(file: Fd<File>) -> usize {
+    let mut file = file.into_inner();
+    let before = file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(b"x").unwrap();
+    if before == 0 {
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    before as usize
+}
+
+#[worker]
+fn panic_with(file: Fd<File>) {
+    let _file = file;
+    panic!("no");
+}
+
+#[initializer]
+fn keep(file: Fd<File>) -> Fd<File> {
+    file
+}
+
+#[worker]
+fn append_to_kept(file: State<Fd<File>>, text: &str) -> Fd<File> {
+    let mut file = Fd::clone(&file).into_inner();
+    file.write_all(text.as_bytes()).unwrap();
+    Fd::new(file).unwrap()
+}
+
+#[worker]
+fn in_a_pool_of_its_own(method: u8, to: Fd<PipeWriter>) {
+    let method = EVERY[method as usize];
+    let inner = pool(method, 1);
+    inner.apply(write_line, (to, "from within")).unwrap();
+}
+
+fn read_all(mut reader: PipeReader) -> String {
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn a_worker_writes_to_a_pipe_of_the_caller(method: StartMethod) {
+    let pool = pool(method, 2);
+    let (reader, writer) = std::io::pipe().unwrap();
+    pool.apply(write_line, (Fd::new(writer).unwrap(), "hello")).unwrap();
+    assert_eq!(read_all(reader), "hello\n");
+}
+
+fn a_worker_returns_a_file_that_it_opened(method: StartMethod) {
+    let file = pool(method, 1).apply(create, "made there").unwrap();
+    assert_eq!(text_of(file.into_inner()), "made there");
+}
+
+fn a_file_passes_through_a_worker(method: StartMethod) {
+    let pool = pool(method, 2);
+    let mut file = Fd::new(file_with("a")).unwrap();
+    for text in ["b", "c", "d"] {
+        file = pool.apply(append, (file, text)).unwrap();
+    }
+    assert_eq!(text_of(file.into_inner()), "abcd");
+}
+
+fn files_stand_in_structs_and_vectors(method: StartMethod) {
+    let file = |text| Some(Fd::new(file_with(text)).unwrap());
+    let pair = Pair { name: "three".to_owned(), files: vec![file("1"), None, file("3")] };
+    let swapped = pool(method, 1).apply(swap, pair).unwrap();
+    let texts: Vec<_> =
+        swapped.files.into_iter().map(|file| file.map(|file| text_of(file.into_inner()))).collect();
+    assert_eq!(swapped.name, "three!");
+    assert_eq!(texts, [Some("3".to_owned()), None, Some("1".to_owned())]);
+}
+
+fn many_files_pass_in_a_map(method: StartMethod) {
+    let pool = pool(method, 2);
+    let texts: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    let made = pool.map(create, &texts).unwrap();
+    let inputs = made.into_iter().map(|file| (file, "!"));
+    let ended = pool.map(append, inputs).unwrap();
+    for (file, text) in ended.into_iter().zip(texts) {
+        assert_eq!(text_of(file.into_inner()), text + "!");
+    }
+}
+
+fn a_pipe_ends_when_the_task_has_an_outcome(method: StartMethod) {
+    let pool = pool(method, 1);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let handle = pool.submit(write_line, (Fd::new(writer).unwrap(), "one"));
+    // Nobody waits in the pool meanwhile.
+    assert_eq!(read_all(reader), "one\n");
+    handle.wait().unwrap();
+}
+
+fn an_initializer_takes_a_file(method: StartMethod) {
+    let file = Fd::new(file_with("")).unwrap();
+    let pool = Pool::builder()
+        .start_method(method)
+        .workers(1)
+        .initializer(keep, file.clone())
+        .build()
+        .unwrap();
+    pool.apply(append_to_kept, "one,").unwrap();
+    // A worker that is started later has it too.
+    pool.resize(2).unwrap();
+    for result in pool.broadcast(append_to_kept, "two,") {
+        result.unwrap();
+    }
+    assert_eq!(text_of(file.into_inner()), "one,two,two,");
+}
+
+fn a_preload_takes_a_file(method: StartMethod) {
+    let file = Fd::new(file_with("")).unwrap();
+    let pool = Pool::builder()
+        .start_method(method)
+        .workers(1)
+        .preload(keep, file.clone())
+        .build()
+        .unwrap();
+    let back = pool.apply(append_to_kept, "one").unwrap();
+    assert_eq!(text_of(back.into_inner()), "one");
+    assert_eq!(text_of(file.into_inner()), "one");
+}
+
+fn a_process_takes_a_file_and_returns_one(method: StartMethod) {
+    let file = Fd::new(file_with("a")).unwrap();
+    let process = Process::builder().start_method(method).spawn(append, (file, "b")).unwrap();
+    assert_eq!(text_of(process.join().unwrap().into_inner()), "ab");
+}
+
+fn a_worker_of_a_worker_takes_a_file(method: StartMethod) {
+    let outer = pool(method, 1);
+    for inner in 0..EVERY.len() {
+        if has_processes(method) && EVERY[inner] == StartMethod::Fork {
+            // A worker has no other thread; it may be forked.
+        } else if EVERY[inner] == StartMethod::Fork {
+            continue;
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        outer.apply(in_a_pool_of_its_own, (inner as u8, Fd::new(writer).unwrap())).unwrap();
+        assert_eq!(read_all(reader), "from within\n", "{}", EVERY[inner]);
+    }
+}
+
+fn a_task_that_fails_gives_its_file_back(method: StartMethod) {
+    let pool = pool(method, 1);
+    let file = Fd::new(file_with("kept")).unwrap();
+    let error = pool.apply(panic_with, file.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Panicked);
+    assert_eq!(text_of(file.into_inner()), "kept");
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Refuses(Fd<File>, #[serde(serialize_with = "refuse")] u8);
+
+fn refuse<S: serde::Serializer>(_: &u8, _: S) -> Result<S::Ok, S::Error> {
+    Err(serde::ser::Error::custom("not this one"))
+}
+
+#[worker]
+fn refusing(file: Fd<File>) -> Refuses {
+    Refuses(file, 0)
+}
+
+fn an_output_that_cannot_be_encoded_holds_no_file(method: StartMethod) {
+    let pool = pool(method, 1);
+    let file = Fd::new(file_with("")).unwrap();
+    let error = pool.apply(refusing, file.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Encode);
+    // What follows is not mistaken for it.
+    assert_eq!(text_of(pool.apply(create, "next").unwrap().into_inner()), "next");
+}
+
+#[worker]
+fn copies(file: Fd<File>, count: usize) -> Vec<Fd<File>> {
+    vec![file; count]
+}
+
+fn a_value_with_too_many_files_is_refused(method: StartMethod) {
+    let pool = pool(method, 1);
+    let file = Fd::new(file_with("")).unwrap();
+    assert_eq!(pool.apply(copies, (&file, 1024_usize)).unwrap().len(), 1024);
+    let error = pool.apply(copies, (&file, 1025_usize)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Encode);
+    assert!(error.to_string().contains("1024 handles"), "{error}");
+}
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[worker]
+fn open_files_there(_: ()) -> usize {
+    open_files()
+}
+
+fn descriptors_are_as_before(method: StartMethod) {
+    let pool = pool(method, 1);
+    let there = pool.apply(open_files_there, ()).unwrap();
+    let here = open_files();
+    for n in 0..200 {
+        let file = pool.apply(create, "").unwrap();
+        let file = pool.apply(append, (file, "x")).unwrap();
+        if n % 2 == 0 {
+            drop(pool.submit(append, (file, "y")));
+        }
+    }
+    pool.apply(append, (pool.apply(create, "").unwrap(), "")).unwrap();
+    assert_eq!(pool.apply(open_files_there, ()).unwrap(), there);
+    assert_eq!(open_files(), here);
+}
+
+fn every_worker_takes_the_file_of_a_broadcast(method: StartMethod) {
+    let pool = pool(method, 3);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let results = pool.broadcast(write_line, (Fd::new(writer).unwrap(), "x"));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(read_all(reader), "x\nx\nx\n");
+}
+
+fn a_stream_of_results_holds_files(method: StartMethod) {
+    let pool = pool(method, 2);
+    let texts: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    for (file, text) in pool.imap(create, &texts).zip(&texts) {
+        assert_eq!(text_of(file.unwrap().into_inner()), *text);
+    }
+}
+
+fn a_file_of_a_killed_worker_is_closed(method: StartMethod) {
+    let pool = pool(method, 1);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let error = pool.apply(die, Fd::new(writer).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Signaled);
+    assert_eq!(read_all(reader), "");
+}
+
+fn a_retried_input_has_its_file(method: StartMethod) {
+    let pool = pool(method, 1);
+    let file = Fd::new(file_with("")).unwrap();
+    assert_eq!(pool.task(die_once).retries(1).apply(file).unwrap(), 1);
+}
+
+fn a_descriptor_above_256_passes(method: StartMethod) {
+    let pool = pool(method, 1);
+    let many: Vec<File> = (0..300).map(|_| File::open("/dev/null").unwrap()).collect();
+    let (reader, writer) = std::io::pipe().unwrap();
+    assert!(writer.as_raw_fd() > 256);
+    drop(many);
+    pool.apply(write_line, (Fd::new(writer).unwrap(), "high")).unwrap();
+    assert_eq!(read_all(reader), "high\n");
+}

@@ -1,0 +1,10 @@
+//! What processes share: files, memory, channels, locks and actors, as values.
+
+use std::process::ExitCode;
+
+mod files;
+
+fn main() -> ExitCode {
+    let tests = [files::tests()];
+    procession_tests::harness::main(tests.into_iter().flatten().collect())
+}
