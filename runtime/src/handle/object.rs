@@ -37,6 +37,10 @@ impl ObjectId {
         if self.0[0] & 1 == 1 { Kind::Connection } else { Kind::File }
     }
 
+    pub(crate) const fn from(bytes: [u8; Self::LEN]) -> Self {
+        ObjectId(bytes)
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         Some(ObjectId(bytes.try_into().ok()?))
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
+use crate::handle::Object;
 use crate::sys::rights::Rights;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process, signals, taken};
@@ -56,6 +57,8 @@ pub(super) fn start(
             process::exit_now(0);
         }
         let role = ServerRole { method: StartMethod::Fork, caller, threads_allowed };
+        // Its memory has them; nothing in this process knew of them yet.
+        preloads.iter().flat_map(|preload| &preload.objects).for_each(|object| object.adopt());
         let preloaded = preload::run(role, preloads.iter().map(Preload::parts));
         server::serve(role, theirs, watch, preloaded)
     };

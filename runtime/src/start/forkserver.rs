@@ -11,7 +11,8 @@ use super::served::{Host, Served};
 use super::wire::{Frame, Setup};
 use super::{Preload, ServerRole, parcel, preload, server, spawn};
 use crate::config::StartMethod;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::Object;
 use crate::inputs::{self, Inputs};
 use crate::sys::entry;
 use crate::sys::generation::PerProcess;
@@ -28,6 +29,13 @@ struct Key {
 }
 
 impl Key {
+    /// The same for comparing alone, which keeps nothing alive.
+    fn without_objects(&self) -> Key {
+        let mut key = self.clone();
+        key.preloads.iter_mut().for_each(|preload| preload.objects.clear());
+        key
+    }
+
     /// Whether a server with this key does for `other`, a key of now.
     fn suits(&self, other: &Key) -> bool {
         self.preloads == other.preloads
@@ -35,6 +43,9 @@ impl Key {
             && self.rights.difference(&other.rights).is_empty()
     }
 }
+
+/// The most handles in the inputs of preloads: what fits in one message.
+const MOST_OBJECTS: usize = 16;
 
 type Servers = Mutex<Vec<(Key, Weak<Peer>)>>;
 
@@ -121,12 +132,21 @@ fn find(key: &Key) -> Result<Arc<Peer>> {
     }
     let server = Arc::new(execute(key)?);
     servers.retain(|(other, server)| !other.suits(key) && server.strong_count() > 0);
-    servers.push((key.clone(), Arc::downgrade(&server)));
+    servers.push((key.without_objects(), Arc::downgrade(&server)));
     Ok(server)
 }
 
 fn execute(key: &Key) -> Result<Peer> {
     let cannot = |e: std::io::Error| Error::start(format!("the forkserver cannot be started: {e}"));
+    let objects: Vec<_> = key.preloads.iter().flat_map(|preload| &preload.objects).collect();
+    if objects.len() > MOST_OBJECTS {
+        let text = format!(
+            "the inputs of the preloads hold {} handles, and a server takes at most {MOST_OBJECTS}; \
+             give the others to initializers",
+            objects.len()
+        );
+        return Err(Error::new(ErrorKind::Configuration, text));
+    }
     let preloads = inputs::pack(&key.preloads.iter().collect::<Vec<_>>()).map_err(cannot)?;
     let caller = process::open(std::process::id()).map_err(cannot)?;
     let child = spawn::execute(parcel::environment(&[])?, [None; 3])?;
@@ -134,9 +154,11 @@ fn execute(key: &Key) -> Result<Peer> {
         caller: std::process::id(),
         threads_allowed: key.threads_allowed,
         env: child.env.is_some(),
+        objects: objects.iter().map(|object| (object.id(), object.len() as u8)).collect(),
     });
     let mut fds = vec![caller.as_fd(), preloads.as_fd()];
     fds.extend(child.env.as_ref().map(AsFd::as_fd));
+    fds.extend(objects.iter().flat_map(|object| object.fds()));
     let sent = socket::send(child.socket.as_fd(), &setup.write(), &fds, Wait::Never);
     let peer = Peer::new(child.socket, child.pidfd, child.pid);
     sent.map_err(cannot)?;
@@ -150,12 +172,18 @@ pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
     let (watch, preloads) = (next(), Inputs::open(&next()));
     let env = setup.env.then(&mut next).map_or(Ok(()), parcel::unpack_environment);
     let (Ok(preloads), Ok(())) = (preloads, env) else { process::exit_now(1) };
+    // Decoding finds them, and what the preloads keep holds them from then on.
+    let objects: Vec<_> = setup
+        .objects
+        .iter()
+        .map(|(id, count)| Object::received(*id, (0..*count).map(|_| next()).collect()))
+        .collect();
     let role = ServerRole {
         method: StartMethod::ForkServer,
         caller: setup.caller,
         threads_allowed: setup.threads_allowed,
     };
     let preloaded = preload::run(role, preloads.iter());
-    drop(preloads);
+    drop((preloads, objects));
     server::serve(role, main, watch, preloaded)
 }

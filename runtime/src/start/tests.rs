@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::Exit;
 use super::wire::{Frame, OrderFrame, Setup};
+use crate::handle::ObjectId;
 use crate::sys::fds;
 use crate::sys::limits::Limits;
 use crate::sys::socket::{self, Wait};
@@ -19,10 +20,12 @@ fn frames() -> Vec<(Frame, usize)> {
     };
     let limits = Limits { umask: Some(0o27), resources: std::array::from_fn(|n| (n as u64, 9)) };
     let limited = OrderFrame { limits: Some(limits.into()), ..order.clone() };
-    let setup = Setup { caller: 77, threads_allowed: true, env: false };
+    let setup = Setup { caller: 77, threads_allowed: true, env: false, objects: Vec::new() };
+    let objects = vec![(ObjectId::from([7; 16]), 1), (ObjectId::from([8; 16]), 3)];
     vec![
-        (Frame::Setup(setup), 2),
-        (Frame::Setup(Setup { env: true, ..setup }), 3),
+        (Frame::Setup(setup.clone()), 2),
+        (Frame::Setup(Setup { env: true, ..setup.clone() }), 3),
+        (Frame::Setup(Setup { objects, ..setup }), 6),
         (Frame::Attach, 1),
         (Frame::Order(order), 11),
         (Frame::Order(limited), 11),

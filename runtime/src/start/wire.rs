@@ -5,6 +5,7 @@
 //! bytes. Anything long travels as an fd to a blob.
 
 use super::Exit;
+use crate::handle::ObjectId;
 use crate::sys::limits::Limits;
 
 /// The largest message.
@@ -14,8 +15,8 @@ const TEXT: usize = 512;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// Caller to a new process: be a server. Fds: the caller's pidfd, the preloads, and
-    /// the environment if it was too large to be passed along.
+    /// Caller to a new process: be a server. Fds: the caller's pidfd, the preloads,
+    /// the environment if it was too large to be passed along, and the objects.
     Setup(Setup),
     /// Caller to server, on its main socket: serve this connection. Fds: its end.
     Attach,
@@ -41,11 +42,20 @@ pub(super) enum Frame {
     Standby { pid: u32 },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Setup {
     pub(super) caller: u32,
     pub(super) threads_allowed: bool,
     pub(super) env: bool,
+    /// The objects in the inputs of the preloads, and how many fds each has.
+    pub(super) objects: Vec<(ObjectId, u8)>,
+}
+
+impl Setup {
+    fn count(&self) -> usize {
+        let objects = self.objects.iter().map(|(_, fds)| usize::from(*fds));
+        2 + usize::from(self.env) + objects.sum::<usize>()
+    }
 }
 
 /// Which fds come with an order, in this sequence: control, environment, directory,
@@ -89,7 +99,7 @@ impl Frame {
     /// How many fds the message has.
     fn fds(&self) -> usize {
         match self {
-            Frame::Setup(setup) => 2 + usize::from(setup.env),
+            Frame::Setup(setup) => setup.count(),
             Frame::Standby { .. } => 2,
             Frame::Attach | Frame::Failed | Frame::Started { .. } => 1,
             Frame::Order(order) => order.count(),
@@ -103,6 +113,11 @@ impl Frame {
             Frame::Setup(setup) => {
                 bytes.extend(setup.caller.to_le_bytes());
                 bytes.extend([setup.threads_allowed, setup.env].map(u8::from));
+                bytes.push(setup.objects.len() as u8);
+                for (id, fds) in &setup.objects {
+                    bytes.extend(id.as_bytes());
+                    bytes.push(*fds);
+                }
             }
             Frame::Order(order) => {
                 bytes.extend(order.ticket.to_le_bytes());
@@ -165,6 +180,7 @@ impl Frame {
                 caller: from.word()?,
                 threads_allowed: from.flag()?,
                 env: from.flag()?,
+                objects: from.objects()?,
             }),
             2 => Frame::Attach,
             3 => Frame::Order(OrderFrame {
@@ -239,6 +255,11 @@ impl Reader<'_> {
             *limit = (self.long()?, self.long()?);
         }
         Some(Limits { umask: (umask != u32::MAX).then_some(umask), resources })
+    }
+
+    fn objects(&mut self) -> Option<Vec<(ObjectId, u8)>> {
+        let count = self.byte()?;
+        (0..count).map(|_| Some((ObjectId::from(self.take()?), self.byte()?))).collect()
     }
 
     fn text(&mut self) -> String {
