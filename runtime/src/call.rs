@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::codec::{Sink, Source};
 use crate::failure::{Failure, FailureKind, Phase};
 use crate::fault::fault;
+use crate::handle;
 use crate::opaque::Opaque;
 use crate::state::{self, Missing, State, StateMut};
 use crate::sys::original::Original;
@@ -77,7 +78,11 @@ impl<'a> Call<'a> {
         let Some(sink) = self.sink.as_mut() else {
             return Ok(());
         };
-        crate::codec::encode(output, sink).map_err(|error| {
+        let encoded = match const { size_of::<R>() >= handle::OWNER } {
+            true => handle::owned(|| crate::codec::encode(output, sink)),
+            false => crate::codec::encode(output, sink),
+        };
+        encoded.map_err(|error| {
             let text = format!("its output could not be encoded: {error}");
             Stop::new(FailureKind::Encode, text)
         })

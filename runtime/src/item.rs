@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeTuple as _, Serializer};
 
+use crate::handle;
 use crate::task::Never;
 use crate::task::kinds::Unknown;
 
@@ -144,7 +145,11 @@ impl<T: Arg<P>, P> Serialize for Element<'_, T, P> {
 impl<T: Serialize> Arg<T> for T {
     #[inline]
     fn encode<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize(serializer)
+        // An item is dropped when it is encoded: it may hold what one task alone has.
+        match const { size_of::<T>() >= handle::OWNER } {
+            true => handle::owned(|| self.serialize(serializer)),
+            false => self.serialize(serializer),
+        }
     }
 }
 

@@ -131,6 +131,7 @@ mod process;
 mod queue;
 mod registry;
 mod scheduler;
+mod shared;
 mod start;
 mod state;
 
@@ -154,5 +155,6 @@ pub use pool::{
 pub use process::{Process, ProcessBuilder, Stdio};
 pub use procession_macros::{initializer, worker};
 pub use registry::registered;
+pub use shared::{Shareable, Shared, SharedMut};
 pub use state::{State, StateMut};
 pub use task::{Initializer, Output, Parameter, Task};

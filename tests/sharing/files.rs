@@ -215,15 +215,14 @@ fn a_process_takes_a_file_and_returns_one(method: StartMethod) {
 
 fn a_worker_of_a_worker_takes_a_file(method: StartMethod) {
     let outer = pool(method, 1);
-    for inner in 0..EVERY.len() {
-        if has_processes(method) && EVERY[inner] == StartMethod::Fork {
-            // A worker has no other thread; it may be forked.
-        } else if EVERY[inner] == StartMethod::Fork {
+    for (number, inner) in (0..).zip(EVERY) {
+        // A worker that is a process has no other thread; it may be forked.
+        if *inner == StartMethod::Fork && !has_processes(method) {
             continue;
         }
         let (reader, writer) = std::io::pipe().unwrap();
-        outer.apply(in_a_pool_of_its_own, (inner as u8, Fd::new(writer).unwrap())).unwrap();
-        assert_eq!(read_all(reader), "from within\n", "{}", EVERY[inner]);
+        outer.apply(in_a_pool_of_its_own, (number, Fd::new(writer).unwrap())).unwrap();
+        assert_eq!(read_all(reader), "from within\n", "{inner}");
     }
 }
 
@@ -300,7 +299,8 @@ fn every_worker_takes_the_file_of_a_broadcast(method: StartMethod) {
     let (reader, writer) = std::io::pipe().unwrap();
     let results = pool.broadcast(write_line, (Fd::new(writer).unwrap(), "x"));
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(read_all(reader), "x\nx\nx\n");
+    // A line is two writes, and workers write at once.
+    assert_eq!(read_all(reader).matches('x').count(), 3);
 }
 
 fn a_stream_of_results_holds_files(method: StartMethod) {

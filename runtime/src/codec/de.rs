@@ -11,8 +11,7 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use super::error::{DecodeError, NOT_SELF_DESCRIBING};
 use super::plain;
 use super::source::Source;
-use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Form, Format, is_handle};
-use crate::handle;
+use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Form, Format, mark};
 use access::{Counted, Fields, Variant};
 
 type Decoder<'a> = DecoderImpl<Input<'a>, Format, ()>;
@@ -190,8 +189,8 @@ impl<'de> Deserializer<'de> for Level<'_, '_> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let inner = self.deeper()?;
-        match is_handle(name) {
-            true => handle::at_handle(|| visitor.visit_newtype_struct(inner)),
+        match mark::is_handle(name) {
+            true => mark::at_handle(|| visitor.visit_newtype_struct(inner)),
             false => visitor.visit_newtype_struct(inner),
         }
     }

@@ -33,6 +33,7 @@
 mod de;
 mod error;
 mod form;
+pub(crate) mod mark;
 mod plain;
 mod ser;
 mod sink;
@@ -67,13 +68,6 @@ const DEPTH: u32 = 512;
 /// How many elements of sequences and maps in one value may take no bytes at all, like those of a
 /// `Vec<()>`: nothing but their count says that they are there.
 const EMPTY_ELEMENTS: u32 = 1 << 24;
-
-/// Whether a newtype struct of this name is a handle. Names are literals, so that the comparison is
-/// made by the compiler.
-#[inline(always)]
-fn is_handle(name: &str) -> bool {
-    name == crate::handle::NAME
-}
 
 /// Appends `value` to `sink`.
 ///

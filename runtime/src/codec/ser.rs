@@ -14,8 +14,7 @@ use serde::ser::{Serialize, Serializer};
 use super::error::EncodeError;
 use super::plain;
 use super::sink::{Draft, Sink};
-use super::{DEPTH, FORMAT, Form, Format, is_handle};
-use crate::handle;
+use super::{DEPTH, FORMAT, Form, Format, mark};
 use counted::Counted;
 
 type Encoder<'s, 'a> = EncoderImpl<Output<'s, 'a>, Format>;
@@ -267,8 +266,8 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         value: &T,
     ) -> Outcome {
         let inner = self.deeper()?;
-        match is_handle(name) {
-            true => handle::at_handle(|| value.serialize(inner)),
+        match mark::is_handle(name) {
+            true => mark::at_handle(|| value.serialize(inner)),
             false => value.serialize(inner),
         }
     }

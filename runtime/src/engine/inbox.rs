@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use crate::codec::Source;
 use crate::error::{Error, ErrorKind};
-use crate::handle;
+use crate::handle::{self, Object};
 use crate::queue::{Big, WorkerPageMap};
-
-use super::objects::Held;
 
 /// Words of room that an inbox keeps, however little came recently.
 const KEPT: usize = 64 << 10;
@@ -31,6 +29,9 @@ struct Run {
     first: usize,
     count: usize,
 }
+
+/// An object of an output; `None` if this process could not open its descriptors.
+pub(super) type Held = Option<Arc<Object>>;
 
 enum Item {
     Short(Run),

@@ -5,15 +5,13 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 
+use super::inbox::Held;
 use super::{Engine, Shared};
 use crate::error::Error;
-use crate::handle::{self, Object, Received, Shelf};
+use crate::handle::{self, Received, Shelf};
 use crate::queue::Malformed;
 use crate::scheduler::Event;
 use crate::sys::fds::Kept;
-
-/// An object of an output; `None` if this process could not open its descriptors.
-pub(super) type Held = Option<Arc<Object>>;
 
 /// What there is of the objects of one worker.
 #[derive(Default)]

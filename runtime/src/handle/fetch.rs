@@ -23,6 +23,11 @@ pub(crate) fn set_source(source: Arc<dyn Source>) {
     *SOURCE.get().lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
 }
 
+/// Whether this process can ask anyone: whether it is a worker.
+pub(super) fn has_source() -> bool {
+    SOURCE.get().lock().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
 /// Finds an object here, or asks for it (rules H2 and H4).
 pub(super) fn find(id: ObjectId) -> Result<Arc<Object>, String> {
     if let Some(object) = Object::find(id) {

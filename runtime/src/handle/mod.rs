@@ -28,11 +28,16 @@
 mod carry;
 mod exports;
 mod fetch;
+mod kept;
 mod link;
 mod object;
 
-pub(crate) use carry::{NAME, at_handle, collect, decode, encode, is_empty, take};
+pub(crate) use carry::{
+    Inward, OWNER, Outward, collect, decode, encode, encode_exclusive, for_many, is_empty, owned,
+    take,
+};
 pub(crate) use exports::{Exports, Offer};
 pub(crate) use fetch::set_source;
+pub(crate) use kept::{keep, keeps_nothing, let_go};
 pub(crate) use link::{Link, MOST_HELD, Received, Shelf, TOO_MANY, give, read};
 pub(crate) use object::{Kind, Object, ObjectId};

@@ -175,7 +175,12 @@ impl Object {
             let text = "what should be shared memory is another file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        let mapping = Mapping::new(fd, crate::sys::fds::size(fd)?, writable)?;
+        let size = crate::sys::fds::size(fd)?;
+        let mapping = match writable {
+            true => Mapping::new(fd, size, true)?,
+            // Kernels before 6.7 share none whose bytes are sealed.
+            false => Mapping::sealed(fd, size).or_else(|_| Mapping::new(fd, size, false))?,
+        };
         Ok(self.mapping.get_or_init(|| mapping))
     }
 }

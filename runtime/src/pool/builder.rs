@@ -411,7 +411,8 @@ fn encoded<M, F: Initializer<M>>(_: F, input: &F::Input) -> Result<Preload> {
     let entry = registry::find::<F>(Role::Initializer)?;
     let mut bytes = Vec::new();
     let mut sink = Sink::over(&mut bytes);
-    let (encoded, objects) = handle::collect(|| crate::codec::encode(input, &mut sink));
+    let (encoded, objects) =
+        handle::for_many(|| handle::collect(|| crate::codec::encode(input, &mut sink)));
     encoded.map_err(|error| {
         let text = format!("its input could not be encoded: {error}");
         Error::new(ErrorKind::Encode, text).on_task(entry.name())

@@ -233,7 +233,8 @@ impl CallRef {
     /// Hands one input to every worker; gives their number.
     pub(super) fn hand_to_all<T: Serialize>(&self, input: &T) -> Result<usize> {
         let mut payload = Payload::new(&self.shared.arena);
-        let encoded = self.encode(&mut payload, 0, 1, &mut std::iter::once(input));
+        let mut inputs = std::iter::once(input);
+        let encoded = handle::for_many(|| self.encode(&mut payload, 0, 1, &mut inputs));
         let Some(chunk) = encoded.complete()? else { return Ok(0) };
         let mut engine = self.shared.lock();
         let workers = engine.workers();

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
-use crate::handle::Object;
 use crate::sys::rights::Rights;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process, signals, taken};

@@ -26,6 +26,17 @@ pub(crate) fn nice(by: i32) -> io::Result<()> {
     }
 }
 
+/// How many bytes the system can still give to programs, as far as the kernel says: free memory,
+/// caches that it can drop, and swap.
+pub(crate) fn memory_left() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) << 10)
+}
+
 /// Runs on one CPU only.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();

@@ -44,6 +44,34 @@ fn unlinked_file() -> io::Result<OwnedFd> {
     Ok(options.open(std::env::temp_dir())?.into())
 }
 
+/// Makes a file of `size` bytes for one object to share, all of whose pages exist, and whose size is
+/// fixed: no access to a mapping of it can fail later.
+///
+/// # Errors
+///
+/// If there is not that much memory.
+pub(crate) fn object_file(size: usize) -> io::Result<OwnedFd> {
+    if size >= CHECKED && super::limits::memory_left().is_some_and(|left| size as u64 > left) {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
+    let fd = anonymous_file(c"procession-object", size)?;
+    nix::fcntl::fallocate(&fd, nix::fcntl::FallocateFlags::empty(), 0, size as i64)?;
+    seal(&fd);
+    Ok(fd)
+}
+
+/// From this size on memory is asked for only if there is as much: the kernel would go on
+/// until it has to kill processes.
+const CHECKED: usize = 16 << 20;
+
+/// Has the kernel refuse every change of the bytes from now on; false if some process still has
+/// a mapping that it may write to. Then no further such mapping can be made.
+pub(crate) fn seal_bytes(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: fcntl with integers only.
+    let add = |seal: i32| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seal) } == 0;
+    add(libc::F_SEAL_WRITE) || !add(libc::F_SEAL_FUTURE_WRITE)
+}
+
 /// Fixes the size of the file. A file that is no memfd has no seals; that is left so.
 pub(crate) fn seal(fd: &OwnedFd) {
     add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW);
@@ -117,7 +145,7 @@ impl Mapping {
         let mut prot = ProtFlags::PROT_READ;
         prot.set(ProtFlags::PROT_WRITE, writable);
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        Self::mapped(fd, size, prot, flags)
+        Self::mapped(fd, 0, size, prot, flags)
     }
 
     /// Maps a file that nobody writes any more, for reading. Private, since kernels before
@@ -125,21 +153,29 @@ impl Mapping {
     pub(crate) fn sealed(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
-        Self::mapped(fd, size, ProtFlags::PROT_READ, flags)
+        Self::mapped(fd, 0, size, ProtFlags::PROT_READ, flags)
     }
 
     fn mapped(
         fd: BorrowedFd<'_>,
+        offset: usize,
         size: NonZeroUsize,
         prot: ProtFlags,
         flags: MapFlags,
     ) -> io::Result<Self> {
         let (len, writable) = (size.get(), prot.contains(ProtFlags::PROT_WRITE));
         // SAFETY: a new mapping at an address the kernel chooses.
-        let start = unsafe { nix::sys::mman::mmap(None, size, prot, flags, fd, 0)? };
+        let start = unsafe { nix::sys::mman::mmap(None, size, prot, flags, fd, offset as i64)? };
         let mapping = Mapping { start: start.cast(), len, writable, only_in: None };
         mapping.advise(0, len, libc::MADV_DONTDUMP);
         Ok(mapping)
+    }
+
+    /// Maps a part of a file that begins at a multiple of [`PAGE`], for reading and writing.
+    pub(crate) fn part(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<Self> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Self::mapped(fd, offset, size, prot, MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE)
     }
 
     /// Keeps the mapping from processes that are forked from this one: what they could

@@ -143,7 +143,10 @@ impl WorkerLoop {
         }
         flush();
         let output = &mut self.output;
-        let tidy = (!output.is_trimmed()).then_some(|| output.trim());
+        let tidy = (!output.is_trimmed() || !handle::keeps_nothing()).then_some(|| {
+            output.trim();
+            handle::let_go(true);
+        });
         sleeper.sleep(has_work, tidy);
     }
 
@@ -185,6 +188,7 @@ impl WorkerLoop {
         let took = clock::now() - begun;
         push(&mut self.producer, &self.sleeper, Kind::End, 0, &took.to_le_bytes());
         fault("ended");
+        handle::let_go(false);
         page.clear_chunk();
         self.sleeper.pool_page().end();
         self.sleeper.tell_caller(Wake::End);

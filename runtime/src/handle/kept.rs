@@ -1,0 +1,70 @@
+//! Objects that a worker keeps for a while after a task that used them.
+//!
+//! Mapping memory and fetching it from the caller costs more than most tasks. So a worker keeps what it
+//! only reads, until it was not used for [`TIME`] or the worker is idle.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Object;
+use crate::sys::generation::PerProcess;
+
+/// How long an object is kept that is not used.
+const TIME: Duration = Duration::from_secs(1);
+
+/// The most objects that are kept.
+const MOST: usize = 16;
+
+#[derive(Default)]
+struct Keep {
+    /// How many there are, to be looked at without the lock.
+    count: AtomicUsize,
+    objects: Mutex<Vec<(Arc<Object>, Instant)>>,
+}
+
+static KEEP: PerProcess<Keep> = PerProcess::new();
+
+/// Keeps an object that was just decoded, if this process is a worker.
+pub(crate) fn keep(object: &Arc<Object>) {
+    if !super::fetch::has_source() {
+        return;
+    }
+    let keep = KEEP.get();
+    let now = Instant::now();
+    let mut objects = keep.objects.lock().unwrap_or_else(PoisonError::into_inner);
+    let other = |(kept, _): &(Arc<Object>, Instant)| !Arc::ptr_eq(kept, object);
+    let mut gone: Vec<_> = objects.extract_if(.., |kept| !other(kept)).collect();
+    if objects.len() == MOST {
+        gone.push(objects.remove(0));
+    }
+    objects.push((Arc::clone(object), now));
+    keep.count.store(objects.len(), Ordering::Relaxed);
+    drop(objects);
+}
+
+/// Lets go of what was not used for a while, or of everything.
+#[inline]
+pub(crate) fn let_go(all: bool) {
+    let keep = KEEP.get();
+    if keep.count.load(Ordering::Relaxed) != 0 {
+        let_go_of(keep, all);
+    }
+}
+
+/// Whether nothing is kept.
+pub(crate) fn keeps_nothing() -> bool {
+    KEEP.get().count.load(Ordering::Relaxed) == 0
+}
+
+#[cold]
+fn let_go_of(keep: &Keep, all: bool) {
+    let mut objects = keep.objects.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    let old = |(_, used): &mut (Arc<Object>, Instant)| all || now.duration_since(*used) > TIME;
+    let gone: Vec<_> = objects.extract_if(.., old).collect();
+    keep.count.store(objects.len(), Ordering::Relaxed);
+    drop(objects);
+    // Unmapping takes its time.
+    drop(gone);
+}

@@ -1,0 +1,258 @@
+//! Memory that one task at a time may write.
+
+#![allow(unsafe_code, reason = "refers to mapped memory")]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytemuck::Pod;
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Error as _, Serialize, SerializeTuple, Serializer};
+
+use super::claims::Claim;
+use super::region::{self, Place};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::{self, Inward, Object};
+use crate::sys::memory::{self, Mapping, PAGE};
+
+/// An array in memory that processes share, of which this value may write its part.
+///
+/// A `SharedMut` is exclusive: it is moved into a call, to one task, which writes where the memory lies and returns it. It is not `Clone`; once it was encoded, using it is a panic, also if the call
+/// borrowed it. [`split`](Self::split) makes disjoint parts for several tasks, [`join`](Self::join) makes one of them again, and
+/// [`freeze`](Self::freeze) a [`Shared`](super::Shared) that all may read.
+///
+/// ```
+/// use runtime::{SharedMut, worker};
+///
+/// #[worker]
+/// fn render(mut part: SharedMut<[f32]>) -> SharedMut<[f32]> {
+///     part.fill(1.0);
+///     part
+/// }
+///
+/// let parts = SharedMut::<[f32]>::zeroed(1000)?.split(8);
+/// let parts = runtime::pool().map(render, parts)?;
+/// let picture = SharedMut::join(parts)?.freeze();
+/// assert!(picture.iter().all(|value| *value == 1.0));
+/// # Ok::<(), runtime::Error>(())
+/// ```
+///
+/// A part whose worker dies is lost to its owner, together with the outcome of its input; its neighbours are not affected. A retry is given
+/// the part as the dead worker left it. An input of an initializer, a preload or a broadcast cannot hold a `SharedMut`, since more than one worker would have it.
+pub struct SharedMut<T: ?Sized> {
+    object: Arc<Object>,
+    place: Place,
+    /// What it maps begins here.
+    mapped_from: usize,
+    mapping: Arc<Mapping>,
+    /// Until it is sent.
+    claim: Mutex<Option<Claim>>,
+    /// It was encoded: the memory is another one's.
+    sent: AtomicBool,
+    of: PhantomData<Box<T>>,
+}
+
+impl<T: Pod> SharedMut<[T]> {
+    /// Makes an array of `len` zeroes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    pub fn zeroed(len: usize) -> Result<Self> {
+        let object = region::allocate(len, size_of::<T>())?;
+        Self::whole(object, Place { offset: 0, len }).map_err(|why| {
+            Error::new(ErrorKind::OutOfMemory, format!("failed to map shared memory: {why}"))
+        })
+    }
+
+    /// Copies a slice.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    pub fn from_slice(values: &[T]) -> Result<Self> {
+        let mut array = Self::zeroed(values.len())?;
+        array.copy_from_slice(values);
+        Ok(array)
+    }
+
+    /// Maps a range that this process is given.
+    fn whole(object: Arc<Object>, place: Place) -> Result<Self, String> {
+        let bytes = region::check(place, &object, size_of::<T>(), align_of::<T>())?;
+        let Place { offset, .. } = place;
+        if !memory::is_sealed(object.fd(0)) {
+            return Err("what should be shared memory is another file".to_owned());
+        }
+        let claim = Claim::new(object.id(), offset..offset + bytes)
+            .ok_or("a part of it is in use in this process, by a task that was given up")?;
+        let mapped_from = offset / PAGE * PAGE;
+        let mapping =
+            Mapping::part(object.fd(0), mapped_from, (offset + bytes - mapped_from).max(1))
+                .map_err(|error| error.to_string())?;
+        let (mapping, claim) = (Arc::new(mapping), Mutex::new(Some(claim)));
+        let sent = AtomicBool::new(false);
+        Ok(SharedMut { object, place, mapped_from, mapping, claim, sent, of: PhantomData })
+    }
+
+    /// Divides the array into `parts` parts whose lengths differ by one at most.
+    ///
+    /// # Panics
+    ///
+    /// If `parts` is 0, or the array was sent.
+    pub fn split(mut self, parts: usize) -> Vec<Self> {
+        assert!(parts > 0, "a shared array cannot be split into 0 parts");
+        self.check();
+        let (each, more) = (self.place.len / parts, self.place.len % parts);
+        let mut rest = self.claim.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let mut offset = self.place.offset;
+        let mut part = |n: usize| {
+            let len = each + usize::from(n < more);
+            let end = offset + len * size_of::<T>();
+            let (claim, after) = rest.take().expect("claimed until it is sent").split_at(end);
+            rest = Some(after);
+            let place = Place { offset, len };
+            offset = end;
+            SharedMut {
+                object: Arc::clone(&self.object),
+                place,
+                mapped_from: self.mapped_from,
+                mapping: Arc::clone(&self.mapping),
+                claim: Mutex::new(Some(claim)),
+                sent: AtomicBool::new(false),
+                of: PhantomData,
+            }
+        };
+        (0..parts).map(&mut part).collect()
+    }
+
+    /// Makes one array of parts that lie next to each other, in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if there are none, if they are of different arrays, if one between
+    /// them is missing, or if one was sent. The parts are lost then.
+    pub fn join(parts: impl IntoIterator<Item = Self>) -> Result<Self> {
+        let wrong = |text: String| Err(Error::new(ErrorKind::Configuration, text));
+        let mut parts: Vec<Self> = parts.into_iter().collect();
+        parts.sort_by_key(|part| (part.place.offset, part.place.len));
+        let Some(first) = parts.first() else {
+            return wrong("no parts of a shared array can be joined to one".to_owned());
+        };
+        let (object, start) = (Arc::clone(&first.object), first.place.offset);
+        let mut len = 0;
+        for part in &parts {
+            if part.sent.load(Ordering::Relaxed) {
+                return wrong("a part of a shared array that was sent cannot be joined".to_owned());
+            }
+            if part.object.id() != object.id() {
+                return wrong("parts of different shared arrays cannot be joined".to_owned());
+            }
+            let expected = start + len * size_of::<T>();
+            if part.place.offset != expected {
+                let element = (part.place.offset - start) / size_of::<T>().max(1);
+                return wrong(format!(
+                    "parts of a shared array cannot be joined: between the elements {len} and {element}, counted from \
+                     the first part, one is missing"
+                ));
+            }
+            len += part.place.len;
+        }
+        drop(parts);
+        Self::whole(object, Place { offset: start, len }).map_err(|why| {
+            Error::new(ErrorKind::OutOfMemory, format!("failed to map shared memory: {why}"))
+        })
+    }
+}
+
+impl<T: Pod> SharedMut<[T]> {
+    /// Gives up writing; returns the memory.
+    ///
+    /// # Panics
+    ///
+    /// If the array was sent.
+    pub(super) fn into_memory(self) -> (Arc<Object>, Place) {
+        self.check();
+        let SharedMut { object, place, .. } = self;
+        (object, place)
+    }
+}
+
+impl<T: ?Sized> SharedMut<T> {
+    /// # Panics
+    ///
+    /// If it was sent.
+    #[inline]
+    fn check(&self) {
+        assert!(!self.sent.load(Ordering::Relaxed), "a shared array is used after it was sent");
+    }
+}
+
+impl<T: Pod> Deref for SharedMut<[T]> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        self.check();
+        let at = self.place.offset - self.mapped_from;
+        let at = self.mapping.at(at, self.place.len * size_of::<T>()).cast::<T>();
+        // SAFETY: checked when it was mapped (rule M6), mapped as long as self lives, and nobody else's (rule M3).
+        unsafe { std::slice::from_raw_parts(at.as_ptr(), self.place.len) }
+    }
+}
+
+impl<T: Pod> DerefMut for SharedMut<[T]> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.check();
+        let at = self.place.offset - self.mapped_from;
+        let at = self.mapping.at(at, self.place.len * size_of::<T>()).cast::<T>();
+        // SAFETY: as in `deref`, and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), self.place.len) }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for SharedMut<[T]> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sent.load(Ordering::Relaxed) {
+            true => f.write_str("SharedMut(sent)"),
+            false => (**self).fmt(f),
+        }
+    }
+}
+
+impl<T: Pod> Serialize for SharedMut<[T]> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Exclusive<'a>(&'a Arc<Object>);
+        impl Serialize for Exclusive<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                handle::encode_exclusive(self.0, serializer)
+            }
+        }
+        if self.sent.swap(true, Ordering::Relaxed) {
+            return Err(S::Error::custom("this part of a shared array was sent before"));
+        }
+        let mut tuple = serializer.serialize_tuple(3)?;
+        let encoded = tuple.serialize_element(&Exclusive(&self.object));
+        if encoded.is_err() {
+            // It never left.
+            self.sent.store(false, Ordering::Relaxed);
+        }
+        encoded?;
+        drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
+        tuple.serialize_element(&(self.place.offset as u64))?;
+        tuple.serialize_element(&(self.place.len as u64))?;
+        tuple.end()
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for SharedMut<[T]> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (Inward(object), offset, len) = <(Inward, u64, u64)>::deserialize(deserializer)?;
+        let place = Place { offset: offset as usize, len: len as usize };
+        Self::whole(object, place)
+            .map_err(|why| D::Error::custom(format!("shared memory was refused: {why}")))
+    }
+}

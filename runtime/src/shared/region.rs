@@ -1,0 +1,53 @@
+//! Making the memory of an object, and what of it a value refers to.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::{Kind, Object};
+use crate::sys::memory::{self, PAGE};
+
+/// A range of the memory of an object: a part of a value as it is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In bytes.
+    pub(super) offset: usize,
+    /// In elements.
+    pub(super) len: usize,
+}
+
+/// Makes an object for `len` elements of so many bytes, all zero (rule M1).
+pub(super) fn allocate(len: usize, element: usize) -> Result<Arc<Object>> {
+    let cannot = |error: io::Error| {
+        let text = format!(
+            "failed to allocate shared memory for {len} elements of {element} bytes: {error}"
+        );
+        Error::new(ErrorKind::OutOfMemory, text)
+    };
+    let bytes =
+        len.checked_mul(element).and_then(|bytes| bytes.max(1).checked_next_multiple_of(PAGE));
+    let bytes = bytes.filter(|bytes| isize::try_from(*bytes).is_ok());
+    let bytes = bytes.ok_or_else(|| cannot(io::ErrorKind::OutOfMemory.into()))?;
+    let file = memory::object_file(bytes).map_err(cannot)?;
+    Object::new(Kind::File, vec![file]).map_err(cannot)
+}
+
+/// The bytes of a range, if it lies within the object, and begins where such an element may (rule M6).
+pub(super) fn check(
+    place: Place,
+    object: &Object,
+    element: usize,
+    align: usize,
+) -> Result<usize, &'static str> {
+    let size = crate::sys::fds::size(object.fd(0).as_fd()).map_err(|_| "its memory is gone")?;
+    let bytes = place.len.checked_mul(element).ok_or("it is longer than memory can be")?;
+    let end = place.offset.checked_add(bytes).ok_or("it is longer than memory can be")?;
+    if end > size {
+        return Err("it is longer than its memory");
+    }
+    if !place.offset.is_multiple_of(align) {
+        return Err("it is not aligned");
+    }
+    Ok(bytes)
+}
