@@ -52,6 +52,7 @@
 //! | models, connections, caches | [`initializer`], [`State`], [`StateMut`] |
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | one process for one task | [`Process`] |
+//! | arrays that processes read and write in place, files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`PanicReport`] |
 //! | porting from other libraries, and a page of errors | [`guide`] |
 //!
