@@ -84,7 +84,7 @@ pub fn ring(words: &[u64], at: u64, produced: u64) -> (usize, bool) {
 }
 
 /// Reads why an input has no output, and what a dead worker left of a panic, as the
-/// sentence a person would see.
+/// message a person would see.
 pub fn failure(bytes: &[u8]) -> String {
     let report = crate::worker::crash_report(bytes);
     let failure = crate::worker::Failure::decoded(bytes);

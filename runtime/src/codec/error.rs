@@ -1,4 +1,4 @@
-//! Why a value could not be encoded or decoded: one sentence in lower case.
+//! Why a value could not be encoded or decoded: one message in lower case.
 
 use std::fmt;
 

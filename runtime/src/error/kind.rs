@@ -1,4 +1,4 @@
-//! The kinds of errors, and the one sentence of each.
+//! The kinds of errors, and the message of each.
 
 use std::fmt;
 
@@ -58,8 +58,8 @@ pub enum ErrorKind {
     OutOfMemory,
 }
 
-/// Writes the sentence of an error.
-pub(super) fn sentence(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Writes the message of an error.
+pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use ErrorKind as K;
     match facts.kind {
         K::Panicked

@@ -22,8 +22,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [kind](Error::kind), the [task](Error::task), the [index](Error::index) of the
 /// input, the [worker](Error::worker) and its [pid](Error::pid), and, by kind, a
 /// [signal](Error::signal), an [exit code](Error::exit_code), the
-/// [panic](Error::panic) or the causes, by [`source`](std::error::Error::source). `Display` is one sentence in lower case. `Debug`, which `unwrap` and a
-/// `main` that returns the error show, is the kind, that sentence, the causes, and of a panic the frames of
+/// [panic](Error::panic) or the causes, by [`source`](std::error::Error::source). `Display` is one message in lower case. `Debug`, which `unwrap` and a
+/// `main` that returns the error show, is the kind, that message, the causes, and of a panic the frames of
 /// the task, a line each; with `RUST_BACKTRACE=full` all frames, which
 /// [`PanicReport::backtrace`] has in any case.
 ///
@@ -196,7 +196,7 @@ impl Error {
     /// Goes on with the panic of the worker in the calling thread.
     ///
     /// The payload is the text of the remote message; the panic hook is not run a
-    /// second time. An error of another kind panics with its own sentence.
+    /// second time. An error of another kind panics with its own message.
     ///
     /// # Panics
     ///
@@ -220,7 +220,7 @@ impl std::error::Error for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        kind::sentence(&self.0, f)
+        kind::write_message(&self.0, f)
     }
 }
 

@@ -22,22 +22,22 @@ use crate::task::{Initializer, Task};
 /// use runtime::{Process, State, initializer, worker};
 ///
 /// #[initializer]
-/// fn hello(text: String) -> String {
-///     text
+/// fn unit(name: String) -> String {
+///     name
 /// }
 ///
 /// #[worker]
-/// fn greet(hello: State<String>, name: &str) -> String {
-///     format!("{}, {name}", *hello)
+/// fn with_unit(unit: State<String>, length: u64) -> String {
+///     format!("{length} {}", *unit)
 /// }
 ///
 /// let child = Process::builder()
-///     .name("greeter")
-///     .initializer(hello, "Hello".to_owned())
+///     .name("formatter")
+///     .initializer(unit, "metres".to_owned())
 ///     .nice(5)
 ///     .current_dir("/")
-///     .spawn(greet, "you")?;
-/// assert_eq!(child.join()?, "Hello, you");
+///     .spawn(with_unit, 12)?;
+/// assert_eq!(child.join()?, "12 metres");
 /// # Ok::<(), runtime::Error>(())
 /// ```
 #[must_use = "a builder does nothing until `spawn`"]

@@ -35,7 +35,7 @@ pub(super) trait Host: Send {
     /// The present server, for a pool that goes on to another one.
     fn leave(&mut self) -> Option<Arc<Peer>>;
 
-    /// Why a connection ended, as a sentence.
+    /// Why a connection ended, as a message.
     fn exit_report(&mut self) -> String;
 
     /// The server is of no use to this pool, and not to be waited for.
