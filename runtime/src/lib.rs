@@ -107,6 +107,7 @@ pub mod __private;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod __simulation;
+mod arity;
 mod atomics;
 mod call;
 mod codec;

@@ -12,6 +12,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::arity::for_each_arity;
 use crate::opaque::Opaque;
 use crate::state::{State, StateMut};
 
@@ -229,7 +230,7 @@ where
 }
 
 macro_rules! signatures {
-    ($([$($a:ident $k:ident)*])*) => {$(
+    ($([$($a:ident $parameter:ident $k:ident)*])*) => {$(
         impl<Func, Out, $($a),*> Signature<fn($($a),*) -> Out> for Func
         where
             Func: Fn($($a),*) -> Out,
@@ -257,18 +258,4 @@ macro_rules! signatures {
     };
 }
 
-// Three states and eight inputs.
-signatures! {
-    []
-    [A Ka]
-    [A Ka B Kb]
-    [A Ka B Kb C Kc]
-    [A Ka B Kb C Kc D Kd]
-    [A Ka B Kb C Kc D Kd E Ke]
-    [A Ka B Kb C Kc D Kd E Ke F Kf]
-    [A Ka B Kb C Kc D Kd E Ke F Kf G Kg]
-    [A Ka B Kb C Kc D Kd E Ke F Kf G Kg H Kh]
-    [A Ka B Kb C Kc D Kd E Ke F Kf G Kg H Kh I Ki]
-    [A Ka B Kb C Kc D Kd E Ke F Kf G Kg H Kh I Ki J Kj]
-    [A Ka B Kb C Kc D Kd E Ke F Kf G Kg H Kh I Ki J Kj L Kl]
-}
+for_each_arity!(signatures);

@@ -4,6 +4,7 @@
 
 use std::marker::PhantomData;
 
+use crate::arity::for_each_arity;
 use crate::takes::refuse;
 
 // Never seen: a program with two functions of one name does not compile.
@@ -28,7 +29,7 @@ pub trait Run<A, R> {
 }
 
 macro_rules! run {
-    ($([$($a:ident $parameter:ident)*])*) => {$(
+    ($([$($a:ident $parameter:ident $kind:ident)*])*) => {$(
         impl<Func, Out, $($a),*> Run<($($a,)*), Out> for &Written<Func, ($($a,)*), Out>
         where
             Func: Fn($($a),*) -> Out,
@@ -41,21 +42,7 @@ macro_rules! run {
     )*};
 }
 
-// Three states and eight inputs.
-run! {
-    []
-    [A a]
-    [A a B b]
-    [A a B b C c]
-    [A a B b C c D d]
-    [A a B b C c D d E e]
-    [A a B b C c D d E e F f]
-    [A a B b C c D d E e F f G g]
-    [A a B b C c D d E e F f G g H h]
-    [A a B b C c D d E e F f G g H h I i]
-    [A a B b C c D d E e F f G g H h I i J j]
-    [A a B b C c D d E e F f G g H h I i J j L l]
-}
+for_each_arity!(run);
 
 /// Another function.
 pub trait RunNothing<A, R> {
