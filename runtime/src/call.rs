@@ -78,11 +78,7 @@ impl<'a> Call<'a> {
         let Some(sink) = self.sink.as_mut() else {
             return Ok(());
         };
-        let encoded = match const { size_of::<R>() >= handle::OWNER } {
-            true => handle::owned(|| crate::codec::encode(output, sink)),
-            false => crate::codec::encode(output, sink),
-        };
-        encoded.map_err(|error| {
+        handle::moved::<R, _>(|| crate::codec::encode(output, sink)).map_err(|error| {
             let text = format!("its output could not be encoded: {error}");
             Stop::new(FailureKind::Encode, text)
         })

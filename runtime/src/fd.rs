@@ -9,19 +9,20 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use crate::handle::{self, Kind, Object};
+use crate::handle::{self, Object};
 
 /// A file, socket or pipe that passes to other processes as a part of a value.
 ///
-/// An `Fd` is a parameter or a result of a task, a field of either, an input of an initializer, or a
-/// message in a channel. The process that decodes it has a descriptor of its own
+/// An `Fd` can be a parameter or a result of a task, a field of either, or an input of an initializer or preload.
+/// The process that decodes it gets a descriptor of its own
 /// for the same open file, as by `dup`: both share the position in a file. Any `T` that can be made from an
 /// [`OwnedFd`] and turned into one will do, such as [`File`](std::fs::File),
 /// [`TcpStream`](std::net::TcpStream), [`TcpListener`](std::net::TcpListener),
 /// [`UnixStream`](std::os::unix::net::UnixStream) and [`PipeWriter`](std::io::PipeWriter).
 ///
-/// The file is closed when nobody has it any more. The sender has it until the input that holds it
-/// has an outcome, so a pipe to a worker ends no earlier than its task.
+/// The file is closed when no process has it any more. The caller keeps it until the input that holds it
+/// has an outcome. The reader of a pipe whose writing end was passed to a worker therefore reaches the end of the pipe only after that. Under
+/// [`StartMethod::Fork`](crate::StartMethod::Fork) workers inherit all files that are open when their pool is built, also those in an `Fd`.
 ///
 /// ```
 /// use std::io::{PipeWriter, Read, Write};
@@ -40,7 +41,8 @@ use crate::handle::{self, Kind, Object};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It encodes for workers, channels and actors alone: writing it to a file is an error.
+/// Any other format than that of this library, such as JSON, gets an error when it serializes an `Fd`. An output holds at most 1,024
+/// handles ([`Fd`], [`Shared`](crate::Shared) and [`SharedMut`](crate::SharedMut) together), and the inputs of the preloads of a pool at most 16.
 ///
 /// Under [`StartMethod::Thread`](crate::StartMethod::Thread) sender and worker are one process and share the descriptor
 /// until one of them takes it out by [`into_inner`](Self::into_inner), which duplicates it if others have it too.
@@ -56,7 +58,7 @@ impl<T: Into<OwnedFd> + From<OwnedFd>> Fd<T> {
     ///
     /// If the kernel has no random number for the id of the value.
     pub fn new(file: T) -> io::Result<Self> {
-        Ok(Fd { object: Object::new(Kind::File, vec![file.into()])?, file: PhantomData })
+        Ok(Fd { object: Object::new(vec![file.into()])?, file: PhantomData })
     }
 
     /// Returns the file.

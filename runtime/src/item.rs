@@ -145,11 +145,7 @@ impl<T: Arg<P>, P> Serialize for Element<'_, T, P> {
 impl<T: Serialize> Arg<T> for T {
     #[inline]
     fn encode<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // An item is dropped when it is encoded: it may hold what one task alone has.
-        match const { size_of::<T>() >= handle::OWNER } {
-            true => handle::owned(|| self.serialize(serializer)),
-            false => self.serialize(serializer),
-        }
+        handle::moved::<T, _>(|| self.serialize(serializer))
     }
 }
 

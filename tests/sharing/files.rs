@@ -5,7 +5,7 @@ use std::io::{PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, has_processes, pool};
-use runtime::{ErrorKind, Fd, Pool, Process, State, initializer, worker};
+use runtime::{ErrorKind, Fd, Pool, PoolBuilder, Process, State, initializer, worker};
 use serde::{Deserialize, Serialize};
 
 conformance! {
@@ -31,7 +31,9 @@ conformance! {
         a_file_of_a_killed_worker_is_closed,
         a_retried_input_has_its_file,
         a_descriptor_above_256_passes,
+        a_task_that_closes_everything_loses_its_way_to_files,
     ];
+    &[StartMethod::ForkServer] => [a_forkserver_takes_16_files_for_its_preloads];
 }
 
 #[worker]
@@ -179,12 +181,7 @@ fn a_pipe_ends_when_the_task_has_an_outcome(method: StartMethod) {
 
 fn an_initializer_takes_a_file(method: StartMethod) {
     let file = Fd::new(file_with("")).unwrap();
-    let pool = Pool::builder()
-        .start_method(method)
-        .workers(1)
-        .initializer(keep, file.clone())
-        .build()
-        .unwrap();
+    let pool = builder(method).initializer(keep, file.clone()).build().unwrap();
     pool.apply(append_to_kept, "one,").unwrap();
     // A worker that is started later has it too.
     pool.resize(2).unwrap();
@@ -194,14 +191,33 @@ fn an_initializer_takes_a_file(method: StartMethod) {
     assert_eq!(text_of(file.into_inner()), "one,two,two,");
 }
 
+fn builder(method: StartMethod) -> PoolBuilder {
+    Pool::builder().start_method(method).workers(1)
+}
+
+#[initializer]
+fn keep_all(files: Vec<Fd<File>>) -> Vec<Fd<File>> {
+    files
+}
+
+#[worker]
+fn kept_files(files: State<Vec<Fd<File>>>) -> usize {
+    files.len()
+}
+
+/// Their descriptors come with the setup of the server, in one message.
+fn a_forkserver_takes_16_files_for_its_preloads(method: StartMethod) {
+    let files = |count| (0..count).map(|_| Fd::new(file_with("")).unwrap()).collect::<Vec<_>>();
+    let pool = builder(method).preload(keep_all, files(16)).build().unwrap();
+    assert_eq!(pool.apply(kept_files, ()).unwrap(), 16);
+    let error = builder(method).preload(keep_all, files(17)).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("17 handles"), "{error}");
+}
+
 fn a_preload_takes_a_file(method: StartMethod) {
     let file = Fd::new(file_with("")).unwrap();
-    let pool = Pool::builder()
-        .start_method(method)
-        .workers(1)
-        .preload(keep, file.clone())
-        .build()
-        .unwrap();
+    let pool = builder(method).preload(keep, file.clone()).build().unwrap();
     let back = pool.apply(append_to_kept, "one").unwrap();
     assert_eq!(text_of(back.into_inner()), "one");
     assert_eq!(text_of(file.into_inner()), "one");
@@ -333,4 +349,23 @@ fn a_descriptor_above_256_passes(method: StartMethod) {
     drop(many);
     pool.apply(write_line, (Fd::new(writer).unwrap(), "high")).unwrap();
     assert_eq!(read_all(reader), "high\n");
+}
+
+#[worker]
+fn close_everything(_: ()) -> u64 {
+    let own = std::fs::read_dir("/proc/self/fd").unwrap();
+    let open = own.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok());
+    for fd in open.filter(|fd| *fd > 2).collect::<Vec<i32>>() {
+        let _ = nix::unistd::close(fd);
+    }
+    7
+}
+
+/// It is an error of what needs the way; another worker serves the next call.
+fn a_task_that_closes_everything_loses_its_way_to_files(method: StartMethod) {
+    let pool = pool(method, 1);
+    assert_eq!(pool.apply(close_everything, ()).unwrap(), 7);
+    let error = pool.apply(create, "").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Encode, "{error}");
+    assert_eq!(text_of(pool.apply(create, "next").unwrap().into_inner()), "next");
 }

@@ -1,7 +1,5 @@
 //! Arrays, texts and values in memory that processes share.
 
-use std::process::Command;
-
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool};
 use runtime::{ErrorKind, Pool, Process, Shared, SharedMut, State, initializer, worker};
 use serde::{Deserialize, Serialize};
@@ -22,7 +20,9 @@ conformance! {
         a_part_of_a_failed_task_is_lost_alone,
         a_thousand_arrays_leave_nothing,
         an_array_in_a_struct_of_a_stream,
-        what_was_sent_is_not_used,
+        a_handle_is_written_in_no_other_format,
+        more_memory_than_there_is_is_refused,
+        a_part_is_frozen_by_itself,
     ];
     PROCESSES => [
         a_part_of_a_killed_worker_is_retried,
@@ -262,13 +262,12 @@ fn an_array_in_a_struct_of_a_stream(method: StartMethod) {
     }
 }
 
-fn what_was_sent_is_not_used(method: StartMethod) {
+fn a_handle_is_written_in_no_other_format(method: StartMethod) {
     #[derive(Serialize)]
-    struct Spy<'a>(&'a SharedMut<[u64]>);
+    struct Borrows<'a>(&'a SharedMut<[u64]>);
     let pool = pool(method, 1);
-    // No way through a reference, either.
     let part = SharedMut::<[u64]>::zeroed(4).unwrap();
-    let text = error_of_json(&Spy(&part));
+    let text = error_of_json(&Borrows(&part));
     assert!(text.contains("moved into the call"), "{text}");
     let back = pool.apply(fill, (part, 9)).unwrap();
     assert_eq!(*back, [9; 4]);
@@ -276,7 +275,7 @@ fn what_was_sent_is_not_used(method: StartMethod) {
     assert!(text.contains("cannot be written anywhere else"), "{text}");
 }
 
-/// What a format says that is not of this library.
+/// Another format than that of this library.
 fn error_of_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_err().to_string()
 }
@@ -316,5 +315,25 @@ fn a_worker_keeps_a_mapping_for_a_while(method: StartMethod) {
     let values = Shared::<[u32]>::from_slice(&[1; 100]).unwrap();
     pool.apply(same, &values).unwrap();
     assert_eq!(pool.apply(objects_there, ()).unwrap().0, 1);
-    let _ = Command::new("true").status();
+}
+
+fn more_memory_than_there_is_is_refused(_: StartMethod) {
+    for len in [1 << 47, usize::MAX / 8, usize::MAX] {
+        let error = Shared::<[u64]>::zeroed(len).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{len}: {error}");
+        assert!(error.to_string().contains(&format!("{len} elements of 8 bytes")), "{error}");
+    }
+}
+
+/// The other parts can still be written to.
+fn a_part_is_frozen_by_itself(method: StartMethod) {
+    let pool = pool(method, 1);
+    let mut parts = SharedMut::<[u64]>::zeroed(3000).unwrap().split(3);
+    parts[1].fill(7);
+    let frozen = parts.remove(1).freeze();
+    let parts = pool.map(fill, parts.into_iter().zip(1..)).unwrap();
+    assert_eq!((*parts[0]).last(), Some(&1));
+    assert_eq!(*frozen, [7; 1000]);
+    assert_eq!(pool.apply(total, &frozen).unwrap(), 1000);
+    assert!(SharedMut::join(parts).unwrap_err().to_string().contains("one is missing"));
 }

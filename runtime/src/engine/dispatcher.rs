@@ -18,7 +18,7 @@ use super::threads::ThreadBody;
 use super::wait::TICK;
 use super::{Batch, Engine, Shared, starting, threads};
 use crate::error::Error;
-use crate::handle::Shelf;
+use crate::handle::ObjectQueue;
 use crate::scheduler::Event;
 use crate::start::{self, Exit, Launcher, Order, fork_lock};
 use crate::state::Share;
@@ -324,8 +324,8 @@ impl Dispatcher {
             |error: std::io::Error| Error::start(format!("failed to prepare a worker: {error}"));
         let unwanted = || Error::start("its worker was not needed any more");
         let Some(launcher) = &mut self.launcher else {
-            let shelf = Arc::<Shelf>::default();
-            let objects = WorkerObjects::of_thread(Arc::clone(&shelf));
+            let queue = Arc::<ObjectQueue>::default();
+            let objects = WorkerObjects::of_thread(Arc::clone(&queue));
             let (mut body, _) =
                 starting::prepare(shared, slot, id, None, objects).map_err(failed)?;
             // In its place before the thread runs, so that what it says is heard (rule E4).
@@ -336,7 +336,7 @@ impl Dispatcher {
                 return Err(unwanted());
             }
             let shares = Arc::clone(&self.shares);
-            let handle = threads::start(shared, slot, id, page, shares, shelf, &ours)?;
+            let handle = threads::start(shared, slot, id, page, shares, queue, &ours)?;
             shared.lock().thread_started(shared, slot, handle);
             return Ok(());
         };

@@ -41,7 +41,7 @@ impl Engine {
         let Some(body) = self.body(slot) else { return };
         let page = Arc::clone(&body.page);
         let mut consumer = body.consumer;
-        let outcome = self.read(shared, slot, reader, page.view().ring(), &mut consumer);
+        let outcome = self.read(slot, reader, page.view().ring(), &mut consumer);
         consumer.tell(page.view().ring());
         page.view().wake_if_stuck();
         let lied = outcome.is_err();
@@ -71,7 +71,6 @@ impl Engine {
 
     fn read(
         &mut self,
-        shared: &Shared,
         slot: usize,
         reader: Option<CallId>,
         ring: Ring<'_>,
@@ -86,7 +85,7 @@ impl Engine {
             }
             words.clear();
             consumer.take(ring, header, &mut words);
-            self.message(shared, slot, reader, header, &words)?;
+            self.message(slot, reader, header, &words)?;
         }
         self.scratch = words;
         Ok(())
@@ -138,7 +137,6 @@ impl Engine {
 
     fn message(
         &mut self,
-        shared: &Shared,
         slot: usize,
         reader: Option<CallId>,
         header: Header,
@@ -156,7 +154,7 @@ impl Engine {
             Kind::Held => {
                 let count = *words.first().ok_or(Malformed("handles without a number"))?;
                 let body = self.body_mut(slot).ok_or(Malformed("handles of nobody"))?;
-                body.objects.expect(count, shared)?;
+                body.objects.expect(count)?;
             }
             _ => self.answer(slot, reader, header, words)?,
         }

@@ -104,7 +104,7 @@ impl Inbox {
     }
 
     pub(super) fn push_held(&mut self, index: usize, bytes: Vec<u8>, objects: Vec<Held>) {
-        self.items.push(match objects.iter().all(Option::is_some) {
+        self.push(match objects.iter().all(Option::is_some) {
             true => Item::Held(index, bytes, objects),
             false => Item::Failed(index, Error::new(ErrorKind::Decode, handle::TOO_MANY)),
         });
@@ -123,8 +123,8 @@ impl Inbox {
         let Inbox { words, items, .. } = self;
         let bytes = crate::queue::bytes_of(words);
         let mut at = 0;
-        let all = items.drain(..).chain(std::iter::once(Item::Short(last)));
-        let outcome = all.into_iter().try_for_each(|item| match item {
+        let items = items.drain(..).chain(std::iter::once(Item::Short(last)));
+        let outcome = items.into_iter().try_for_each(|item| match item {
             Item::Short(Run { first, count }) => (first..first + count).try_for_each(|index| {
                 let len = words[at] as usize;
                 let start = (at + 1) * 8;
@@ -151,5 +151,33 @@ impl Inbox {
             self.items.shrink_to(2 * used);
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_handed_out_in_the_order_they_came() {
+        let mut inbox = Inbox::default();
+        for _ in 0..2 {
+            inbox.begin_short(0, 8).push(10);
+            inbox.push_held(1, vec![11], Vec::new());
+            inbox.begin_short(2, 8).push(12);
+            inbox.begin_short(3, 8).push(13);
+            inbox.push_held(4, Vec::new(), vec![None]);
+            inbox.push_copied(5, vec![15]);
+            let mut came = Vec::new();
+            let all: Result<(), ()> = inbox.take_each(|index, answer| {
+                came.push((index, matches!(answer, Answer::Value(_))));
+                Ok(())
+            });
+            assert_eq!(all, Ok(()));
+            // The descriptors of the fourth could not be opened.
+            let expected = [(0, true), (1, true), (2, true), (3, true), (4, false), (5, true)];
+            assert_eq!(came, expected);
+            assert!(inbox.is_empty());
+        }
     }
 }

@@ -8,13 +8,12 @@ use std::sync::{Arc, PoisonError};
 use super::inbox::Held;
 use super::{Engine, Shared};
 use crate::error::Error;
-use crate::handle::{self, Received, Shelf};
+use crate::handle::{self, ObjectQueue, Received};
 use crate::queue::Malformed;
 use crate::scheduler::Event;
 use crate::sys::fds::Kept;
 
 /// What there is of the objects of one worker.
-#[derive(Default)]
 pub(super) struct WorkerObjects {
     way: Way,
     /// How often it had asked when its socket was read last.
@@ -25,23 +24,23 @@ pub(super) struct WorkerObjects {
     held: Vec<Held>,
 }
 
-#[derive(Default)]
 enum Way {
-    /// It cannot have any.
-    #[default]
-    None,
     Socket(Kept),
     /// It is a thread.
-    Here(Arc<Shelf>),
+    Here(Arc<ObjectQueue>),
 }
 
 impl WorkerObjects {
     pub(super) fn of_process(socket: Kept) -> Self {
-        WorkerObjects { way: Way::Socket(socket), ..WorkerObjects::default() }
+        WorkerObjects::new(Way::Socket(socket))
     }
 
-    pub(super) fn of_thread(shelf: Arc<Shelf>) -> Self {
-        WorkerObjects { way: Way::Here(shelf), ..WorkerObjects::default() }
+    pub(super) fn of_thread(queue: Arc<ObjectQueue>) -> Self {
+        WorkerObjects::new(Way::Here(queue))
+    }
+
+    fn new(way: Way) -> Self {
+        WorkerObjects { way, asks: 0, early: VecDeque::new(), held: Vec::new() }
     }
 
     /// Whether the next answer is an output that holds objects.
@@ -56,36 +55,31 @@ impl WorkerObjects {
     }
 
     /// Takes the objects of the output that comes next.
-    pub(super) fn expect(&mut self, count: u64, shared: &Shared) -> Result<(), Malformed> {
+    pub(super) fn expect(&mut self, count: u64) -> Result<(), Malformed> {
         if count == 0 || count > handle::MOST_HELD as u64 || self.are_held() {
             return Err(Malformed("an output with an impossible number of handles"));
         }
         for _ in 0..count {
-            let next = self.next(shared)?;
+            let next = self.next()?;
             self.held.push(next);
         }
         Ok(())
     }
 
-    fn next(&mut self, shared: &Shared) -> Result<Held, Malformed> {
+    fn next(&mut self) -> Result<Held, Malformed> {
         const MISSING: Malformed = Malformed("an output came without its handles");
         if let Some(early) = self.early.pop_front() {
             return Ok(early);
         }
         match &self.way {
-            Way::None => Err(MISSING),
-            Way::Here(shelf) => {
-                let next = shelf.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            Way::Here(queue) => {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 next.map(Some).ok_or(MISSING)
             }
-            Way::Socket(socket) => loop {
-                match handle::read(socket.as_fd()) {
-                    Ok(Received::Held(object)) => return Ok(object),
-                    Ok(Received::Wanted(id)) => {
-                        handle::give(socket.as_fd(), id, shared.exports.get(id).as_deref());
-                    }
-                    Ok(Received::Nothing) | Err(_) => return Err(MISSING),
-                }
+            Way::Socket(socket) => match handle::read(socket.as_fd()) {
+                Ok(Received::Held(object)) => Ok(object),
+                // It asks for nothing between an output and the one before: it would wait for that.
+                _ => Err(MISSING),
             },
         }
     }
@@ -96,10 +90,12 @@ impl WorkerObjects {
         if asks == self.asks {
             return Ok(());
         }
-        self.asks = asks;
-        loop {
+        for _ in 0..AT_ONCE {
             match handle::read(socket.as_fd()) {
-                Ok(Received::Nothing) => return Ok(()),
+                Ok(Received::Nothing) => {
+                    self.asks = asks;
+                    return Ok(());
+                }
                 Ok(Received::Wanted(id)) => {
                     handle::give(socket.as_fd(), id, shared.exports.get(id).as_deref());
                 }
@@ -109,8 +105,14 @@ impl WorkerObjects {
                 _ => return Err(Malformed("it sent what it was not asked for")),
             }
         }
+        // The rest in the next step: a worker that goes on sending must not keep the lock.
+        shared.wake_dispatcher();
+        Ok(())
     }
 }
+
+/// The most messages of a worker that are read under the lock at a time.
+const AT_ONCE: usize = 64;
 
 impl Engine {
     /// Gives a worker the objects that it wants.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::error::{Error, Result};
-use crate::handle::{Link, Shelf};
+use crate::handle::{ObjectLink, ObjectQueue};
 use crate::pool::Settings;
 use crate::queue::WorkerPageMap;
 use crate::start::Preload;
@@ -92,7 +92,7 @@ pub(super) fn start(
     id: usize,
     page: Arc<WorkerPageMap>,
     shares: Arc<Vec<Share>>,
-    shelf: Arc<Shelf>,
+    queue: Arc<ObjectQueue>,
     body: &ThreadBody,
 ) -> Result<JoinHandle<()>> {
     let (said, ended) = (Arc::clone(&body.news), Arc::clone(&body.ending));
@@ -118,7 +118,7 @@ pub(super) fn start(
         *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
         ring.ring();
         if !failed {
-            let link = Arc::new(Link::in_process(shelf));
+            let link = Arc::new(ObjectLink::in_process(queue));
             let serve = || {
                 WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, max_tasks).serve();
             };

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
@@ -14,12 +15,12 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use super::{Object, ObjectId};
 use crate::codec::mark;
 
-const FOREIGN: &str = "a handle (shared memory, a channel, a lock, a file) passes only as a parameter or result of a task, \
-                       through a channel, or to an actor; it cannot be written anywhere else";
+const FOREIGN: &str = "shared memory and open files pass only as parameters and results of tasks and as inputs of initializers; \
+                       they cannot be written anywhere else";
 
 thread_local! {
-    /// What is encoded is nobody else's.
-    static OWNED: Cell<bool> = const { Cell::new(false) };
+    /// What is encoded was moved into the call.
+    static MOVED: Cell<bool> = const { Cell::new(false) };
     /// More than one worker will decode what is encoded.
     static FOR_MANY: Cell<bool> = const { Cell::new(false) };
     /// How many objects are in [`CARRIED`].
@@ -41,21 +42,47 @@ pub(crate) fn take() -> Vec<Arc<Object>> {
     CARRIED.take()
 }
 
+/// Sets a flag of this thread for as long as it lives, also if what is encoded panics.
+struct Flag(&'static LocalKey<Cell<bool>>, bool);
+
+impl Flag {
+    #[inline]
+    fn set(flag: &'static LocalKey<Cell<bool>>, value: bool) -> Self {
+        Flag(flag, flag.replace(value))
+    }
+}
+
+impl Drop for Flag {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(self.1);
+    }
+}
+
+/// The objects that were carried before, to be put back.
+struct Outer(Vec<Arc<Object>>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        // Not empty if what was encoded panicked.
+        if !is_empty() {
+            drop(take());
+        }
+        if !self.0.is_empty() {
+            COUNT.set(self.0.len());
+            CARRIED.set(std::mem::take(&mut self.0));
+        }
+    }
+}
+
 /// Runs code that encodes, and returns the objects in what it encoded.
 #[inline]
 pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<Arc<Object>>) {
     // An input may encode others, for a pool of its own.
-    let outer = if is_empty() { Vec::new() } else { take() };
-    let (owned, for_many) = (OWNED.take(), FOR_MANY.get());
+    let _outer = Outer(if is_empty() { Vec::new() } else { take() });
+    let _moved = Flag::set(&MOVED, false);
     let outcome = encode();
-    OWNED.set(owned);
-    FOR_MANY.set(for_many);
-    let carried = if is_empty() { Vec::new() } else { take() };
-    if !outer.is_empty() {
-        COUNT.set(outer.len());
-        CARRIED.set(outer);
-    }
-    (outcome, carried)
+    (outcome, if is_empty() { Vec::new() } else { take() })
 }
 
 /// Encodes an object as a part of a value.
@@ -76,64 +103,61 @@ pub(crate) fn encode_exclusive<S: Serializer>(
     object: &Arc<Object>,
     to: S,
 ) -> Result<S::Ok, S::Error> {
-    if !OWNED.get() {
+    if !MOVED.get() {
         return Err(S::Error::custom(
             "a `SharedMut` has to be moved into the call, not passed by reference: its memory is the task's from then on",
         ));
     }
     if FOR_MANY.get() {
         return Err(S::Error::custom(
-            "a `SharedMut` goes to one task alone, not to every worker; split it, or share it frozen",
+            "a `SharedMut` goes to one task alone, not to every worker; split it, or freeze it",
         ));
     }
     encode(object, to)
 }
 
-/// Values of fewer bytes are not looked into for what is [owned]: numbers should not pay for it, and
-/// a vector is no smaller.
-pub(crate) const OWNER: usize = size_of::<Vec<u8>>();
-
-/// Encodes a value that nobody can borrow from, and that is dropped afterwards.
-#[inline]
-pub(crate) fn owned<R>(encode: impl FnOnce() -> R) -> R {
-    OWNED.set(true);
-    let outcome = encode();
-    OWNED.set(false);
-    outcome
+/// Encodes a `T` that was moved into the call: nobody borrows from it, and it is dropped afterwards.
+///
+/// That is not noted for a `T` smaller than a vector, so that it costs numbers nothing.
+#[inline(always)]
+pub(crate) fn moved<T, R>(encode: impl FnOnce() -> R) -> R {
+    if const { size_of::<T>() < size_of::<Vec<u8>>() } {
+        return encode();
+    }
+    let _moved = Flag::set(&MOVED, true);
+    encode()
 }
 
 /// Encodes a value that more than one worker will decode.
 pub(crate) fn for_many<R>(encode: impl FnOnce() -> R) -> R {
-    let outer = FOR_MANY.replace(true);
-    let outcome = encode();
-    FOR_MANY.set(outer);
-    outcome
+    let _for_many = Flag::set(&FOR_MANY, true);
+    encode()
 }
 
 /// Decodes an object.
 ///
 /// # Errors
 ///
-/// If the deserializer is not that of this crate, or the object cannot be had any more.
+/// If the deserializer is not that of this crate, or the object is gone.
 pub(crate) fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Object>, D::Error> {
     from.deserialize_newtype_struct(mark::NAME, IncomingVisitor)
 }
 
 /// An object as an element of a tuple.
-pub(crate) struct Outward<'a>(pub(crate) &'a Arc<Object>);
+pub(crate) struct EncodedObject<'a>(pub(crate) &'a Arc<Object>);
 
-impl Serialize for Outward<'_> {
+impl Serialize for EncodedObject<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         encode(self.0, to)
     }
 }
 
 /// The same, decoded.
-pub(crate) struct Inward(pub(crate) Arc<Object>);
+pub(crate) struct DecodedObject(pub(crate) Arc<Object>);
 
-impl<'de> Deserialize<'de> for Inward {
+impl<'de> Deserialize<'de> for DecodedObject {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        decode(from).map(Inward)
+        decode(from).map(DecodedObject)
     }
 }
 
@@ -190,5 +214,71 @@ impl<'de> Deserialize<'de> for Id {
             }
         }
         from.deserialize_bytes(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::codec;
+
+    struct Exclusive(Arc<Object>);
+
+    impl Serialize for Exclusive {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            encode_exclusive(&self.0, to)
+        }
+    }
+
+    /// Encodes an object, and says whether that was refused.
+    fn refused(object: &Arc<Object>) -> bool {
+        let mut bytes = Vec::new();
+        let mut sink = codec::Sink::over(&mut bytes);
+        collect(|| codec::encode(&Exclusive(Arc::clone(object)), &mut sink)).0.is_err()
+    }
+
+    fn encoded(object: &Arc<Object>) {
+        let mut bytes = Vec::new();
+        let mut sink = codec::Sink::over(&mut bytes);
+        assert!(codec::encode(&EncodedObject(object), &mut sink).is_ok());
+    }
+
+    #[test]
+    fn a_panic_leaves_no_trace() {
+        let object = Object::new(Vec::new()).unwrap();
+        let fail = || {
+            for_many(|| {
+                collect(|| {
+                    moved::<[u64; 8], _>(|| {
+                        encoded(&object);
+                        panic!("while it is encoded")
+                    })
+                })
+            })
+        };
+        let _: Result<((), _), _> = catch_unwind(AssertUnwindSafe(fail));
+        assert!(is_empty());
+        assert!(refused(&object), "it was not moved");
+        assert!(!FOR_MANY.get() && !MOVED.get());
+        assert_eq!(Arc::strong_count(&object), 1);
+    }
+
+    #[test]
+    fn what_an_input_encodes_for_itself_is_not_its_own() {
+        let (outer, inner) = (Object::new(Vec::new()).unwrap(), Object::new(Vec::new()).unwrap());
+        let ((), carried) = collect(|| {
+            encoded(&outer);
+            let ((), nested) = moved::<[u64; 8], _>(|| {
+                collect(|| {
+                    assert!(refused(&inner), "only the outer value was moved");
+                    encoded(&inner);
+                })
+            });
+            assert!(nested.iter().all(|object| Arc::ptr_eq(object, &inner)) && nested.len() == 1);
+            encoded(&outer);
+        });
+        assert!(carried.iter().all(|object| Arc::ptr_eq(object, &outer)) && carried.len() == 2);
     }
 }

@@ -1,25 +1,14 @@
 //! Where a process gets an object that it does not have.
 
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Object, ObjectId};
+use super::{Object, ObjectId, ObjectLink};
 use crate::sys::generation::PerProcess;
 
-/// Someone who can be asked for objects: the caller of this worker.
-pub(crate) trait Source: Send + Sync {
-    /// Asks for an object.
-    ///
-    /// # Errors
-    ///
-    /// If it is not given.
-    fn fetch(&self, id: ObjectId) -> io::Result<Arc<Object>>;
-}
+static SOURCE: PerProcess<Mutex<Option<Arc<ObjectLink>>>> = PerProcess::new();
 
-static SOURCE: PerProcess<Mutex<Option<Arc<dyn Source>>>> = PerProcess::new();
-
-/// Sets whom this process asks.
-pub(crate) fn set_source(source: Arc<dyn Source>) {
+/// Sets whom this process asks: the caller of this worker.
+pub(crate) fn set_source(source: Arc<ObjectLink>) {
     *SOURCE.get().lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
 }
 

@@ -1,7 +1,7 @@
 //! The sockets over which a worker and its caller pass objects (rules H4 and H5).
 //!
 //! Each worker process has a socket pair for this alone: nothing may be sent to its
-//! control socket, whose signal would end it. One message holds one object.
+//! control socket, since the kernel ends the worker when its control socket can be read. One message holds one object.
 
 use std::collections::VecDeque;
 use std::io;
@@ -40,7 +40,7 @@ fn send(socket: BorrowedFd<'_>, tag: u8, object: &Object, wait: Wait) -> io::Res
 }
 
 /// The worker's end.
-pub(crate) struct Link {
+pub(crate) struct ObjectLink {
     way: Way,
 }
 
@@ -51,13 +51,15 @@ enum Way {
         ring: Box<dyn Fn() + Send + Sync>,
     },
     /// To a caller in the same process.
-    Here(Arc<Shelf>),
+    Here(Arc<ObjectQueue>),
 }
 
 /// Objects on their way between threads.
-pub(crate) type Shelf = Mutex<VecDeque<Arc<Object>>>;
+pub(crate) type ObjectQueue = Mutex<VecDeque<Arc<Object>>>;
 
-impl Link {
+impl ObjectLink {
+    /// Creates the end of a worker process; `ring` makes the caller look at the other end.
+    ///
     /// # Errors
     ///
     /// If the socket is closed.
@@ -66,27 +68,32 @@ impl Link {
         ring: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let socket = Mutex::new(Checked::new(socket)?);
-        Ok(Link { way: Way::Socket { socket, ring: Box::new(ring) } })
+        Ok(ObjectLink { way: Way::Socket { socket, ring: Box::new(ring) } })
     }
 
-    pub(crate) fn in_process(shelf: Arc<Shelf>) -> Self {
-        Link { way: Way::Here(shelf) }
+    /// Creates the end of a worker that is a thread of its caller.
+    pub(crate) fn in_process(queue: Arc<ObjectQueue>) -> Self {
+        ObjectLink { way: Way::Here(queue) }
     }
 
     /// Sends the objects of an output (rule H5).
     ///
     /// # Errors
     ///
-    /// If the kernel refuses; some may have been sent.
-    pub(crate) fn give(&self, objects: &[Arc<Object>]) -> io::Result<()> {
+    /// If there are too many, the kernel refuses, or the caller does not read.
+    pub(crate) fn give(&self, objects: &[Arc<Object>]) -> Result<(), NotGiven> {
         if objects.len() > MOST_HELD {
             let text = format!("it holds more than {MOST_HELD} handles");
-            return Err(io::Error::other(text));
+            return Err(NotGiven { why: io::Error::other(text), worker_has_to_leave: false });
         }
+        self.give_all(objects).map_err(|why| NotGiven { why, worker_has_to_leave: true })
+    }
+
+    fn give_all(&self, objects: &[Arc<Object>]) -> io::Result<()> {
         match &self.way {
-            Way::Here(shelf) => {
-                let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-                shelf.extend(objects.iter().cloned());
+            Way::Here(queue) => {
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                queue.extend(objects.iter().cloned());
             }
             Way::Socket { socket, ring } => {
                 let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,6 +105,41 @@ impl Link {
         }
         Ok(())
     }
+
+    /// Asks the caller for an object (rule H4).
+    ///
+    /// # Errors
+    ///
+    /// If the caller does not give it.
+    pub(super) fn fetch(&self, id: ObjectId) -> io::Result<Arc<Object>> {
+        let Way::Socket { socket, ring } = &self.way else {
+            return Err(io::Error::other("its last handle was dropped"));
+        };
+        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = socket.get()?;
+        socket::send(socket, &message(WANT, id), &[], Wait::Block)?;
+        ring();
+        let mut buffer = [0; LEN];
+        let Some(Message { bytes, fds, cut }) = socket::receive(socket, &mut buffer, Wait::Block)?
+        else {
+            return Err(io::Error::other("the caller is gone"));
+        };
+        match bytes {
+            _ if cut => Err(io::Error::other(TOO_MANY)),
+            [GIVEN, ..] if !fds.is_empty() => Ok(Object::received(id, fds)),
+            [REFUSED, ..] => Err(io::Error::other(
+                "its caller could not send it; more descriptors are under way than RLIMIT_NOFILE allows",
+            )),
+            _ => Err(io::Error::other("its caller does not have it any more")),
+        }
+    }
+}
+
+/// Why the objects of an output were not sent.
+pub(crate) struct NotGiven {
+    pub(crate) why: io::Error,
+    /// Some may have been sent, which would be taken for those of its next output.
+    pub(crate) worker_has_to_leave: bool,
 }
 
 /// How often a full socket is tried again, and for how long one waits in between: the caller
@@ -121,31 +163,6 @@ fn give_one(socket: BorrowedFd<'_>, object: &Object, ring: &dyn Fn()) -> io::Res
         tries += 1;
         ring();
         std::thread::sleep(PAUSE);
-    }
-}
-
-impl super::fetch::Source for Link {
-    fn fetch(&self, id: ObjectId) -> io::Result<Arc<Object>> {
-        let Way::Socket { socket, ring } = &self.way else {
-            return Err(io::Error::other("its last handle was dropped"));
-        };
-        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let socket = socket.get()?;
-        socket::send(socket, &message(WANT, id), &[], Wait::Block)?;
-        ring();
-        let mut buffer = [0; LEN];
-        let Some(Message { bytes, fds, cut }) = socket::receive(socket, &mut buffer, Wait::Block)?
-        else {
-            return Err(io::Error::other("the caller is gone"));
-        };
-        match bytes {
-            _ if cut => Err(io::Error::other(TOO_MANY)),
-            [GIVEN, ..] if !fds.is_empty() => Ok(Object::received(id, fds)),
-            [REFUSED, ..] => Err(io::Error::other(
-                "its caller could not send it; more descriptors are under way than RLIMIT_NOFILE allows",
-            )),
-            _ => Err(io::Error::other("its caller does not have it any more")),
-        }
     }
 }
 

@@ -6,18 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use crate::sys::fds::Kept;
 use crate::sys::generation::PerProcess;
 use crate::sys::memory::{self, Mapping};
-
-/// What becomes of the descriptors of an object in a template that is forked from its owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// They stay open, as all that the program opened does.
-    File,
-    /// They are closed: as long as anyone had them, the other end would be connected (rule H7).
-    Connection,
-}
 
 /// Names an object in the bytes of a value (rule H1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,15 +16,10 @@ pub(crate) struct ObjectId([u8; ObjectId::LEN]);
 impl ObjectId {
     pub(crate) const LEN: usize = 16;
 
-    fn random(kind: Kind) -> io::Result<Self> {
+    fn random() -> io::Result<Self> {
         let mut bytes = [0; Self::LEN];
         crate::sys::random::fill(&mut bytes)?;
-        bytes[0] = bytes[0] & !1 | u8::from(kind == Kind::Connection);
         Ok(ObjectId(bytes))
-    }
-
-    fn kind(self) -> Kind {
-        if self.0[0] & 1 == 1 { Kind::Connection } else { Kind::File }
     }
 
     pub(crate) const fn from(bytes: [u8; Self::LEN]) -> Self {
@@ -62,28 +47,12 @@ impl fmt::Debug for ObjectId {
 #[derive(Debug)]
 pub(crate) struct Object {
     id: ObjectId,
-    fds: Vec<Descriptor>,
+    fds: Vec<OwnedFd>,
     /// Its first descriptor, mapped.
     mapping: OnceLock<Mapping>,
 }
 
-#[derive(Debug)]
-enum Descriptor {
-    Plain(OwnedFd),
-    Kept(Kept),
-}
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Descriptor::Plain(fd) => fd.as_fd(),
-            Descriptor::Kept(fd) => fd.as_fd(),
-        }
-    }
-}
-
-/// What is alive in this process. A forked child begins with nothing: its parent's
-/// descriptors may be closed there.
+/// What is alive in this process. A forked child begins with nothing (rule H7).
 static ALIVE: PerProcess<Mutex<HashMap<ObjectId, Weak<Object>>>> = PerProcess::new();
 
 impl Object {
@@ -92,8 +61,8 @@ impl Object {
     /// # Errors
     ///
     /// If the kernel has no random numbers.
-    pub(crate) fn new(kind: Kind, fds: Vec<OwnedFd>) -> io::Result<Arc<Object>> {
-        Ok(Object::received(ObjectId::random(kind)?, fds))
+    pub(crate) fn new(fds: Vec<OwnedFd>) -> io::Result<Arc<Object>> {
+        Ok(Object::received(ObjectId::random()?, fds))
     }
 
     /// Takes over an object of the process that this one was forked from.
@@ -110,11 +79,6 @@ impl Object {
             drop(alive);
             return object;
         }
-        let held = |fd| match id.kind() {
-            Kind::File => Descriptor::Plain(fd),
-            Kind::Connection => Descriptor::Kept(Kept::new(fd)),
-        };
-        let fds = fds.into_iter().map(held).collect();
         let object = Arc::new(Object { id, fds, mapping: OnceLock::new() });
         alive.insert(id, Arc::downgrade(&object));
         object
@@ -155,18 +119,15 @@ impl Object {
     /// Returns the object if others have it too.
     pub(crate) fn into_fd(self: Arc<Self>) -> Result<OwnedFd, Arc<Self>> {
         let mut object = Arc::try_unwrap(self)?;
-        match object.fds.pop().expect("an object has descriptors") {
-            Descriptor::Plain(fd) => Ok(fd),
-            Descriptor::Kept(fd) => unreachable!("{fd:?} is no single file"),
-        }
+        Ok(object.fds.pop().expect("an object has descriptors"))
     }
 
-    /// Its first descriptor as memory, which all handles to it in this process share.
+    /// Its first descriptor as memory to read, which all handles to it in this process share.
     ///
     /// # Errors
     ///
     /// If it is no memory whose size is fixed (rule H6), or cannot be mapped.
-    pub(crate) fn memory(&self, writable: bool) -> io::Result<&Mapping> {
+    pub(crate) fn memory(&self) -> io::Result<&Mapping> {
         if let Some(mapping) = self.mapping.get() {
             return Ok(mapping);
         }
@@ -176,11 +137,8 @@ impl Object {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let size = crate::sys::fds::size(fd)?;
-        let mapping = match writable {
-            true => Mapping::new(fd, size, true)?,
-            // Kernels before 6.7 share none whose bytes are sealed.
-            false => Mapping::sealed(fd, size).or_else(|_| Mapping::new(fd, size, false))?,
-        };
+        // Kernels before 6.7 share none whose bytes are sealed.
+        let mapping = Mapping::sealed(fd, size)?;
         Ok(self.mapping.get_or_init(|| mapping))
     }
 }

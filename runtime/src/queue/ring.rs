@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     BigFail = 5,
     /// Ends the chunk; the payload is the nanoseconds it took.
     End = 6,
-    /// The next output holds as many objects as the payload says (rule Q9).
+    /// The next output holds as many objects as the payload says (rule H5).
     Held = 7,
 }
 

@@ -15,14 +15,14 @@ use serde::ser::{Error as _, Serialize, SerializeTuple, Serializer};
 use super::claims::Claim;
 use super::region::{self, Place};
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::{self, Inward, Object};
+use crate::handle::{self, DecodedObject, Object};
 use crate::sys::memory::{self, Mapping, PAGE};
 
 /// An array in memory that processes share, of which this value may write its part.
 ///
-/// A `SharedMut` is exclusive: it is moved into a call, to one task, which writes where the memory lies and returns it. It is not `Clone`; once it was encoded, using it is a panic, also if the call
-/// borrowed it. [`split`](Self::split) makes disjoint parts for several tasks, [`join`](Self::join) makes one of them again, and
-/// [`freeze`](Self::freeze) a [`Shared`](super::Shared) that all may read.
+/// A `SharedMut` is exclusive. It is moved into a call, to one task, which writes to the memory in place and returns it. It is not `Clone`, and
+/// a call that borrows it fails with [`ErrorKind::Encode`]. [`split`](Self::split) makes disjoint parts for several tasks, [`join`](Self::join) makes one array of them again, and
+/// [`freeze`](Self::freeze) makes a [`Shared`](super::Shared) that all may read.
 ///
 /// ```
 /// use runtime::{SharedMut, worker};
@@ -250,7 +250,8 @@ impl<T: Pod> Serialize for SharedMut<[T]> {
 
 impl<'de, T: Pod> Deserialize<'de> for SharedMut<[T]> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (Inward(object), offset, len) = <(Inward, u64, u64)>::deserialize(deserializer)?;
+        let (DecodedObject(object), offset, len) =
+            <(DecodedObject, u64, u64)>::deserialize(deserializer)?;
         let place = Place { offset: offset as usize, len: len as usize };
         Self::whole(object, place)
             .map_err(|why| D::Error::custom(format!("shared memory was refused: {why}")))

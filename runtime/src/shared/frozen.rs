@@ -14,7 +14,7 @@ use serde::ser::{Serialize, Serializer};
 use super::region::{self, Place};
 use super::{Shareable, SharedMut};
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::{self, Inward, Object, Outward};
+use crate::handle::{self, DecodedObject, EncodedObject, Object};
 use crate::sys::memory::{self, Mapping, PAGE};
 
 /// An array, text or value in memory that processes share and nobody changes any more.
@@ -23,7 +23,7 @@ use crate::sys::memory::{self, Mapping, PAGE};
 /// process that receives it reads the memory where it lies. Cloning makes another handle to the same memory, which is
 /// freed when no process has a handle to it any more, however the processes ended.
 ///
-/// It dereferences to what it holds. Slices are aligned to 64 bytes where they begin at the first element.
+/// It dereferences to what it holds. The first element is aligned to 64 bytes.
 ///
 /// ```
 /// use runtime::{Shared, worker};
@@ -91,11 +91,11 @@ impl<T: Pod> Shared<[T]> {
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
-            Bound::Excluded(start) => start + 1,
+            Bound::Excluded(start) => start.saturating_add(1),
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
-            Bound::Included(end) => end + 1,
+            Bound::Included(end) => end.saturating_add(1),
             Bound::Excluded(end) => *end,
             Bound::Unbounded => self.place.len,
         };
@@ -116,7 +116,8 @@ impl<T: Pod> Shared<[T]> {
 impl<T: Pod> SharedMut<[T]> {
     /// Gives up writing: returns a handle that all may read.
     ///
-    /// If the array is whole, the kernel refuses further writes by anyone.
+    /// If the array is whole, the kernel refuses further writes by anyone. If a process still has a part of it mapped, because it is about to drop
+    /// what it sent back, the kernel refuses new mappings for writing instead.
     ///
     /// # Panics
     ///
@@ -172,7 +173,10 @@ impl<T: Shareable + ?Sized> Shared<T> {
     /// Looks whether it can be referred to, once.
     fn checked(&self) -> Result<(), String> {
         let bytes = region::check(self.place, &self.object, T::SIZE, T::ALIGN)?;
-        let mapping = self.object.memory(false).map_err(|error| error.to_string())?;
+        if T::FRAGILE && !memory::are_bytes_sealed(self.object.fd(0)) {
+            return Err("it could still be changed".to_owned());
+        }
+        let mapping = self.object.memory().map_err(|error| error.to_string())?;
         let at = mapping.at(self.place.offset, bytes);
         // SAFETY: within the mapping, which lives as long as the object; rule M2.
         T::check(unsafe { std::slice::from_raw_parts(at.as_ptr(), bytes) }, self.place.len)?;
@@ -185,7 +189,7 @@ impl<T: Shareable + ?Sized> Deref for Shared<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        let mapping: &Mapping = self.object.memory(false).expect("it was mapped when it was made");
+        let mapping: &Mapping = self.object.memory().expect("it was mapped when it was made");
         let at = mapping.at(self.place.offset, self.place.len * T::SIZE);
         // SAFETY: checked when it was made (rule M6), mapped as long as the object lives, and nobody writes there (rule M2).
         unsafe { T::refer(at, self.place.len) }
@@ -212,14 +216,15 @@ impl<T: Shareable + fmt::Debug + ?Sized> fmt::Debug for Shared<T> {
 
 impl<T: ?Sized> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (Outward(&self.object), self.place.offset as u64, self.place.len as u64)
+        (EncodedObject(&self.object), self.place.offset as u64, self.place.len as u64)
             .serialize(serializer)
     }
 }
 
 impl<'de, T: Shareable + ?Sized> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (Inward(object), offset, len) = <(Inward, u64, u64)>::deserialize(deserializer)?;
+        let (DecodedObject(object), offset, len) =
+            <(DecodedObject, u64, u64)>::deserialize(deserializer)?;
         let place = Place { offset: offset as usize, len: len as usize };
         let shared: Shared<T> = Shared { object, place, of: PhantomData };
         shared

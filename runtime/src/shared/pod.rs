@@ -25,6 +25,8 @@ pub(super) mod sealed {
         /// The bytes of one element.
         const SIZE: usize;
         const ALIGN: usize;
+        /// Whether bytes that change after they were checked may be no value any more.
+        const FRAGILE: bool;
         /// Whether a value of so many elements may lie there.
         fn check(bytes: &[u8], len: usize) -> Result<(), &'static str>;
         /// # Safety
@@ -42,6 +44,7 @@ impl Shareable for str {}
 unsafe impl<T: Pod> sealed::Sealed for [T] {
     const SIZE: usize = size_of::<T>();
     const ALIGN: usize = align_of::<T>();
+    const FRAGILE: bool = false;
 
     fn check(_: &[u8], _: usize) -> Result<(), &'static str> {
         Ok(())
@@ -57,6 +60,7 @@ unsafe impl<T: Pod> sealed::Sealed for [T] {
 unsafe impl<T: Pod> sealed::Sealed for T {
     const SIZE: usize = size_of::<T>();
     const ALIGN: usize = align_of::<T>();
+    const FRAGILE: bool = false;
 
     fn check(_: &[u8], len: usize) -> Result<(), &'static str> {
         if len == 1 { Ok(()) } else { Err("it holds no single value") }
@@ -72,6 +76,7 @@ unsafe impl<T: Pod> sealed::Sealed for T {
 unsafe impl sealed::Sealed for str {
     const SIZE: usize = 1;
     const ALIGN: usize = 1;
+    const FRAGILE: bool = true;
 
     fn check(bytes: &[u8], _: usize) -> Result<(), &'static str> {
         std::str::from_utf8(bytes).map(drop).map_err(|_| "its text is not UTF-8")

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::{Kind, Object};
+use crate::handle::Object;
 use crate::sys::memory::{self, PAGE};
 
 /// A range of the memory of an object: a part of a value as it is encoded.
@@ -30,7 +30,7 @@ pub(super) fn allocate(len: usize, element: usize) -> Result<Arc<Object>> {
     let bytes = bytes.filter(|bytes| isize::try_from(*bytes).is_ok());
     let bytes = bytes.ok_or_else(|| cannot(io::ErrorKind::OutOfMemory.into()))?;
     let file = memory::object_file(bytes).map_err(cannot)?;
-    Object::new(Kind::File, vec![file]).map_err(cannot)
+    Object::new(vec![file]).map_err(cannot)
 }
 
 /// The bytes of a range, if it lies within the object, and begins where such an element may (rule M6).

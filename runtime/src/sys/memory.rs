@@ -64,12 +64,12 @@ pub(crate) fn object_file(size: usize) -> io::Result<OwnedFd> {
 /// until it has to kill processes.
 const CHECKED: usize = 16 << 20;
 
-/// Has the kernel refuse every change of the bytes from now on; false if some process still has
-/// a mapping that it may write to. Then no further such mapping can be made.
-pub(crate) fn seal_bytes(fd: BorrowedFd<'_>) -> bool {
+/// Has the kernel refuse every change of the bytes from now on. Where some process still has
+/// a mapping that it may write to, the kernel refuses further such mappings instead.
+pub(crate) fn seal_bytes(fd: BorrowedFd<'_>) {
     // SAFETY: fcntl with integers only.
     let add = |seal: i32| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seal) } == 0;
-    add(libc::F_SEAL_WRITE) || !add(libc::F_SEAL_FUTURE_WRITE)
+    let _ = add(libc::F_SEAL_WRITE) || add(libc::F_SEAL_FUTURE_WRITE);
 }
 
 /// Fixes the size of the file. A file that is no memfd has no seals; that is left so.
@@ -83,12 +83,20 @@ pub(crate) fn freeze(fd: &OwnedFd) {
 }
 
 /// Whether nobody can change the size of the file any more, so that no access to a mapping of
-/// it can fail. True for a file of a kernel without memfds.
+/// it can fail. False for a file that is no memfd.
 pub(crate) fn is_sealed(fd: BorrowedFd<'_>) -> bool {
-    let size = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    has_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW)
+}
+
+/// Whether nobody can change the bytes of the file any more.
+pub(crate) fn are_bytes_sealed(fd: BorrowedFd<'_>) -> bool {
+    has_seals(fd, libc::F_SEAL_WRITE)
+}
+
+fn has_seals(fd: BorrowedFd<'_>, wanted: i32) -> bool {
     // SAFETY: fcntl with integers only.
     let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
-    cfg!(miri) || (seals >= 0 && seals & size == size)
+    cfg!(miri) || (seals >= 0 && seals & wanted == wanted)
 }
 
 fn add_seals(fd: &OwnedFd, seals: i32) {

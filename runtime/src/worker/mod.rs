@@ -22,7 +22,7 @@ use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, PanicReport};
 pub(crate) use crate::failure::{Failure, FailureKind};
-use crate::handle::Link;
+use crate::handle::ObjectLink;
 use crate::identity;
 pub(crate) use crate::identity::{depth, pool_of_thread};
 use crate::inputs::Inputs;
@@ -121,8 +121,8 @@ fn link_to_caller(
     socket: OwnedFd,
     page: Arc<WorkerPageMap>,
     wakeup: Arc<Wakeup>,
-) -> io::Result<Link> {
-    Link::new(socket, move || {
+) -> io::Result<ObjectLink> {
+    ObjectLink::new(socket, move || {
         page.view().ask();
         wakeup.ring();
     })

@@ -10,7 +10,7 @@ use super::sleep::Sleeper;
 use super::{Failure, FailureKind, Original, PANICKED, panic};
 use crate::call::{Call, Thunk};
 use crate::fault::fault;
-use crate::handle::{self, Link};
+use crate::handle::{self, ObjectLink};
 use crate::queue::{
     Descriptor, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake, WorkerPageMap,
 };
@@ -26,7 +26,7 @@ pub(crate) struct WorkerLoop {
     output: Output,
     producer: Producer,
     /// Where the objects of outputs go.
-    link: Arc<Link>,
+    link: Arc<ObjectLink>,
     /// The last chunk that was given to this worker alone.
     last_direct: u64,
     done: u64,
@@ -43,7 +43,7 @@ impl WorkerLoop {
         tasks: &OwnedFd,
         pool_page: &OwnedFd,
         wakeup: Arc<Wakeup>,
-        link: Arc<Link>,
+        link: Arc<ObjectLink>,
         max_tasks: Option<u64>,
     ) -> io::Result<Self> {
         let map = |fd: &OwnedFd, writable| -> io::Result<_> {
@@ -65,7 +65,7 @@ impl WorkerLoop {
         tasks: Arc<Mapping>,
         pool_page: Arc<Mapping>,
         wakeup: Arc<Wakeup>,
-        link: Arc<Link>,
+        link: Arc<ObjectLink>,
         max_tasks: Option<u64>,
     ) -> Self {
         let sleeper = Sleeper { number, page: Arc::clone(&page), pool_page, wakeup };
@@ -249,8 +249,9 @@ impl WorkerLoop {
     fn answer_with_objects(&mut self, index: usize) {
         let objects = handle::take();
         fault("giving");
-        if let Err(error) = self.link.give(&objects) {
-            let text = format!("its output could not be sent: {error}");
+        if let Err(refused) = self.link.give(&objects) {
+            self.leaving |= refused.worker_has_to_leave;
+            let text = format!("its output could not be sent: {}", refused.why);
             return self.fail(index, &Failure::plain(FailureKind::Encode, text));
         }
         fault("given");
