@@ -1,21 +1,20 @@
-//! The settings of a pool.
+//! The builder of a pool.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::Pool;
+use super::{Pool, Settings};
 use crate::codec::Sink;
 use crate::config::{self, StartMethod};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle;
 use crate::registry::{self, Role};
 use crate::start::Preload;
-use crate::start::preload::names;
 use crate::sys::fds::Kept;
 use crate::task::Initializer;
 
-/// Settings for a new [`Pool`]; made by [`Pool::builder`].
+/// A builder for a [`Pool`], returned by [`Pool::builder`].
 ///
 /// ```
 /// use runtime::{Pool, StartMethod, worker};
@@ -38,79 +37,6 @@ pub struct PoolBuilder {
     settings: Settings,
     method: Option<StartMethod>,
     error: Option<Error>,
-}
-
-/// What the parts of a pool look up.
-pub(crate) struct Settings {
-    pub(crate) workers: usize,
-    pub(crate) method: StartMethod,
-    pub(crate) name: String,
-    pub(crate) initializers: Vec<Preload>,
-    pub(crate) preloads: Vec<Preload>,
-    pub(crate) max_tasks: Option<u64>,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) start_timeout: Duration,
-    pub(crate) init_timeout: Option<Duration>,
-    pub(crate) leave_timeout: Duration,
-    pub(crate) grace: Duration,
-    pub(crate) pin_cpus: bool,
-    pub(crate) memory_limit: Option<u64>,
-    pub(crate) env: Vec<(OsString, OsString)>,
-    /// Where workers start, if not in the caller's directory.
-    pub(crate) directory: Option<Kept>,
-    pub(crate) nice: i32,
-    pub(crate) fork_with_threads: bool,
-    /// A dead worker gets a successor.
-    pub(crate) replace: bool,
-    /// Of the process-wide pool.
-    pub(crate) of_process: bool,
-    /// Taken when the worker is launched.
-    pub(crate) stdio: std::sync::Mutex<[Option<OwnedFd>; 3]>,
-}
-
-impl Settings {
-    pub(super) fn of_process(mut self) -> Settings {
-        self.of_process = true;
-        self
-    }
-
-    /// The same settings for another pool. What only a [`Process`](crate::Process) has is given
-    /// once.
-    pub(super) fn again(&self) -> Settings {
-        Settings {
-            name: self.name.clone(),
-            initializers: self.initializers.clone(),
-            preloads: self.preloads.clone(),
-            env: self.env.clone(),
-            directory: None,
-            stdio: std::sync::Mutex::default(),
-            ..*self
-        }
-    }
-
-    /// The standard streams for a worker, given once.
-    pub(crate) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
-        std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    /// What a worker runs before it is ready, by its names.
-    pub(crate) fn what_initializes(&self) -> String {
-        let preloads = match self.method {
-            StartMethod::Spawn => self.preloads.as_slice(),
-            _ => &[],
-        };
-        let (first, second) = (names(preloads), names(&self.initializers));
-        match (first.is_empty(), second.is_empty()) {
-            (false, false) => format!("preloads {first} and initializers {second}"),
-            (false, true) => format!("preloads {first}"),
-            _ => format!("initializers {second}"),
-        }
-    }
-
-    fn has_stdio(&mut self) -> bool {
-        let stdio = self.stdio.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        stdio.iter().any(Option::is_some)
-    }
 }
 
 impl Default for PoolBuilder {
@@ -145,35 +71,56 @@ impl Default for PoolBuilder {
 }
 
 impl PoolBuilder {
-    /// How many workers; by default as many as [CPUs can be used](crate::usable_cpus).
+    /// Sets the number of workers; [`usable_cpus`](crate::usable_cpus) by default.
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.workers = workers;
         self
     }
 
-    /// How workers start; by default [`start_method`](crate::start_method). What they have of
-    /// the caller, and as of when, is listed at [`StartMethod`].
+    /// Sets how workers start; [`start_method()`](crate::start_method) by default.
+    ///
+    /// [`StartMethod`] compares the methods and lists what a worker inherits from the caller.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = Some(method);
         self
     }
 
-    /// Runs a function once in every worker before its first task, also in those that
-    /// replace others. What it returns is available to tasks as [`State`](crate::State) or
-    /// [`StateMut`](crate::StateMut); of a `Result` the value is kept, and an error
-    /// makes [`build`](Self::build) fail. May be repeated; they run in order.
+    /// Runs a function once in every worker before its first task.
     ///
-    /// `input` has exactly the type of the parameter, is a tuple for several parameters, and `()`
-    /// for none. What else the calls of a pool accept for a parameter (see [`Arg`](crate::Arg)) is
-    /// not accepted here: convert it, as in `path.into()`.
+    /// Workers that replace others run it too. Tasks get the returned value as a
+    /// [`State`](crate::State) or [`StateMut`](crate::StateMut) parameter. If the function returns a
+    /// `Result`, the `Ok` value is kept, and an `Err` makes [`build`](Self::build) fail. This method
+    /// can be called several times; the initializers run in the same order.
     ///
-    /// With [`StartMethod::Thread`] the workers share one process, so that an initializer runs
-    /// several times in it, once in each thread. What a process may do only once, such as
-    /// setting a global logger, fails or panics the second time; do it in the caller, in a
-    /// [`preload`](Self::preload), or behind a [`std::sync::Once`].
+    /// `input` must have exactly the type of the parameter. It is a tuple for several parameters and
+    /// `()` for none. The conversions that the calls of a pool accept (see [`Arg`](crate::Arg)) do
+    /// not apply here; convert the value, as in `path.into()`.
+    ///
+    /// With [`StartMethod::Thread`] all workers share one process, in which the initializer runs
+    /// once for each thread. Anything that a process can do only once, such as setting a global
+    /// logger, fails the second time. Do it in the caller, in a [`preload`](Self::preload), or behind
+    /// a [`std::sync::Once`].
     ///
     /// The value is dropped when its worker leaves; see
     /// [`State`](crate::State#when-the-value-is-dropped).
+    ///
+    /// ```
+    /// use runtime::{Pool, State, initializer, worker};
+    ///
+    /// #[initializer]
+    /// fn table(size: u64) -> Vec<u64> {
+    ///     (0..size).map(|n| n * n).collect()
+    /// }
+    ///
+    /// #[worker]
+    /// fn look_up(table: State<Vec<u64>>, index: usize) -> u64 {
+    ///     table[index]
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).initializer(table, 100).build()?;
+    /// assert_eq!(pool.map(look_up, [3, 10])?, [9, 100]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn initializer<M, P, F>(mut self, initializer: F, input: P) -> Self
     where
         F: Initializer<M, Input = P>,
@@ -186,18 +133,38 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs a function once for all workers, as far as the start method can share: with
-    /// `ForkServer` and `Fork` in the process that forks the workers, which then share
-    /// the pages of its value until they write to them; with `Thread` in one thread,
-    /// and the value, which must be `Send` and `Sync`, is shared. With `Spawn` nothing
-    /// can be shared and it runs once per worker, like an initializer.
+    /// Runs a function once for all workers, if the start method can share its value.
     ///
-    /// Only the process that ran the preload drops the value: with `ForkServer` and `Fork` that
-    /// is the server, when the last pool that uses it ends, and not the workers. A preloaded temporary
-    /// directory is available to all workers until then. A server that is killed drops nothing.
-    /// See [`State`](crate::State#when-the-value-is-dropped).
+    /// | start method | runs | the workers share the value |
+    /// |---|---|---|
+    /// | `ForkServer`, `Fork` | once, in the process that forks the workers | copy-on-write |
+    /// | `Thread` | once, in one thread; the value must be `Send` and `Sync` | by reference |
+    /// | `Spawn` | once in each worker, like an [`initializer`](Self::initializer) | not at all |
     ///
-    /// `input` is as for an [`initializer`](Self::initializer).
+    /// `input` follows the rules of [`initializer`](Self::initializer).
+    ///
+    /// Only the process that ran the preload drops the value. With `ForkServer` and `Fork` this is
+    /// the server, after the last pool that uses it has ended; the workers do not drop it. A preloaded
+    /// temporary directory is therefore available to all workers until then. A server that is killed
+    /// drops nothing. See [`State`](crate::State#when-the-value-is-dropped).
+    ///
+    /// ```
+    /// use runtime::{Pool, State, initializer, worker};
+    ///
+    /// #[initializer]
+    /// fn words(text: String) -> Vec<String> {
+    ///     text.split(' ').map(str::to_owned).collect()
+    /// }
+    ///
+    /// #[worker]
+    /// fn word(words: State<Vec<String>>, index: usize) -> String {
+    ///     words[index].clone()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).preload(words, "one two".into()).build()?;
+    /// assert_eq!(pool.apply(word, 1)?, "two");
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn preload<M, P, F>(mut self, preload: F, input: P) -> Self
     where
         F: Initializer<M, Input = P>,
@@ -210,105 +177,136 @@ impl PoolBuilder {
         self
     }
 
-    /// A name for messages and for the threads of the pool; without NUL.
+    /// Sets the name of the pool, which messages and thread names contain; `pool` by default.
+    ///
+    /// [`build`](Self::build) refuses a name that contains a NUL.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();
         self
     }
 
-    /// Replaces a worker after it has run so many tasks, for code that leaks.
+    /// Replaces each worker after it has run `tasks` tasks; never by default.
+    ///
+    /// Use it for code that leaks memory or other resources.
     pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
         self.settings.max_tasks = Some(tasks);
         self
     }
 
-    /// Ends workers that had nothing to do for so long; they are started again when
-    /// there is work. By default they stay; less than a millisecond counts as one.
+    /// Ends workers that have been idle for `time`, and starts them again when there is work.
+    ///
+    /// By default idle workers stay. A time of less than 1 ms is raised to 1 ms.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.settings.idle_timeout = Some(time);
         self
     }
 
-    /// How long a worker may take to report that it has started; 30 seconds by default.
+    /// Sets the maximum time a worker may take from its start to its handshake; 30 seconds by
+    /// default.
     pub fn start_timeout(mut self, time: Duration) -> Self {
         self.settings.start_timeout = time;
         self
     }
 
-    /// How long the initializers of a worker may take, and how long the preloads; no limit by
-    /// default. What takes longer makes [`build`](Self::build) fail with
-    /// [`ErrorKind::Initializer`]: a process is killed, a thread (with `Thread`) is left to end
-    /// by itself.
+    /// Sets the maximum time that the initializers of a worker may take, and that the preloads may
+    /// take; unlimited by default.
+    ///
+    /// If they take longer, [`build`](Self::build) fails with [`ErrorKind::Initializer`]. The process
+    /// that runs them is killed; with [`StartMethod::Thread`] the thread is abandoned.
     pub fn init_timeout(mut self, time: Duration) -> Self {
         self.settings.init_timeout = Some(time);
         self
     }
 
-    /// How long a dropped pool waits for tasks that are running before it kills their
-    /// workers; half a second by default.
+    /// Sets the maximum time that a dropped pool waits for running tasks before it kills their
+    /// workers; 500 ms by default.
     pub fn grace(mut self, time: Duration) -> Self {
         self.settings.grace = time;
         self
     }
 
-    /// How long a worker that leaves may take to end; 2 seconds by default.
+    /// Sets the maximum time a leaving worker may take to end after its last task; 2 seconds by
+    /// default.
     ///
-    /// A worker leaves when the pool is closed, shrinks, or lets it go after
+    /// A worker leaves when the pool is closed or shrinks, and after
     /// [`max_tasks_per_worker`](Self::max_tasks_per_worker) or [`idle_timeout`](Self::idle_timeout).
-    /// It finishes the tasks in hand, for which this sets no limit. Then it drops its states and
-    /// runs the exit hooks of the program, and if that does not end in time, it is
-    /// killed. Its replacement starts when it is gone. No task fails for that;
-    /// [`Pool::killed_while_leaving`] counts it, and while it takes its time,
-    /// [`WorkerInfo::state`](crate::WorkerInfo::state) is
-    /// [`Leaving`](crate::WorkerState::Leaving). An initializer that still runs when its worker is to
-    /// leave has the same time.
+    /// It first finishes its current tasks, for which there is no limit. Then it drops its states and
+    /// runs the exit hooks of the program. If that takes longer than this timeout, the worker is
+    /// killed. An initializer that still runs when its worker has to leave is subject to the same
+    /// timeout.
     ///
-    /// With [`StartMethod::Fork`] no exit hooks run, neither those of the program, which are the
-    /// caller's, nor those that a task registers (`atexit`): a list of the C library holds
-    /// both, and cannot be run in part.
+    /// No task fails because of this. [`Pool::killed_while_leaving`] counts the killed workers. Until
+    /// the worker has ended, its [`state`](crate::WorkerInfo::state) is
+    /// [`Leaving`](crate::WorkerState::Leaving), and no replacement is started.
     ///
-    /// With [`StartMethod::Thread`] a worker cannot be killed: its place is given to another
-    /// and its thread is left behind.
+    /// With [`StartMethod::Fork`] no exit hooks run. The hooks of the program belong to the caller,
+    /// and the C library cannot run those that a task has registered with `atexit` without them.
     ///
-    /// A pool that is dropped waits for no worker longer than its [`grace`](Self::grace).
+    /// With [`StartMethod::Thread`] a worker cannot be killed. Its thread is abandoned, and another
+    /// worker takes its slot.
+    ///
+    /// A dropped pool waits for no worker longer than [`grace`](Self::grace).
     pub fn leave_timeout(mut self, time: Duration) -> Self {
         self.settings.leave_timeout = time;
         self
     }
 
-    /// Pins each worker to one of the CPUs that can be used, in turn.
+    /// Pins each worker to one of the usable CPUs, in turn; off by default.
     pub fn pin_cpus(mut self, pin: bool) -> Self {
         self.settings.pin_cpus = pin;
         self
     }
 
-    /// The bytes of private memory a worker may have (`RLIMIT_DATA`). A task that asks
-    /// for more dies of its own failed allocation. Not with `Thread`.
+    /// Limits the private memory of each worker to `bytes` (`RLIMIT_DATA`); unlimited by default.
+    ///
+    /// If a task exceeds the limit, its allocation fails, which aborts a Rust program; the outcome is
+    /// then [`Signaled`](ErrorKind::Signaled). Shared memory does not count. The limit of the caller
+    /// is never raised. [`build`](Self::build) refuses this with [`StartMethod::Thread`].
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
         self
     }
 
-    /// Sets an environment variable in the workers, besides those of the caller. Not
-    /// with `Thread`.
+    /// Sets an environment variable in the workers, in addition to those of the caller.
+    ///
+    /// [`build`](Self::build) refuses this with [`StartMethod::Thread`].
+    ///
+    /// ```
+    /// use runtime::{Pool, worker};
+    ///
+    /// #[worker]
+    /// fn language() -> Option<String> {
+    ///     std::env::var("LANG").ok()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).env("LANG", "C.UTF-8").build()?;
+    /// assert_eq!(pool.apply(language, ())?.as_deref(), Some("C.UTF-8"));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.settings.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Adds to the nice value of the workers: they give way to others. Not with `Thread`.
+    /// Adds `by` to the nice value of the workers, so that they yield to other processes; 0 by
+    /// default.
+    ///
+    /// [`build`](Self::build) refuses this with [`StartMethod::Thread`].
     pub fn nice(mut self, by: i32) -> Self {
         self.settings.nice = by;
         self
     }
 
-    /// Lets `Fork` fork this process while other threads run in it.
+    /// Allows [`StartMethod::Fork`] to fork this process while it has other threads.
+    ///
+    /// Without this, [`build`](Self::build) fails with [`ErrorKind::ForkWithThreads`]. The other
+    /// start methods do not need it.
     ///
     /// # Safety
     ///
-    /// In the copy the other threads do not exist, but what they held does: locks stay
-    /// locked, data they were changing stays half changed. Workers must not touch
-    /// anything of theirs, the allocator of a C library included.
+    /// The other threads do not exist in the forked process, but their locks remain locked, and data
+    /// that they were changing remains half changed. Code in the workers must not use any such lock
+    /// or data, including those inside a C library, such as its allocator.
     #[allow(unsafe_code, reason = "an unsafe promise of the user, nothing is done here")]
     pub unsafe fn allow_fork_with_threads(mut self) -> Self {
         self.settings.fork_with_threads = true;
@@ -330,25 +328,43 @@ impl PoolBuilder {
         self
     }
 
-    /// Starts the pool; its workers are ready when this returns.
+    /// Starts the pool and waits until its workers are ready.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for settings that make no sense,
-    /// [`ErrorKind::Initializer`] if an initializer or preload failed,
-    /// [`ErrorKind::ForkWithThreads`], [`ErrorKind::NestedTooDeep`],
-    /// [`ErrorKind::OutOfMemory`], and [`ErrorKind::Start`] if a worker could not be
-    /// started. No worker is left then.
+    /// No worker is left behind if this fails. The [kind](Error::kind) of the error is
+    ///
+    /// - [`Configuration`](ErrorKind::Configuration) if a setting is invalid, or does not apply to
+    ///   the start method;
+    /// - [`Initializer`](ErrorKind::Initializer) if an initializer or preload failed, panicked, or
+    ///   exceeded [`init_timeout`](Self::init_timeout);
+    /// - [`NotRegistered`](ErrorKind::NotRegistered) or [`Encode`](ErrorKind::Encode) if an
+    ///   initializer or preload is not annotated, or its input cannot be encoded;
+    /// - [`ForkWithThreads`](ErrorKind::ForkWithThreads) if [`StartMethod::Fork`] is used while the
+    ///   process has other threads;
+    /// - [`NestedTooDeep`](ErrorKind::NestedTooDeep) if pools are nested more than eight deep;
+    /// - [`OutOfMemory`](ErrorKind::OutOfMemory) if the shared memory cannot be allocated;
+    /// - [`Start`](ErrorKind::Start) if a worker cannot be started.
     pub fn build(self) -> Result<Pool> {
         Pool::start(self.validate()?)
     }
 
-    /// Starts the pool and makes it the one that [`pool`](crate::pool) returns.
+    /// Starts the pool and installs it as the process-wide pool, which [`pool`](crate::pool) returns.
+    ///
+    /// ```
+    /// use runtime::Pool;
+    ///
+    /// let pool = Pool::builder().workers(2).build_global()?;
+    /// assert_eq!(runtime::pool().workers().len(), 2);
+    /// assert!(std::ptr::eq(pool, runtime::pool()));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and [`ErrorKind::Configuration`] if that pool runs already: it
-    /// was used or set, and neither [`Pool::join`] nor [`Pool::terminate`] has ended it since.
+    /// Returns the errors of [`build`](Self::build). Returns [`ErrorKind::Configuration`] if the
+    /// process-wide pool is already running: it was used or installed, and neither [`Pool::join`] nor
+    /// [`Pool::terminate`] has ended it since.
     pub fn build_global(self) -> Result<&'static Pool> {
         super::global::install(self)
     }

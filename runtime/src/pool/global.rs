@@ -1,8 +1,8 @@
 //! The process-wide pool.
 //!
-//! It has three states. *New*: nothing was started. *Running*: started by the first call or by
-//! `build_global`; it may be closed. *Over*: [`join`](Pool::join) or [`terminate`](Pool::terminate)
-//! saw its end; the next call starts it again with the settings it had.
+//! It has three states. *New*: it was never started. *Running*: the first call or `build_global` has
+//! started it; it may be closed. *Over*: [`join`](Pool::join) or [`terminate`](Pool::terminate) has
+//! seen its end; the next call starts it again with the same settings.
 
 use std::collections::HashMap;
 use std::mem;
@@ -14,8 +14,7 @@ use crate::engine::{Life, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::generation::PerProcess;
 
-/// One for each depth of nesting: a thread that is a worker has another one than its
-/// caller.
+/// One pool for each depth of nesting: a worker thread uses another pool than its caller.
 static POOLS: PerProcess<Mutex<HashMap<usize, &'static Pool>>> = PerProcess::new();
 
 /// The state of the process-wide pool.
@@ -35,7 +34,7 @@ impl Global {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pool, started if it does not run.
+    /// Returns the pool and starts it if it does not run.
     pub(super) fn started(&self) -> Result<Arc<Shared>> {
         let mut slot = self.lock();
         let settings = match &*slot {
@@ -49,7 +48,7 @@ impl Global {
         Ok(shared)
     }
 
-    /// The pool, if it runs.
+    /// Returns the pool if it runs.
     pub(super) fn running(&self) -> Option<Arc<Running>> {
         match &*self.lock() {
             Slot::Running(started) => Some(Arc::clone(started)),
@@ -57,7 +56,7 @@ impl Global {
         }
     }
 
-    /// Lets another pool take the place of one whose end was waited for, if it has ended.
+    /// Changes the state to *over* if `ended` is still the current pool and has ended.
     pub(super) fn retire(&self, ended: &Arc<Running>) {
         if ended.shared.lock().life() != Life::Ended {
             return;
@@ -91,20 +90,27 @@ impl Global {
     }
 }
 
-/// Returns the process-wide pool, which its first call starts with default settings.
+/// Returns the process-wide pool.
 ///
-/// Inside a worker process it is the worker's own, so that a task may use `pool()` as well. Worker
-/// threads ([`StartMethod::Thread`](crate::StartMethod::Thread)) have none of their own: they share
-/// one, which belongs to the calling process, is not the one that the caller's `pool()` returns, and
-/// stays when their pool ends. The process-wide pool is never dropped; its workers end with the
-/// process.
+/// The first call of a task starts its workers with default settings, unless
+/// [`PoolBuilder::build_global`] has installed a pool with other settings before. The process-wide
+/// pool is never dropped; its workers end with the process.
 ///
-/// A program can set it up by [`PoolBuilder::build_global`], and can end it like any pool. After
-/// [`close`](Pool::close) it refuses new calls with [`ErrorKind::Closed`]. Once
-/// [`join`](Pool::join) or [`terminate`](Pool::terminate) has seen its end, it can be used again:
-/// the next call starts new workers with the settings that the pool had, or `build_global`
-/// installs another pool first. So a program ends the processes with `pool().join()` and
-/// needs no care later. To close a pool that was not started has no effect.
+/// # Ending and restarting
+///
+/// A program can end this pool like any other. After [`close`](Pool::close) it refuses new calls
+/// with [`ErrorKind::Closed`]. After [`join`](Pool::join) or [`terminate`](Pool::terminate) it can be
+/// used again: the next call starts new workers with the same settings, or `build_global` installs
+/// another pool. Closing a pool that was never started has no effect.
+///
+/// # In workers
+///
+/// Each worker process has a process-wide pool of its own, so that tasks can use `pool()` as well.
+/// Worker threads ([`StartMethod::Thread`](crate::StartMethod::Thread)) share one such pool. It
+/// belongs to the calling process, differs from the pool that the caller's `pool()` returns, and
+/// remains when the pool of the workers ends.
+///
+/// # Examples
 ///
 /// ```
 /// use runtime::worker;
@@ -127,7 +133,7 @@ pub fn pool() -> &'static Pool {
         .or_insert_with(|| Box::leak(Box::new(Pool { inner: Inner::Global(Global::default()) })))
 }
 
-/// Starts a pool as the process-wide one.
+/// Starts a pool and installs it as the process-wide one.
 pub(super) fn install(builder: PoolBuilder) -> Result<&'static Pool> {
     let pool = pool();
     let Inner::Global(global) = &pool.inner else { unreachable!("pool() makes no other") };

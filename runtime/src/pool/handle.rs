@@ -1,4 +1,4 @@
-//! Handles: calls that are looked at later.
+//! Handles to calls that run in the background.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,14 +15,16 @@ use crate::error::{Error, Result};
 use crate::queue::Payload;
 use crate::registry::Entry;
 
-/// Inputs encoded together when all are handed in at once; cut to chunks later.
+/// The number of inputs that are encoded together; the scheduler cuts them into chunks later.
 const BATCH: usize = 1024;
 
-/// A call that was handed in: [`submit`](crate::Pool::submit) returns one for one output,
-/// [`map_async`](crate::Pool::map_async) one for all.
+/// A handle to the output of a call that runs in the background.
 ///
-/// It can be waited for, polled, cancelled, or awaited as a `Future` under any executor.
-/// A dropped handle lets its tasks go on; their outcome is lost.
+/// [`submit`](crate::Pool::submit) returns a handle to one output,
+/// [`map_async`](crate::Pool::map_async) a handle to the outputs of all inputs. A handle can be
+/// waited for, polled, cancelled, or awaited as a `Future` under any executor.
+///
+/// Dropping a handle detaches the call: its tasks keep running and their results are discarded.
 ///
 /// ```
 /// use runtime::worker;
@@ -36,7 +38,7 @@ const BATCH: usize = 1024;
 /// assert_eq!(handle.wait()?, 49);
 /// # Ok::<(), runtime::Error>(())
 /// ```
-#[must_use = "the output is lost with the handle; the task runs all the same"]
+#[must_use = "dropping a handle discards the output; the task runs all the same"]
 pub struct Handle<R> {
     state: Option<State<R>>,
 }
@@ -53,9 +55,9 @@ struct Open<R> {
     collect: Box<dyn Collect<R> + Send>,
 }
 
-/// Puts together what a handle gives.
+/// Assembles the output of a handle.
 trait Collect<R> {
-    /// Takes what came; gives the errors.
+    /// Takes the outcomes that have arrived and returns their number, or the first error.
     fn take(&mut self, call: &mut OpenCall) -> Result<usize>;
     fn finish(&mut self) -> Result<R>;
 }
@@ -104,9 +106,28 @@ impl<R> Handle<R> {
 
     /// Waits for the output.
     ///
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let squares = runtime::pool().map_async(square, 0..3);
+    /// assert_eq!(squares.wait()?, [0, 1, 4]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// As the calls of a pool; of several inputs, the first failure that is seen.
+    /// Returns an error if a task has no output, or if the call could not run; see
+    /// [`ErrorKind`](crate::ErrorKind). With several inputs it is the first failure that the caller
+    /// sees.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`wait_timeout`](Self::wait_timeout) or polling has already returned the output.
     pub fn wait(mut self) -> Result<R> {
         loop {
             if let Some(outcome) = self.look(None) {
@@ -115,12 +136,33 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Waits for the output for at most `time`; `None` if it is not available then, and
-    /// the handle can be polled again.
+    /// Waits for the output for at most `time`.
+    ///
+    /// Returns `None` if the output is not available by then. The handle can be waited for again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn nap(ms: u64) -> u64 {
+    ///     std::thread::sleep(Duration::from_millis(ms));
+    ///     ms
+    /// }
+    ///
+    /// let mut handle = runtime::pool().submit(nap, 300);
+    /// assert!(handle.wait_timeout(Duration::from_millis(1)).is_none());
+    /// assert_eq!(handle.wait_timeout(Duration::from_secs(60)).unwrap()?, 300);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`wait`](Self::wait).
     ///
     /// # Panics
     ///
-    /// If the output was returned before.
+    /// Panics if the output has already been returned.
     pub fn wait_timeout(&mut self, time: Duration) -> Option<Result<R>> {
         let end = Instant::now().checked_add(time);
         loop {
@@ -134,7 +176,23 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Whether waiting would return the output at once.
+    /// Returns whether [`wait`](Self::wait) would return immediately.
+    ///
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let handle = runtime::pool().submit(square, 7);
+    /// while !handle.is_done() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(handle.wait()?, 49);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn is_done(&self) -> bool {
         match &self.state {
             Some(State::Open(open)) if !open.call.is_foreign() => {
@@ -147,10 +205,31 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Cancels what no worker has taken yet; waiting then returns
-    /// [`Cancelled`](crate::ErrorKind::Cancelled). Returns whether that was all of it: what a worker
-    /// has taken goes on, and if everything was taken nothing changes. To end running tasks give them a [`timeout`](crate::TaskCall::timeout), or
-    /// [`terminate`](crate::Pool::terminate) the pool.
+    /// Cancels the inputs that no worker has claimed yet, and returns whether these were all inputs
+    /// of the call.
+    ///
+    /// If any input was cancelled, waiting for the handle returns
+    /// [`Cancelled`](crate::ErrorKind::Cancelled). Inputs that a worker has claimed keep running; if
+    /// workers have claimed all inputs, nothing changes. To end running tasks, give them a
+    /// [`timeout`](crate::TaskCall::timeout) or [`terminate`](crate::Pool::terminate) the pool.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runtime::{ErrorKind, Pool, worker};
+    ///
+    /// #[worker]
+    /// fn nap(ms: u64) {
+    ///     std::thread::sleep(Duration::from_millis(ms));
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let _busy = pool.submit(nap, 500);
+    /// let mut handle = pool.task(nap).priority(-1).submit(0);
+    /// if handle.cancel() {
+    ///     assert_eq!(handle.wait().unwrap_err().kind(), ErrorKind::Cancelled);
+    /// }
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn cancel(&mut self) -> bool {
         let Some(State::Open(open)) = &mut self.state else { return false };
         if open.call.is_foreign() {
@@ -161,7 +240,7 @@ impl<R> Handle<R> {
         cancelled == open.count
     }
 
-    /// Leaves the call to others while nobody waits for it.
+    /// Makes another thread read the results while nobody waits for this call.
     fn pass_on(&self) {
         if let Some(State::Open(open)) = &self.state
             && !open.call.is_foreign()
@@ -170,14 +249,14 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Takes what there is; waits if it is not all and `end` allows.
+    /// Takes the outcomes that have arrived. Waits for more, until `end`, if some are missing.
     fn look(&mut self, end: Option<Instant>) -> Option<Result<R>> {
         if let Some(State::Open(open)) = &self.state
             && open.call.is_foreign()
         {
             return Some(Err(super::foreign()));
         }
-        let open = match self.state.take().expect("the output of a handle is given once") {
+        let open = match self.state.take().expect("the output of a handle is returned only once") {
             State::Failed(error) => return Some(Err(error)),
             State::Open(open) => self.state.insert(State::Open(open)),
         };
@@ -207,7 +286,7 @@ impl<R> Handle<R> {
 }
 
 impl<R> Open<R> {
-    /// Takes what came; tells whether that was all.
+    /// Takes the outcomes that have arrived, and returns whether all have.
     fn take(&mut self) -> Result<bool> {
         self.call.poll(|_, _| ());
         self.answered += self.collect.take(&mut self.call)?;
@@ -220,14 +299,16 @@ impl<R> Unpin for Handle<R> {}
 impl<R> Future for Handle<R> {
     type Output = Result<R>;
 
+    /// Polls for the output.
+    ///
     /// # Panics
     ///
-    /// If polled again after it was ready.
+    /// Panics if the output has already been returned.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         if let Some(State::Open(open)) = &self.state
             && !open.call.is_foreign()
         {
-            // Cloned before and dropped after the lock is held: both are the executor's code.
+            // Cloning and dropping a waker runs the executor's code, so neither happens under the lock.
             let waker = context.waker().clone();
             let mut engine = open.call.shared.lock();
             engine.drain(&open.call.shared, None);
@@ -259,7 +340,7 @@ impl<R> std::fmt::Debug for Handle<R> {
 }
 
 impl OpenCall {
-    /// Encodes all inputs and hands them in; gives their number.
+    /// Encodes all inputs, queues them, and returns their number.
     pub(super) fn hand_in<T: Serialize>(
         &mut self,
         inputs: impl Iterator<Item = T>,

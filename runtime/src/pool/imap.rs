@@ -13,37 +13,37 @@ use crate::error::{Error, Result};
 use crate::item::{Fitting, Item};
 use crate::registry::Entry;
 
-/// The outcomes of [`Pool::imap`](crate::Pool::imap), in the order of the inputs.
+/// A lazy iterator over the outcomes of [`Pool::imap`](crate::Pool::imap), in the order of the inputs.
 ///
-/// `I` is the iterator over the inputs, `P` what the parameters of the task take
-/// ([`Task::Input`](crate::Task::Input)), `R` its output. A stream can be sent to another thread if the
-/// iterator and the output can.
+/// `I` is the iterator over the inputs, `P` is the [`Task::Input`](crate::Task::Input) of the task,
+/// and `R` is its output. A stream can be sent to another thread if the iterator and the output can.
 ///
-/// # Feeding
+/// # Pulling inputs
 ///
-/// Inputs are pulled from the iterator by the thread that calls [`next`](Iterator::next),
-/// and only when no outcome can be returned without pulling. An iterator that blocks
-/// therefore delays at most the outcomes that finish while it blocks; with
-/// [`pull_in_thread`](Self::pull_in_thread) it delays none. How far inputs are pulled ahead is set
-/// by [`TaskCall::look_ahead`](crate::TaskCall::look_ahead) and
-/// [`TaskCall::look_ahead_bytes`](crate::TaskCall::look_ahead_bytes).
+/// The thread that calls [`next`](Iterator::next) pulls inputs from the iterator, and only when it
+/// has no outcome to return. An iterator that blocks therefore delays at most the outcomes that
+/// finish while it blocks. With [`pull_in_thread`](Self::pull_in_thread) it delays none.
+/// [`TaskCall::look_ahead`](crate::TaskCall::look_ahead) and
+/// [`TaskCall::look_ahead_bytes`](crate::TaskCall::look_ahead_bytes) limit how far inputs are pulled
+/// ahead.
 ///
 /// # Ending early
 ///
-/// Every input that was pulled has exactly one outcome, also when the stream is ended early:
+/// Every input that was pulled has exactly one outcome, even if the stream ends early. No method
+/// below pulls further inputs:
 ///
-/// | call | inputs not pulled | inputs not started | running tasks |
-/// |---|---|---|---|
-/// | [`stop`](Self::stop) | are not pulled | are run | are waited for |
-/// | [`take_back`](Self::take_back) | are not pulled | `Cancelled` | are waited for |
-/// | [`cancel`](Self::cancel) | are not pulled | `Cancelled` | `Cancelled` |
-/// | dropping it | are not pulled | are dropped | are not waited for |
+/// | | inputs that no worker has started | running tasks |
+/// |---|---|---|
+/// | [`stop`](Self::stop) | are run | are waited for |
+/// | [`take_back`](Self::take_back) | fail as `Cancelled` | are waited for |
+/// | [`cancel`](Self::cancel) | fail as `Cancelled` | fail as `Cancelled` |
+/// | dropping the stream | are dropped | are not waited for |
 ///
 /// # Panics
 ///
-/// If the iterator panics, `next` first returns the outcomes of all inputs that were pulled
-/// before, then panics once with the payload of the iterator, and then returns `None`. The iterator
-/// is not asked again.
+/// If the iterator panics, `next` first returns the outcomes of all inputs that were pulled before.
+/// Then it panics once with the payload of the iterator, and afterwards it returns `None`. The
+/// iterator is not called again.
 #[must_use = "an iterator does nothing until it is used"]
 pub struct Imap<I, P, R>
 where
@@ -53,9 +53,10 @@ where
     reader: Reader<Fitting<I, P>, InOrder<R>>,
 }
 
-/// The outcomes of [`Pool::imap_unordered`](crate::Pool::imap_unordered), as they come.
+/// A lazy iterator over the outcomes of [`Pool::imap_unordered`](crate::Pool::imap_unordered), in the
+/// order in which they finish.
 ///
-/// Each has the index of its input with it. All else is as with [`Imap`].
+/// Each item is the index of an input and its outcome. In all other respects it works like [`Imap`].
 #[must_use = "an iterator does nothing until it is used"]
 pub struct ImapUnordered<I, P, R>
 where
@@ -65,14 +66,14 @@ where
     reader: Reader<Fitting<I, P>, AsTheyCome<R>>,
 }
 
-/// The time given to [`Imap::next_timeout`] is over and no outcome can be returned.
+/// The error of [`Imap::next_timeout`] if no outcome is available in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Elapsed;
 
 impl std::fmt::Display for Elapsed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no outcome came in the time given")
+        f.write_str("no outcome was available before the timeout")
     }
 }
 
@@ -86,13 +87,13 @@ struct Reader<I: Iterator, O> {
 #[allow(clippy::large_enum_variant, reason = "the small one is an error")]
 enum Source<I: Iterator> {
     Open(Stream<I>),
-    /// What is left of a call that could not begin.
+    /// The error of a call that could not start, until it is returned.
     Refused(Option<Error>),
 }
 
-/// Outcomes that wait for earlier ones.
+/// Outcomes that are returned in the order of their inputs.
 struct InOrder<R> {
-    /// From the next one to be given out on.
+    /// The outcomes from index `next` on; `None` where one has not arrived.
     waiting: VecDeque<Option<(Result<R>, usize)>>,
     next: usize,
 }
@@ -101,7 +102,7 @@ struct AsTheyCome<R> {
     waiting: VecDeque<(usize, Result<R>, usize)>,
 }
 
-/// Gives outcomes out, each with its bytes.
+/// Returns outcomes, each with the bytes that it occupies.
 trait Give<R>: Outcomes<R> {
     type Given;
 
@@ -177,7 +178,7 @@ where
         Reader { source, outcomes }
     }
 
-    /// The next outcome, `None` at the end.
+    /// Returns the next outcome, or `None` at the end.
     #[inline]
     fn next<R>(&mut self, end: Option<Instant>) -> std::result::Result<Option<O::Given>, Elapsed>
     where
@@ -235,7 +236,7 @@ where
     }
 }
 
-/// What both streams can do.
+/// The methods of both streams.
 macro_rules! stream {
     ($name:ident, $outcomes:expr, $given:ty) => {
         impl<I, P, R> $name<I, P, R>
@@ -255,12 +256,11 @@ macro_rules! stream {
                 }
             }
 
-            /// Waits for the next outcome for at most `time`. Returns `Ok(None)` at the end of
+            /// Waits for the next outcome for at most `time`, and returns `Ok(None)` at the end of
             /// the stream.
             ///
-            /// While this thread pulls the inputs, an iterator that blocks is not interrupted:
-            /// the call then returns when the iterator does. With
-            /// [`pull_in_thread`](Self::pull_in_thread) it returns in time.
+            /// If the calling thread pulls the inputs and the iterator blocks, this returns only after
+            /// the iterator does. With [`pull_in_thread`](Self::pull_in_thread) it returns in time.
             ///
             /// ```
             /// use std::time::Duration;
@@ -280,11 +280,11 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// [`Elapsed`] if no outcome can be returned in time; the stream can be read further.
+            /// Returns [`Elapsed`] if no outcome is available in time. The stream remains usable.
             ///
             /// # Panics
             ///
-            /// As [`next`](Iterator::next), if the iterator panicked.
+            /// Panics like [`next`](Iterator::next) if the iterator has panicked.
             pub fn next_timeout(
                 &mut self,
                 time: Duration,
@@ -292,13 +292,15 @@ macro_rules! stream {
                 self.reader.next(Instant::now().checked_add(time))
             }
 
-            /// Pulls the inputs in a thread of its own from now on, so that an iterator that
-            /// blocks holds up neither outcomes nor inputs that were pulled before. An iterator
-            /// may then wait for what comes of the outcomes.
+            /// Pulls the inputs in a separate thread from now on.
             ///
-            /// The look-ahead is the same. When the stream ends or is dropped, the thread ends as
-            /// soon as the iterator returns. With the start method `Fork`, build all pools before:
-            /// a process with other threads is not forked.
+            /// An iterator that blocks then delays neither outcomes nor the inputs that were pulled
+            /// before. The iterator may even depend on outcomes, as in the example.
+            ///
+            /// The limits of look-ahead stay the same. When the stream ends or is dropped, the thread
+            /// ends as soon as the iterator returns. With
+            /// [`StartMethod::Fork`](crate::StartMethod::Fork), build all pools first: a process that
+            /// has other threads is not forked.
             ///
             /// ```
             /// use runtime::worker;
@@ -308,7 +310,7 @@ macro_rules! stream {
             ///     x / 2
             /// }
             ///
-            /// // The inputs are what comes of the outcomes.
+            /// // Each outcome becomes the next input.
             /// let (more, inputs) = std::sync::mpsc::channel();
             /// more.send(1000).unwrap();
             /// let mut steps = 0;
@@ -331,32 +333,51 @@ macro_rules! stream {
                 $name { reader: self.reader.pull_in_thread() }
             }
 
-            /// Pulls no more inputs. The inputs that were pulled are run, their outcomes are
-            /// returned, and then the stream ends. To end it sooner, use
-            /// [`take_back`](Self::take_back) or [`cancel`](Self::cancel).
+            /// Stops pulling inputs.
+            ///
+            /// The inputs that were pulled still run, `next` returns their outcomes, and then the
+            /// stream ends. [`take_back`](Self::take_back) and [`cancel`](Self::cancel) end it sooner.
+            ///
+            /// ```
+            /// use runtime::worker;
+            ///
+            /// #[worker]
+            /// fn square(x: u64) -> u64 {
+            ///     x * x
+            /// }
+            ///
+            /// let mut squares = runtime::pool().imap(square, 1..);
+            /// squares.next();
+            /// squares.stop();
+            /// // The range has no end, the stream has one.
+            /// assert!(squares.all(|square| square.is_ok()));
+            /// ```
             pub fn stop(&mut self) {
                 if let Some(stream) = self.reader.stream() {
                     stream.stop();
                 }
             }
 
-            /// Pulls no more inputs, and takes back those that no worker has started. Returns
-            /// their number as far as it is known: a worker that has several inputs in hand stops
-            /// after the present one, and takes back the others then.
+            /// Stops pulling inputs, and cancels those that no worker has started.
             ///
             /// The outcome of an input that was taken back is
-            /// [`Cancelled`](crate::ErrorKind::Cancelled). Tasks that run are finished and their outcomes
-            /// returned, so that nothing that was begun is lost.
+            /// [`Cancelled`](crate::ErrorKind::Cancelled). Running tasks finish, and their outcomes are
+            /// returned.
+            ///
+            /// Returns the number of inputs that were taken back so far. A worker that has claimed
+            /// several inputs finishes the current one; the others are then taken back too, but are
+            /// not in this number.
             pub fn take_back(&mut self) -> usize {
                 self.reader.stream().map_or(0, Stream::take_back)
             }
 
-            /// Ends the stream at once: no more inputs are pulled, those that no worker has
-            /// started are taken back, and tasks that run are not waited for. What is finished is
-            /// still returned, and the outcome of every other input that was pulled is
-            /// [`Cancelled`](crate::ErrorKind::Cancelled). Nothing blocks any more.
+            /// Ends the stream without waiting for running tasks.
             ///
-            /// A task that runs occupies its worker until it returns; give it a
+            /// No more inputs are pulled. `next` still returns the outcomes that have arrived; the
+            /// outcome of every other input that was pulled is
+            /// [`Cancelled`](crate::ErrorKind::Cancelled). `next` does not block any more.
+            ///
+            /// A running task occupies its worker until it returns. Use
             /// [`timeout`](crate::TaskCall::timeout) if that may take long.
             ///
             /// ```

@@ -1,22 +1,22 @@
-//! What can be seen of the workers of a pool.
+//! Snapshots of the workers of a pool.
 
 use std::time::Duration;
 
-/// What a worker is doing.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// Starting, or running its initializers.
+    /// The worker is starting or running its initializers.
     Starting,
-    /// Waiting for work.
+    /// The worker is waiting for work.
     Idle,
-    /// Running a task.
+    /// The worker is running a task.
     Busy,
-    /// Asked to leave, or being killed.
+    /// The worker was told to leave, or is being killed.
     Leaving,
 }
 
-/// A worker as it was when [`Pool::workers`](crate::Pool::workers) was called.
+/// A snapshot of a worker, returned by [`Pool::workers`](crate::Pool::workers).
 ///
 /// ```
 /// let pool = runtime::Pool::builder().workers(2).build()?;
@@ -36,39 +36,41 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
-    /// Its id, which no other worker of the pool ever has; the replacement of a dead
-    /// worker has a new one.
+    /// Returns the id of the worker.
+    ///
+    /// No other worker of the pool ever has the same id, not even its replacement.
     pub fn id(&self) -> usize {
         self.id
     }
 
-    /// Its process id; the caller's own with [`StartMethod::Thread`](crate::StartMethod::Thread),
-    /// 0 while it is not known.
+    /// Returns the process id of the worker, or 0 while it is not known.
+    ///
+    /// With [`StartMethod::Thread`](crate::StartMethod::Thread) it is that of the calling process.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The name of the pool and its id.
+    /// Returns the name of the worker, which consists of the name of the pool and the worker's id.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it is doing.
+    /// Returns the state of the worker.
     pub fn state(&self) -> WorkerState {
         self.state
     }
 
-    /// The task in hand.
+    /// Returns the name of the task that the worker is running, if any.
     pub fn task(&self) -> Option<&str> {
         self.task
     }
 
-    /// Time spent on the current chunk.
+    /// Returns the time that the worker has spent on its current chunk, if it has one.
     pub fn since(&self) -> Option<Duration> {
         self.since
     }
 
-    /// How many tasks it has done; counted when a chunk ends.
+    /// Returns the number of tasks that the worker has finished, counted when a chunk ends.
     pub fn tasks_done(&self) -> u64 {
         self.tasks_done
     }

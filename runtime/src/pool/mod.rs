@@ -1,10 +1,10 @@
-//! What users hold: pools, calls, handles and streams.
+//! The public types: pools, calls, handles and streams.
 //!
-//! A call encodes its inputs ([feed]), hands them to the [engine](crate::engine), waits there,
-//! and decodes what came. Everything that is decided about it is decided by the
-//! [scheduler](crate::scheduler).
+//! A call encodes its inputs ([feed]), passes them to the [engine](crate::engine), waits there,
+//! and decodes the outputs. The [scheduler](crate::scheduler) makes all decisions about it.
 
 mod builder;
+mod calls;
 mod feed;
 mod global;
 mod handle;
@@ -16,6 +16,7 @@ mod options;
 mod progress;
 mod puller;
 mod running;
+mod settings;
 mod stream;
 
 pub use builder::PoolBuilder;
@@ -25,7 +26,7 @@ pub use imap::{Elapsed, Imap, ImapUnordered};
 pub use info::{WorkerInfo, WorkerState};
 pub use options::TaskCall;
 
-pub(crate) use builder::Settings;
+pub(crate) use settings::Settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,36 +34,41 @@ use std::time::Duration;
 use crate::config::StartMethod;
 use crate::engine::{Life, Shared};
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::Item;
 use crate::registry;
 use crate::task::Task;
 use running::Running;
 
-/// How deep pools may be nested in workers of pools.
+/// The maximum depth of pools in workers of pools.
 const MOST_NESTED: usize = 8;
 
-/// How long killed workers are waited for.
+/// The maximum time to wait for killed workers.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
-/// Worker processes (or threads) that run tasks.
+/// A pool of worker processes (or threads) that run tasks.
 ///
-/// A pool is made by [`Pool::builder`], or is the process-wide one of
-/// [`pool`](crate::pool). All methods take `&self`: any number of threads may use a
-/// pool at once. Every call gives each input exactly one outcome, whatever happens to
-/// the workers; a worker that dies takes with it only the input it had in hand, and is
-/// replaced.
+/// [`Pool::builder`] creates a pool; [`pool`](crate::pool) returns the process-wide one. All methods
+/// take `&self`, and any number of threads may use a pool at the same time. Every input has exactly
+/// one outcome, whatever happens to the workers. If a worker dies, only the input that it was
+/// running fails, and the pool replaces the worker.
 ///
-/// What is handed in is queued: calls take turns, chunk by chunk, in the order in which they
-/// were made. A call made while another one is running thus shares the workers with it, but waits
-/// for the chunks that were handed out before, which is a few for each worker. Use
-/// [`priority`](TaskCall::priority) for a call that must not wait, or that others must not wait
-/// for.
+/// # Order
 ///
-/// Dropping a pool closes it, waits for running tasks for its
-/// [grace](PoolBuilder::grace) time, then kills what is left, and leaves no process, fd,
-/// mapping or thread behind. Tasks that had not started are cancelled.
-/// Where a waker of a [`Handle`] owns the pool and the pool itself calls or drops the waker, the drop returns
-/// at once, and the pool ends in the background in the same way.
+/// Calls that are open at the same time share the workers. They take turns, chunk by chunk, in the
+/// order in which they were made. A new call first waits for the chunks that have already been
+/// published, which are a few for each worker. Use [`priority`](TaskCall::priority) for a call that
+/// must not wait, or that must not delay others.
+///
+/// # Dropping a pool
+///
+/// Dropping a pool closes it and cancels the tasks that have not started. It waits for running tasks
+/// for at most the [grace](PoolBuilder::grace) time and then kills their workers. Afterwards no
+/// process, file descriptor, mapping or thread of the pool is left. With
+/// [`StartMethod::Thread`] a task that does not return keeps its thread.
+///
+/// If a waker of a [`Handle`] owns the pool, and the pool itself calls or drops that waker, the drop
+/// returns immediately and the pool ends in the background in the same way.
+///
+/// # Examples
 ///
 /// ```
 /// use runtime::{Pool, worker};
@@ -88,7 +94,13 @@ enum Inner {
 }
 
 impl Pool {
-    /// Settings for a new pool.
+    /// Returns a builder for a new pool.
+    ///
+    /// ```
+    /// let pool = runtime::Pool::builder().workers(2).name("render").build()?;
+    /// assert_eq!(pool.workers().len(), 2);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn builder() -> PoolBuilder {
         PoolBuilder::default()
     }
@@ -114,7 +126,7 @@ impl Pool {
         Ok(shared)
     }
 
-    /// What there is of the pool, without starting it.
+    /// The shared part of the pool if the pool runs; does not start it.
     fn present(&self) -> Option<Arc<Shared>> {
         let shared = match &self.inner {
             Inner::Running(started) => Some(Arc::clone(&started.shared)),
@@ -123,7 +135,7 @@ impl Pool {
         shared.filter(|shared| shared.generation == crate::start::generation())
     }
 
-    /// Options for one call: `pool.task(f).timeout(d).map(inputs)`.
+    /// Returns a builder for one call with options, as in `pool.task(f).timeout(d).map(inputs)`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -144,180 +156,68 @@ impl Pool {
         self.call(task)
     }
 
-    /// The same, where it is known that the task may be a function.
+    /// Like `task`, for callers that have already checked that `F` can be a function.
     pub(crate) fn call<M, F: Task<M>>(&self, task: F) -> TaskCall<'_, M, F> {
         TaskCall::new(self, task)
     }
 
-    /// Runs a task on every input and returns the outputs in the order of the inputs.
+    /// Closes the pool to new calls.
     ///
-    /// Inputs are taken from the iterator as the workers get on, in the calling thread. A call
-    /// accepts items by value or by reference, a `String` for a `&str`, an array for a slice; the
-    /// table at [`Arg`](crate::Arg) lists what fits.
+    /// Open calls run to their end, including those that still take inputs from an iterator
+    /// ([`map`](Self::map), [`imap`](Self::imap)). Then the workers leave. This does not block.
     ///
-    /// # Errors
+    /// A closed pool stays closed: later calls fail with [`ErrorKind::Closed`]. Only the process-wide
+    /// pool can be used again, after [`join`](Self::join) or [`terminate`](Self::terminate); see
+    /// [`pool`](crate::pool).
     ///
-    /// The first failure ends the call: what has not started is dropped, what runs is not
-    /// waited for. See [`map_all`](Self::map_all) for the outcome of every input.
+    /// ```
+    /// use runtime::{ErrorKind, Pool, worker};
     ///
-    /// # Panics
+    /// #[worker]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
     ///
-    /// If the iterator panics; the pool can be used further.
-    pub fn map<M, P, R, F: Task<M, Input = P, Output = R>, I>(
-        &self,
-        task: F,
-        inputs: I,
-    ) -> Result<Vec<R>>
-    where
-        I: IntoIterator,
-        I::Item: Item<P>,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).map(inputs)
-    }
-
-    /// Runs a task on every input and returns every outcome, in the order of the inputs;
-    /// a failure costs only itself.
-    ///
-    /// What keeps the call itself from running, like a function that is not
-    /// registered, is the outcome of every input.
-    pub fn map_all<M, P, R, F: Task<M, Input = P, Output = R>, I>(
-        &self,
-        task: F,
-        inputs: I,
-    ) -> Vec<Result<R>>
-    where
-        I: IntoIterator,
-        I::Item: Item<P>,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).map_all(inputs)
-    }
-
-    /// Runs a task once and waits for its output.
-    ///
-    /// # Errors
-    ///
-    /// If the task fails; see [`ErrorKind`].
-    pub fn apply<M, P, R, F: Task<M, Input = P, Output = R>, T>(
-        &self,
-        task: F,
-        input: T,
-    ) -> Result<R>
-    where
-        T: Item<P>,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).apply(input)
-    }
-
-    /// Hands a task in and returns a [`Handle`] to its output.
-    pub fn submit<M, P, R, F: Task<M, Input = P, Output = R>, T>(
-        &self,
-        task: F,
-        input: T,
-    ) -> Handle<R>
-    where
-        T: Item<P>,
-        R: Send + 'static,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).submit(input)
-    }
-
-    /// Hands all inputs in and returns a [`Handle`] to the outputs, in the order of the
-    /// inputs.
-    pub fn map_async<M, P, R, F: Task<M, Input = P, Output = R>, I>(
-        &self,
-        task: F,
-        inputs: I,
-    ) -> Handle<Vec<R>>
-    where
-        I: IntoIterator,
-        I::Item: Item<P>,
-        R: Send + 'static,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).map_async(inputs)
-    }
-
-    /// Returns an iterator over the outcomes, in the order of the inputs.
-    ///
-    /// It is lazy: `next` pulls inputs in the calling thread, only when no outcome can be returned
-    /// without, and only so far ahead as to keep the workers busy, within a number of bytes. See
-    /// [`Imap`] for iterators that block or panic, for ending a stream early, and for waiting with a
-    /// timeout. Dropping it drops what has not started.
-    pub fn imap<M, P, R, F: Task<M, Input = P, Output = R>, I>(
-        &self,
-        task: F,
-        inputs: I,
-    ) -> Imap<I::IntoIter, P, R>
-    where
-        I: IntoIterator,
-        I::Item: Item<P>,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).imap(inputs)
-    }
-
-    /// Returns an iterator over the outcomes as they come, each with the index of its input.
-    pub fn imap_unordered<M, P, R, F: Task<M, Input = P, Output = R>, I>(
-        &self,
-        task: F,
-        inputs: I,
-    ) -> ImapUnordered<I::IntoIter, P, R>
-    where
-        I: IntoIterator,
-        I::Item: Item<P>,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).imap_unordered(inputs)
-    }
-
-    /// Runs a task once on every worker that the pool has when it is called. The outcomes
-    /// stand in the order of [`workers`](Self::workers). If the call cannot run at all, its
-    /// error is the only outcome.
-    ///
-    /// A worker that a [`resize`](Self::resize) dismisses meanwhile finishes what it has
-    /// begun. If it leaves before it has begun the task, the list has no outcome for it: a
-    /// resize does not make a broadcast fail. If a worker dies before it has begun the task,
-    /// the worker that replaces it runs the task.
-    pub fn broadcast<M, P, R, F: Task<M, Input = P, Output = R>, T>(
-        &self,
-        task: F,
-        input: T,
-    ) -> Vec<Result<R>>
-    where
-        T: Item<P>,
-    {
-        let () = registry::Given::<F>::IS_A_FUNCTION;
-        self.call(task).broadcast(input)
-    }
-
-    /// Takes no new calls from now on; those that are open are finished, and then the workers
-    /// leave. A call that still takes inputs from an iterator ([`map`](Self::map),
-    /// [`imap`](Self::imap)) goes on to its end.
-    ///
-    /// A closed pool stays closed: later calls fail with [`ErrorKind::Closed`]. The process-wide
-    /// pool alone can be used again, after [`join`](Self::join) or [`terminate`](Self::terminate);
-    /// see [`pool`](crate::pool).
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let before = pool.submit(square, 3);
+    /// pool.close();
+    /// assert_eq!(before.wait()?, 9);
+    /// assert_eq!(pool.apply(square, 4).unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn close(&self) {
         if let Some(shared) = self.present() {
             shared.lock().close(&shared);
         }
     }
 
-    /// [Closes](Self::close) the pool and waits until all its tasks are done and its
-    /// workers are gone. Their calls report the outcome.
+    /// [Closes](Self::close) the pool and waits until all its tasks are done and its workers have
+    /// ended.
     ///
-    /// A stream of [`imap`](Self::imap) that another thread reads is waited for until it ended or
-    /// was dropped. One that this thread reads could not go on meanwhile: what it has handed out is
-    /// finished, and an input that it pulls later is [`Cancelled`](ErrorKind::Cancelled).
-    /// A stream counts as read by the thread that made it until another one has called `next` and
-    /// got an outcome; [`close`](Self::close) lets a stream go on that is still on its way to the
-    /// thread that reads it.
+    /// The outcomes are still delivered to the calls that own them. The next call of the
+    /// process-wide pool starts it again; see [`pool`](crate::pool).
     ///
-    /// The next call of the process-wide pool starts it again; see [`pool`](crate::pool).
+    /// If another thread reads a stream of [`imap`](Self::imap), this waits until that stream has
+    /// ended or was dropped. If the stream belongs to the calling thread, it cannot advance
+    /// while this waits: the inputs that it has pulled are finished, and an input that it pulls later is
+    /// [`Cancelled`](ErrorKind::Cancelled). A stream belongs to the thread that created it until
+    /// another thread has received an outcome from `next`.
+    ///
+    /// ```
+    /// use runtime::{Pool, worker};
+    ///
+    /// #[worker]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let squares = pool.map_async(square, 0..100);
+    /// pool.join();
+    /// assert!(squares.is_done());
+    /// assert!(pool.workers().is_empty());
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn join(&self) {
         self.close();
         if let Some(shared) = self.present() {
@@ -326,9 +226,27 @@ impl Pool {
         self.wait_for_end(None);
     }
 
-    /// Ends the pool now: workers are killed, what is not done is
-    /// [`Cancelled`](ErrorKind::Cancelled). The next call of the process-wide pool starts it again;
-    /// see [`pool`](crate::pool).
+    /// Kills the workers and ends the pool.
+    ///
+    /// The outcome of every input without a result is [`Cancelled`](ErrorKind::Cancelled). With
+    /// [`StartMethod::Thread`] running tasks are abandoned and keep their threads until they return.
+    /// The next call of the process-wide pool starts it again; see [`pool`](crate::pool).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runtime::{ErrorKind, Pool, worker};
+    ///
+    /// #[worker]
+    /// fn nap(seconds: u64) {
+    ///     std::thread::sleep(Duration::from_secs(seconds));
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let handle = pool.submit(nap, 3600);
+    /// pool.terminate();
+    /// assert_eq!(handle.wait().unwrap_err().kind(), ErrorKind::Cancelled);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn terminate(&self) {
         if let Some(shared) = self.present() {
             shared.lock().terminate(&shared);
@@ -338,7 +256,7 @@ impl Pool {
 
     fn wait_for_end(&self, most: Option<Duration>) {
         if self.present().is_none() {
-            // Not started, or its parent's: this process has none of its threads.
+            // The pool was not started, or belongs to the parent, whose threads do not exist here.
             return;
         }
         match &self.inner {
@@ -352,12 +270,21 @@ impl Pool {
         }
     }
 
-    /// Changes the number of workers; surplus ones leave after the task in hand, missing
-    /// ones start in the background.
+    /// Changes the number of workers.
+    ///
+    /// Surplus workers leave after the chunk that they are running. New workers start in the
+    /// background; this does not wait for them.
+    ///
+    /// ```
+    /// let pool = runtime::Pool::builder().workers(1).build()?;
+    /// pool.resize(2)?;
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if there are to be none, or more than a pool can have.
+    /// Returns [`ErrorKind::Configuration`] if `workers` is 0 or more than a pool can have, and the
+    /// error of starting the process-wide pool if that fails.
     pub fn resize(&self, workers: usize) -> Result<()> {
         let shared = self.started()?;
         if workers == 0 || workers > crate::queue::MAX_WORKERS {
@@ -370,14 +297,18 @@ impl Pool {
         Ok(())
     }
 
-    /// The workers as they are now; none if the process-wide pool was not used yet.
+    /// Returns a snapshot of the workers.
+    ///
+    /// The list is empty if the process-wide pool has not been used yet, and after the pool has
+    /// ended. See [`WorkerInfo`] for an example.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.present().map(|shared| shared.lock().infos(&shared)).unwrap_or_default()
     }
 
-    /// How many workers of this pool were killed so far because they were to leave and did not
-    /// end within [`leave_timeout`](PoolBuilder::leave_timeout). With
-    /// [`StartMethod::Thread`] they were left behind instead.
+    /// Returns the number of workers that were killed because they exceeded the
+    /// [`leave_timeout`](PoolBuilder::leave_timeout).
+    ///
+    /// With [`StartMethod::Thread`] they were abandoned instead.
     ///
     /// ```
     /// let pool = runtime::Pool::builder().workers(1).build()?;
@@ -389,51 +320,59 @@ impl Pool {
         self.present().map_or(0, |shared| shared.lock().killed_leaving())
     }
 
-    /// How the last worker ended: its exit code, or the signal.
+    /// The exit code or the signal of the worker that ended last.
     pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
         self.present().and_then(|shared| shared.lock().last_exit())
     }
 
-    /// Waits until all is over, for at most `time`.
+    /// Waits until the pool and its workers have ended, for at most `time`.
     pub(crate) fn wait_until_over(&self, time: Duration) {
         if self.present().is_some() {
             self.wait_for_end(Some(time));
         }
     }
 
-    /// Whether the pool has ended and all its workers with it.
+    /// Whether the pool and all its workers have ended.
     pub(crate) fn is_over(&self) -> bool {
         self.present().is_none_or(|shared| shared.lock().life() == Life::Ended)
     }
 
-    /// The same, for a task of an executor, which is woken at the end.
+    /// Like `is_over`, and registers the waker of `context` for the end of the pool.
     pub(crate) fn poll_over(&self, context: &std::task::Context<'_>) -> bool {
         let Some(shared) = self.present() else { return true };
-        // Cloned before and dropped after the lock is held: both are the executor's code.
+        // Cloning and dropping a waker runs the executor's code, so neither happens under the lock.
         let waker = context.waker().clone();
         let (over, before) = shared.lock().wake_at_end(waker);
         drop(before);
         over
     }
 
-    /// Sends a signal to all workers; threads are given up.
+    /// Sends a signal to all workers that are processes, and abandons those that are threads.
     pub(crate) fn signal_all(&self, signal: i32) {
         if let Some(shared) = self.present() {
             shared.lock().signal_all(&shared, signal);
         }
     }
 
-    /// How the workers of this pool start.
+    /// Returns the start method of the workers of this pool.
+    ///
+    /// ```
+    /// use runtime::{Pool, StartMethod};
+    ///
+    /// let pool = Pool::builder().workers(1).start_method(StartMethod::Spawn).build()?;
+    /// assert_eq!(pool.start_method()?, StartMethod::Spawn);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// If the process-wide pool could not be started.
+    /// Returns an error if the process-wide pool has to be started first and that fails.
     pub fn start_method(&self) -> Result<StartMethod> {
         Ok(self.started()?.settings.method)
     }
 }
 
-/// In a process that was forked from the one that built a pool.
+/// The error of a pool that is used in a process forked from the one that built it.
 fn foreign() -> Error {
     Error::new(
         ErrorKind::Configuration,

@@ -1,4 +1,4 @@
-//! Options for one call.
+//! The options of one call.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use crate::item::{Fitted, Item};
 use crate::registry::{self, Entry, Role};
 use crate::task::Task;
 
-/// A call being prepared, made by [`Pool::task`]; it ends in one of the calls.
+/// A builder for one call with options, returned by [`Pool::task`].
+///
+/// Set options, then make the call with [`map`](Self::map), [`submit`](Self::submit) or another of
+/// the methods that [`Pool`] has as well.
 ///
 /// ```
 /// use runtime::worker;
@@ -38,52 +41,90 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         TaskCall { pool, task: PhantomData, options: Options::default() }
     }
 
-    /// The maximum time one input may run, measured from the moment a worker claims it.
+    /// Sets the maximum time that one input may run, measured from the moment a worker claims it.
     ///
-    /// A worker that exceeds the timeout is killed, even if it is stuck in native code, and
-    /// the outcome is [`TimedOut`](ErrorKind::TimedOut). A thread cannot be killed: with
-    /// `Thread` it is abandoned, and another worker takes its place. The inputs of a call
-    /// with a timeout are handed out one by one.
+    /// A worker that exceeds the timeout is killed, even if it is stuck in native code, and the
+    /// outcome is [`TimedOut`](ErrorKind::TimedOut). With
+    /// [`StartMethod::Thread`](crate::StartMethod::Thread) the worker cannot be killed: the pool
+    /// abandons the thread and starts another worker. The inputs of a call with a timeout are
+    /// published one by one.
     ///
-    /// The pool looks at a running input when its time is over, to within about a
-    /// millisecond; where all CPUs are busy, when the scheduler of the system lets it. An input
-    /// that ends before the pool has looked keeps its outcome, also if it took a little longer
-    /// than the timeout. Timeouts below a quarter of a millisecond count as that.
+    /// The pool checks a running input when its timeout expires, to within about a millisecond, or
+    /// later if all CPUs are busy. An input that ends before this check keeps its outcome, even if
+    /// it took slightly longer than the timeout. Timeouts below 0.25 ms are raised to 0.25 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runtime::{ErrorKind, worker};
+    ///
+    /// #[worker]
+    /// fn nap(seconds: u64) {
+    ///     std::thread::sleep(Duration::from_secs(seconds));
+    /// }
+    ///
+    /// let call = runtime::pool().task(nap).timeout(Duration::from_millis(100));
+    /// assert_eq!(call.apply(3600).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// ```
     pub fn timeout(mut self, time: Duration) -> Self {
         self.options.timeout = Some(time);
         self
     }
 
-    /// Runs an input again, up to so many times, if the worker died while running it. Not after a
-    /// panic, an `Err` or a timeout. The error of the last try says how many there were.
+    /// Retries an input up to `retries` times if its worker dies while running it; 0 by default.
+    ///
+    /// An input is not retried after a panic, an `Err` or a timeout. If the last try fails too, its
+    /// error contains the number of tries.
+    ///
+    /// ```
+    /// use runtime::{ErrorKind, worker};
+    ///
+    /// #[worker]
+    /// fn crash() {
+    ///     std::process::abort();
+    /// }
+    ///
+    /// let pool = runtime::Pool::builder().workers(1).build()?;
+    /// let error = pool.task(crash).retries(2).apply(()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Signaled);
+    /// assert!(error.to_string().ends_with("it was tried 3 times"));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self
     }
 
-    /// How many inputs travel together; by default chosen automatically; rarely worth setting. Over
-    /// 32768 counts as that.
+    /// Sets the number of inputs in a chunk, which one worker claims at a time.
+    ///
+    /// By default the pool chooses it from the measured duration of the task, which is rarely worth
+    /// changing. Values above 32,768 are lowered to 32,768. A call with `chunk_size(0)` fails with
+    /// [`ErrorKind::Configuration`].
     pub fn chunk_size(mut self, inputs: usize) -> Self {
         self.options.chunk_size = Some(inputs);
         self
     }
 
-    /// How many inputs of this call may be with the workers at a time, for tasks that
-    /// share something scarce. Inputs then travel one by one. Broadcasts ignore it.
+    /// Sets the maximum number of inputs of this call that are with workers at the same time.
+    ///
+    /// Use it for tasks that share a scarce resource. The inputs are then published one by one.
+    /// [`broadcast`](Self::broadcast) ignores this option. A call with `max_active(0)` fails with
+    /// [`ErrorKind::Configuration`].
     pub fn max_active(mut self, inputs: usize) -> Self {
         self.options.max_active = Some(inputs);
         self
     }
 
-    /// The maximum number of inputs that [`imap`](Self::imap) and
-    /// [`imap_unordered`](Self::imap_unordered) pull ahead of the outcomes they have returned. By
-    /// default up to 128 for each worker, and of slow tasks only as many as keep the workers busy
-    /// for about 100 ms, but at least four for each worker.
+    /// Sets the maximum number of inputs that [`imap`](Self::imap) and
+    /// [`imap_unordered`](Self::imap_unordered) pull ahead of the outcomes they have returned.
     ///
-    /// With 1, each input is pulled after the outcome of the one before was returned, so that an
-    /// iterator may depend on it. A larger number lets workers go on while whoever reads the
-    /// outcomes pauses. The number of workers counts as it is at the moment, also after
-    /// [`resize`](Pool::resize).
+    /// By default this is 128 for each worker. For slow tasks it is only as many as keep the workers
+    /// busy for about 100 ms, but at least four for each worker. After a [`resize`](Pool::resize)
+    /// the new number of workers counts.
+    ///
+    /// With `look_ahead(1)` an input is pulled only after the previous outcome was returned, so that
+    /// the iterator may depend on that outcome. A larger number keeps the workers busy while the
+    /// reader of the outcomes pauses. A call with `look_ahead(0)` fails with
+    /// [`ErrorKind::Configuration`].
     ///
     /// ```
     /// use std::cell::Cell;
@@ -107,13 +148,13 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
-    /// The maximum number of bytes that [`imap`](Self::imap) and
-    /// [`imap_unordered`](Self::imap_unordered) hold for outcomes that were not returned yet: their
-    /// encoded inputs and outputs, waiting or expected. By default 64 MiB.
+    /// Sets the maximum number of bytes that [`imap`](Self::imap) and
+    /// [`imap_unordered`](Self::imap_unordered) hold for outcomes that they have not returned yet;
+    /// 64 MiB by default.
     ///
-    /// How long an output will be is estimated from those that came. It is a bound for looking
-    /// ahead, not for a single value: while there is room at all, each worker is given one chunk,
-    /// and one input is always handed out.
+    /// The encoded inputs and outputs count. The size of an output that has not arrived is estimated
+    /// from earlier outputs. The limit applies to pulling ahead and not to a single value: as long
+    /// as it is not reached, each worker may have one chunk, and one input is always published.
     pub fn look_ahead_bytes(mut self, bytes: usize) -> Self {
         self.options.look_ahead_bytes = Some(bytes);
         self
@@ -121,14 +162,14 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
 
     /// Sets the priority of this call; 0 by default.
     ///
-    /// Of the inputs that no worker has started, those of calls with a higher priority run
+    /// Among the inputs that no worker has started, those of calls with a higher priority run
     /// first. Calls of equal priority take turns, chunk by chunk, in the order in which they
-    /// were made. A running input is not interrupted: a call of a high priority waits for
-    /// the first worker that finishes the chunk in hand. While higher priorities keep all
-    /// workers busy, lower ones do not run at all; the pool does not prevent that.
+    /// were made. A running input is not interrupted: a call with a high priority waits until the
+    /// first worker finishes its current chunk. While calls with a higher priority keep all workers
+    /// busy, calls with a lower one do not run at all; the pool does not prevent starvation.
     ///
-    /// While a call with another priority than 0 is open, the pool hands out less ahead of the
-    /// workers, which costs some throughput for tasks of a few microseconds. The priority has
+    /// While a call with a priority other than 0 is open, the pool publishes fewer chunks ahead of
+    /// the workers, which costs some throughput for tasks of a few microseconds. The priority has
     /// no effect on a [`broadcast`](Pool::broadcast), which each worker runs next.
     ///
     /// ```
@@ -151,10 +192,11 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
-    /// Shows a progress bar on standard error while [`map`](Self::map) and
-    /// [`map_all`](Self::map_all) run, if standard error is a terminal; the other calls draw none.
-    /// The full bar stays, on a line of its own; that of a call that fails is cleared.
-    /// Without the feature `progress` nothing is drawn.
+    /// Shows a progress bar while [`map`](Self::map) or [`map_all`](Self::map_all) runs.
+    ///
+    /// The bar is drawn on standard error, if that is a terminal and the feature `progress` is
+    /// enabled. A full bar stays on a line of its own; the bar of a call that fails is cleared. The
+    /// other calls draw no bar.
     pub fn progress(mut self, title: impl Into<String>) -> Self {
         self.options.progress = Some(title.into());
         self
@@ -176,17 +218,22 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         Err(Error::new(ErrorKind::Configuration, bad))
     }
 
-    /// What a call needs; what can be known to be wrong is, before anything is started.
+    /// Validates the options and finds the task before it starts the pool.
     fn prepare(&self) -> Result<(Entry, Arc<Shared>)> {
         let entry = self.entry()?;
         Ok((entry, self.pool.started()?))
     }
 
-    /// See [`Pool::map`].
+    /// Runs the task on every input and returns the outputs in the order of the inputs; see
+    /// [`Pool::map`].
     ///
     /// # Errors
     ///
-    /// The first failure that is seen.
+    /// Returns the first failure that the caller sees, and ends the call.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the iterator panics.
     pub fn map<I>(self, inputs: I) -> Result<Vec<F::Output>>
     where
         I: IntoIterator,
@@ -196,7 +243,11 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         map::map(shared, entry, &self.options, fitted::<F::Input, _>(inputs.into_iter()))
     }
 
-    /// See [`Pool::map_all`].
+    /// Runs the task on every input and returns every outcome; see [`Pool::map_all`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the iterator panics.
     pub fn map_all<I>(self, inputs: I) -> Vec<Result<F::Output>>
     where
         I: IntoIterator,
@@ -213,17 +264,17 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         }
     }
 
-    /// See [`Pool::apply`].
+    /// Runs the task once and waits for its output; see [`Pool::apply`].
     ///
     /// # Errors
     ///
-    /// If the task has no output.
+    /// Returns an error if the task has no output; see [`ErrorKind`].
     pub fn apply<T: Item<F::Input>>(self, input: T) -> Result<F::Output> {
         let (entry, shared) = self.prepare()?;
         map::apply(shared, entry, &self.options, Fitted::<T, F::Input>::new(input))
     }
 
-    /// See [`Pool::submit`].
+    /// Queues the task and returns a [`Handle`] to its output; see [`Pool::submit`].
     pub fn submit<T: Item<F::Input>>(self, input: T) -> Handle<F::Output>
     where
         F::Output: Send + 'static,
@@ -236,7 +287,12 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         }
     }
 
-    /// See [`Pool::map_async`].
+    /// Queues the task for every input and returns a [`Handle`] to the outputs; see
+    /// [`Pool::map_async`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the iterator panics.
     pub fn map_async<I>(self, inputs: I) -> Handle<Vec<F::Output>>
     where
         I: IntoIterator,
@@ -254,7 +310,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         }
     }
 
-    /// See [`Pool::imap`].
+    /// Returns a lazy iterator over the outcomes, in the order of the inputs; see [`Pool::imap`].
     pub fn imap<I>(self, inputs: I) -> Imap<I::IntoIter, F::Input, F::Output>
     where
         I: IntoIterator,
@@ -264,7 +320,8 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         Imap::new(shared, entry, &self.options, inputs.into_iter())
     }
 
-    /// See [`Pool::imap_unordered`].
+    /// Returns a lazy iterator over the outcomes in the order in which they finish; see
+    /// [`Pool::imap_unordered`].
     pub fn imap_unordered<I>(self, inputs: I) -> ImapUnordered<I::IntoIter, F::Input, F::Output>
     where
         I: IntoIterator,
@@ -281,7 +338,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         }
     }
 
-    /// See [`Pool::broadcast`].
+    /// Runs the task once on every worker and returns the outcomes; see [`Pool::broadcast`].
     pub fn broadcast<T: Item<F::Input>>(self, input: T) -> Vec<Result<F::Output>> {
         let input = Fitted::<T, F::Input>::new(input);
         let outcome = self.prepare().and_then(|(entry, shared)| {
@@ -291,7 +348,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
             let (id, mut over) = (call.id, false);
             while !over {
                 call.wait(Patience::None, None);
-                // A worker that a resize dismissed may have no outcome.
+                // A worker that a resize has dismissed may have no outcome.
                 over = call.poll(|engine, _| engine.is_settled(id));
                 let Ok(()) = call.decode_each(|index, outcome| {
                     outcomes[index] = Some(outcome);
@@ -304,7 +361,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     }
 }
 
-/// The inputs of a call, as they are encoded.
+/// Wraps each item so that it is encoded as the parameters of the task.
 #[inline]
 fn fitted<P, I>(inputs: I) -> impl Iterator<Item = Fitted<I::Item, P>>
 where

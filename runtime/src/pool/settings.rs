@@ -1,0 +1,84 @@
+//! The validated settings of a pool.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::config::StartMethod;
+use crate::start::Preload;
+use crate::start::preload::names;
+use crate::sys::fds::Kept;
+
+/// The validated settings of a pool.
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) method: StartMethod,
+    pub(crate) name: String,
+    pub(crate) initializers: Vec<Preload>,
+    pub(crate) preloads: Vec<Preload>,
+    pub(crate) max_tasks: Option<u64>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) start_timeout: Duration,
+    pub(crate) init_timeout: Option<Duration>,
+    pub(crate) leave_timeout: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) pin_cpus: bool,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// The working directory of the workers if it is not the caller's.
+    pub(crate) directory: Option<Kept>,
+    pub(crate) nice: i32,
+    pub(crate) fork_with_threads: bool,
+    /// Whether a dead worker is replaced.
+    pub(crate) replace: bool,
+    /// Whether this is the process-wide pool.
+    pub(crate) of_process: bool,
+    /// The standard streams of a `Process`, taken when its worker is launched.
+    pub(crate) stdio: std::sync::Mutex<[Option<OwnedFd>; 3]>,
+}
+
+impl Settings {
+    pub(super) fn of_process(mut self) -> Settings {
+        self.of_process = true;
+        self
+    }
+
+    /// The same settings for another pool, without those that only a [`Process`](crate::Process)
+    /// has.
+    pub(super) fn again(&self) -> Settings {
+        Settings {
+            name: self.name.clone(),
+            initializers: self.initializers.clone(),
+            preloads: self.preloads.clone(),
+            env: self.env.clone(),
+            directory: None,
+            stdio: std::sync::Mutex::default(),
+            ..*self
+        }
+    }
+
+    /// The standard streams for a worker; empty from the second call on.
+    pub(crate) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
+        std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The names of the functions that a worker runs before it is ready.
+    pub(crate) fn what_initializes(&self) -> String {
+        let preloads = match self.method {
+            StartMethod::Spawn => self.preloads.as_slice(),
+            _ => &[],
+        };
+        let (first, second) = (names(preloads), names(&self.initializers));
+        match (first.is_empty(), second.is_empty()) {
+            (false, false) => format!("preloads {first} and initializers {second}"),
+            (false, true) => format!("preloads {first}"),
+            _ => format!("initializers {second}"),
+        }
+    }
+
+    /// Whether a standard stream is redirected.
+    pub(super) fn has_stdio(&mut self) -> bool {
+        let stdio = self.stdio.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        stdio.iter().any(Option::is_some)
+    }
+}
