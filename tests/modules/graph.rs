@@ -113,7 +113,7 @@ pub(crate) fn circles(graph: &Graph) -> BTreeSet<Vec<String>> {
 }
 
 /// The shortest circle that begins with this use; it starts at the name that comes first.
-pub(crate) fn circle_through(graph: &Graph, from: &str, to: &str) -> Option<Vec<String>> {
+fn circle_through(graph: &Graph, from: &str, to: &str) -> Option<Vec<String>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut queue = VecDeque::from([to]);
     while let Some(at) = queue.pop_front() {

@@ -3,10 +3,83 @@
 use std::time::Duration;
 
 use super::{Engine, Shared};
-use crate::pool::{WorkerInfo, WorkerState};
 use crate::queue::Phase;
 use crate::scheduler::Worker;
 use crate::sys::clock;
+
+/// The state of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WorkerState {
+    /// The worker is starting or running its initializers.
+    Starting,
+    /// The worker is waiting for work.
+    Idle,
+    /// The worker is running a task.
+    Busy,
+    /// The worker was told to leave, or is being killed.
+    Leaving,
+}
+
+/// A snapshot of a worker, returned by [`Pool::workers`](crate::Pool::workers).
+///
+/// ```
+/// let pool = runtime::Pool::builder().workers(2).build()?;
+/// let pids: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
+/// assert_eq!(pids.len(), 2);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct WorkerInfo {
+    id: usize,
+    pid: u32,
+    name: String,
+    state: WorkerState,
+    task: Option<&'static str>,
+    since: Option<Duration>,
+    tasks_done: u64,
+}
+
+impl WorkerInfo {
+    /// Returns the id of the worker.
+    ///
+    /// No other worker of the pool ever has the same id, not even its replacement.
+    pub fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Returns the process id of the worker, or 0 while it is not known.
+    ///
+    /// With [`StartMethod::Thread`](crate::StartMethod::Thread) it is that of the calling process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Returns the name of the worker, which consists of the name of the pool and the worker's id.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the state of the worker.
+    pub fn state(&self) -> WorkerState {
+        self.state
+    }
+
+    /// Returns the name of the task that the worker is running, if any.
+    pub fn task(&self) -> Option<&str> {
+        self.task
+    }
+
+    /// Returns the time that the worker has spent on its current chunk, if it has one.
+    pub fn since(&self) -> Option<Duration> {
+        self.since
+    }
+
+    /// Returns the number of tasks that the worker has finished, counted when a chunk ends.
+    pub fn tasks_done(&self) -> u64 {
+        self.tasks_done
+    }
+}
 
 impl Engine {
     /// The workers as they are now.
@@ -31,7 +104,7 @@ impl Engine {
             let name = format!("{}-worker-{}", shared.settings.name, slot.id);
             let since = task.map(|_| Duration::from_nanos(clock::now().saturating_sub(since)));
             let done = page.map_or(0, |page| page.done());
-            WorkerInfo::new(slot.id, pid, name, state, (task, since), done)
+            WorkerInfo { id: slot.id, pid, name, state, task, since, tasks_done: done }
         });
         workers.collect()
     }

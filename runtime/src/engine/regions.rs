@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use super::locked::Locked;
 use super::port::SharedQueue;
-use super::{Engine, wait};
+use super::{Engine, Settings};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{Exports, Offer};
-use crate::pool::Settings;
 use crate::queue::{Arena, DIRECT, PoolPage, SLOTS, Tasks};
 use crate::scheduler::Limits;
 use crate::start::{Preload, inputs};
@@ -145,7 +144,7 @@ fn limits(settings: &Settings) -> Limits {
         init_timeout: settings.init_timeout,
         leave_timeout: settings.leave_timeout,
         idle_timeout: settings.idle_timeout,
-        kill_patience: KILL_PATIENCE.max(wait::TICK),
+        kill_patience: KILL_PATIENCE,
     }
 }
 

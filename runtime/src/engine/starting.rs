@@ -15,12 +15,6 @@ use crate::sys::fds::Kept;
 use crate::sys::socket;
 use crate::worker::{FAILED, Failure, MESSAGE_LEN, READY, WorkerConfig};
 
-/// The CPU for a slot when workers are pinned.
-pub(crate) fn cpu_of(slot: usize) -> Option<usize> {
-    let cpus = crate::sys::limits::cpus();
-    (!cpus.is_empty()).then(|| cpus[slot % cpus.len()])
-}
-
 /// Prepares a worker: its page, and what it will be told.
 pub(super) fn prepare(
     shared: &Shared,
@@ -39,7 +33,7 @@ pub(super) fn prepare(
         depth: shared.depth + 1,
         max_tasks: settings.max_tasks,
         nice: settings.nice,
-        cpu: settings.pin_cpus.then(|| cpu_of(slot)).flatten(),
+        cpu: settings.pin_cpus.then(|| crate::sys::limits::cpu_of(slot)).flatten(),
         memory_limit: settings.memory_limit,
     };
     config.write(&page)?;

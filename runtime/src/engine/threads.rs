@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::Shared;
+use super::{Settings, Shared};
 use crate::error::{Error, Result};
 use crate::handle::{ObjectLink, ObjectQueue};
-use crate::pool::Settings;
 use crate::queue::WorkerPageMap;
 use crate::start::Preload;
 use crate::start::preload::Patience;
@@ -102,7 +101,7 @@ pub(super) fn start(
     let (wakeup, depth) = (Arc::clone(&shared.wakeup), shared.depth + 1);
     let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
     let (initializers, max_tasks, pool) = (initializers.clone(), *max_tasks, shared.id);
-    let cpu = pin_cpus.then(|| super::cpu_of(slot)).flatten();
+    let cpu = pin_cpus.then(|| crate::sys::limits::cpu_of(slot)).flatten();
     let ring = Arc::clone(&wakeup);
     let work = move || {
         let original = Original::here();

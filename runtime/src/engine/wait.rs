@@ -11,11 +11,8 @@ use std::time::{Duration, Instant};
 use super::locked::Locked;
 use super::{CallId, Engine, Patience, Shared};
 use crate::queue::Waiting;
-use crate::scheduler::{Sleep, Wait, WaiterRole};
+use crate::scheduler::{Sleep, TICK, Wait, WaiterRole};
 use crate::sys::{clock, futex};
-
-/// After this time a waiting caller looks at everything (rule Q19).
-pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// How long a caller looks out for results before it sleeps, in nanoseconds; as long as
 /// its workers do for tasks.

@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::{Pool, Settings};
+use super::Pool;
 use crate::codec::Sink;
 use crate::config::{self, StartMethod};
+use crate::engine::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle;
 use crate::registry::{self, Role};
@@ -347,26 +348,6 @@ impl PoolBuilder {
     /// - [`Start`](ErrorKind::Start) if a worker cannot be started.
     pub fn build(self) -> Result<Pool> {
         Pool::start(self.validate()?)
-    }
-
-    /// Starts the pool and installs it as the process-wide pool, which [`pool`](crate::pool) returns.
-    ///
-    /// ```
-    /// use runtime::Pool;
-    ///
-    /// let pool = Pool::builder().workers(2).build_global()?;
-    /// assert_eq!(runtime::pool().workers().len(), 2);
-    /// assert!(std::ptr::eq(pool, runtime::pool()));
-    /// # Ok::<(), runtime::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`build`](Self::build). Returns [`ErrorKind::Configuration`] if the
-    /// process-wide pool is already running: it was used or installed, and neither [`Pool::join`] nor
-    /// [`Pool::terminate`] has ended it since.
-    pub fn build_global(self) -> Result<&'static Pool> {
-        super::global::install(self)
     }
 
     pub(super) fn validate(self) -> Result<Settings> {

@@ -159,7 +159,7 @@ impl CallRef {
             let at = first + count;
             let error = match refused {
                 Refused::NotEncoded(why) => self.not_encoded(&why),
-                Refused::Foreign => super::foreign(),
+                Refused::Foreign => foreign(),
             };
             (at..at + 1, error)
         });
@@ -428,4 +428,12 @@ where
     pub(super) fn into_inputs(self) -> Fuse<I> {
         self.inputs
     }
+}
+
+/// The error of a pool that is used in a process forked from the one that built it.
+pub(super) fn foreign() -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        "this pool belongs to the process this one was forked from; build another one here",
+    )
 }

@@ -9,8 +9,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::running::Running;
-use super::{Inner, Pool, PoolBuilder, Settings};
-use crate::engine::{Life, Shared};
+use super::{Inner, Pool, PoolBuilder};
+use crate::engine::{Life, Settings, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::generation::PerProcess;
 
@@ -133,10 +133,27 @@ pub fn pool() -> &'static Pool {
         .or_insert_with(|| Box::leak(Box::new(Pool { inner: Inner::Global(Global::default()) })))
 }
 
-/// Starts a pool and installs it as the process-wide one.
-pub(super) fn install(builder: PoolBuilder) -> Result<&'static Pool> {
-    let pool = pool();
-    let Inner::Global(global) = &pool.inner else { unreachable!("pool() makes no other") };
-    global.install(builder)?;
-    Ok(pool)
+impl PoolBuilder {
+    /// Starts the pool and installs it as the process-wide pool, which [`pool`](crate::pool) returns.
+    ///
+    /// ```
+    /// use runtime::Pool;
+    ///
+    /// let pool = Pool::builder().workers(2).build_global()?;
+    /// assert_eq!(runtime::pool().workers().len(), 2);
+    /// assert!(std::ptr::eq(pool, runtime::pool()));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`build`](Self::build). Returns [`ErrorKind::Configuration`] if the
+    /// process-wide pool is already running: it was used or installed, and neither [`Pool::join`] nor
+    /// [`Pool::terminate`] has ended it since.
+    pub fn build_global(self) -> Result<&'static Pool> {
+        let pool = pool();
+        let Inner::Global(global) = &pool.inner else { unreachable!("pool() makes no other") };
+        global.install(self)?;
+        Ok(pool)
+    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::feed::OpenCall;
+use super::feed::{self, OpenCall};
 use crate::engine::{ChunkIn, Options, Patience, Shared};
 use crate::error::{Error, Result};
 use crate::queue::Payload;
@@ -254,7 +254,7 @@ impl<R> Handle<R> {
         if let Some(State::Open(open)) = &self.state
             && open.call.is_foreign()
         {
-            return Some(Err(super::foreign()));
+            return Some(Err(feed::foreign()));
         }
         let open = match self.state.take().expect("the output of a handle is returned only once") {
             State::Failed(error) => return Some(Err(error)),

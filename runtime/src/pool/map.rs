@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::feed::{Feeder, OpenCall};
+use super::feed::{self, Feeder, OpenCall};
 use super::progress::Progress;
 use crate::engine::{Options, Patience, Shared};
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ where
     let mut answered = 0;
     loop {
         if call.is_foreign() {
-            return Err(super::foreign());
+            return Err(feed::foreign());
         }
         let (id, remaining) = (call.id, feeder.remaining());
         let wanted = !feeder.exhausted;

@@ -9,30 +9,26 @@ mod feed;
 mod global;
 mod handle;
 mod imap;
-mod info;
 mod look_ahead;
 mod map;
 mod options;
 mod progress;
 mod puller;
 mod running;
-mod settings;
 mod stream;
 
+pub use crate::engine::{WorkerInfo, WorkerState};
 pub use builder::PoolBuilder;
 pub use global::pool;
 pub use handle::Handle;
 pub use imap::{Elapsed, Imap, ImapUnordered};
-pub use info::{WorkerInfo, WorkerState};
 pub use options::TaskCall;
-
-pub(crate) use settings::Settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::StartMethod;
-use crate::engine::{Life, Shared};
+use crate::engine::{Life, Settings, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry;
 use crate::task::Task;
@@ -116,7 +112,7 @@ impl Pool {
         };
         let misuse = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
         if shared.generation != crate::start::generation() {
-            return Err(foreign());
+            return Err(feed::foreign());
         }
         if crate::worker::pool_of_thread() == Some(shared.id) {
             return misuse(
@@ -370,14 +366,6 @@ impl Pool {
     pub fn start_method(&self) -> Result<StartMethod> {
         Ok(self.started()?.settings.method)
     }
-}
-
-/// The error of a pool that is used in a process forked from the one that built it.
-fn foreign() -> Error {
-    Error::new(
-        ErrorKind::Configuration,
-        "this pool belongs to the process this one was forked from; build another one here",
-    )
 }
 
 impl std::fmt::Debug for Pool {

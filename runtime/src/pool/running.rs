@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::{LAST_WAIT, Settings};
+use super::LAST_WAIT;
 use crate::config::StartMethod;
-use crate::engine::{self, Life, Shared};
+use crate::engine::{self, Life, Settings, Shared};
 use crate::error::Result;
 
 /// A pool that was started; dropping it ends the pool.

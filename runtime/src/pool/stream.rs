@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::feed::{Feeder, OpenCall, Panic};
+use super::feed::{self, Feeder, OpenCall, Panic};
 use super::look_ahead::{LookAhead, Present};
 use super::puller::Puller;
 use crate::engine::{Options, Patience, Shared};
@@ -164,7 +164,7 @@ where
         if std::mem::replace(&mut self.foreign, true) {
             return Step::Over;
         }
-        out.put(self.look.given, Err(super::foreign()), 0);
+        out.put(self.look.given, Err(feed::foreign()), 0);
         Step::Ready
     }
 

@@ -5,10 +5,6 @@ use std::time::Duration;
 
 use super::{Chunk, Port};
 
-/// Names a call of a pool; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct CallId(pub(super) u64);
-
 /// What a call wants done differently.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CallOptions {

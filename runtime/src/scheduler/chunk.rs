@@ -1,6 +1,14 @@
 //! Chunks: inputs of one call that travel together.
 
-use super::{CallId, Payload};
+/// Names a call of a pool; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct CallId(pub(super) u64);
+
+/// Encoded inputs, one after the other.
+pub(crate) trait Payload: Clone {
+    /// Takes the first `inputs` off.
+    fn split_front(&mut self, inputs: usize) -> Self;
+}
 
 /// Inputs that a caller encoded, before they are a chunk of its call.
 #[derive(Clone, Debug)]

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use super::workers::after;
+use super::time::after;
 use super::{Life, Port, Scheduler, Time};
-
-/// How often everything is looked at while inputs are outstanding or the pool ends, and how
-/// soon a start that failed is tried again.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 impl<P: Port> Scheduler<P> {
     /// The next time at which [`Event::TimePassed`](super::Event::TimePassed) is due; `None`

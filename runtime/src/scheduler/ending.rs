@@ -1,21 +1,6 @@
 //! When a worker ends: which input it cost, and what becomes of the others (rule S4).
 
-use super::{Action, Chunk, KillReason, Life, Limits, Port, Reason, Scheduler, Time};
-
-/// How a worker ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Ending<E> {
-    /// It exited, with code 0.
-    pub(crate) is_clean: bool,
-    /// It had said that it leaves.
-    pub(crate) left: bool,
-    /// It was killed by a signal with which people and systems end processes.
-    pub(crate) from_outside: bool,
-    /// The input that it had begun: the position of the chunk, and the index in it.
-    pub(crate) started: Option<(u64, usize)>,
-    /// What to say of the input that it cost.
-    pub(crate) error: E,
-}
+use super::{Action, Chunk, Ending, KillReason, Life, Limits, Port, Reason, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
     /// A worker ended, or is given up; all that it answered was read.

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CallId, Ending, NewChunk, Port};
-
-/// Nanoseconds of a clock that only goes forward; which one is the engine's business.
-pub(crate) type Time = u64;
+use super::{CallId, NewChunk, Port, Time};
 
 /// Something that happened outside of the scheduler.
 pub(crate) enum Event<P: Port> {
@@ -59,6 +56,21 @@ pub(crate) enum Event<P: Port> {
     DispatcherEnded,
     /// Time passed: deadlines are looked at.
     TimePassed,
+}
+
+/// How a worker ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending<E> {
+    /// It exited, with code 0.
+    pub(crate) is_clean: bool,
+    /// It had said that it leaves.
+    pub(crate) left: bool,
+    /// It was killed by a signal with which people and systems end processes.
+    pub(crate) from_outside: bool,
+    /// The input that it had begun: the position of the chunk, and the index in it.
+    pub(crate) started: Option<(u64, usize)>,
+    /// What to say of the input that it cost.
+    pub(crate) error: E,
 }
 
 /// Something that the engine has to do.

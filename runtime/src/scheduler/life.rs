@@ -1,6 +1,6 @@
 //! How far a pool is from its end, and whether it is well.
 
-use super::workers::after;
+use super::time::{TICK, after};
 use super::{Action, KillReason, Limits, Port, Reason, Scheduler, Time};
 
 /// How far a pool is from its end.
@@ -171,7 +171,7 @@ impl<P: Port> Scheduler<P> {
     /// A worker could not be started, or ended before it was ready.
     pub(super) fn failed_start(&mut self, error: P::Error, now: Time, port: &mut P) {
         self.health.failed_starts += 1;
-        self.health.retry_at = Some(after(now, super::deadlines::TICK));
+        self.health.retry_at = Some(after(now, TICK));
         // Before it first was complete, a pool does not try twice.
         let last = self.health.failed_starts >= Limits::FAILED_STARTS;
         if !self.health.complete || last || !self.limits.replace {

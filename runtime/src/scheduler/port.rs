@@ -1,6 +1,6 @@
 //! What the scheduler needs at once, and types that it only carries.
 
-use super::Chunk;
+use super::{Chunk, Payload};
 
 /// The queue as the scheduler sees it, and the types of what it carries.
 ///
@@ -27,12 +27,6 @@ pub(crate) trait Port: Sized {
 
     /// No position below this one is free; a hint, which may be wrong for a while.
     fn cursor(&self) -> u64;
-}
-
-/// Encoded inputs, one after the other.
-pub(crate) trait Payload: Clone {
-    /// Takes the first `inputs` off.
-    fn split_front(&mut self, inputs: usize) -> Self;
 }
 
 /// Who has a published chunk.

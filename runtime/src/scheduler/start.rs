@@ -1,6 +1,6 @@
 //! From a vacant slot to a worker that serves.
 
-use super::workers::after;
+use super::time::after;
 use super::{Action, KillReason, Life, Port, Scheduler, Time, Worker};
 
 impl<P: Port> Scheduler<P> {

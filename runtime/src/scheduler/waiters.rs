@@ -18,8 +18,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::deadlines::TICK;
-use super::workers::after;
+use super::time::{TICK, after};
 use super::{Action, CallId, Life, Port, Scheduler, Time};
 
 /// How soon a thread wants to know of outcomes.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::event::Time;
 use super::results::Violation;
+use super::time::{Time, after};
 use super::worker::{Slot, Worker};
 use super::{KillReason, Limits};
 
@@ -22,11 +22,6 @@ pub(super) struct Workers<E> {
     deadlines: BTreeSet<(Time, usize)>,
     /// Slots below the target that are free.
     vacant: BTreeSet<usize>,
-}
-
-/// The time `duration` after `time`.
-pub(super) fn after(time: Time, duration: Duration) -> Time {
-    time.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The least time for which a limit is set: with none at all a state would be over the moment it

@@ -14,6 +14,12 @@ pub(crate) fn cpus() -> Vec<usize> {
     (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
 }
 
+/// The CPU for a worker slot when workers are pinned.
+pub(crate) fn cpu_of(slot: usize) -> Option<usize> {
+    let cpus = cpus();
+    (!cpus.is_empty()).then(|| cpus[slot % cpus.len()])
+}
+
 /// Adds to the nice value.
 #[allow(unsafe_code, reason = "nice is missing in nix")]
 pub(crate) fn nice(by: i32) -> io::Result<()> {

@@ -17,9 +17,11 @@ mod caller;
 mod checks;
 mod choices;
 mod dispatcher;
+mod ledger;
 mod program;
 pub(crate) mod scale;
 mod shrink;
+mod steps;
 mod table;
 #[cfg(test)]
 mod tests;

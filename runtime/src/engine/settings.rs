@@ -38,14 +38,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn of_process(mut self) -> Settings {
+    pub(crate) fn of_process(mut self) -> Settings {
         self.of_process = true;
         self
     }
 
     /// The same settings for another pool, without those that only a [`Process`](crate::Process)
     /// has.
-    pub(super) fn again(&self) -> Settings {
+    pub(crate) fn again(&self) -> Settings {
         Settings {
             name: self.name.clone(),
             initializers: self.initializers.clone(),
@@ -77,7 +77,7 @@ impl Settings {
     }
 
     /// Whether a standard stream is redirected.
-    pub(super) fn has_stdio(&mut self) -> bool {
+    pub(crate) fn has_stdio(&mut self) -> bool {
         let stdio = self.stdio.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         stdio.iter().any(Option::is_some)
     }

@@ -1,0 +1,124 @@
+//! What the callers are told, and what happened to each input.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::table::{Inputs, Outcome};
+use crate::scheduler::CallId;
+
+/// What the callers are told, and what happened to each input.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    calls: Vec<Call>,
+    numbers: BTreeMap<CallId, usize>,
+    /// Inputs whose workers were killed since they were over their time, by call and index.
+    over_time: BTreeSet<(usize, usize)>,
+    error: Option<String>,
+    /// Workers lie, so that it is not known what they ran.
+    pub(super) lies: bool,
+}
+
+#[derive(Debug)]
+struct Call {
+    inputs: usize,
+    retries: u32,
+    outcomes: BTreeSet<usize>,
+    /// How often each input was begun.
+    begun: BTreeMap<usize, u32>,
+    /// Nobody wants to know any more.
+    forgotten: bool,
+}
+
+impl Ledger {
+    pub(super) fn open(&mut self, id: CallId, inputs: usize, retries: u32) -> usize {
+        let number = self.calls.len();
+        self.numbers.insert(id, number);
+        let (outcomes, begun) = (BTreeSet::new(), BTreeMap::new());
+        self.calls.push(Call { inputs, retries, outcomes, begun, forgotten: false });
+        number
+    }
+
+    pub(super) fn number(&self, id: CallId) -> usize {
+        self.numbers[&id]
+    }
+
+    pub(super) fn forget(&mut self, number: usize) {
+        let call = &mut self.calls[number];
+        call.forgotten = call.outcomes.len() < call.inputs;
+    }
+
+    fn wrong(&mut self, what: String) {
+        self.error.get_or_insert(what);
+    }
+
+    pub(super) fn take_error(&mut self) -> Result<(), String> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    /// A worker began an input.
+    pub(super) fn began(&mut self, number: usize, index: usize, slot: usize) {
+        if self.over_time.contains(&(number, index)) && !self.lies {
+            self.wrong(format!(
+                "input {index} of call {number} was over its time, and is run again"
+            ));
+        }
+        let call = &mut self.calls[number];
+        let times = call.begun.entry(index).or_insert(0);
+        *times += 1;
+        // Once more than it may be retried; its first run, and one for each loss.
+        if *times > call.retries + 1 && !self.lies {
+            let text =
+                format!("input {index} of call {number} is begun {times} times (slot {slot})");
+            self.wrong(text);
+        }
+    }
+
+    /// A worker was killed since an input was over its time.
+    pub(super) fn timed_out(&mut self, number: usize, index: usize) {
+        self.over_time.insert((number, index));
+    }
+
+    /// An input is blamed for the end of its worker.
+    pub(super) fn blamed(&mut self, number: usize, index: usize, tries: u32, in_slot: bool) {
+        let begun = self.calls[number].begun.get(&index).copied().unwrap_or(0);
+        if self.lies {
+            return;
+        }
+        if begun == 0 && in_slot {
+            self.wrong(format!("input {index} of call {number} is blamed and did not run"));
+        } else if in_slot && begun != tries {
+            self.wrong(format!(
+                "input {index} of call {number}: {tries} tries, begun {begun} times"
+            ));
+        }
+    }
+
+    /// An input for one worker is not run.
+    pub(super) fn unrun(&mut self, id: CallId, index: usize) {
+        let number = self.numbers[&id];
+        self.outcome(number, index, &Outcome::Failed);
+    }
+
+    /// A caller takes an outcome.
+    pub(super) fn outcome(&mut self, number: usize, index: usize, outcome: &Outcome) {
+        if let Outcome::Value(input) = outcome
+            && *input != (Inputs { call: number, first: index, count: 1 })
+        {
+            self.wrong(format!("input {index} of call {number} got the value of {input:?}"));
+        }
+        let call = &mut self.calls[number];
+        if index >= call.inputs || !call.outcomes.insert(index) {
+            self.wrong(format!("input {index} of call {number} got a second outcome"));
+        }
+    }
+
+    /// At the end.
+    pub(super) fn complete(&self) -> Result<(), String> {
+        for (number, call) in self.calls.iter().enumerate() {
+            let missing = call.inputs - call.outcomes.len();
+            if missing > 0 && !call.forgotten {
+                return Err(format!("{missing} inputs of call {number} have no outcome"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! The steps of virtual callers: threads in calls.
+
+use crate::scheduler::simulation::caller::{InCall, State};
+use crate::scheduler::simulation::program::{Op, Then};
+use crate::scheduler::simulation::table::{Inbox, Inputs, Outcome};
+use crate::scheduler::simulation::world::{Waiting, World};
+use crate::scheduler::{
+    CallId, CallOptions, Event, NewChunk, Patience, Port, Sleep, Wait, WaiterRole,
+};
+
+impl World<'_> {
+    pub(super) fn step_caller(&mut self, at: usize) {
+        match self.callers[at].state {
+            State::Running if self.callers[at].call.is_some() => self.look(at),
+            State::Running => self.next_op(at),
+            State::Leading(sleep) => self.announce(at, sleep),
+            State::Asleep(_) => {
+                self.callers[at].woken = false;
+                self.after_wait(at, WaiterRole::Leader);
+            }
+            State::Following => {
+                self.callers[at].woken = false;
+                self.after_wait(at, WaiterRole::Follower);
+            }
+            State::Awaiting => {
+                self.callers[at].woken = false;
+                self.callers[at].state = State::Running;
+                self.look(at);
+            }
+            State::Done => {}
+        }
+    }
+
+    fn next_op(&mut self, at: usize) {
+        let Some(op) = self.callers[at].ops.pop() else {
+            self.callers[at].state = State::Done;
+            return;
+        };
+        self.note(|| format!("caller {at}: {op:?}"));
+        match op {
+            Op::Resize(workers) => self.event(Event::Resized { workers }),
+            Op::Kill(slot) => self.event(Event::KillRequested { slot }),
+            Op::Close => self.event(Event::Closed),
+            Op::Terminate => {
+                self.terminated = true;
+                self.event(Event::Terminated);
+            }
+            Op::Broadcast => self.broadcast(at),
+            Op::Map { inputs, options, first_error } => {
+                let single = options.timeout.is_some();
+                let Some(mut call) = self.open(inputs, options) else { return };
+                call.first_error = first_error;
+                call.patience = if single { Patience::None } else { Patience::Some };
+                self.event(Event::FeedingBegan { call: call.id });
+                self.callers[at].call = Some(call);
+            }
+            Op::Submit { inputs, options, then } => self.submit(at, inputs, options, then),
+        }
+    }
+
+    fn open(&mut self, inputs: usize, options: CallOptions) -> Option<InCall> {
+        let task = self.choices.pick(2) as u32;
+        let retries = options.retries;
+        let was_broken = self.scheduler.broken().is_some();
+        let id = self.scheduler.open_call(task, options, Inbox::default());
+        self.carry_out();
+        let id = id.ok()?;
+        if was_broken {
+            // It starts afresh.
+            (self.counts.failed_starts, self.counts.deaths) = (0, 0);
+        }
+        let number = self.ledger.open(id, inputs, retries);
+        Some(InCall {
+            id,
+            number,
+            inputs,
+            fed: 0,
+            answered: 0,
+            first_error: false,
+            patience: Patience::None,
+            awaited: false,
+            taken_back: None,
+            is_broadcast: false,
+            seen: u64::MAX,
+        })
+    }
+
+    fn hand_in(&mut self, call: &mut InCall, count: usize, divisible: bool) {
+        let payload = Inputs { call: call.number, first: call.fed, count };
+        let chunk = NewChunk { first: call.fed, count, divisible, payload };
+        call.fed += count;
+        self.report.inputs += count as u64;
+        self.event(Event::HandedIn { call: call.id, chunk });
+    }
+
+    fn submit(&mut self, at: usize, inputs: usize, options: CallOptions, then: Then) {
+        let Some(mut call) = self.open(inputs, options) else { return };
+        self.event(Event::FeedingBegan { call: call.id });
+        if inputs > 0 {
+            self.hand_in(&mut call, inputs, true);
+        }
+        self.event(Event::FeedingEnded { call: call.id });
+        self.pass_on(None);
+        match then {
+            Then::Detach => {
+                self.ledger.forget(call.number);
+                self.event(Event::CallDetached { call: call.id });
+                self.pass_on(None);
+            }
+            Then::Drop => self.close_call(&call),
+            Then::Wait => self.callers[at].call = Some(call),
+            Then::CancelAndWait => {
+                self.scheduler.cancel(call.id, &mut self.table);
+                self.carry_out();
+                self.callers[at].call = Some(call);
+            }
+            // When it has come some way.
+            Then::TakeBackAndWait => {
+                call.taken_back = Some(self.choices.pick(6));
+                self.callers[at].call = Some(call);
+            }
+            Then::Await => {
+                call.awaited = true;
+                self.callers[at].call = Some(call);
+            }
+        }
+    }
+
+    fn broadcast(&mut self, at: usize) {
+        let count = self.scheduler.target();
+        let Some(mut call) = self.open(count, CallOptions::default()) else { return };
+        for slot in 0..count {
+            let payload = Inputs { call: call.number, first: slot, count: 1 };
+            let chunk = NewChunk { first: slot, count: 1, divisible: false, payload };
+            self.event(Event::HandedToOne { call: call.id, slot, chunk });
+        }
+        call.fed = count;
+        call.is_broadcast = true;
+        self.report.inputs += count as u64;
+        self.callers[at].call = Some(call);
+    }
+
+    fn close_call(&mut self, call: &InCall) {
+        self.ledger.forget(call.number);
+        drop(self.scheduler.take_client(call.id, &mut self.table));
+        self.carry_out();
+        self.pass_on(None);
+    }
+
+    /// Takes what came for the call of a caller; true if a failure is among it.
+    fn take_answers(&mut self, call: &mut InCall) -> bool {
+        let inbox = self.scheduler.client(call.id).map(std::mem::take).unwrap_or_default();
+        let mut failed = false;
+        for (index, outcome) in inbox.0 {
+            call.answered += 1;
+            failed |= !matches!(outcome, Outcome::Value(_));
+            self.ledger.outcome(call.number, index, &outcome);
+        }
+        failed
+    }
+
+    /// One look of a caller at its call.
+    fn look(&mut self, at: usize) {
+        let Some(mut call) = self.callers[at].call.take() else { return };
+        if let Some(looks) = &mut call.taken_back {
+            if *looks == 0 {
+                call.taken_back = None;
+                self.scheduler.take_back_call(call.id, &mut self.table);
+                self.carry_out();
+            } else {
+                *looks -= 1;
+            }
+        }
+        if call.awaited {
+            self.drain_all();
+            self.scheduler.watch(call.id);
+        }
+        self.drain_all();
+        self.scheduler.publish(&mut self.table);
+        self.carry_out();
+        if call.answered == call.inputs && call.fed == call.inputs {
+            return self.close_call(&call);
+        }
+        let remaining = call.inputs - call.fed;
+        let outstanding = self.scheduler.outstanding_of(call.id);
+        self.note(|| {
+            format!(
+                "caller {at}: looks: {} fed, {} answered, {outstanding} out",
+                call.fed, call.answered
+            )
+        });
+        let room = (remaining > 0)
+            .then(|| self.scheduler.room(call.id, Some(remaining), false, &self.table))
+            .flatten();
+        if self.take_answers(&mut call) && call.first_error {
+            return self.close_call(&call);
+        }
+        if let Some(most) = room {
+            self.hand_in(&mut call, most.min(remaining), false);
+            if call.fed == call.inputs {
+                self.event(Event::FeedingEnded { call: call.id });
+            }
+            self.callers[at].call = Some(call);
+        } else if call.fed == call.inputs
+            && (call.answered == call.inputs
+                || (call.is_broadcast && self.scheduler.outstanding_of(call.id) == 0))
+        {
+            self.close_call(&call);
+        } else if call.awaited {
+            self.callers[at].call = Some(call);
+            self.callers[at].state = State::Awaiting;
+            self.pass_on(None);
+        } else {
+            self.wait(at, call);
+        }
+    }
+
+    fn wait(&mut self, at: usize, mut call: InCall) {
+        let ended = self.counts.ended;
+        self.drain_all();
+        self.scheduler.publish(&mut self.table);
+        let has_answers = self.has_answers(call.id);
+        let news = call.seen != ended;
+        let decided = self.scheduler.wait(call.id, call.patience, news, has_answers, &self.table);
+        call.seen = ended;
+        self.carry_out();
+        self.note(|| format!("caller {at}: waits: {decided:?}"));
+        self.callers[at].state = match decided {
+            Wait::Return => {
+                self.pass_on(Some(call.id));
+                State::Running
+            }
+            Wait::Lead(sleep) => State::Leading(sleep),
+            Wait::Follow => State::Following,
+        };
+        self.callers[at].call = Some(call);
+    }
+
+    fn has_answers(&mut self, call: CallId) -> bool {
+        self.scheduler.client(call).is_none_or(|inbox| !inbox.0.is_empty())
+            || self.scheduler.outstanding_of(call) == 0
+    }
+
+    /// A leader announces that it sleeps, and looks once more.
+    fn announce(&mut self, at: usize, sleep: Sleep) {
+        self.waiting = match sleep {
+            Sleep::End => Waiting::End,
+            Sleep::Low(low) => Waiting::Low(low),
+        };
+        let seen = self.callers[at].call.as_ref().map_or(0, |call| call.seen);
+        let news = match sleep {
+            Sleep::Low(low) => self.table.cursor() >= low,
+            Sleep::End => self.counts.ended != seen || self.has_unread(),
+        };
+        self.callers[at].state = State::Asleep(sleep);
+        self.callers[at].woken |= news;
+    }
+
+    fn after_wait(&mut self, at: usize, role: WaiterRole) {
+        let id = self.callers[at].call.as_ref().map(|call| call.id);
+        let Some(id) = id else { return };
+        self.note(|| format!("caller {at}: woken as {role:?}"));
+        if role == WaiterRole::Leader {
+            self.waiting = Waiting::Nobody;
+        }
+        self.scheduler.waited(id, role);
+        let patient = matches!(self.callers[at].state, State::Asleep(Sleep::Low(_)));
+        self.callers[at].state = State::Running;
+        if role == WaiterRole::Leader && patient {
+            // It is time to hand more in.
+            self.drain_all();
+            self.scheduler.publish(&mut self.table);
+            self.carry_out();
+            self.pass_on(Some(id));
+        } else if role == WaiterRole::Leader
+            && let Some(call) = self.callers[at].call.take()
+        {
+            self.wait(at, call);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The steps of the virtual dispatcher, and how rings and control sockets are read.
+
+use std::time::Duration;
+
+use crate::scheduler::simulation::program::{MOST_WORKERS, Storm};
+use crate::scheduler::simulation::table::{Inputs, Outcome};
+use crate::scheduler::simulation::worker::{Message, Stage, Virtual, Word};
+use crate::scheduler::simulation::world::{STORM, World};
+use crate::scheduler::{Ending, Event, KillReason, Violation};
+
+/// The most starts that may fail in a row: three, and one for each slot that had been asked for
+/// by then.
+const FAILED_STARTS: usize = 3 + MOST_WORKERS;
+
+impl World<'_> {
+    pub(super) fn step_dispatcher(&mut self) {
+        self.note(|| "dispatcher".to_owned());
+        self.dispatcher.wakeup = false;
+        self.dispatcher.asleep = None;
+        for slot in std::mem::take(&mut self.dispatcher.started) {
+            if self.workers[slot].is_some() {
+                self.event(Event::ProcessKnown { slot });
+            }
+        }
+        for slot in std::mem::take(&mut self.dispatcher.not_started) {
+            let asked = |worker: &Virtual| worker.stage == Stage::Asked;
+            if self.workers[slot].as_ref().is_some_and(asked) {
+                self.counts.failed_starts += 1;
+                self.event(Event::NotStarted { slot, error: "not started" });
+                if self.counts.failed_starts > FAILED_STARTS {
+                    self.fail("starts are tried again for ever".to_owned());
+                }
+            }
+        }
+        for slot in 0..self.workers.len() {
+            self.hear(slot);
+            self.see_leaving(slot);
+            self.see_end(slot);
+        }
+        self.drain_all();
+        let left = self.watch_time();
+        self.watch_slow();
+        self.event(Event::TimePassed);
+        if self.scheduler.is_finished() {
+            self.dispatcher.gone = true;
+            self.event(Event::DispatcherEnded);
+            return;
+        }
+        self.pass_on(None);
+        let until = self.scheduler.dispatcher_sleeps(self.now, left);
+        self.dispatcher.asleep = until.is_none_or(|until| until > self.now).then(|| {
+            // Ticks are for what is not simulated: without them a lost wake-up shows.
+            self.scheduler.next_deadline(self.now, left)
+        });
+    }
+
+    fn see_leaving(&mut self, slot: usize) {
+        let leaving = |worker: &Virtual| worker.stage == Stage::Leaving;
+        if self.workers[slot].as_ref().is_some_and(leaving) {
+            self.drain(slot);
+            self.event(Event::Leaving { slot });
+        }
+    }
+
+    /// Looks at a process that is over.
+    fn see_end(&mut self, slot: usize) {
+        let Some(worker) = &mut self.workers[slot] else { return };
+        let Stage::Over(clean) = worker.stage else { return };
+        let told = std::mem::replace(&mut worker.over_told, true);
+        if !told && self.choices.once_in(4) {
+            // How it ended comes later.
+            return self.event(Event::ProcessOver { slot });
+        }
+        self.report_exit(slot, clean);
+    }
+
+    /// Tells the scheduler that a worker ended, after all that it said.
+    pub(in crate::scheduler::simulation) fn report_exit(&mut self, slot: usize, is_clean: bool) {
+        self.hear(slot);
+        self.drain(slot);
+        let started = self.workers[slot].as_ref().and_then(|worker| worker.started);
+        let left = self.workers[slot].as_ref().is_some_and(|worker| worker.left);
+        let from_outside = self.workers[slot].as_ref().is_some_and(|worker| worker.killed);
+        self.counts.deaths += 1;
+        let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
+        self.event(Event::Exited { slot, ending });
+        // Ten more for each worker; and not every end counts, such as one that was asked for.
+        let most = 2 * (STORM + 10 * MOST_WORKERS);
+        if self.counts.deaths > most && self.program.storm == Storm::AtOnce {
+            self.fail(format!("{} workers died, and it goes on", self.counts.deaths));
+        }
+    }
+
+    /// Finds inputs that are over their time.
+    fn watch_time(&mut self) -> Option<Duration> {
+        let mut least: Option<Duration> = None;
+        for slot in 0..self.workers.len() {
+            let Some(claimed) = self.workers[slot].as_ref().and_then(|worker| worker.claimed)
+            else {
+                continue;
+            };
+            let limit = self.scheduler.task_at(claimed.position).and_then(|(_, limit)| limit);
+            let Some(limit) = limit else { continue };
+            let left = limit.saturating_sub(Duration::from_nanos(self.now - claimed.since));
+            if !left.is_zero() {
+                least = Some(least.map_or(left, |least| least.min(left)));
+            } else if claimed.running && claimed.answered == 0 {
+                self.event(Event::Overdue { slot, limit });
+                let killed = self.scheduler.slot(slot).and_then(|slot| slot.worker.kill_reason());
+                if matches!(killed, Some(KillReason::TimedOut(_))) {
+                    let Inputs { call, first, .. } = claimed.inputs;
+                    self.ledger.timed_out(call, first);
+                }
+            }
+        }
+        least
+    }
+
+    /// Finds chunks that take long.
+    fn watch_slow(&mut self) {
+        for slot in 0..self.workers.len() {
+            let Some(worker) = &self.workers[slot] else { continue };
+            let (Some(claimed), Some((position, index))) = (worker.claimed, worker.started) else {
+                continue;
+            };
+            if claimed.position == position && self.choices.once_in(6) {
+                let (took, begun) = (Duration::from_millis(20), index + 1);
+                self.event(Event::Slow { slot, position, took, begun });
+            }
+        }
+    }
+
+    /// Reads what a worker says before it serves.
+    fn hear(&mut self, slot: usize) {
+        while let Some(word) =
+            self.workers[slot].as_mut().and_then(|worker| worker.control.pop_front())
+        {
+            if word == Word::Ready {
+                self.counts.failed_starts = 0;
+            }
+            self.event(match word {
+                Word::Hello => Event::HandshakeDone { slot },
+                Word::Ready => Event::Ready { slot },
+                Word::Sorry => Event::NotReady { slot, error: "sorry" },
+            });
+        }
+    }
+
+    pub(super) fn drain_all(&mut self) {
+        for slot in 0..self.workers.len() {
+            self.drain(slot);
+        }
+    }
+
+    /// Reads the ring of a worker.
+    fn drain(&mut self, slot: usize) {
+        let unread = |worker: &Virtual| !worker.ring.is_empty() && !worker.lied;
+        if !self.workers[slot].as_ref().is_some_and(unread) {
+            return;
+        }
+        self.hear(slot);
+        while let Some(message) =
+            self.workers[slot].as_mut().and_then(|worker| worker.ring.pop_front())
+        {
+            if let Err(Violation(what)) = self.read(slot, message) {
+                let honest = self.program.lies == 0;
+                if honest {
+                    self.fail(format!("an honest worker is said to lie: {what} ({message:?})"));
+                }
+                if let Some(worker) = &mut self.workers[slot] {
+                    worker.lied = true;
+                }
+                self.event(Event::Misbehaved { slot, error: what });
+                self.carry_out();
+                return;
+            }
+            self.carry_out();
+        }
+    }
+
+    fn read(&mut self, slot: usize, message: Message) -> Result<(), Violation> {
+        match message {
+            Message::Chunk(position) => self.scheduler.claimed(slot, position, &self.table),
+            Message::End => self.scheduler.ended(slot, 1_000, self.now, &mut self.table),
+            Message::Nonsense => Err(Violation("nonsense")),
+            Message::Value { index, .. } | Message::Failed { index } => {
+                let running = self.scheduler.running(slot)?;
+                if index != running.answered {
+                    return Err(Violation("it answered another input than the next"));
+                }
+                let at = running.first + index;
+                let (outcome, failed) = match message {
+                    Message::Value { input, .. } => (Outcome::Value(input), false),
+                    _ => (Outcome::Failed, true),
+                };
+                if running.wanted
+                    && let Some(inbox) = self.scheduler.client(running.call)
+                {
+                    inbox.0.push((at, outcome));
+                }
+                self.counts.deaths = 0;
+                self.scheduler.answered(slot, 1, failed)
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The steps of virtual workers.
+
+use crate::scheduler::Port;
+use crate::scheduler::simulation::program::Storm;
+use crate::scheduler::simulation::table::Inputs;
+use crate::scheduler::simulation::worker::{Claimed, Message, Stage, Virtual, Word};
+use crate::scheduler::simulation::world::{Waiting, World};
+
+impl World<'_> {
+    /// One step of a worker.
+    pub(super) fn step_worker(&mut self, slot: usize) {
+        let Some(mut worker) = self.workers[slot].take() else { return };
+        if worker.killed {
+            worker.stage = Stage::Over(false);
+            self.report.deaths += 1;
+        } else {
+            self.worker_goes_on(slot, &mut worker);
+        }
+        self.workers[slot] = Some(worker);
+    }
+
+    fn worker_goes_on(&mut self, slot: usize, worker: &mut Virtual) {
+        match worker.stage {
+            Stage::Started => {
+                worker.control.push_back(Word::Hello);
+                worker.stage = Stage::Initializing;
+                worker.hangs = self.happens(self.program.bad_starts);
+            }
+            Stage::Initializing if self.happens(self.program.bad_starts) => {
+                worker.control.push_back(Word::Sorry);
+                worker.stage = Stage::Over(true);
+            }
+            Stage::Initializing => {
+                worker.control.push_back(Word::Ready);
+                worker.stage = Stage::Serving;
+                worker.killed = self.program.storm == Storm::AtOnce;
+            }
+            Stage::Leaving => worker.stage = Stage::Over(true),
+            Stage::Serving => self.serve(slot, worker),
+            Stage::Asked | Stage::Over(_) => {}
+        }
+    }
+
+    fn serve(&mut self, slot: usize, worker: &mut Virtual) {
+        if self.happens(self.program.lies) {
+            worker.ring.push_back(Message::Nonsense);
+        }
+        let Some(mut claimed) = worker.claimed else { return self.claim(slot, worker) };
+        let (call, first) = (claimed.inputs.call, claimed.inputs.first);
+        if !claimed.told {
+            claimed.told = true;
+            worker.ring.push_back(Message::Chunk(claimed.position));
+        } else if !claimed.running
+            && (claimed.answered == claimed.inputs.count
+                || worker.skip == claimed.position
+                || (claimed.answered > 0
+                    && self.program.max_tasks.is_some_and(|most| worker.done >= most)))
+        {
+            worker.ring.push_back(Message::End);
+            worker.claimed = None;
+            self.counts.ended += 1;
+            self.chunk_ended();
+            if self.program.max_tasks.is_some_and(|most| worker.done >= most) {
+                self.leave(worker);
+            }
+            return;
+        } else if !claimed.running {
+            claimed.running = true;
+            worker.started = Some((claimed.position, claimed.answered));
+            self.ledger.began(call, first + claimed.answered, slot);
+            worker.hangs = self.happens(self.program.hangs);
+        } else {
+            let index = claimed.answered;
+            let input = Inputs { call, first: first + index, count: 1 };
+            let failed = self.happens(self.program.failures);
+            worker.ring.push_back(match failed {
+                true => Message::Failed { index },
+                false => Message::Value { index, input },
+            });
+            worker.done += 1;
+            worker.killed |= self.program.storm == Storm::AfterAnAnswer;
+            claimed.answered += 1;
+            claimed.running = false;
+        }
+        worker.claimed = Some(claimed);
+    }
+
+    fn leave(&mut self, worker: &mut Virtual) {
+        worker.stage = Stage::Leaving;
+        worker.left = true;
+        worker.asleep = false;
+        worker.hangs = self.happens(self.program.hangs);
+        self.dispatcher.leaving = true;
+    }
+
+    fn claim(&mut self, slot: usize, worker: &mut Virtual) {
+        let direct = self.table.directed(slot).filter(|(at, _)| *at != worker.last_direct);
+        if worker.asked_to_leave && direct.is_none() {
+            return self.leave(worker);
+        }
+        if let Some((position, _)) = direct {
+            worker.last_direct = position;
+        }
+        match direct.or_else(|| self.table.claim(slot)) {
+            Some((position, inputs)) => {
+                let since = self.now;
+                let (told, running, answered) = (false, false, 0);
+                worker.claimed = Some(Claimed { position, inputs, told, answered, running, since });
+                self.position_claimed();
+            }
+            None => worker.asleep = true,
+        }
+    }
+
+    /// A worker wakes whoever waits for the end of a chunk.
+    fn chunk_ended(&mut self) {
+        match self.waiting {
+            Waiting::End => self.wake_leader(),
+            Waiting::Dispatcher => {
+                self.waiting = Waiting::Nobody;
+                self.dispatcher.wakeup = true;
+            }
+            Waiting::Low(_) => self.position_claimed(),
+            Waiting::Nobody => {}
+        }
+    }
+
+    fn position_claimed(&mut self) {
+        if let Waiting::Low(low) = self.waiting
+            && self.table.cursor() >= low
+        {
+            self.wake_leader();
+        }
+    }
+}
