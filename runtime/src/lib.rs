@@ -48,7 +48,7 @@
 //! |---|---|
 //! | calls, and what they do on failure | [`Pool`], [`TaskCall`] |
 //! | settings of a pool | [`PoolBuilder`] |
-//! | results that come later | [`Handle`], [`Imap`], [`ImapUnordered`] |
+//! | results that come later | [`Handle`], [`Imap`], [`ImapUnordered`], [`as_completed`], [`wait_any`] |
 //! | models, connections, caches | [`initializer`], [`State`], [`StateMut`] |
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | one process for one task | [`Process`] |
@@ -151,8 +151,8 @@ pub use identity::{parent_id, worker_id};
 pub use item::{Arg, Item};
 pub use opaque::Opaque;
 pub use pool::{
-    Elapsed, Handle, Imap, ImapUnordered, Pool, PoolBuilder, TaskCall, WorkerInfo, WorkerState,
-    pool,
+    AsCompleted, Elapsed, Handle, Imap, ImapUnordered, Pool, PoolBuilder, TaskCall, WorkerInfo,
+    WorkerState, as_completed, pool, wait_any,
 };
 pub use process::{Process, ProcessBuilder, Stdio};
 pub use procession_macros::{initializer, worker};

@@ -6,6 +6,7 @@ mod births;
 mod bodies;
 mod broadcasts;
 mod calls;
+mod completed;
 mod copies;
 mod drops;
 mod errors;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let files = [
         bodies::tests(),
         calls::tests(),
+        completed::tests(),
         copies::tests(),
         global::tests(),
         handles::tests(),

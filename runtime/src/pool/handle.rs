@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -238,6 +238,25 @@ impl<R> Handle<R> {
         let (shared, id) = (Arc::clone(&open.call.shared), open.call.id);
         let cancelled = shared.lock().cancel(&shared, id);
         cancelled == open.count
+    }
+
+    /// Has `waker` called when another input got its outcome; returns whether all have one.
+    pub(super) fn watch(&self, waker: Waker) -> bool {
+        let Some(State::Open(open)) = &self.state else { return true };
+        if open.call.is_foreign() {
+            return true;
+        }
+        let shared = &open.call.shared;
+        let mut engine = shared.lock();
+        engine.drain(shared, None);
+        engine.publish(shared);
+        let before = engine.watch(open.call.id, waker);
+        let settled = engine.is_settled(open.call.id);
+        engine.pass_on(shared, None);
+        drop(engine);
+        // Dropped after the lock: it is the executor's code.
+        drop(before);
+        settled
     }
 
     /// Makes another thread read the results while nobody waits for this call.

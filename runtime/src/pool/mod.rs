@@ -5,6 +5,7 @@
 
 mod builder;
 mod calls;
+mod completed;
 mod feed;
 mod global;
 mod handle;
@@ -19,6 +20,7 @@ mod stream;
 
 pub use crate::engine::{WorkerInfo, WorkerState};
 pub use builder::PoolBuilder;
+pub use completed::{AsCompleted, as_completed, wait_any};
 pub use global::pool;
 pub use handle::Handle;
 pub use imap::{Elapsed, Imap, ImapUnordered};

@@ -1,0 +1,230 @@
+//! Several handles at once: whichever completes first.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::{Elapsed, Handle};
+use crate::error::Result;
+
+/// The indices of handles that have something new, for the one thread that waits for them.
+#[derive(Default)]
+struct Woken {
+    indices: Mutex<VecDeque<usize>>,
+    came: Condvar,
+}
+
+impl Woken {
+    fn indices(&self) -> MutexGuard<'_, VecDeque<usize>> {
+        self.indices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, index: usize) {
+        self.indices().push_back(index);
+        self.came.notify_one();
+    }
+
+    /// The next index, at the latest at `end`.
+    fn next(&self, end: Option<Instant>) -> Option<usize> {
+        let mut indices = self.indices();
+        loop {
+            if let Some(index) = indices.pop_front() {
+                return Some(index);
+            }
+            indices = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+                None => self.came.wait(indices).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return None,
+                Some(left) => {
+                    self.came.wait_timeout(indices, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// The waker of one handle.
+struct WokenOne {
+    index: usize,
+    /// Its index lies in the queue already.
+    queued: AtomicBool,
+    woken: Arc<Woken>,
+}
+
+impl Wake for WokenOne {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.woken.push(self.index);
+        }
+    }
+}
+
+/// A handle that was not returned yet, and its waker.
+struct Waiting<R> {
+    handle: Handle<R>,
+    mark: Arc<WokenOne>,
+    waker: Waker,
+}
+
+/// Returns the outcomes of handles in the order in which their calls complete.
+///
+/// The iterator returns the place of each handle among `handles`, and its outcome, which is
+/// what [`Handle::wait`] would have returned. The handles may belong to several pools.
+/// An outcome that is a failure does not end the iterator. Calls go on while the iterator is not
+/// asked, and when it is dropped; what it has not returned is lost then.
+///
+/// ```
+/// use runtime::worker;
+///
+/// #[worker]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = runtime::pool();
+/// let handles: Vec<_> = (0..10).map(|x| pool.submit(square, x)).collect();
+/// let mut sum = 0;
+/// for (index, outcome) in runtime::as_completed(handles) {
+///     let output = outcome?;
+///     assert_eq!(output, index as u64 * index as u64);
+///     sum += output;
+/// }
+/// assert_eq!(sum, 285);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+pub fn as_completed<R>(handles: impl IntoIterator<Item = Handle<R>>) -> AsCompleted<R> {
+    let woken = Arc::new(Woken::default());
+    let waiting: Vec<_> = handles
+        .into_iter()
+        .enumerate()
+        .map(|(index, handle)| {
+            // Each is looked at once before it can be waited for.
+            let queued = AtomicBool::new(true);
+            let mark = Arc::new(WokenOne { index, queued, woken: Arc::clone(&woken) });
+            let waker = Waker::from(Arc::clone(&mark));
+            Some(Waiting { handle, mark, waker })
+        })
+        .collect();
+    woken.indices().extend(0..waiting.len());
+    AsCompleted { left: waiting.len(), waiting, woken }
+}
+
+/// The outcomes of several handles as their calls complete, made by [`as_completed`].
+#[must_use = "the outcomes are lost with the iterator; the tasks run all the same"]
+pub struct AsCompleted<R> {
+    waiting: Vec<Option<Waiting<R>>>,
+    left: usize,
+    woken: Arc<Woken>,
+}
+
+impl<R> AsCompleted<R> {
+    /// Returns the next outcome, or [`Elapsed`] if none of the calls completes within `time`, after
+    /// which the iterator can be asked again.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] when the time is over. The failure of a task is an outcome.
+    #[expect(clippy::type_complete, reason = "what `next` returns, or that the time is over")]
+    pub fn next_timeout(
+        &mut self,
+        time: Duration,
+    ) -> std::result::Result<Option<(usize, Result<R>)>, Elapsed> {
+        // A time that no clock reaches has no end.
+        let end = Instant::now().checked_add(time);
+        match self.look(end) {
+            None if self.left > 0 => Err(Elapsed),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn look(&mut self, end: Option<Instant>) -> Option<(usize, Result<R>)> {
+        while self.left > 0 {
+            let index = self.woken.next(end)?;
+            let Some(waiting) = &mut self.waiting[index] else { continue };
+            // Before it is looked at, so that what comes from here on is not missed.
+            waiting.mark.queued.store(false, Ordering::Release);
+            let mut context = Context::from_waker(&waiting.waker);
+            if let Poll::Ready(outcome) = Pin::new(&mut waiting.handle).poll(&mut context) {
+                self.waiting[index] = None;
+                self.left -= 1;
+                return Some((index, outcome));
+            }
+        }
+        None
+    }
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = (usize, Result<R>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.look(None)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<R> ExactSizeIterator for AsCompleted<R> {}
+
+impl<R> std::iter::FusedIterator for AsCompleted<R> {}
+
+impl<R> std::fmt::Debug for AsCompleted<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsCompleted").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// Waits until one of several handles is done, and returns its index.
+///
+/// A handle is done when [`Handle::is_done`] says so: all of its inputs have an outcome, or its output
+/// was returned before. Of several that are done, the first is returned. Take the handle out of the
+/// collection before the next call, for example by `handles.swap_remove(index).wait()`; for all outcomes of
+/// many handles, [`as_completed`] is cheaper.
+///
+/// A `Future` that waited for one of the handles is not woken any more; poll it again.
+///
+/// # Panics
+///
+/// If `handles` is empty.
+///
+/// ```
+/// use runtime::worker;
+///
+/// #[worker]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = runtime::pool();
+/// let mut handles = vec![pool.submit(square, 3), pool.submit(square, 4)];
+/// let first = runtime::wait_any(&mut handles);
+/// let output = handles.swap_remove(first).wait()?;
+/// assert!(output == 9 || output == 16);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+pub fn wait_any<R>(handles: &mut [Handle<R>]) -> usize {
+    assert!(!handles.is_empty(), "wait_any needs at least one handle to wait for");
+    let woken = Arc::new(Woken::default());
+    let watch = |index: usize| {
+        let one = WokenOne { index, queued: AtomicBool::new(false), woken: Arc::clone(&woken) };
+        handles[index].watch(Waker::from(Arc::new(one)))
+    };
+    if let Some(done) = (0..handles.len()).find(|index| watch(*index)) {
+        return done;
+    }
+    loop {
+        let index = woken.next(None).expect("waits without end");
+        if watch(index) {
+            return index;
+        }
+    }
+}
