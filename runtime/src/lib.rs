@@ -52,6 +52,7 @@
 //! | models, connections, caches | [`initializer`], [`State`], [`StateMut`] |
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | one process for one task | [`Process`] |
+//! | closures and borrowed data, in forked copies of the caller | [`fork_map`] |
 //! | arrays that processes read and write in place, files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`PanicReport`] |
 //! | porting from other libraries, and a page of errors | [`guide`] |
@@ -118,6 +119,7 @@ mod error;
 mod failure;
 mod fault;
 mod fd;
+mod fork_map;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod handle;
@@ -147,6 +149,7 @@ mod written;
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};
 pub use fd::Fd;
+pub use fork_map::fork_map;
 pub use identity::{parent_id, worker_id};
 pub use item::{Arg, Item};
 pub use opaque::Opaque;

@@ -36,6 +36,8 @@ impl fmt::Display for Place {
 pub(crate) enum Role {
     Worker,
     Initializer,
+    /// What the library itself has workers run.
+    Internal,
 }
 
 /// One registered function.
@@ -68,6 +70,15 @@ impl Registration {
         signature: &'static str,
     ) -> Self {
         Self::new::<F>(thunk, place, signature, Role::Initializer)
+    }
+
+    /// What the library itself has workers run, with the name that its errors give; `F` stands for it.
+    pub(crate) const fn internal<F: 'static>(
+        name: fn() -> &'static str,
+        thunk: Thunk,
+        place: Place,
+    ) -> Self {
+        Registration { name, ..Self::new::<F>(thunk, place, "", Role::Internal) }
     }
 
     const fn new<F: 'static>(
@@ -179,6 +190,7 @@ pub(crate) fn find<F>(role: Role) -> Result<Entry> {
     let attribute = match role {
         Role::Worker => "#[worker]",
         Role::Initializer => "#[initializer]",
+        Role::Internal => "an entry of the library",
     };
     match entry {
         Some(entry) if entry.registration.role == role => Ok(entry),

@@ -11,6 +11,7 @@ mod copies;
 mod drops;
 mod errors;
 mod failing;
+mod fork_maps;
 mod global;
 mod handles;
 mod items;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         errors::tests(),
         leaving::tests(),
         failing::tests(),
+        fork_maps::tests(),
         lifecycle::tests(),
         look_ahead::tests(),
         nested::tests(),

@@ -20,6 +20,7 @@ conformance! {
         options_go_with_every_call,
         workers_are_pinned,
         names_are_told,
+        threads_of_libraries_are_refused_where_they_cannot_be_set,
     ];
     // A thread cannot be killed.
     PROCESSES => [
@@ -28,6 +29,7 @@ conformance! {
         retries_are_counted,
         memory_is_limited,
         the_environment_is_added_to,
+        libraries_are_told_how_many_threads_to_start,
         workers_can_be_nice,
     ];
 }
@@ -288,6 +290,27 @@ fn the_environment_is_added_to(method: StartMethod) {
     assert!(std::env::var("PLACE").is_err());
     let path = pool.apply(variable, "PATH").unwrap();
     assert_eq!(path, std::env::var("PATH").ok(), "the caller's is still there");
+}
+
+fn libraries_are_told_how_many_threads_to_start(method: StartMethod) {
+    let builder = Pool::builder().workers(1).start_method(method);
+    let builder = builder.env("MKL_NUM_THREADS", "5").inner_threads(7).inner_threads(2);
+    let pool = builder.build().unwrap();
+    let names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"];
+    let seen = pool.map(variable, names).unwrap();
+    assert_eq!(seen, ["2", "5", "2"].map(|threads| Some(threads.to_owned())));
+}
+
+fn threads_of_libraries_are_refused_where_they_cannot_be_set(method: StartMethod) {
+    let build = |threads| {
+        Pool::builder().workers(1).start_method(method).inner_threads(threads).build().unwrap_err()
+    };
+    assert_eq!(build(0).kind(), ErrorKind::Configuration);
+    assert!(build(0).to_string().contains("inner_threads(0)"));
+    if !has_processes(method) {
+        assert_eq!(build(1).kind(), ErrorKind::Configuration);
+        assert!(build(1).to_string().contains("inner_threads"));
+    }
 }
 
 fn workers_are_pinned(method: StartMethod) {

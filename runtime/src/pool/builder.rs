@@ -37,9 +37,22 @@ use crate::task::Initializer;
 pub struct PoolBuilder {
     settings: Settings,
     method: Option<StartMethod>,
+    inner_threads: Option<usize>,
     error: Option<Error>,
 }
 
+/// Variables by which libraries are told how many threads to start.
+const NUMBERS_OF_THREADS: [&str; 9] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "TOKIO_WORKER_THREADS",
+];
 impl Default for PoolBuilder {
     fn default() -> Self {
         PoolBuilder {
@@ -66,6 +79,7 @@ impl Default for PoolBuilder {
                 stdio: std::sync::Mutex::default(),
             },
             method: None,
+            inner_threads: None,
             error: None,
         }
     }
@@ -289,6 +303,36 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets how many threads native libraries start in each worker.
+    ///
+    /// Libraries for linear algebra and the like start as many threads as there are CPUs, in each
+    /// worker, which slows all of them down; `inner_threads(1)` is what a pool with a worker for each CPU
+    /// wants. In the environment of the workers this sets `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`,
+    /// `MKL_NUM_THREADS`, `BLIS_NUM_THREADS`, `VECLIB_MAXIMUM_THREADS`, `NUMEXPR_NUM_THREADS`,
+    /// `NUMBA_NUM_THREADS`, `RAYON_NUM_THREADS` and `TOKIO_WORKER_THREADS`. A variable that
+    /// [`env`](Self::env) sets keeps that value.
+    ///
+    /// With [`StartMethod::Fork`] a library that has read the variable in the caller uses the value it read
+    /// there. [`build`](Self::build) refuses this with [`StartMethod::Thread`], whose workers share the
+    /// libraries of the caller.
+    ///
+    /// ```
+    /// use runtime::{Pool, worker};
+    ///
+    /// #[worker]
+    /// fn threads() -> Option<String> {
+    ///     std::env::var("OMP_NUM_THREADS").ok()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).inner_threads(1).build()?;
+    /// assert_eq!(pool.apply(threads, ())?.as_deref(), Some("1"));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn inner_threads(mut self, threads: usize) -> Self {
+        self.inner_threads = Some(threads);
+        self
+    }
+
     /// Adds `by` to the nice value of the workers, so that they yield to other processes; 0 by
     /// default.
     ///
@@ -376,6 +420,17 @@ impl PoolBuilder {
                 settings.name
             ));
         }
+        if let Some(threads) = self.inner_threads {
+            if threads == 0 {
+                return bad(
+                    "inner_threads(0) would leave a library no thread; give 1 or more".to_owned()
+                );
+            }
+            // Of two values of a variable the later one counts.
+            let variables =
+                NUMBERS_OF_THREADS.map(|name| (name.into(), threads.to_string().into()));
+            settings.env.splice(0..0, variables);
+        }
         if settings.max_tasks == Some(0) {
             return bad("a worker must be allowed at least one task".to_owned());
         }
@@ -386,7 +441,7 @@ impl PoolBuilder {
             || settings.has_stdio();
         if settings.method == StartMethod::Thread && of_processes {
             return bad(
-                "memory_limit, env, nice, current_dir and redirected streams need workers that are processes; \
+                "memory_limit, env, inner_threads, nice, current_dir and redirected streams need workers that are processes; \
                  choose another start method than thread"
                     .to_owned(),
             );

@@ -1,6 +1,10 @@
 //! The calls of a pool with default options.
 
-use super::{Handle, Imap, ImapUnordered, Pool};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Handle, Imap, ImapUnordered, Pool, map};
+use crate::engine::Options;
 use crate::error::Result;
 use crate::item::Item;
 use crate::registry;
@@ -277,5 +281,16 @@ impl Pool {
     {
         let () = registry::Given::<F>::IS_A_FUNCTION;
         self.call(task).broadcast(input)
+    }
+
+    /// Runs what the library itself registered under the type `F`.
+    pub(crate) fn map_internal<F, I, R>(&self, inputs: I) -> Result<Vec<R>>
+    where
+        I: Iterator,
+        I::Item: Serialize,
+        R: DeserializeOwned,
+    {
+        let entry = registry::find::<F>(registry::Role::Internal)?;
+        map::map(self.started()?, entry, &Options::default(), inputs)
     }
 }

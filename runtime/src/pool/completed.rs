@@ -131,7 +131,6 @@ impl<R> AsCompleted<R> {
     /// # Errors
     ///
     /// [`Elapsed`] when the time is over. The failure of a task is an outcome.
-    #[expect(clippy::type_complete, reason = "what `next` returns, or that the time is over")]
     pub fn next_timeout(
         &mut self,
         time: Duration,
