@@ -6,8 +6,10 @@
 #[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(test, loom))]
-pub(crate) use loom::{sync::Arc, thread};
+pub(crate) use loom::{sync::Arc, thread, thread::yield_now};
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::thread::yield_now;
 #[cfg(all(test, miri, not(loom)))]
 pub(crate) use std::{sync::Arc, thread};

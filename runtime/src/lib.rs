@@ -129,6 +129,7 @@ mod inputs;
 mod item;
 #[doc(hidden)]
 pub mod keeps;
+mod lock;
 mod opaque;
 mod pool;
 mod process;

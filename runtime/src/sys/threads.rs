@@ -30,6 +30,29 @@ fn numbers() -> Option<(i32, i32)> {
     Some((parts.next()?.parse().ok()?, parts.nth(1)?.parse().ok()?))
 }
 
+/// When a thread of any process started, in ticks since the machine did; `None` if it is not there, or
+/// `/proc` does not show it. The id is one of the namespace of `/proc`.
+pub(crate) fn started(thread: u32) -> Option<u64> {
+    // ID (name) state parent ..; the name may hold anything.
+    let stat = std::fs::read_to_string(format!("/proc/{thread}/stat")).ok()?;
+    let after = stat.get(stat.rfind(')')? + 1..)?;
+    after.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Names the PID namespace and the time namespace of this process.
+///
+/// # Errors
+///
+/// Without `/proc`.
+pub(crate) fn namespaces() -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let pid = std::fs::metadata("/proc/self/ns/pid")?.ino();
+    // Kernels before 5.6 have one time.
+    let time = std::fs::metadata("/proc/self/ns/time").map_or(0, |file| file.ino());
+    // Both are numbers of 32 bits, and are never given again while the machine runs.
+    Ok((pid << 32) ^ time)
+}
+
 /// Whether a thread of this process is there.
 pub(crate) fn is_there(thread: i32) -> bool {
     // Miri ends no thread but by its function.

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::atomics::AtomicU32;
 
+pub(crate) mod pi;
+#[cfg(any(miri, all(test, loom)))]
+pub(crate) mod simulated;
+
 /// Waits until someone wakes the word, it differs from `seen`, the time is over, or
 /// for no reason at all; the caller looks again.
 #[cfg(not(all(test, loom)))]

@@ -1,0 +1,183 @@
+//! The kernel's part of [`pi`](super::pi) where there is no kernel: in models, and under Miri.
+//!
+//! It does what the kernel does to the word, in the same order, under one lock like that of the kernel's
+//! queue. A thread of a model that is to die calls [`end`] where it dies.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+#[cfg(all(test, loom))]
+use loom::{lazy_static, sync::Mutex, thread};
+#[cfg(not(all(test, loom)))]
+use std::{sync::Mutex, thread};
+
+use super::pi::{Answer, TID_MASK, WAITERS};
+use crate::atomics::{AtomicU32, Ordering};
+
+const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
+
+/// Who sleeps for a word, and who owns it in the eyes of the kernel.
+#[derive(Default)]
+struct Queue {
+    owner: u32,
+    sleepers: VecDeque<u32>,
+    /// Who was given the word and did not wake up yet.
+    given: HashSet<u32>,
+}
+
+#[derive(Default)]
+struct Kernel {
+    queues: HashMap<usize, Queue>,
+    ended: HashSet<u32>,
+}
+
+#[cfg(all(test, loom))]
+lazy_static! {
+    static ref KERNEL: Mutex<Kernel> = Mutex::new(Kernel::default());
+}
+
+#[cfg(not(all(test, loom)))]
+static KERNEL: std::sync::LazyLock<Mutex<Kernel>> = std::sync::LazyLock::new(Mutex::default);
+
+fn kernel<R>(run: impl FnOnce(&mut Kernel) -> R) -> R {
+    run(&mut KERNEL.lock().expect("nothing panics with it"))
+}
+
+#[cfg(all(test, loom))]
+loom::thread_local! {
+    static TID: std::cell::Cell<u32> = std::cell::Cell::new(0);
+}
+
+/// Says which thread this is, in a model.
+#[cfg(all(test, loom))]
+pub(crate) fn set_tid(tid: u32) {
+    TID.with(|own| own.set(tid));
+}
+
+#[cfg(all(test, loom))]
+pub(crate) fn tid() -> u32 {
+    TID.with(std::cell::Cell::get)
+}
+
+#[cfg(not(all(test, loom)))]
+pub(crate) fn tid() -> u32 {
+    nix::unistd::gettid().as_raw() as u32
+}
+
+fn at(word: &AtomicU32) -> usize {
+    std::ptr::from_ref(word) as usize
+}
+
+/// Tries once; `None` if the thread has to sleep, which was noted then.
+fn attempt(word: &AtomicU32, tid: u32, sleep: bool) -> Option<Answer> {
+    kernel(|kernel| {
+        loop {
+            let seen = word.load(Ordering::SeqCst);
+            let queue = kernel.queues.entry(at(word)).or_default();
+            if seen & TID_MASK == 0 {
+                let more = if queue.sleepers.is_empty() { 0 } else { WAITERS };
+                let new = seen & OWNER_DIED | tid | more;
+                if word.compare_exchange(seen, new, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                    queue.owner = tid;
+                    return Some(Answer::Taken);
+                }
+                continue;
+            }
+            if seen & TID_MASK == tid {
+                return Some(Answer::Deadlock);
+            }
+            let marked = seen | WAITERS;
+            if word.compare_exchange(seen, marked, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+                continue;
+            }
+            let owner = seen & TID_MASK;
+            if queue.sleepers.is_empty() {
+                if kernel.ended.contains(&owner) {
+                    return Some(Answer::OwnerGone);
+                }
+                queue.owner = owner;
+            } else if queue.owner != owner {
+                return Some(Answer::Unclear);
+            }
+            if !sleep {
+                return Some(Answer::TimedOut);
+            }
+            queue.sleepers.push_back(tid);
+            return None;
+        }
+    })
+}
+
+pub(crate) fn try_lock(word: &AtomicU32) -> Answer {
+    attempt(word, tid(), false).unwrap_or(Answer::TimedOut)
+}
+
+/// No time passes in a model: who is not woken sleeps for ever.
+pub(crate) fn lock(word: &AtomicU32, until: u64) -> Answer {
+    let tid = tid();
+    if let Some(answer) = attempt(word, tid, true) {
+        return answer;
+    }
+    loop {
+        let given = kernel(|kernel| {
+            let queue = kernel.queues.entry(at(word)).or_default();
+            if queue.given.remove(&tid) {
+                return Some(Answer::Taken);
+            }
+            if cfg!(miri) && crate::sys::clock::now() >= until {
+                queue.sleepers.retain(|other| *other != tid);
+                return Some(Answer::TimedOut);
+            }
+            None
+        });
+        if let Some(answer) = given {
+            return answer;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Gives the word to the next, or to nobody.
+fn pass_on(word: &AtomicU32, queue: &mut Queue, died: u32) -> bool {
+    let Some(next) = queue.sleepers.pop_front() else { return false };
+    queue.owner = next;
+    queue.given.insert(next);
+    word.store(next | WAITERS | died, Ordering::SeqCst);
+    true
+}
+
+pub(crate) fn unlock(word: &AtomicU32) -> bool {
+    let tid = tid();
+    kernel(|kernel| {
+        let seen = word.load(Ordering::SeqCst);
+        if seen & TID_MASK != tid {
+            return false;
+        }
+        let queue = kernel.queues.entry(at(word)).or_default();
+        if queue.sleepers.is_empty() {
+            return word.compare_exchange(seen, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        }
+        queue.owner == tid && pass_on(word, queue, 0)
+    })
+}
+
+pub(crate) fn supported() -> std::io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn is_alive(tid: u32) -> bool {
+    kernel(|kernel| !kernel.ended.contains(&tid))
+}
+
+/// The end of a thread, which holds no words but these.
+#[cfg(test)]
+pub(crate) fn end(tid: u32, words: &[&AtomicU32]) {
+    kernel(|kernel| {
+        for word in words {
+            let queue = kernel.queues.entry(at(word)).or_default();
+            if queue.owner == tid && !queue.sleepers.is_empty() {
+                pass_on(word, queue, OWNER_DIED);
+            }
+        }
+        kernel.ended.insert(tid);
+    });
+}
