@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
 use crate::pool::{Handle, Pool};
 use crate::sys::fds::Kept;
+use crate::sys::signals;
 use crate::task::Task;
 use error::of_process;
 
@@ -195,12 +196,12 @@ impl<R> Process<R> {
     /// Asks it to end by SIGTERM, which ends it unless its task arranged otherwise. A thread
     /// is left behind.
     pub fn terminate(&self) {
-        self.pool.signal_all(libc::SIGTERM);
+        self.pool.signal_all(signals::SIGTERM);
     }
 
     /// Ends it by SIGKILL. A thread is left behind.
     pub fn kill(&self) {
-        self.pool.signal_all(libc::SIGKILL);
+        self.pool.signal_all(signals::SIGKILL);
     }
 
     /// Returns the end of the pipe to its standard input, with [`Stdio::Piped`]; once.
