@@ -44,7 +44,7 @@ impl Holder {
         return Holder::new(crate::sys::futex::simulated::tid(), 1);
         #[cfg(not(any(miri, all(test, loom))))]
         {
-            let tid = nix::unistd::gettid().as_raw() as u32;
+            let tid = threads::in_kernel();
             let started = if can_look() { threads::started(tid) } else { None };
             Holder::new(tid, started.unwrap_or(0))
         }

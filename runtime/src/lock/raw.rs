@@ -9,7 +9,7 @@ use super::Holder;
 use crate::atomics::{self, AtomicU32, AtomicU64, Ordering};
 use crate::fault::fault;
 use crate::sys::clock;
-use crate::sys::futex::pi::{self, Answer, TID_MASK, WAITERS};
+use crate::sys::futex::{Answer, TID_MASK, WAITERS, pi};
 
 /// The longest sleep before a thread looks for itself (rule K7), in nanoseconds.
 const SLICE: u64 = 1_000_000_000;

@@ -11,7 +11,12 @@ use std::io;
 /// The id of the calling thread; that of its own PID namespace where `/proc` does not
 /// tell.
 pub(crate) fn current() -> i32 {
-    numbers().map_or_else(|| nix::unistd::gettid().as_raw(), |(_, thread)| thread)
+    numbers().map_or_else(|| in_kernel() as i32, |(_, thread)| thread)
+}
+
+/// The id of the calling thread in its own PID namespace.
+pub(crate) fn in_kernel() -> u32 {
+    nix::unistd::gettid().as_raw() as u32
 }
 
 /// The id of the main thread.

@@ -1,4 +1,4 @@
-//! Waiting on a word of shared memory.
+//! Words of shared memory on which threads wait.
 
 #![allow(unsafe_code, reason = "the futex call")]
 
@@ -9,6 +9,26 @@ use crate::atomics::AtomicU32;
 pub(crate) mod pi;
 #[cfg(any(miri, all(test, loom)))]
 pub(crate) mod simulated;
+
+/// In the word: threads sleep in the kernel.
+pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
+/// In the word: whose it is.
+pub(crate) const TID_MASK: u32 = libc::FUTEX_TID_MASK;
+
+/// What the kernel says to a thread that wants a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It has it.
+    Taken,
+    /// Not in time; to a thread that would not wait: somebody else has it.
+    TimedOut,
+    /// The thread whose id stands there has ended, and nobody waited.
+    OwnerGone,
+    /// It would wait for itself, perhaps by way of other threads and words.
+    Deadlock,
+    /// The word was changed behind the kernel's back; the id is not that of a thread that could own it; or there is no memory.
+    Unclear,
+}
 
 /// Waits until someone wakes the word, it differs from `seen`, the time is over, or
 /// for no reason at all; the caller looks again.

@@ -10,7 +10,7 @@ use loom::{lazy_static, sync::Mutex, thread};
 #[cfg(not(all(test, loom)))]
 use std::{sync::Mutex, thread};
 
-use super::pi::{Answer, TID_MASK, WAITERS};
+use super::{Answer, TID_MASK, WAITERS};
 use crate::atomics::{AtomicU32, Ordering};
 
 const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
@@ -60,7 +60,7 @@ pub(crate) fn tid() -> u32 {
 
 #[cfg(not(all(test, loom)))]
 pub(crate) fn tid() -> u32 {
-    nix::unistd::gettid().as_raw() as u32
+    crate::sys::threads::in_kernel()
 }
 
 fn at(word: &AtomicU32) -> usize {
