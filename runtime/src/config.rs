@@ -8,53 +8,56 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How workers are started.
+/// How the workers of a pool start.
 ///
-/// | | a worker starts as | sees of the caller's memory | cost of a worker |
+/// | | a worker starts as | its view of the caller's memory | cost of starting a worker |
 /// |---|---|---|---|
-/// | `ForkServer` | a fork of a clean server process | nothing; the preloads, copy-on-write | a fork |
-/// | `Spawn` | the program, executed again | nothing | an exec |
-/// | `Fork` | a fork of the caller as it was when the pool was built | everything, copy-on-write | a fork |
+/// | `ForkServer` | a fork of a clean server process | only the preloads, copy-on-write | a fork |
+/// | `Spawn` | a new execution of the program | none | an exec |
+/// | `Fork` | a fork of a copy of the caller, taken when the pool was built | everything, copy-on-write | a fork |
 /// | `Thread` | a thread of the caller | everything, shared | a thread |
 ///
-/// A worker that is a process starts with the environment and the directory that the caller has
-/// at that moment, and ignores SIGINT, so that Ctrl-C reaches the caller alone. That holds for a
-/// [`Process`](crate::Process), too.
+/// A worker process, including that of a [`Process`](crate::Process), starts with the environment and
+/// the directory that the caller has at that moment. It ignores SIGINT, so that Ctrl-C interrupts
+/// only the caller.
 ///
-/// A worker that is a thread has everything of the caller. Three things follow. A task that
-/// changes the environment or the directory changes them for the whole program. An
-/// [initializer](crate::PoolBuilder::initializer) runs once in each worker thread, all of them in
-/// one process: what can be done once in a process, such as installing a global logger, succeeds
-/// in the first thread and fails in the others, unless the initializer allows for that, for
-/// instance by a [`Once`](std::sync::Once). And a thread cannot be killed: a task that exceeds its
-/// timeout is left behind, and goes on using the CPU until it ends by itself.
+/// A worker thread shares the process of the caller. This has three consequences:
 ///
-/// # What a worker has of its caller
+/// - A task that changes the environment or the directory changes them for the whole program.
+/// - An [initializer](crate::PoolBuilder::initializer) runs once in each worker thread of the same
+///   process. Anything that a process can do only once, such as installing a global logger, fails in
+///   all threads but the first. Use a [`Once`](std::sync::Once) in such an initializer.
+/// - A thread cannot be killed. A task that exceeds its timeout is abandoned, and uses the CPU until it
+///   ends by itself.
 ///
-/// A worker never has more rights than its caller has when the worker is started, also if it
-/// replaces another one. The caller is the thread that built the pool, as long as it lives:
-/// what a thread gives up for itself alone (`prctl`, `unshare`) counts too.
+/// # What a worker inherits
+///
+/// A worker, including one that replaces another, never has more rights than the caller has when the
+/// worker starts. The caller is the thread that built the pool, for as long as that thread lives. Rights
+/// that this thread gives up only for itself (`prctl`, `unshare`) count as given up.
+///
+/// The table shows the moment from which each property is taken:
 ///
 /// | | `ForkServer` | `Spawn` | `Fork` | `Thread` |
 /// |---|---|---|---|---|
 /// | environment, directory, umask, resource limits | start of the worker | start of the worker | start of the worker | shared |
-/// | user and group ids, capabilities, `no_new_privs`, seccomp filters, securebits | start of the worker | start of the worker | the pool was built | the pool was built; what the whole process changes is shared |
-/// | namespaces, root directory, control group, security label | start of the worker | start of the worker | the pool was built | likewise |
-/// | niceness, CPU affinity, scheduling policy, Landlock rules | start of the server | start of the worker | the pool was built | likewise |
+/// | user and group ids, capabilities, `no_new_privs`, seccomp filters, securebits | start of the worker | start of the worker | build of the pool | build of the pool; changes of the whole process are shared |
+/// | namespaces, root directory, control group, security label | start of the worker | start of the worker | build of the pool | build of the pool |
+/// | niceness, CPU affinity, scheduling policy, Landlock rules | start of the server | start of the worker | build of the pool | build of the pool |
 ///
-/// - With `ForkServer` pools share a server only if they have the same preloads and the same
-///   rights. When the caller's rights have changed, the next worker comes from a server that
-///   has the present ones; it runs the preloads again.
-/// - With `Fork` there is only the one copy of the caller. When the caller's rights have
-///   changed, no worker is started any more: calls that need one fail with
-///   [`ErrorKind::Start`], which says what changed. Build another pool.
-/// - If the thread of a pool cannot follow the thread that built it, as into a namespace of
-///   mounts, no worker is started either, under any method but `Thread`, and the error says
-///   so. Build another pool.
-/// - Workers from before keep their rights. A timeout, [`drop`], [`terminate`] and the death of the
-///   caller end them all the same, although the caller may not send them signals any more.
-/// - A process cannot see its own Landlock rules. Where they matter, build pools after they
-///   were set, with `Spawn`.
+/// - With `ForkServer`, pools share a server only if they have the same preloads and the same rights.
+///   After the caller's rights have changed, the next worker comes from a new server with the current
+///   rights, which runs the preloads again.
+/// - With `Fork`, there is only one copy of the caller. After the caller's rights have changed, no
+///   worker can start any more. Calls that need one fail with [`ErrorKind::Start`], and the error names
+///   the change. Build another pool in that case.
+/// - The background thread of a pool may be unable to follow the thread that built it, for instance into
+///   a mount namespace. Then no worker can start either, except with `Thread`. The error says so. Build
+///   another pool in that case.
+/// - Workers that already run keep their rights. A timeout, [`drop`], [`terminate`] and the death of the
+///   caller still end them, even if the caller has lost the right to send them signals.
+/// - A process cannot read its own Landlock rules. If they matter, build pools after setting the rules,
+///   with `Spawn`.
 ///
 /// [`terminate`]: crate::Pool::terminate
 ///
@@ -67,25 +70,25 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// A server process is executed once, stays single-threaded, runs the
-    /// preloads, and forks each worker. The default.
+    /// A single-threaded server process, which executes the program once and runs the preloads, forks
+    /// each worker. The default.
     #[default]
     ForkServer,
     /// Each worker executes the program again.
     Spawn,
-    /// The caller is forked once when the pool is built; that copy forks each worker.
+    /// A copy of the caller, forked when the pool is built, forks each worker.
     Fork,
-    /// Workers are threads: no isolation, for debugging and comparison.
+    /// Each worker is a thread. There is no isolation; use it for debugging and comparison.
     Thread,
 }
 
 impl StartMethod {
-    /// The methods this platform has, the default one first.
+    /// Returns the methods that this platform supports, the default one first.
     pub fn available() -> &'static [StartMethod] {
         &[StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork, StartMethod::Thread]
     }
 
-    /// The name of the method, as [`FromStr`] reads it.
+    /// Returns the name of the method, which [`FromStr`] parses.
     pub fn name(self) -> &'static str {
         match self {
             StartMethod::ForkServer => "forkserver",
@@ -102,7 +105,7 @@ impl fmt::Display for StartMethod {
     }
 }
 
-/// A name that is no start method.
+/// The error of parsing a [`StartMethod`] from an unknown name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a start method; use forkserver, spawn, fork or thread")]
 pub struct ParseStartMethodError(String);
@@ -121,17 +124,17 @@ impl FromStr for StartMethod {
 
 static CHOSEN: OnceLock<StartMethod> = OnceLock::new();
 
-/// In a process that is a worker, or a server of workers: what its pool was started with,
-/// by its place in [`StartMethod::available`], counted from 1.
+/// In a worker or server process: the start method of its pool, as its index in
+/// [`StartMethod::available`], counted from 1.
 static INHERITED: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes a method the one of this process, which is a worker or server.
+/// Sets the start method of this process, which is a worker or server.
 pub(crate) fn inherit(method: StartMethod) {
     let place = StartMethod::available().iter().position(|other| *other == method);
     INHERITED.store(place.map_or(0, |place| place + 1), Ordering::Relaxed);
 }
 
-/// The method of the pool whose worker this code runs in, if it does.
+/// The start method of the pool if this code runs in one of its workers.
 fn inherited() -> Option<StartMethod> {
     if crate::identity::pool_of_thread().is_some() {
         return Some(StartMethod::Thread);
@@ -140,18 +143,30 @@ fn inherited() -> Option<StartMethod> {
     StartMethod::available().get(place).copied()
 }
 
-/// How many CPUs this process can use: those of its affinity mask, and no more than the
-/// quota of its control group has room for.
+/// Returns the number of CPUs that this process can use.
+///
+/// It counts the CPUs in the affinity mask, limited by the CPU quota of the control group.
 pub fn usable_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Sets the start method of every pool and process that does not name one itself.
+/// Sets the start method of all pools and processes that do not choose one themselves.
+///
+/// Call it once, before the first pool.
+///
+/// ```
+/// use runtime::{StartMethod, set_start_method, start_method};
+///
+/// set_start_method(StartMethod::Spawn)?;
+/// assert_eq!(start_method()?, StartMethod::Spawn);
+/// assert_eq!(runtime::pool().start_method()?, StartMethod::Spawn);
+/// # Ok::<(), runtime::Error>(())
+/// ```
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Configuration`] if it was set before, or was already used, and in a worker,
-/// which has the one of its pool.
+/// Returns [`ErrorKind::Configuration`] if the start method was already set or used, and in a worker,
+/// where it is that of the pool.
 pub fn set_start_method(method: StartMethod) -> Result<()> {
     if let Some(inherited) = inherited() {
         return Err(Error::new(
@@ -173,16 +188,18 @@ pub fn set_start_method(method: StartMethod) -> Result<()> {
     })
 }
 
-/// The start method used where none is named: the one set by [`set_start_method`],
-/// else the environment variable `PROCESSION_START_METHOD`, else the default.
-/// Building the first pool that relies on it fixes it.
+/// Returns the start method of pools and processes that do not choose one themselves.
 ///
-/// Inside a worker it is the method that the worker's pool was started with, whoever chose
-/// it, so that pools built in tasks start as the pool around them.
+/// This is the method set by [`set_start_method`], or else the value of the environment variable
+/// `PROCESSION_START_METHOD`, or else the default. The first pool that uses it fixes it for the rest of
+/// the program.
+///
+/// In a worker it is the method of the worker's pool, so that pools that are built in tasks use the
+/// same one.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Configuration`] if the variable names no start method.
+/// Returns [`ErrorKind::Configuration`] if the value of the variable is not a start method.
 pub fn start_method() -> Result<StartMethod> {
     if let Some(method) = inherited().or_else(|| CHOSEN.get().copied()) {
         return Ok(method);
@@ -195,7 +212,7 @@ pub fn start_method() -> Result<StartMethod> {
     }
 }
 
-/// The start method for a pool that names none; fixes it.
+/// Returns the start method for a pool that chooses none, and fixes it.
 pub(crate) fn fix_start_method() -> Result<StartMethod> {
     let method = start_method()?;
     if inherited().is_some() {
@@ -204,8 +221,8 @@ pub(crate) fn fix_start_method() -> Result<StartMethod> {
     Ok(*CHOSEN.get_or_init(|| method))
 }
 
-/// The stack of a worker that is a thread: as large as that of the main thread of a process,
-/// or what `RUST_MIN_STACK` asks for if that is more.
+/// The stack size of a worker thread: that of the main thread of a process, or `RUST_MIN_STACK` if
+/// that is larger.
 pub(crate) fn stack_size() -> usize {
     const LEAST: usize = 2 << 20;
     const USUAL: usize = 8 << 20;

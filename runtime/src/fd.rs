@@ -11,18 +11,35 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::handle::{self, Object};
 
-/// A file, socket or pipe that passes to other processes as a part of a value.
+/// A file, socket or pipe that can be sent to another process inside of a value.
 ///
-/// An `Fd` can be a parameter or a result of a task, a field of either, or an input of an initializer or preload.
-/// The process that decodes it gets a descriptor of its own
-/// for the same open file, as by `dup`: both share the position in a file. Any `T` that can be made from an
-/// [`OwnedFd`] and turned into one will do, such as [`File`](std::fs::File),
-/// [`TcpStream`](std::net::TcpStream), [`TcpListener`](std::net::TcpListener),
-/// [`UnixStream`](std::os::unix::net::UnixStream) and [`PipeWriter`](std::io::PipeWriter).
+/// An `Fd` can be a parameter or a result of a task, a field of either, or an input of an initializer
+/// or preload. The process that decodes it receives its own descriptor for the same open file, as by
+/// `dup`: both share the position in the file. `T` can be any type that converts from and into an
+/// [`OwnedFd`], such as [`File`](std::fs::File), [`TcpStream`](std::net::TcpStream),
+/// [`TcpListener`](std::net::TcpListener), [`UnixStream`](std::os::unix::net::UnixStream) and
+/// [`PipeWriter`](std::io::PipeWriter).
 ///
-/// The file is closed when no process has it any more. The caller keeps it until the input that holds it
-/// has an outcome. The reader of a pipe whose writing end was passed to a worker therefore reaches the end of the pipe only after that. Under
-/// [`StartMethod::Fork`](crate::StartMethod::Fork) workers inherit all files that are open when their pool is built, also those in an `Fd`.
+/// # When the file is closed
+///
+/// The file is closed when no process has a descriptor for it any more. The caller keeps one until
+/// the input that contains it has an outcome. If the writing end of a pipe was sent to a worker, the
+/// reader therefore reaches the end of the pipe only after that outcome.
+///
+/// # Start methods
+///
+/// Under [`StartMethod::Fork`](crate::StartMethod::Fork) workers inherit all files that are open when
+/// their pool is built, including those in an `Fd`. Under
+/// [`StartMethod::Thread`](crate::StartMethod::Thread) caller and worker are the same process and share
+/// one descriptor. [`into_inner`](Self::into_inner) duplicates it if another copy of the value exists.
+///
+/// # Limits
+///
+/// An output can contain at most 1,024 handles ([`Fd`], [`Shared`](crate::Shared) and
+/// [`SharedMut`](crate::SharedMut) together), and the inputs of the preloads of a pool at most 16.
+/// Serializing an `Fd` to a format other than that of this library, such as JSON, fails.
+///
+/// # Examples
 ///
 /// ```
 /// use std::io::{PipeWriter, Read, Write};
@@ -40,33 +57,43 @@ use crate::handle::{self, Object};
 /// assert_eq!(text, "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-///
-/// Any other format than that of this library, such as JSON, gets an error when it serializes an `Fd`. An output holds at most 1,024
-/// handles ([`Fd`], [`Shared`](crate::Shared) and [`SharedMut`](crate::SharedMut) together), and the inputs of the preloads of a pool at most 16.
-///
-/// Under [`StartMethod::Thread`](crate::StartMethod::Thread) sender and worker are one process and share the descriptor
-/// until one of them takes it out by [`into_inner`](Self::into_inner), which duplicates it if others have it too.
 pub struct Fd<T> {
     object: Arc<Object>,
     file: PhantomData<fn() -> T>,
 }
 
 impl<T: Into<OwnedFd> + From<OwnedFd>> Fd<T> {
-    /// Makes a value of a file.
+    /// Creates a value that contains a file.
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use runtime::{Fd, worker};
+    ///
+    /// #[worker]
+    /// fn size(file: Fd<File>) -> std::io::Result<u64> {
+    ///     Ok(file.into_inner().metadata()?.len())
+    /// }
+    ///
+    /// let file = File::open("Cargo.toml")?;
+    /// assert!(runtime::pool().apply(size, Fd::new(file)?)? > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// If the kernel has no random number for the id of the value.
+    /// Returns an error if the kernel does not provide a random number for the id of the value.
     pub fn new(file: T) -> io::Result<Self> {
         Ok(Fd { object: Object::new(vec![file.into()])?, file: PhantomData })
     }
 
     /// Returns the file.
     ///
+    /// If another copy of this value exists in this process, the descriptor is duplicated.
+    ///
     /// # Panics
     ///
-    /// If another copy of this value is alive in this process, the descriptor is duplicated, and this panics
-    /// if the process has too many open files. [`try_into_inner`](Self::try_into_inner) does not.
+    /// Panics if the descriptor has to be duplicated and the process has too many open files.
+    /// [`try_into_inner`](Self::try_into_inner) returns an error instead.
     pub fn into_inner(self) -> T {
         match self.try_into_inner() {
             Ok(file) => file,
@@ -74,12 +101,12 @@ impl<T: Into<OwnedFd> + From<OwnedFd>> Fd<T> {
         }
     }
 
-    /// Returns the file.
+    /// Returns the file, like [`into_inner`](Self::into_inner), but does not panic.
     ///
     /// # Errors
     ///
-    /// If another copy of this value is alive in this process, and the process has too many open files to
-    /// duplicate the descriptor.
+    /// Returns an error if the descriptor has to be duplicated and the process has too many open
+    /// files.
     pub fn try_into_inner(self) -> io::Result<T> {
         let fd = match self.object.into_fd() {
             Ok(fd) => fd,
@@ -118,7 +145,7 @@ impl<'de, T: From<OwnedFd>> Deserialize<'de> for Fd<T> {
         let object = handle::decode(deserializer)?;
         match object.len() {
             1 => Ok(Fd { object, file: PhantomData }),
-            _ => Err(D::Error::custom("what should be a file is another object")),
+            _ => Err(D::Error::custom("expected a file and found another object")),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Which worker this code runs in.
+//! The worker that this code runs in.
 //!
-//! A worker process says so once, for all of its threads; with `StartMethod::Thread` a thread says so for itself.
+//! A worker process sets its identity once for all of its threads. With `StartMethod::Thread` each
+//! worker thread sets its own.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ static PROCESS: AtomicUsize = AtomicUsize::new(NOBODY);
 static PARENT: AtomicU32 = AtomicU32::new(0);
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
 
-/// What a thread that is a worker knows of itself.
+/// The identity of a worker thread.
 #[derive(Clone, Copy)]
 struct ThreadWorker {
     id: usize,
@@ -22,10 +23,23 @@ thread_local! {
     static THREAD: Cell<Option<ThreadWorker>> = const { Cell::new(None) };
 }
 
-/// The id of the worker this code runs in, `None` outside of workers.
+/// Returns the id of the worker that this code runs in, or `None` outside of workers.
 ///
-/// In a worker process all threads see it; with
-/// [`StartMethod::Thread`](crate::StartMethod::Thread) the worker's own thread alone.
+/// In a worker process the id is visible to all threads. With
+/// [`StartMethod::Thread`](crate::StartMethod::Thread) it is visible only to the worker's own thread.
+///
+/// ```
+/// use runtime::worker;
+///
+/// #[worker]
+/// fn id() -> Option<usize> {
+///     runtime::worker_id()
+/// }
+///
+/// assert!(runtime::pool().apply(id, ())?.is_some());
+/// assert_eq!(runtime::worker_id(), None);
+/// # Ok::<(), runtime::Error>(())
+/// ```
 pub fn worker_id() -> Option<usize> {
     THREAD.get().map(|worker| worker.id).or_else(|| {
         let id = PROCESS.load(Ordering::Relaxed);
@@ -33,8 +47,7 @@ pub fn worker_id() -> Option<usize> {
     })
 }
 
-/// The process id of the process whose pool this worker belongs to, `None` outside of
-/// workers.
+/// Returns the id of the process that owns the pool of this worker, or `None` outside of workers.
 pub fn parent_id() -> Option<u32> {
     if THREAD.get().is_some() {
         return Some(std::process::id());
@@ -43,7 +56,7 @@ pub fn parent_id() -> Option<u32> {
     (parent != 0).then_some(parent)
 }
 
-/// How many pools this code is nested in: 0 outside of workers.
+/// The number of pools that this code is nested in: 0 outside of workers.
 pub(crate) fn depth() -> usize {
     THREAD.get().map_or_else(|| DEPTH.load(Ordering::Relaxed), |worker| worker.depth)
 }
@@ -61,7 +74,7 @@ pub(crate) fn enter_process(id: usize, depth: usize, parent: u32) {
     THREAD.set(None);
 }
 
-/// The pool whose worker this thread is; not for processes.
+/// The pool of this worker thread; `None` in worker processes.
 pub(crate) fn pool_of_thread() -> Option<u64> {
     THREAD.get().map(|worker| worker.pool)
 }

@@ -1,13 +1,12 @@
-//! What fits a parameter: the items that a call takes for it, and how they are encoded.
+//! The items that a call accepts for a parameter, and their encoding.
 //!
-//! A worker decodes what the type of a parameter says. An item may be of another type, as
-//! long as this module has it encode as the parameter does: a `String` for a `&str`, an array for a
-//! slice.
-//! [`Arg`] says so for one parameter, [`Item`] for all parameters of a task together.
+//! A worker decodes the type of the parameter. An item may have another type if it is encoded in the
+//! same way, such as a `String` for a `&str`, or an array for a slice. [`Arg`] defines this for one
+//! parameter, [`Item`] for all parameters of a task.
 //!
-//! Both traits encode, they do not only mark: for serde an array has no count where a slice has
-//! one. Where the encoded form is the same, as for `&T` and `T`, nothing is left of them in an
-//! optimized build.
+//! The traits contain the encoding and are not mere markers, because serde encodes an array without a
+//! length and a slice with one. If the encodings are equal, as for `&T` and `T`, an optimized build
+//! contains no trace of the traits.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -22,34 +21,34 @@ use crate::task::kinds::Unknown;
 
 /// An item that fits one parameter of type `P`.
 ///
-/// | parameter | takes |
+/// | parameter | accepted items |
 /// |---|---|
 /// | `T` | `T`, `&T` |
 /// | `&T` | `&T`, `T` |
 /// | `&str`, `String` | `&str`, `String`, `&String`, `Cow<str>` |
 /// | `&[T]`, `Vec<T>` | slices, vectors, arrays, and references to them |
-/// | `&Path`, `PathBuf` | paths and texts, by value or by reference |
+/// | `&Path`, `PathBuf` | paths and strings, by value or by reference |
+/// | `&OsStr`, `OsString` | `OsStr`, `OsString`, strings, by value or by reference |
 ///
-/// This trait is implemented for all of these. You never implement it: implement
-/// `serde::Serialize` for a type of your own.
+/// Do not implement this trait; implement `serde::Serialize` for your own types instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not fit the parameter of type `{P}`",
     label = "expected what fits `{P}`"
 )]
 pub trait Arg<P> {
-    /// Encodes this item as the parameter is encoded.
+    /// Encodes this item in the same way as the parameter.
     ///
     /// # Errors
     ///
-    /// Those of the serializer.
+    /// Returns the errors of the serializer.
     fn encode<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
-/// An item that fits all parameters of a task: the item itself for one parameter, a tuple for
-/// several, `()` for none.
+/// An item that fits all parameters of a task.
 ///
-/// `P` is the [`Input`](crate::Task::Input) of the task, a tuple also of one parameter. You never implement this trait; see [`Arg`] for
-/// what fits which parameter.
+/// It is the item itself for one parameter, a tuple for several, and `()` for none. [`Arg`] lists what
+/// fits a parameter. `P` is the [`Input`](crate::Task::Input) of the task, which is always a tuple. Do
+/// not implement this trait.
 ///
 /// ```
 /// use runtime::{Item, Pool, Result, Task, worker};
@@ -77,15 +76,15 @@ pub trait Arg<P> {
     note = "one parameter takes the item itself, several take a tuple, none takes `()`"
 )]
 pub trait Item<P> {
-    /// Encodes this item as the parameters are encoded.
+    /// Encodes this item in the same way as the parameters.
     ///
     /// # Errors
     ///
-    /// Those of the serializer.
+    /// Returns the errors of the serializer.
     fn encode_all<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
-/// An item on its way to a worker: serializes as the parameters `P`.
+/// An item that serializes as the parameters `P`.
 pub(crate) struct Fitted<T, P>(T, PhantomData<fn(P)>);
 
 impl<T: Item<P>, P> Fitted<T, P> {
@@ -95,7 +94,7 @@ impl<T: Item<P>, P> Fitted<T, P> {
     }
 }
 
-/// The items of an iterator, each on its way.
+/// An iterator whose items serialize as the parameters `P`.
 pub(crate) struct Fitting<I, P>(I, PhantomData<fn(P)>);
 
 impl<I, P> Fitting<I, P> {
@@ -129,7 +128,7 @@ impl<T: Item<P>, P> Serialize for Fitted<T, P> {
     }
 }
 
-/// One element of a tuple: serializes as the parameter `P`.
+/// An element of a tuple that serializes as the parameter `P`.
 struct Element<'a, T, P>(&'a T, PhantomData<fn(P)>);
 
 impl<T: Arg<P>, P> Serialize for Element<'_, T, P> {
@@ -139,7 +138,7 @@ impl<T: Arg<P>, P> Serialize for Element<'_, T, P> {
     }
 }
 
-// One parameter: by value, by reference, and owned for borrowed.
+// One parameter: items by value, by reference, and owned items for borrowed parameters.
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize> Arg<T> for T {
@@ -165,7 +164,7 @@ impl<T: Serialize> Arg<&T> for T {
     }
 }
 
-/// Items that encode as a parameter does once they are seen as something else.
+/// Items that encode in the same way as a parameter after a conversion with `AsRef`.
 macro_rules! seen_as {
     ($([$($generics:tt)*] $seen:ty: $($parameter:ty),* => $($item:ty),*;)*) => {
         $(seen_as!(@parameters [$($generics)*] $seen: [$($parameter)*] [$($item)*]);)*
@@ -188,13 +187,13 @@ macro_rules! seen_as {
 }
 
 seen_as! {
-    // Texts. `&String` for `String` and the like are above.
+    // Strings. The implementations above include `&String` for `String` and the like.
     [] str: &str => String, &String, Cow<'_, str>, &Cow<'_, str>, Box<str>, &Box<str>;
     [] str: String => &str, &&str, Cow<'_, str>, &Cow<'_, str>, Box<str>, &Box<str>;
     [] str: Cow<'_, str> => &str, &&str, String, &String;
     [] str: Box<str> => &str, &&str, String, &String;
 
-    // Slices, vectors and arrays: with a count, whatever the item is.
+    // Slices, vectors and arrays: encoded with a length, whatever the item is.
     [T: Serialize] [T]: &[T] => Vec<T>, &Vec<T>, Box<[T]>, &Box<[T]>;
     [T: Serialize] [T]: Vec<T> => &[T], &&[T], Box<[T]>, &Box<[T]>;
     [T: Serialize] [T]: Box<[T]> => &[T], &&[T], Vec<T>, &Vec<T>;
@@ -202,13 +201,13 @@ seen_as! {
     [T: Serialize, const N: usize] [T]: Vec<T> => [T; N], &[T; N], &&[T; N];
     [T: Serialize, const N: usize] [T]: Box<[T]> => [T; N], &[T; N], &&[T; N];
 
-    // Paths, which encode as texts.
+    // Paths, which encode as strings.
     [] Path: &Path, PathBuf => &str, &&str, String, &String, Cow<'_, Path>, &Cow<'_, Path>;
     [] Path: &Path, PathBuf => OsString, &OsString, &OsStr, &&OsStr;
     [] Path: &Path => PathBuf, &PathBuf;
     [] Path: PathBuf => &Path, &&Path;
 
-    // Names of the system, which do not.
+    // `OsStr` and `OsString`, which do not encode as strings.
     [] OsStr: &OsStr, OsString => &str, &&str, String, &String;
     [] OsStr: &OsStr => OsString, &OsString;
     [] OsStr: OsString => &OsStr, &&OsStr;

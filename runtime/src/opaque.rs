@@ -1,18 +1,19 @@
-//! Errors that do not travel: what a task may fail with although it is not serde's.
+//! Errors that tasks can return although serde cannot serialize them.
 
 use std::error::Error as StdError;
 
-/// An error that stays in the worker: of it only the text, the causes and the backtrace travel.
+/// An error that cannot be serialized, of which only the message, the causes and the backtrace are
+/// sent to the caller.
 ///
-/// A task that returns a `Result` with such an error returns the value of `Ok` to its caller. An
-/// `Err` is an [`Error`](crate::Error) of kind [`Failed`](crate::ErrorKind::Failed), whose text ends in
-/// that of the error, whose [`source`](std::error::Error::source) is its chain of causes, and
-/// which knows task, input, worker and pid.
+/// If a task returns a `Result` with such an error, the output of the call is the `Ok` value. An `Err`
+/// becomes an [`Error`](crate::Error) of kind [`Failed`](crate::ErrorKind::Failed). Its message ends
+/// with the message of the original error, and its [`source`](std::error::Error::source) is the chain
+/// of causes. Like every error it contains the task, the input, the worker and the pid.
 ///
-/// It is implemented for the errors of the standard library, for `Box<dyn Error>` with or without
-/// `Send` and `Sync`, for [`runtime::Error`](crate::Error), and with the features of that name for
-/// `anyhow::Error` and `eyre::Report`. An error that implements `Serialize` and
-/// `Deserialize` needs none of this: it is a value like any other.
+/// This trait is implemented for the errors of the standard library, for `Box<dyn Error>` with or
+/// without `Send` and `Sync`, and for [`runtime::Error`](crate::Error). The features `anyhow` and
+/// `eyre` add `anyhow::Error` and `eyre::Report`. An error that implements `Serialize` and
+/// `Deserialize` does not need it: the caller receives the whole `Result` as a value.
 ///
 /// ```
 /// use runtime::{ErrorKind, worker};
@@ -23,13 +24,13 @@ use std::error::Error as StdError;
 /// }
 ///
 /// let outcomes = runtime::pool().map_all(lines, ["Cargo.toml", "no such file"]);
-/// assert!(*outcomes[0].as_ref().unwrap() > 10); // a number, and no `Result`
+/// assert!(*outcomes[0].as_ref().unwrap() > 10); // the `Ok` value
 /// let error = outcomes[1].as_ref().unwrap_err();
 /// assert_eq!((error.kind(), error.index()), (ErrorKind::Failed, Some(1)));
 /// assert!(error.to_string().ends_with("No such file or directory (os error 2)"));
 /// ```
 ///
-/// Implement it for an error of your own that is not to be serialized:
+/// Implement it for your own errors that should not be serialized:
 ///
 /// ```
 /// use runtime::worker;
@@ -65,10 +66,10 @@ use std::error::Error as StdError;
     note = "or return an `anyhow::Result` or a `Result<_, Box<dyn Error>>`, into which `?` turns any error"
 )]
 pub trait Opaque {
-    /// The error itself, for its text and its causes.
+    /// Returns the error, whose message and causes are sent to the caller.
     fn as_error(&self) -> &(dyn StdError + 'static);
 
-    /// The backtrace, if it has one.
+    /// Returns the backtrace of the error, if it has one.
     fn backtrace(&self) -> Option<String> {
         None
     }

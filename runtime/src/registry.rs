@@ -230,7 +230,7 @@ pub(crate) fn is_test() -> bool {
     table().sorted.iter().any(|entry| entry.place.test)
 }
 
-/// The names of all registered tasks, sorted.
+/// Returns the sorted names of all registered tasks.
 ///
 /// ```
 /// use runtime::worker;

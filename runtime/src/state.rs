@@ -1,7 +1,7 @@
-//! What initializers make, and how tasks get at it.
+//! The values of initializers, and how tasks access them.
 //!
-//! A worker keeps one value per type in a table of its thread. `State` shares it
-//! with the task, `StateMut` takes it out for the time of the task.
+//! A worker keeps one value per type in a thread-local table. `State` shares it with the task, and
+//! `StateMut` takes it out of the table while the task runs.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -12,29 +12,32 @@ use std::sync::Arc;
 
 use crate::sys::original::Original;
 
-/// A value that an initializer or preload made, shared by the tasks of a worker.
+/// Shared access to a value that an initializer or preload has returned.
 ///
-/// As the first parameter(s) of a task it is no part of the input. It derefs to `T`
-/// and is cheap to clone. Each worker process has its own value; a preload's value
-/// is shared copy-on-write by all workers with `Fork` and `ForkServer`, and by
-/// reference with `Thread`.
+/// A task takes it as its first parameter, or as one of its first three; it is not part of the input.
+/// It dereferences to `T` and is cheap to clone.
+///
+/// The value of an initializer belongs to one worker. The value of a preload is shared by all workers,
+/// copy-on-write with `ForkServer` and `Fork`, and by reference with `Thread`.
 ///
 /// # When the value is dropped
 ///
-/// Only the process that made a value drops it, once, and only if that process ends in an orderly
+/// Only the process that created the value drops it, once, and only if that process ends in an orderly
 /// way.
 ///
-/// | made by | with | dropped |
+/// | created by | start method | dropped |
 /// |---|---|---|
-/// | an initializer | every method | by its worker when it leaves: at [`Pool::join`](crate::Pool::join), at the end of the pool, after [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker), [`idle_timeout`](crate::PoolBuilder::idle_timeout) or [`resize`](crate::Pool::resize) |
+/// | an initializer | any | by its worker when it leaves: at [`Pool::join`](crate::Pool::join), at the end of the pool, after [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker), [`idle_timeout`](crate::PoolBuilder::idle_timeout) or [`resize`](crate::Pool::resize) |
 /// | a preload | `ForkServer`, `Fork` | by the server or template when it ends, not by the workers that were forked from it |
 /// | a preload | `Spawn` | by each worker when it leaves, as with an initializer |
 /// | a preload | `Thread` | at the end of the pool |
 ///
-/// `Drop` does not run in a worker that is killed (a timeout, [`Pool::terminate`](crate::Pool::terminate),
-/// a crash), nor in processes that a task forks. With processes it does run if the task calls
-/// `std::process::exit`. A worker that leaves has its [`leave_timeout`](crate::PoolBuilder::leave_timeout)
-/// for it, and a server one second; then they are killed.
+/// `Drop` does not run in a worker that is killed or crashes, for instance after a timeout or by
+/// [`Pool::terminate`](crate::Pool::terminate), nor in processes that a task forks. It does run if a
+/// task in a worker process calls `std::process::exit`. A leaving worker is killed if `Drop` exceeds its
+/// [`leave_timeout`](crate::PoolBuilder::leave_timeout), and a server is killed after one second.
+///
+/// # Examples
 ///
 /// ```
 /// use runtime::{Pool, State, initializer, worker};
@@ -58,7 +61,7 @@ use crate::sys::original::Original;
 pub struct State<T>(Arc<T>);
 
 impl<T> State<T> {
-    /// A state outside of any worker, to call a task as the ordinary function it is.
+    /// Creates a state outside of a worker, for calling a task as an ordinary function.
     ///
     /// ```
     /// use runtime::{State, worker};
@@ -95,12 +98,13 @@ impl<T: fmt::Debug> fmt::Debug for State<T> {
     }
 }
 
-/// A worker's own value that a task may change: caches, counters, connections.
+/// Exclusive access to a value that an initializer or preload has returned, such as a cache or a
+/// connection.
 ///
-/// As the first parameter(s) of a task it is no part of the input. The value lives
-/// as long as its worker; a worker whose task panicked while it held a `StateMut` is
-/// replaced, since the value may be half changed. When the value is dropped is said at
-/// [`State`](State#when-the-value-is-dropped).
+/// A task takes it as one of its first three parameters; it is not part of the input. The value lives
+/// as long as its worker, and [`State`](State#when-the-value-is-dropped) describes when it is dropped.
+/// If a task panics while it has a `StateMut`, its worker is replaced, because the value may be
+/// inconsistent.
 ///
 /// ```
 /// use runtime::{Pool, StateMut, initializer, worker};
@@ -123,7 +127,19 @@ impl<T: fmt::Debug> fmt::Debug for State<T> {
 pub struct StateMut<T: 'static>(Option<Arc<T>>, Original);
 
 impl<T: 'static> StateMut<T> {
-    /// A state outside of any worker, to call a task as the ordinary function it is.
+    /// Creates a state outside of a worker, for calling a task as an ordinary function.
+    ///
+    /// ```
+    /// use runtime::{StateMut, worker};
+    ///
+    /// #[worker]
+    /// fn count(mut seen: StateMut<u64>, step: u64) -> u64 {
+    ///     *seen += step;
+    ///     *seen
+    /// }
+    ///
+    /// assert_eq!(count(StateMut::new(1), 2), 3);
+    /// ```
     pub fn new(value: T) -> Self {
         StateMut(Some(Arc::new(value)), Original::here())
     }
@@ -149,7 +165,7 @@ impl<T: 'static> Drop for StateMut<T> {
         if std::thread::panicking() {
             HALF_CHANGED.set(true);
         }
-        // Outside of a worker, or on another thread, there is no slot to go back to.
+        // Outside of a worker, or on another thread, there is no slot to return the value to.
         let _ = SLOTS.try_with(|slots| {
             if let Ok(mut slots) = slots.try_borrow_mut()
                 && let Some(slot) = slots.get_mut(&TypeId::of::<T>())
@@ -174,15 +190,15 @@ impl<T: fmt::Debug> fmt::Debug for StateMut<T> {
 struct Slot {
     /// An `Option<Arc<T>>`, empty while a `StateMut` is out.
     value: Box<dyn Any>,
-    /// How to share it with other threads; only for `Send + Sync` values.
+    /// Shares the value with other threads; only for `Send + Sync` values.
     share: Option<fn(&dyn Any) -> Option<Share>>,
-    /// Where it was made.
+    /// The process that created the value.
     original: Original,
 }
 
 impl Drop for Slot {
-    /// A value is dropped by the process that made it, and by no copy of that one: not by
-    /// the workers that are forked after a preload, nor by what a task forks.
+    /// Drops the value only in the process that created it, and not in workers that were forked after
+    /// a preload or in processes that a task has forked.
     fn drop(&mut self) {
         if !self.original.is_here() {
             std::mem::forget(std::mem::replace(&mut self.value, Box::new(())));
@@ -201,17 +217,17 @@ thread_local! {
 fn insert<T: 'static>(value: Arc<T>, share: Option<fn(&dyn Any) -> Option<Share>>) {
     let value: Box<dyn Any> = Box::new(Some(value));
     let slot = Slot { value, share, original: Original::here() };
-    // Dropped outside: it may use its worker's states.
+    // Dropped outside of the borrow, because its destructor may use other states.
     let before = SLOTS.with_borrow_mut(|slots| slots.insert(TypeId::of::<T>(), slot));
     drop(before);
 }
 
-/// Keeps a value for the tasks of this worker; a later one of the same type wins.
+/// Keeps a value for the tasks of this worker, and replaces an earlier one of the same type.
 pub(crate) fn keep_local<T: 'static>(value: T) {
     insert(Arc::new(value), None);
 }
 
-/// The same, for a value that other threads may share.
+/// Like `keep_local`, for a value that other threads may share.
 pub(crate) fn keep<T: Send + Sync + 'static>(value: T) {
     fn share<T: Send + Sync + 'static>(cell: &dyn Any) -> Option<Share> {
         let value = cell.downcast_ref::<Option<Arc<T>>>()?.clone()?;
@@ -220,15 +236,15 @@ pub(crate) fn keep<T: Send + Sync + 'static>(value: T) {
     insert(Arc::new(value), Some(share::<T>));
 }
 
-/// What this thread keeps, for other threads to [adopt](adopt); `None` if a value may
-/// not be shared by threads.
+/// Returns the values of this thread for other threads to [adopt](adopt), or `None` if threads may not
+/// share one of them.
 pub(crate) fn share_all() -> Option<Vec<Share>> {
     SLOTS.with_borrow(|slots| {
         slots.values().map(|slot| slot.share.and_then(|share| share(&*slot.value))).collect()
     })
 }
 
-/// Takes over what another thread shares.
+/// Inserts the values that another thread shares.
 pub(crate) fn adopt(shares: &[Share]) {
     shares.iter().for_each(|share| share());
 }
@@ -239,17 +255,17 @@ pub(crate) fn clear() {
     drop(slots);
 }
 
-/// Whether a panic left a `StateMut` half changed; asked once.
+/// Returns whether a task panicked while it had a `StateMut`, and resets the answer.
 pub(crate) fn half_changed() -> bool {
     HALF_CHANGED.replace(false)
 }
 
-/// Why a state is not to be had.
+/// The reason why a state is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// No initializer makes it.
+    /// No initializer creates it.
     Never,
-    /// Another parameter of the task, or a value that outlived its task, has it.
+    /// Another parameter of the task has it, or a value that outlived its task.
     InUse,
 }
 

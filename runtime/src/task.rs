@@ -1,13 +1,13 @@
-//! The traits that tie a registered function to its input and output types.
+//! The traits that connect a registered function with its input and output types.
 //!
-//! [`Task`] and [`Initializer`] are implemented for function items by their number of parameters,
-//! with a marker `M` that inference fills in. [`Parameter`] tells what each parameter is: a
-//! [`State`]/[`StateMut`] is made in the worker and is no part of the input. [`Output`] tells what
-//! comes back: a value, or the value of a `Result` whose error stays behind.
+//! [`Task`] and [`Initializer`] are implemented for function items by their number of parameters, with
+//! a marker `M` that is inferred. [`Parameter`] classifies each parameter: a [`State`] or [`StateMut`]
+//! comes from the worker and is not part of the input. [`Output`] determines what the caller receives:
+//! the returned value, or the `Ok` value of a `Result` whose error is not serialized.
 //!
-//! What the types of a function lack is told where it is called, once and by the name of the
-//! type. The expansion of the macros compiles all the same (see `takes.rs`), or one
-//! mistake would be told twice.
+//! If a type of a function lacks a trait, the compiler reports it at the call, once, with the name of
+//! the type. The expansion of the macros compiles in any case (see `takes.rs`); otherwise the same
+//! mistake would be reported twice.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,25 +16,26 @@ use crate::arity::for_each_arity;
 use crate::opaque::Opaque;
 use crate::state::{State, StateMut};
 
-/// A function annotated with [`#[worker]`](crate::worker), as the calls of a pool take it.
+/// A function annotated with [`#[worker]`](crate::worker), which the calls of a pool accept.
 ///
-/// `M` is inferred. You never implement this trait: annotate a function.
+/// `M` is inferred. Do not implement this trait; annotate a function instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a task: a task is a function annotated with `#[worker]`",
     label = "not a function with `#[worker]`",
     note = "write `#[worker]` above a `fn` with a name, and give that name here"
 )]
 pub trait Task<M> {
-    /// The parameters that a call passes, as a tuple, `(u64,)` for one: what an
-    /// [`Item`](crate::Item) has to fit.
+    /// The tuple of the parameters that a call passes, such as `(u64,)`, which an
+    /// [`Item`](crate::Item) must fit.
     type Input;
-    /// What a call returns for one item.
+    /// The value that a call returns for one item.
     type Output: Serialize + DeserializeOwned;
 }
 
-/// A function annotated with [`#[initializer]`](crate::initializer), as the builder of a pool takes it.
+/// A function annotated with [`#[initializer]`](crate::initializer), which the builder of a pool
+/// accepts.
 ///
-/// `M` is inferred. You never implement this trait: annotate a function.
+/// `M` is inferred. Do not implement this trait; annotate a function instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an initializer: an initializer is a function annotated with `#[initializer]`",
     label = "not a function with `#[initializer]`",
@@ -45,10 +46,10 @@ pub trait Initializer<M> {
     type Input: Serialize;
 }
 
-/// The type of a parameter: an input, which is decoded in the worker, or a state.
+/// The type of a parameter of a task: an input, which the worker decodes, or a state.
 ///
-/// `K` is inferred. You never implement this trait: implement `serde::Serialize` and
-/// `serde::Deserialize`.
+/// `K` is inferred. Do not implement this trait; implement `serde::Serialize` and
+/// `serde::Deserialize` instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for it, or switch on the feature `serde` of the crate that it is from",
     label = "takes a parameter of type `{Self}`, which cannot be sent",
@@ -57,15 +58,15 @@ pub trait Initializer<M> {
     note = "or take a `State<{Self}>` that an initializer makes in each worker"
 )]
 pub trait Parameter<K> {
-    /// The parameters behind this one, and this one in front if it is an input.
+    /// The list of the inputs `Rest`, with this parameter in front if it is an input.
     #[doc(hidden)]
     type Before<Rest: List>: List;
 }
 
-/// The return type of a task: a value that travels to the caller, or a `Result` whose error does not.
+/// The return type of a task: a serializable value, or a `Result` whose error is [`Opaque`].
 ///
-/// `K` is inferred. You never implement this trait: implement `serde::Serialize` and
-/// `serde::Deserialize`, or return an error that is [`Opaque`].
+/// `K` is inferred. Do not implement this trait; implement `serde::Serialize` and
+/// `serde::Deserialize` instead, or return an error that is [`Opaque`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel to the caller: derive `serde::Serialize` and `serde::Deserialize` for it, or switch on the feature `serde` of the crate that it is from",
     label = "returns a `{Self}`, which cannot be sent",
@@ -74,25 +75,25 @@ pub trait Parameter<K> {
     note = "the error of a `Result` may also be `anyhow::Error`, `Box<dyn Error>` or an error of the standard library"
 )]
 pub trait Output<K> {
-    /// What a call returns.
+    /// The value that a call returns.
     type Value: Serialize + DeserializeOwned;
 }
 
-/// What inference finds for `K` and `M`.
+/// The markers that are inferred for `K` and `M`.
 pub(crate) mod kinds {
     /// A parameter that the caller passes.
     pub struct Input;
-    /// A parameter that the worker has.
+    /// A parameter that comes from the worker.
     pub struct State;
-    /// An output that is encoded as it is.
+    /// An output that is encoded as a whole.
     pub struct Value;
-    /// An output of which only the value is encoded.
+    /// An output of which only the `Ok` value is encoded.
     pub struct Fallible;
-    /// Parameters that are not known, since the compiler found something wrong with a task. That an
-    /// item may fit these keeps it from telling that the item fits nothing.
+    /// The unknown parameters of a task that does not compile. Any item may fit them, so that the
+    /// compiler does not report a second error about the item.
     pub struct Unknown<P>(std::marker::PhantomData<P>);
-    /// What no type is. With one kind alone to choose from, the compiler would take it and go on to
-    /// tell what follows from it; with two that fail it tells of the type itself, once.
+    /// A kind that no type has. If there were only one kind, the compiler would choose it and report
+    /// what follows from the choice. With two kinds that fail, it reports the type itself, once.
     pub struct Nothing;
 }
 
@@ -111,7 +112,7 @@ impl<T: Serialize> Parameter<kinds::Input> for T {
     type Before<Rest: List> = Rest::With<T>;
 }
 
-/// Nothing has it: see `kinds::Nothing`.
+/// A trait that no type implements; see `kinds::Nothing`.
 #[doc(hidden)]
 pub trait Never {}
 
@@ -138,13 +139,13 @@ impl<T: Serialize + DeserializeOwned, E: Opaque> Output<kinds::Fallible> for Res
 /// A tuple of inputs.
 #[doc(hidden)]
 pub trait List {
-    /// The tuple with one more in front.
+    /// The tuple with `T` in front.
     type With<T: Serialize>: List;
-    /// The only element, or else the tuple.
+    /// The element if there is exactly one, otherwise the tuple.
     type Exact: Serialize;
 }
 
-/// More inputs than a task can have; the macros refuse it.
+/// A list of more inputs than a task can have, which the macros refuse.
 #[doc(hidden)]
 #[derive(Serialize)]
 pub struct TooMany;
@@ -175,10 +176,10 @@ lists! {
     (A, B, C, D, E, F, G, H), [A B C D E F G H] => TooMany;
 }
 
-/// A function with the signature `S`, a function pointer type.
+/// A function whose signature is the function pointer type `S`.
 ///
-/// Apart from [`Travels`], so that the compiler first finds the signature, and then tells which of its
-/// types cannot travel.
+/// This trait is separate from [`Travels`], so that the compiler first finds the signature and then
+/// reports which of its types cannot be serialized.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a task: a task is a function annotated with `#[worker]`",
@@ -187,26 +188,28 @@ lists! {
 )]
 pub trait Signature<S> {}
 
-/// What every function is, and a closure is not if it owns a text, a vector or the like.
+/// A type that every function has, and that a closure does not have if it owns a string, a vector or
+/// the like.
 ///
-/// No other trait tells functions from closures that capture: one that captures numbers, or by reference,
-/// is `Copy`, `Send`, `Sync`, `Unpin` and `Fn` as a function is. And none tells them from function pointers,
-/// which implement more than functions and nothing less. What is neither must have a size,
-/// and that is known when code is generated: `registry::Given` refuses those.
+/// No other trait distinguishes functions from closures that capture numbers or references, because
+/// these are `Copy`, `Send`, `Sync`, `Unpin` and `Fn` too. No trait distinguishes functions from
+/// function pointers, because these implement a superset of the traits. Unlike functions, both have a
+/// size greater than zero, but it is known only when code is generated. `registry::Given` refuses them
+/// then.
 #[doc(hidden)]
 pub trait Plain {}
 
 #[diagnostic::do_not_recommend]
 impl<F: Copy> Plain for F {}
 
-/// A signature whose types travel.
+/// A signature whose types can be serialized.
 #[doc(hidden)]
 pub trait Travels<K> {
     type Input;
     type Output: Serialize + DeserializeOwned;
 }
 
-/// A signature whose parameters travel.
+/// A signature whose parameters can be serialized.
 #[doc(hidden)]
 pub trait Arrives<K> {
     type Input: List;

@@ -247,7 +247,7 @@ fn a_second_join_is_an_error(method: StartMethod) {
     assert_eq!(child.join().unwrap(), 49);
     let error = child.join().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("process `once` was given before"), "{error}");
+    assert!(error.to_string().contains("process `once` has already been returned"), "{error}");
 }
 
 fn a_value_waited_for_is_given_once(method: StartMethod) {
@@ -257,7 +257,7 @@ fn a_value_waited_for_is_given_once(method: StartMethod) {
     assert!(!child.is_alive());
     assert!(child.wait_timeout(Duration::ZERO).expect("at once").is_err());
     assert_eq!(child.join().unwrap_err().kind(), ErrorKind::Configuration);
-    // A failure is given once as well.
+    // A failure is returned only once as well.
     let mut child = builder(method).spawn(fail, "no".to_owned()).unwrap();
     let error = child.wait_timeout(Duration::from_secs(30)).expect("in time").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Panicked);
@@ -293,7 +293,7 @@ fn it_is_a_future(method: StartMethod) {
     let mut child = builder(method).spawn(square, 7).unwrap();
     assert_eq!(block_on(&mut child).unwrap(), 49);
     assert_eq!(child.exit_code(), Some(0));
-    assert!(block_on(&mut child).is_err(), "it is given once");
+    assert!(block_on(&mut child).is_err(), "it is returned only once");
     let child = builder(method).spawn(fail, "no".to_owned()).unwrap();
     assert_eq!(block_on(child).unwrap_err().kind(), ErrorKind::Panicked);
 }

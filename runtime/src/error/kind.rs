@@ -1,61 +1,58 @@
-//! The kinds of errors, and the message of each.
+//! The kinds of errors and their messages.
 
 use std::fmt;
 
 use super::Facts;
-use crate::sys::signals;
 
-/// What happened.
+/// The kind of an [`Error`](crate::Error).
 ///
-/// The kinds before [`Cancelled`](ErrorKind::Cancelled) are ways a single task can
-/// end; they never harm another task.
+/// The kinds above [`Cancelled`](ErrorKind::Cancelled) describe how a single task failed. They do not
+/// affect other tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The task panicked; [`Error::panic`](crate::Error::panic) has the report.
     Panicked,
-    /// The task returned an error that does not travel, an [`Opaque`](crate::Opaque) one; the text and the
-    /// [`source`](std::error::Error::source) are those of that error.
+    /// The task returned an [`Opaque`](crate::Opaque) error, which cannot be serialized. The message
+    /// and the [`source`](std::error::Error::source) are those of that error.
     Failed,
-    /// The worker was ended by a signal while it had the task.
+    /// A signal ended the worker while it was running the task.
     Signaled,
-    /// The worker exited while it had the task, with whatever code.
+    /// The worker exited while it was running the task. The exit code may be 0.
     Exited,
-    /// The worker ended while it had the task, and how is not known: something in the calling
-    /// program took its exit status, by ignoring SIGCHLD or by waiting for any child.
+    /// The worker ended while it was running the task, and the cause is unknown: other code of the
+    /// calling program has taken its exit status, by ignoring SIGCHLD or by waiting for any child.
     Lost,
-    /// The task ran longer than its timeout; its worker was killed, or left behind where
-    /// workers are threads.
+    /// The task ran longer than its timeout. Its worker was killed, or abandoned if it is a thread.
     TimedOut,
     /// An input or output could not be encoded.
     Encode,
     /// The input could not be decoded in the worker, or the output in the caller.
     Decode,
-    /// The task asks for a `State` that no initializer of the pool makes, or that
-    /// is in use.
+    /// The task has a `State` parameter that no initializer of the pool creates, or that is in use.
     MissingState,
     /// The call was cancelled, or its pool was terminated, before the task ended.
     Cancelled,
-    /// The function is not annotated with `#[worker]` (or `#[initializer]`).
+    /// The function is not annotated with `#[worker]`, or with `#[initializer]` for an initializer.
     NotRegistered,
     /// Two registered functions have the same name.
     DuplicateName,
-    /// An initializer or preload failed.
+    /// An initializer or preload failed, panicked, or exceeded its timeout.
     Initializer,
     /// A worker or server process could not be started.
     Start,
-    /// `fork` was asked for while other threads were running.
+    /// [`StartMethod::Fork`](crate::StartMethod::Fork) was used while the process had other threads.
     ForkWithThreads,
-    /// Worker after worker died without finishing a task; the pool stopped
-    /// replacing them for the tasks it had.
+    /// Workers died repeatedly without finishing a task. The pool stopped replacing them for the calls
+    /// that were open.
     RestartStorm,
-    /// The pool takes no new tasks.
+    /// The pool is closed and takes no new tasks.
     Closed,
-    /// A setting makes no sense.
+    /// A setting is invalid, or the pool or process is used in a way that it does not support.
     Configuration,
-    /// Pools were nested inside workers deeper than the limit.
+    /// Pools are nested in workers of pools more deeply than the limit of eight.
     NestedTooDeep,
-    /// Memory shared with the workers could not be had.
+    /// Memory to share with the workers could not be allocated.
     OutOfMemory,
 }
 
@@ -104,7 +101,7 @@ pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::R
             write!(f, " was lost: its worker")?;
             place_of(facts, f)?;
             write!(f, " was killed by signal {signal}")?;
-            if let Some(name) = signals::name(signal) {
+            if let Some(name) = signal_name(signal) {
                 write!(f, " ({name})")?;
             }
             note(facts, f)
@@ -159,4 +156,9 @@ fn note(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
     if facts.detail.is_empty() { Ok(()) } else { write!(f, "; {}", facts.detail) }
+}
+
+/// The name of a signal, for the signals that end processes.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
 }

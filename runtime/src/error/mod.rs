@@ -1,4 +1,4 @@
-//! What can go wrong, as one opaque type with a kind and the facts.
+//! The error type of the crate.
 
 mod backtrace;
 mod cause;
@@ -13,19 +13,21 @@ pub(crate) use cause::{Cause, causes};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Shorthand for a result with this crate's [`Error`].
+/// A [`Result`](std::result::Result) whose error is [`Error`] unless another type is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call, a worker or a pool failed.
+/// The error of a call, a worker or a pool.
 ///
-/// An error is one pointer wide, and reports by methods what it knows: the
-/// [kind](Error::kind), the [task](Error::task), the [index](Error::index) of the
-/// input, the [worker](Error::worker) and its [pid](Error::pid), and, by kind, a
-/// [signal](Error::signal), an [exit code](Error::exit_code), the
-/// [panic](Error::panic) or the causes, by [`source`](std::error::Error::source). `Display` is one message in lower case. `Debug`, which `unwrap` and a
-/// `main` that returns the error show, is the kind, that message, the causes, and of a panic the frames of
-/// the task, a line each; with `RUST_BACKTRACE=full` all frames, which
-/// [`PanicReport::backtrace`] has in any case.
+/// Methods return the details that are known: the [kind](Error::kind), the [task](Error::task), the
+/// [index](Error::index) of the input, the [worker](Error::worker) and its [pid](Error::pid).
+/// Depending on the kind there is also a [signal](Error::signal), an
+/// [exit code](Error::exit_code), a [panic](Error::panic), or a chain of causes by
+/// [`source`](std::error::Error::source). An error is one pointer wide.
+///
+/// `Display` writes one sentence in lower case. `Debug`, which `unwrap` and a `main` that returns the
+/// error use, writes the kind, the sentence, the causes, and, after a panic, the stack frames of the
+/// task. With `RUST_BACKTRACE=full` it writes all frames. [`PanicReport::backtrace`] always contains
+/// all of them.
 ///
 /// ```
 /// use runtime::{ErrorKind, worker};
@@ -53,9 +55,9 @@ pub(crate) struct Facts {
     pub(crate) exit_code: Option<i32>,
     pub(crate) panic: Option<Box<PanicReport>>,
     pub(crate) detail: Cow<'static, str>,
-    /// What caused the error that the task returned.
+    /// The cause of the error that the task returned.
     pub(crate) cause: Option<Box<Cause>>,
-    /// That of the error that the task returned.
+    /// The backtrace of the error that the task returned.
     pub(crate) backtrace: Option<Box<str>>,
 }
 
@@ -80,7 +82,7 @@ impl Error {
         Error::new(ErrorKind::Start, detail)
     }
 
-    /// A call of a closed pool, the process-wide one or another.
+    /// The error of a call of a closed pool.
     pub(crate) fn closed(of_process: bool) -> Self {
         let text = match of_process {
             true => {
@@ -92,7 +94,7 @@ impl Error {
         Error::new(ErrorKind::Closed, text)
     }
 
-    /// Fills in facts; used where an error gets its task, index or worker.
+    /// Sets details of the error, such as its task, index or worker.
     pub(crate) fn with(mut self, fill: impl FnOnce(&mut Facts)) -> Self {
         fill(&mut self.0);
         self
@@ -113,7 +115,7 @@ impl Error {
         })
     }
 
-    /// Says that it was the last of so many tries.
+    /// Adds to the message that the input was tried `tries` times.
     pub(crate) fn after(self, tries: u32) -> Self {
         self.with(|facts| {
             if tries > 1 {
@@ -123,7 +125,7 @@ impl Error {
         })
     }
 
-    /// A second error with the same facts: one cause may end several tasks.
+    /// Returns a copy, for a cause that ends several tasks.
     pub(crate) fn duplicate(&self) -> Self {
         let facts = &*self.0;
         Error(Box::new(Facts {
@@ -141,66 +143,95 @@ impl Error {
         }))
     }
 
-    /// What happened, to match on.
+    /// Returns the kind of the error, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The name of the task: the path of its function.
+    /// Returns the name of the task, which is the path of its function.
     pub fn task(&self) -> Option<&str> {
         self.0.task.as_deref()
     }
 
-    /// Which input it was, counted from 0 in the order of the inputs of the call.
+    /// Returns the index of the input, counted from 0 in the order of the inputs of the call.
     pub fn index(&self) -> Option<usize> {
         self.0.index
     }
 
-    /// The id of the worker that had the task, as in [`WorkerInfo::id`](crate::WorkerInfo::id).
+    /// Returns the id of the worker that ran the task, as in
+    /// [`WorkerInfo::id`](crate::WorkerInfo::id).
     pub fn worker(&self) -> Option<usize> {
         self.0.worker
     }
 
-    /// The process id of that worker; of the calling process with
-    /// [`StartMethod::Thread`](crate::StartMethod::Thread).
+    /// Returns the process id of that worker.
+    ///
+    /// With [`StartMethod::Thread`](crate::StartMethod::Thread) it is that of the calling process.
     pub fn pid(&self) -> Option<u32> {
         self.0.pid
     }
 
-    /// The number of the signal that ended the worker, with [`ErrorKind::Signaled`]; `None`
-    /// where it is not known, with [`ErrorKind::Lost`].
+    /// Returns the number of the signal that ended the worker, with [`ErrorKind::Signaled`].
+    ///
+    /// ```
+    /// use runtime::{ErrorKind, worker};
+    ///
+    /// #[worker]
+    /// fn crash() {
+    ///     std::process::abort();
+    /// }
+    ///
+    /// let error = runtime::pool().apply(crash, ()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Signaled);
+    /// assert_eq!(error.signal(), Some(6)); // SIGABRT
+    /// ```
     pub fn signal(&self) -> Option<i32> {
         self.0.signal
     }
 
-    /// The code the worker exited with, with [`ErrorKind::Exited`]; `None` where it is not
-    /// known, with [`ErrorKind::Lost`].
+    /// Returns the exit code of the worker, with [`ErrorKind::Exited`].
     pub fn exit_code(&self) -> Option<i32> {
         self.0.exit_code
     }
 
-    /// The panic as the worker saw it, with [`ErrorKind::Panicked`], also when
-    /// the program aborts on a panic.
+    /// Returns the report of the panic, with [`ErrorKind::Panicked`].
+    ///
+    /// This also works in programs that are compiled with `panic = "abort"`. An error of another kind has
+    /// a report too if the worker panicked before it died.
     pub fn panic(&self) -> Option<&PanicReport> {
         self.0.panic.as_deref()
     }
 
-    /// The backtrace of the worker: where it panicked, or where the error that the task
-    /// returned was made, if that error has one. (An `anyhow::Error` has one where the environment variable
-    /// `RUST_BACKTRACE` is set.)
+    /// Returns the backtrace of the panic, or of the error that the task returned.
+    ///
+    /// Not every error has a backtrace. An `anyhow::Error` captures one if the environment variable
+    /// `RUST_BACKTRACE` is set.
     pub fn backtrace(&self) -> Option<&str> {
         let of_panic = || self.panic().and_then(|panic| panic.backtrace.as_deref());
         self.0.backtrace.as_deref().or_else(of_panic)
     }
 
-    /// Goes on with the panic of the worker in the calling thread.
+    /// Resumes the panic of the worker in the calling thread.
     ///
-    /// The payload is the text of the remote message; the panic hook is not run a
-    /// second time. An error of another kind panics with its own message.
+    /// The payload is the message of the remote panic. The panic hook does not run a second time. An
+    /// error of another kind panics with its own message.
+    ///
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn fail() {
+    ///     panic!("no data");
+    /// }
+    ///
+    /// let error = runtime::pool().apply(fail, ()).unwrap_err();
+    /// let payload = std::panic::catch_unwind(|| error.resume()).unwrap_err();
+    /// assert_eq!(*payload.downcast::<String>().unwrap(), "no data");
+    /// ```
     ///
     /// # Panics
     ///
-    /// Always; that is its work.
+    /// Always panics.
     pub fn resume(self) -> ! {
         let text = match &self.0.panic {
             Some(report) => report.message.clone(),
@@ -211,8 +242,7 @@ impl Error {
 }
 
 impl std::error::Error for Error {
-    /// What caused the error that the task returned, with [`ErrorKind::Failed`]; the causes
-    /// behind it are its sources in turn.
+    /// Returns the cause of the error that the task returned, with [`ErrorKind::Failed`].
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.as_deref().map(|cause| cause as _)
     }

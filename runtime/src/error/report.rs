@@ -1,31 +1,30 @@
-//! A panic as it was seen where it happened.
+//! The report of a panic in a worker.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A panic of a task, as its worker saw it.
+/// The report of a panic in a task, captured in its worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PanicReport {
-    /// The text given to `panic!`, or a note that the payload was not text.
+    /// The message passed to `panic!`, or a note that the payload is not a string.
     pub message: String,
-    /// Where it happened.
+    /// The location of the panic.
     pub location: Option<Location>,
-    /// The frames, always taken, whatever `RUST_BACKTRACE` says.
+    /// The stack frames, captured regardless of `RUST_BACKTRACE`.
     pub backtrace: Option<String>,
-    /// The name of the thread when it was not the worker's own: a thread that
-    /// the task started and joined.
+    /// The name of the thread, if it is not the worker's own but one that the task has started.
     pub thread: Option<String>,
 }
 
-/// A place in a source file.
+/// A location in a source file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
-    /// The path of the file as the compiler saw it.
+    /// The path of the file, as passed to the compiler.
     pub file: String,
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// The column, from 1.
+    /// The column, counted from 1.
     pub column: u32,
 }
 

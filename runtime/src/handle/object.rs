@@ -133,7 +133,7 @@ impl Object {
         }
         let fd = self.fd(0);
         if !memory::is_sealed(fd) {
-            let text = "what should be shared memory is another file";
+            let text = "expected shared memory and found another file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let size = crate::sys::fds::size(fd)?;

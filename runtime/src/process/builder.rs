@@ -1,4 +1,4 @@
-//! The settings of a process.
+//! The builder of a process.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,7 +16,7 @@ use crate::registry::{self, Role};
 use crate::sys::fds::{self, Kept};
 use crate::task::{Initializer, Task};
 
-/// Settings for a new [`Process`]; made by [`Process::builder`].
+/// A builder for a [`Process`], returned by [`Process::builder`].
 ///
 /// ```
 /// use runtime::{Process, State, initializer, worker};
@@ -67,115 +67,131 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets the name that messages give the process; without NUL.
+    /// Sets the name of the process in messages; `process` by default.
+    ///
+    /// [`spawn`](Self::spawn) refuses a name that contains a NUL.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Sets how the process starts; by default [`start_method`](crate::start_method).
+    /// Sets how the process starts; [`start_method()`](crate::start_method) by default.
     pub fn start_method(self, method: StartMethod) -> Self {
         self.with(|pool| pool.start_method(method))
     }
 
-    /// Runs a function in the process before its task. What the function returns is available
-    /// to the task as [`State`](crate::State) or [`StateMut`](crate::StateMut); of a `Result` the
-    /// value is kept, and an error makes [`spawn`](Self::spawn) fail. May be repeated; the
-    /// functions run in order. The type of `input` is as for [`PoolBuilder::initializer`].
+    /// Runs a function in the process before its task.
+    ///
+    /// The task gets the returned value as a [`State`](crate::State) or
+    /// [`StateMut`](crate::StateMut) parameter. If the function returns a `Result`, the `Ok` value is
+    /// kept, and an `Err` makes [`spawn`](Self::spawn) fail. This method can be called several times;
+    /// the initializers run in the same order. [`PoolBuilder::initializer`] describes the type of
+    /// `input`.
     pub fn initializer<M, F: Initializer<M>>(self, initializer: F, input: F::Input) -> Self {
         self.with(|pool| pool.initializer(initializer, input))
     }
 
-    /// Runs a function once for all processes with the same preloads, where the start method can
-    /// share what it returns; see [`PoolBuilder::preload`].
+    /// Runs a function once for all processes with the same preloads, if the start method can share
+    /// its value; see [`PoolBuilder::preload`].
     pub fn preload<M, F: Initializer<M>>(self, preload: F, input: F::Input) -> Self {
         self.with(|pool| pool.preload(preload, input))
     }
 
-    /// Sets an environment variable, besides those of the caller; not with
-    /// [`StartMethod::Thread`].
+    /// Sets an environment variable, in addition to those of the caller.
+    ///
+    /// [`spawn`](Self::spawn) refuses this with [`StartMethod::Thread`].
     pub fn env(self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.with(|pool| pool.env(key, value))
     }
 
-    /// Sets the working directory of the process; by default that of the caller when the process
-    /// starts. A relative path starts at the caller's directory. Not with
-    /// [`StartMethod::Thread`].
+    /// Sets the working directory of the process; that of the caller by default.
+    ///
+    /// A relative path is resolved against the caller's directory. [`spawn`](Self::spawn) refuses this
+    /// with [`StartMethod::Thread`].
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Adds to the nice value of the process, so that it gives way to others; not with
-    /// [`StartMethod::Thread`].
+    /// Adds `by` to the nice value of the process, so that it yields to other processes.
+    ///
+    /// [`spawn`](Self::spawn) refuses this with [`StartMethod::Thread`].
     pub fn nice(self, by: i32) -> Self {
         self.with(|pool| pool.nice(by))
     }
 
-    /// Limits the private memory of the process to so many bytes; see
-    /// [`PoolBuilder::memory_limit`]. Not with [`StartMethod::Thread`].
+    /// Limits the private memory of the process to `bytes`; see [`PoolBuilder::memory_limit`].
+    ///
+    /// [`spawn`](Self::spawn) refuses this with [`StartMethod::Thread`].
     pub fn memory_limit(self, bytes: u64) -> Self {
         self.with(|pool| pool.memory_limit(bytes))
     }
 
-    /// Sets how long the process may take to start; 30 seconds by default.
+    /// Sets the maximum time the process may take to start; 30 seconds by default.
     pub fn start_timeout(self, time: Duration) -> Self {
         self.with(|pool| pool.start_timeout(time))
     }
 
-    /// Sets how long its initializers may take, and how long the preloads; no limit by default.
+    /// Sets the maximum time that the initializers may take, and that the preloads may take;
+    /// unlimited by default.
     pub fn init_timeout(self, time: Duration) -> Self {
         self.with(|pool| pool.init_timeout(time))
     }
 
-    /// Sets how long a dropped [`Process`] may go on with its task before it is killed; half a
-    /// second by default.
+    /// Sets the maximum time that a dropped [`Process`] may keep running its task before it is
+    /// killed; 500 ms by default.
     pub fn grace(self, time: Duration) -> Self {
         self.with(|pool| pool.grace(time))
     }
 
-    /// Sets how long the process may take to end once its task is done, before it is killed; see
-    /// [`PoolBuilder::leave_timeout`].
+    /// Sets the maximum time the process may take to end after its task, before it is killed;
+    /// 2 seconds by default. See [`PoolBuilder::leave_timeout`].
     pub fn leave_timeout(self, time: Duration) -> Self {
         self.with(|pool| pool.leave_timeout(time))
     }
 
-    /// Connects its standard input; not with [`StartMethod::Thread`].
+    /// Connects the standard input of the process; inherited by default.
+    ///
+    /// [`spawn`](Self::spawn) refuses a redirection with [`StartMethod::Thread`].
     pub fn stdin(mut self, from: impl Into<Stdio>) -> Self {
         self.stdin = from.into();
         self
     }
 
-    /// Connects its standard output; not with [`StartMethod::Thread`].
+    /// Connects the standard output of the process; inherited by default.
+    ///
+    /// [`spawn`](Self::spawn) refuses a redirection with [`StartMethod::Thread`].
     pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
         self.stdout = to.into();
         self
     }
 
-    /// Connects its standard error; not with [`StartMethod::Thread`].
+    /// Connects the standard error of the process; inherited by default.
+    ///
+    /// [`spawn`](Self::spawn) refuses a redirection with [`StartMethod::Thread`].
     pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
         self.stderr = to.into();
         self
     }
 
-    /// Lets `Fork` fork this process while other threads run in it.
+    /// Allows [`StartMethod::Fork`] to fork this process while it has other threads.
     ///
     /// # Safety
     ///
-    /// As [`PoolBuilder::allow_fork_with_threads`].
+    /// See [`PoolBuilder::allow_fork_with_threads`].
     #[allow(unsafe_code, reason = "an unsafe promise of the user, passed on")]
     pub unsafe fn allow_fork_with_threads(self) -> Self {
-        // SAFETY: the caller promises what the other function asks for.
+        // SAFETY: the caller upholds the same contract.
         self.with(|pool| unsafe { pool.allow_fork_with_threads() })
     }
 
-    /// Starts the process and gives it its task. When this returns, its initializers are done.
+    /// Starts the process, waits until its initializers have run, and submits the task.
     ///
     /// # Errors
     ///
-    /// As [`PoolBuilder::build`], [`ErrorKind::NotRegistered`] if the task is not registered, and
-    /// [`ErrorKind::Start`] if a standard stream or the directory cannot be opened. An input that
-    /// cannot be encoded is reported by [`Process::join`].
+    /// Returns the errors of [`PoolBuilder::build`], [`ErrorKind::NotRegistered`] if the task is not
+    /// registered, and [`ErrorKind::Start`] if a standard stream or the directory cannot be opened.
+    /// [`Process::join`] reports an input that cannot be encoded.
     pub fn spawn<M, P, R, F: Task<M, Input = P, Output = R>, T>(
         self,
         task: F,
@@ -189,7 +205,7 @@ impl ProcessBuilder {
         self.start(task, input)
     }
 
-    /// The same, where it is known that the task may be a function.
+    /// Like `spawn`, for callers that have already checked that `F` can be a function.
     pub(super) fn start<M, P, R, F, T>(self, task: F, input: T) -> Result<Process<R>>
     where
         F: Task<M, Input = P, Output = R>,

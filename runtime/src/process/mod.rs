@@ -1,4 +1,4 @@
-//! One process for one task.
+//! A process that runs a single task.
 
 mod builder;
 mod error;
@@ -21,26 +21,24 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
 use crate::pool::{Handle, Pool};
 use crate::sys::fds::Kept;
-use crate::sys::signals;
 use crate::task::Task;
 use error::of_process;
 
-/// A process that runs one task and ends.
+/// A process that runs one task and then ends.
 ///
-/// [`join`](Self::join) waits for the end of the process and returns the value of the task; so does
-/// awaiting the process, which is a `Future` under any executor. The value is returned once. When it
+/// [`join`](Self::join) waits for the end of the process and returns the value of the task.
+/// Awaiting the process does the same, under any executor. The value is returned only once. When it
 /// is available, the process has ended, and [`exit_code`](Self::exit_code) and
-/// [`signal`](Self::signal) say how. A panic is reported by `join` alone: a process whose task
-/// panicked exits with code 0.
+/// [`signal`](Self::signal) return how. Only `join` reports a panic: a process whose task panicked
+/// exits with code 0.
 ///
-/// Like every worker, the process ignores SIGINT, so that Ctrl-C at a terminal reaches the program
-/// alone; a task that is to hear it may install a handler of its own. The process does not outlive
-/// the program. Dropping a `Process` lets the task go on for its
-/// [grace](ProcessBuilder::grace) time, and then kills the process.
+/// The process does not outlive the program. Like every worker it ignores SIGINT, so that Ctrl-C at
+/// a terminal interrupts only the program; a task can install its own handler. Dropping a `Process`
+/// gives the task its [grace](ProcessBuilder::grace) time and then kills the process.
 ///
-/// With [`StartMethod::Thread`](crate::StartMethod::Thread) the task runs in a thread of the caller:
-/// it has the caller's pid, streams, directory and environment, and nothing can end it.
-/// [`kill`](Self::kill) and dropping leave the thread behind.
+/// With [`StartMethod::Thread`](crate::StartMethod::Thread) the task runs in a thread of the caller.
+/// It has the caller's pid, streams, directory and environment, and cannot be ended from outside:
+/// [`kill`](Self::kill) and dropping abandon the thread.
 ///
 /// ```
 /// use runtime::{Process, worker};
@@ -67,30 +65,43 @@ pub struct Process<R> {
     stderr: Option<Kept>,
 }
 
-/// The value of the task, on its way to the caller.
+/// The state of the value of the task.
 #[derive(Debug)]
 enum Outcome<R> {
     /// The task has not ended.
     Awaited(Handle<R>),
-    /// The task has ended, the process has not.
+    /// The task has ended; the process may still run.
     There(Result<R>),
-    /// The value was given.
+    /// The value was returned.
     Given,
 }
 
 impl Process<()> {
-    /// Returns settings for a new process.
+    /// Returns a builder for a new process.
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder::new()
     }
 }
 
 impl<R: DeserializeOwned + Send + 'static> Process<R> {
-    /// Starts a process with default settings.
+    /// Starts a process with default settings that runs a task.
+    ///
+    /// ```
+    /// use runtime::{Process, worker};
+    ///
+    /// #[worker]
+    /// fn power(base: u64, exponent: u32) -> u64 {
+    ///     base.pow(exponent)
+    /// }
+    ///
+    /// let child = Process::spawn(power, (2, 10))?;
+    /// assert_eq!(child.join()?, 1024);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`ProcessBuilder::spawn`].
+    /// Returns the errors of [`ProcessBuilder::spawn`].
     pub fn spawn<M, P, F, T>(task: F, input: T) -> Result<Self>
     where
         F: Task<M, Input = P, Output = R>,
@@ -104,14 +115,15 @@ impl<R: DeserializeOwned + Send + 'static> Process<R> {
 impl<R> Process<R> {
     /// Waits for the end of the process and returns the value of its task.
     ///
-    /// A piped standard input that was not taken is closed first, so that a task which reads it
-    /// to its end does not wait for ever. Piped outputs should be read before: a task waits when
-    /// a pipe is full.
+    /// If standard input is piped and was not taken, this closes it first, so that a task that reads
+    /// its input to the end does not wait forever. Read piped outputs before joining, because a
+    /// task blocks when a pipe is full.
     ///
     /// # Errors
     ///
-    /// The error says why there is no value: a panic, a signal, an exit. It is
-    /// [`ErrorKind::Configuration`] if the value was returned before.
+    /// Returns an error if the task has no value, because it panicked, failed, or lost its process
+    /// to a signal or an exit; see [`ErrorKind`]. Returns [`ErrorKind::Configuration`] if the value
+    /// has already been returned.
     pub fn join(&self) -> Result<R> {
         self.close_stdin();
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,12 +134,29 @@ impl<R> Process<R> {
         }
     }
 
-    /// Waits like [`join`](Self::join), but for at most `time`. Returns `None` if the process has
-    /// not ended then. A `time` of zero looks and does not wait.
+    /// Waits like [`join`](Self::join), but for at most `time`.
+    ///
+    /// Returns `None` if the process has not ended by then. With a `time` of zero this does not block
+    /// and does not close standard input.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runtime::{Process, worker};
+    ///
+    /// #[worker]
+    /// fn nap(ms: u64) {
+    ///     std::thread::sleep(Duration::from_millis(ms));
+    /// }
+    ///
+    /// let mut child = Process::spawn(nap, 300)?;
+    /// assert!(child.wait_timeout(Duration::from_millis(1)).is_none());
+    /// assert!(child.wait_timeout(Duration::from_secs(60)).is_some_and(|value| value.is_ok()));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`join`](Self::join).
+    /// Returns the errors of [`join`](Self::join).
     pub fn wait_timeout(&mut self, time: Duration) -> Option<Result<R>> {
         if !time.is_zero() {
             self.close_stdin();
@@ -156,7 +185,10 @@ impl<R> Process<R> {
             Outcome::There(value) => value.map_err(of_process),
             _ => Err(Error::new(
                 ErrorKind::Configuration,
-                format!("the value of process `{}` was given before; it is given once", self.name),
+                format!(
+                    "the value of process `{}` has already been returned; it is returned only once",
+                    self.name
+                ),
             )),
         }
     }
@@ -165,62 +197,120 @@ impl<R> Process<R> {
         drop(self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Returns the process id; the caller's own with
-    /// [`StartMethod::Thread`](crate::StartMethod::Thread).
+    /// Returns the process id.
+    ///
+    /// With [`StartMethod::Thread`](crate::StartMethod::Thread) it is that of the calling process.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Returns the name it was given.
+    /// Returns the name of the process, set by [`ProcessBuilder::name`].
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns whether it is still running.
+    /// Returns whether the process is still running.
     pub fn is_alive(&self) -> bool {
         !self.pool.workers().is_empty()
     }
 
-    /// Returns the code it exited with: 0 when its task returned or panicked. `None` while it
-    /// runs, if a signal ended it, and if somebody else in the program took its exit status
-    /// ([`ErrorKind::Lost`]).
+    /// Returns the exit code of the process, which is 0 if its task returned or panicked.
+    ///
+    /// Returns `None` while the process runs, if a signal has ended it, and if other code of the
+    /// program has taken its exit status ([`ErrorKind::Lost`]).
     pub fn exit_code(&self) -> Option<i32> {
         self.pool.last_exit().and_then(|exit| exit.0)
     }
 
-    /// Returns the signal that ended it, if one did.
+    /// Returns the number of the signal that ended the process, if one did.
+    ///
+    /// ```
+    /// use runtime::{ErrorKind, Process, worker};
+    ///
+    /// #[worker]
+    /// fn nap(seconds: u64) {
+    ///     std::thread::sleep(std::time::Duration::from_secs(seconds));
+    /// }
+    ///
+    /// let child = Process::spawn(nap, 3600)?;
+    /// child.kill();
+    /// assert_eq!(child.join().unwrap_err().kind(), ErrorKind::Signaled);
+    /// assert_eq!((child.signal(), child.exit_code()), (Some(9), None));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     pub fn signal(&self) -> Option<i32> {
         self.pool.last_exit().and_then(|exit| exit.1)
     }
 
-    /// Asks it to end by SIGTERM, which ends it unless its task arranged otherwise. A thread
-    /// is left behind.
-    pub fn terminate(&self) {
-        self.pool.signal_all(signals::SIGTERM);
-    }
-
-    /// Ends it by SIGKILL. A thread is left behind.
-    pub fn kill(&self) {
-        self.pool.signal_all(signals::SIGKILL);
-    }
-
-    /// Returns the end of the pipe to its standard input, with [`Stdio::Piped`]; once.
+    /// Sends SIGTERM to the process, which ends it unless the task has installed a handler.
     ///
-    /// The task reads the end of its input when this is dropped. No worker or process that is
-    /// started later keeps the pipe open: one that finds this end in its memory, under
-    /// [`StartMethod::Fork`](crate::StartMethod::Fork), cannot write to it. The same holds for
-    /// the other ends.
+    /// With [`StartMethod::Thread`](crate::StartMethod::Thread) the thread is abandoned.
+    pub fn terminate(&self) {
+        self.pool.signal_all(libc::SIGTERM);
+    }
+
+    /// Kills the process by SIGKILL.
+    ///
+    /// With [`StartMethod::Thread`](crate::StartMethod::Thread) the thread is abandoned.
+    pub fn kill(&self) {
+        self.pool.signal_all(libc::SIGKILL);
+    }
+
+    /// Takes the writing end of the pipe to standard input.
+    ///
+    /// Returns `None` if standard input is not [`Stdio::Piped`], or if the pipe was already taken or
+    /// closed. The task reaches the end of its input when the returned end is dropped. Workers and
+    /// processes that are started later do not keep the pipe open, not even under
+    /// [`StartMethod::Fork`](crate::StartMethod::Fork). Both also hold for the other two streams.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use runtime::{Process, Stdio, worker};
+    ///
+    /// #[worker]
+    /// fn count() -> usize {
+    ///     std::io::stdin().lines().count()
+    /// }
+    ///
+    /// let mut child = Process::builder().stdin(Stdio::Piped).spawn(count, ())?;
+    /// let mut stdin = child.take_stdin().unwrap();
+    /// stdin.write_all(b"one\ntwo\n")?;
+    /// drop(stdin);
+    /// assert_eq!(child.join()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_stdin(&mut self) -> Option<PipeWriter> {
         let stdin = self.stdin.get_mut().unwrap_or_else(PoisonError::into_inner);
         stdin.take().and_then(Kept::release).map(PipeWriter::from)
     }
 
-    /// Returns the end of the pipe from its standard output, with [`Stdio::Piped`]; once.
+    /// Takes the reading end of the pipe from standard output.
+    ///
+    /// Returns `None` if standard output is not [`Stdio::Piped`], or if the pipe was already taken.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use runtime::{Process, Stdio, worker};
+    ///
+    /// #[worker]
+    /// fn greet(name: &str) {
+    ///     println!("hello {name}");
+    /// }
+    ///
+    /// let mut child = Process::builder().stdout(Stdio::Piped).spawn(greet, "you")?;
+    /// let mut text = String::new();
+    /// child.take_stdout().unwrap().read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello you\n");
+    /// child.join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_stdout(&mut self) -> Option<PipeReader> {
         self.stdout.take().and_then(Kept::release).map(PipeReader::from)
     }
 
-    /// Returns the end of the pipe from its standard error, with [`Stdio::Piped`]; once.
+    /// Takes the reading end of the pipe from standard error.
+    ///
+    /// Returns `None` if standard error is not [`Stdio::Piped`], or if the pipe was already taken.
     pub fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take().and_then(Kept::release).map(PipeReader::from)
     }
@@ -228,8 +318,9 @@ impl<R> Process<R> {
 
 impl<R> Unpin for Process<R> {}
 
-/// Returns what [`join`](Process::join) returns, without blocking. Awaiting `&mut process` keeps the
-/// process, so that it can be asked how it ended.
+/// Returns what [`join`](Process::join) returns, without blocking.
+///
+/// Await `&mut process` to keep the process and read its [`exit_code`](Process::exit_code) afterwards.
 impl<R> Future for Process<R> {
     type Output = Result<R>;
 

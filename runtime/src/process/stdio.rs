@@ -7,20 +7,20 @@ use std::os::fd::OwnedFd;
 use crate::sys::fds::Kept;
 use crate::sys::stdio::above_stdio;
 
-/// What a standard stream of a [`Process`](crate::Process) is connected to.
+/// The target of a standard stream of a [`Process`](crate::Process).
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum Stdio {
-    /// What the stream of the caller is connected to.
+    /// The stream of the caller. The default.
     #[default]
     Inherit,
-    /// A pipe whose other end the caller gets from [`take_stdin`](crate::Process::take_stdin),
+    /// A new pipe. The caller takes its other end by [`take_stdin`](crate::Process::take_stdin),
     /// [`take_stdout`](crate::Process::take_stdout) or
     /// [`take_stderr`](crate::Process::take_stderr).
     Piped,
-    /// Nothing: reading returns the end of the input, and what is written is discarded.
+    /// `/dev/null`: input is empty, and output is discarded.
     Null,
-    /// A file.
+    /// An open file, pipe or socket.
     File(File),
 }
 
@@ -48,12 +48,12 @@ impl From<PipeWriter> for Stdio {
     }
 }
 
-/// Both ends of a stream: that for the process, and that for the caller, which a template must
-/// not have: the process would never learn that the caller closed it.
+/// The end of a stream for the process, and the end for the caller. A template must not keep the
+/// latter open, or the process would never see that the caller has closed it.
 pub(super) type Ends = (Option<OwnedFd>, Option<Kept>);
 
 impl Stdio {
-    /// The ends of a stream that the process reads.
+    /// Opens a stream that the process reads.
     pub(super) fn open_input(self) -> io::Result<Ends> {
         match self {
             Stdio::Piped => {
@@ -66,7 +66,7 @@ impl Stdio {
         }
     }
 
-    /// The ends of a stream that the process writes.
+    /// Opens a stream that the process writes.
     pub(super) fn open_output(self) -> io::Result<Ends> {
         match self {
             Stdio::Piped => {

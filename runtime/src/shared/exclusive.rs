@@ -1,4 +1,4 @@
-//! Memory that one task at a time may write.
+//! Shared memory that one owner at a time can write.
 
 #![allow(unsafe_code, reason = "refers to mapped memory")]
 
@@ -18,11 +18,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, Object};
 use crate::sys::memory::{self, Mapping, PAGE};
 
-/// An array in memory that processes share, of which this value may write its part.
+/// An array in memory that processes share, or a part of one, with exclusive write access.
 ///
-/// A `SharedMut` is exclusive. It is moved into a call, to one task, which writes to the memory in place and returns it. It is not `Clone`, and
-/// a call that borrows it fails with [`ErrorKind::Encode`]. [`split`](Self::split) makes disjoint parts for several tasks, [`join`](Self::join) makes one array of them again, and
-/// [`freeze`](Self::freeze) makes a [`Shared`](super::Shared) that all may read.
+/// A `SharedMut` is moved into a call. The task writes to the memory in place and returns the value. It
+/// is not `Clone`, and a call that only borrows it fails with [`ErrorKind::Encode`].
+/// [`split`](Self::split) divides an array into disjoint parts for several tasks,
+/// [`join`](Self::join) puts them together again, and [`freeze`](Self::freeze) turns the array into a
+/// read-only [`Shared`](super::Shared).
 ///
 /// ```
 /// use runtime::{SharedMut, worker};
@@ -40,27 +42,29 @@ use crate::sys::memory::{self, Mapping, PAGE};
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// A part whose worker dies is lost to its owner, together with the outcome of its input; its neighbours are not affected. A retry is given
-/// the part as the dead worker left it. An input of an initializer, a preload or a broadcast cannot hold a `SharedMut`, since more than one worker would have it.
+/// If the worker that has a part dies, the part is lost together with the outcome of its input. The
+/// other parts are not affected. A retry receives the part as the dead worker has left it. The inputs
+/// of initializers, preloads and broadcasts cannot contain a `SharedMut`, because more than one worker
+/// would receive it.
 pub struct SharedMut<T: ?Sized> {
     object: Arc<Object>,
     place: Place,
-    /// What it maps begins here.
+    /// The offset at which the mapping starts.
     mapped_from: usize,
     mapping: Arc<Mapping>,
-    /// Until it is sent.
+    /// The claim on the range, until the value is sent.
     claim: Mutex<Option<Claim>>,
-    /// It was encoded: the memory is another one's.
+    /// Whether the value was encoded, so that the memory belongs to another value.
     sent: AtomicBool,
     of: PhantomData<Box<T>>,
 }
 
 impl<T: Pod> SharedMut<[T]> {
-    /// Makes an array of `len` zeroes.
+    /// Creates an array of `len` zeroes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     pub fn zeroed(len: usize) -> Result<Self> {
         let object = region::allocate(len, size_of::<T>())?;
         Self::whole(object, Place { offset: 0, len }).map_err(|why| {
@@ -68,26 +72,41 @@ impl<T: Pod> SharedMut<[T]> {
         })
     }
 
-    /// Copies a slice.
+    /// Copies a slice into shared memory.
+    ///
+    /// ```
+    /// use runtime::{SharedMut, worker};
+    ///
+    /// #[worker]
+    /// fn sort(mut numbers: SharedMut<[i64]>) -> SharedMut<[i64]> {
+    ///     numbers.sort_unstable();
+    ///     numbers
+    /// }
+    ///
+    /// let numbers = SharedMut::from_slice(&[3, 1, 2])?;
+    /// let sorted = runtime::pool().apply(sort, numbers)?;
+    /// assert_eq!(*sorted, [1, 2, 3]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     pub fn from_slice(values: &[T]) -> Result<Self> {
         let mut array = Self::zeroed(values.len())?;
         array.copy_from_slice(values);
         Ok(array)
     }
 
-    /// Maps a range that this process is given.
+    /// Maps a range of which this process becomes the owner.
     fn whole(object: Arc<Object>, place: Place) -> Result<Self, String> {
         let bytes = region::check(place, &object, size_of::<T>(), align_of::<T>())?;
         let Place { offset, .. } = place;
         if !memory::is_sealed(object.fd(0)) {
-            return Err("what should be shared memory is another file".to_owned());
+            return Err("expected shared memory and found another file".to_owned());
         }
         let claim = Claim::new(object.id(), offset..offset + bytes)
-            .ok_or("a part of it is in use in this process, by a task that was given up")?;
+            .ok_or("an abandoned task of this process is still using a part of it")?;
         let mapped_from = offset / PAGE * PAGE;
         let mapping =
             Mapping::part(object.fd(0), mapped_from, (offset + bytes - mapped_from).max(1))
@@ -97,11 +116,20 @@ impl<T: Pod> SharedMut<[T]> {
         Ok(SharedMut { object, place, mapped_from, mapping, claim, sent, of: PhantomData })
     }
 
-    /// Divides the array into `parts` parts whose lengths differ by one at most.
+    /// Divides the array into `parts` parts whose lengths differ by at most one.
+    ///
+    /// ```
+    /// use runtime::SharedMut;
+    ///
+    /// let parts = SharedMut::<[u8]>::zeroed(10)?.split(3);
+    /// let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    /// assert_eq!(lengths, [4, 3, 3]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Panics
     ///
-    /// If `parts` is 0, or the array was sent.
+    /// Panics if `parts` is 0, or if the array was sent to a task.
     pub fn split(mut self, parts: usize) -> Vec<Self> {
         assert!(parts > 0, "a shared array cannot be split into 0 parts");
         self.check();
@@ -128,24 +156,38 @@ impl<T: Pod> SharedMut<[T]> {
         (0..parts).map(&mut part).collect()
     }
 
-    /// Makes one array of parts that lie next to each other, in any order.
+    /// Joins adjacent parts of an array, which can be passed in any order.
+    ///
+    /// ```
+    /// use runtime::SharedMut;
+    ///
+    /// let mut parts = SharedMut::<[u8]>::zeroed(10)?.split(3);
+    /// parts[1].fill(1);
+    /// parts.reverse();
+    /// assert_eq!(*SharedMut::join(parts)?, [0, 0, 0, 0, 1, 1, 1, 0, 0, 0]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if there are none, if they are of different arrays, if one between
-    /// them is missing, or if one was sent. The parts are lost then.
+    /// Returns [`ErrorKind::Configuration`] if there are no parts, if they belong to different arrays,
+    /// if a part between them is missing, or if a part was sent to a task. Returns
+    /// [`ErrorKind::OutOfMemory`] if the memory cannot be mapped. The parts are lost in all these
+    /// cases.
     pub fn join(parts: impl IntoIterator<Item = Self>) -> Result<Self> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Configuration, text));
         let mut parts: Vec<Self> = parts.into_iter().collect();
         parts.sort_by_key(|part| (part.place.offset, part.place.len));
         let Some(first) = parts.first() else {
-            return wrong("no parts of a shared array can be joined to one".to_owned());
+            return wrong("a shared array cannot be joined from 0 parts".to_owned());
         };
         let (object, start) = (Arc::clone(&first.object), first.place.offset);
         let mut len = 0;
         for part in &parts {
             if part.sent.load(Ordering::Relaxed) {
-                return wrong("a part of a shared array that was sent cannot be joined".to_owned());
+                return wrong(
+                    "a part of a shared array cannot be joined after it was sent".to_owned(),
+                );
             }
             if part.object.id() != object.id() {
                 return wrong("parts of different shared arrays cannot be joined".to_owned());
@@ -154,8 +196,8 @@ impl<T: Pod> SharedMut<[T]> {
             if part.place.offset != expected {
                 let element = (part.place.offset - start) / size_of::<T>().max(1);
                 return wrong(format!(
-                    "parts of a shared array cannot be joined: between the elements {len} and {element}, counted from \
-                     the first part, one is missing"
+                    "parts of a shared array cannot be joined: no part has the elements {len}..{element}, counted from \
+                     the first part"
                 ));
             }
             len += part.place.len;
@@ -168,11 +210,11 @@ impl<T: Pod> SharedMut<[T]> {
 }
 
 impl<T: Pod> SharedMut<[T]> {
-    /// Gives up writing; returns the memory.
+    /// Unmaps the array and returns its memory.
     ///
     /// # Panics
     ///
-    /// If the array was sent.
+    /// Panics if the array was sent.
     pub(super) fn into_memory(self) -> (Arc<Object>, Place) {
         self.check();
         let SharedMut { object, place, .. } = self;
@@ -181,9 +223,11 @@ impl<T: Pod> SharedMut<[T]> {
 }
 
 impl<T: ?Sized> SharedMut<T> {
+    /// Checks that the value still owns its memory.
+    ///
     /// # Panics
     ///
-    /// If it was sent.
+    /// Panics if it was sent.
     #[inline]
     fn check(&self) {
         assert!(!self.sent.load(Ordering::Relaxed), "a shared array is used after it was sent");
@@ -198,7 +242,8 @@ impl<T: Pod> Deref for SharedMut<[T]> {
         self.check();
         let at = self.place.offset - self.mapped_from;
         let at = self.mapping.at(at, self.place.len * size_of::<T>()).cast::<T>();
-        // SAFETY: checked when it was mapped (rule M6), mapped as long as self lives, and nobody else's (rule M3).
+        // SAFETY: the range was checked when it was mapped (rule M6), it is mapped for as long as `self`
+        // lives, and it belongs to this value alone (rule M3).
         unsafe { std::slice::from_raw_parts(at.as_ptr(), self.place.len) }
     }
 }
@@ -237,7 +282,7 @@ impl<T: Pod> Serialize for SharedMut<[T]> {
         let mut tuple = serializer.serialize_tuple(3)?;
         let encoded = tuple.serialize_element(&Exclusive(&self.object));
         if encoded.is_err() {
-            // It never left.
+            // The value stays here, because it was not encoded.
             self.sent.store(false, Ordering::Relaxed);
         }
         encoded?;

@@ -1,4 +1,4 @@
-//! Memory that all may read.
+//! Shared memory that is read-only.
 
 #![allow(unsafe_code, reason = "refers to mapped memory")]
 
@@ -17,13 +17,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, EncodedObject, Object};
 use crate::sys::memory::{self, Mapping, PAGE};
 
-/// An array, text or value in memory that processes share and nobody changes any more.
+/// An immutable array, string or value in memory that processes share.
 ///
-/// A `Shared` is a handle of a few words, whatever its size: it passes as a parameter or a result of a task, in a struct, or as an input of an initializer, and the
-/// process that receives it reads the memory where it lies. Cloning makes another handle to the same memory, which is
-/// freed when no process has a handle to it any more, however the processes ended.
+/// A `Shared` is a small handle, whatever the size of the memory. It can be a parameter or a result of
+/// a task, a field of either, or an input of an initializer. The process that receives it reads the
+/// same memory, without a copy. A `Shared` dereferences to its contents. The first element of an array
+/// is aligned to 64 bytes.
 ///
-/// It dereferences to what it holds. The first element is aligned to 64 bytes.
+/// Cloning creates another handle to the same memory. The memory is freed when no process has a handle
+/// any more, even if processes were killed.
 ///
 /// ```
 /// use runtime::{Shared, worker};
@@ -41,8 +43,9 @@ use crate::sys::memory::{self, Mapping, PAGE};
 ///
 /// # Memory
 ///
-/// All of the memory exists when the value is made; if the system does not have it, making the value fails. A worker keeps the mapping of what it read for up to a
-/// second after the last task that used it. Where a process is limited by `RLIMIT_AS`, the mapping counts.
+/// All pages are allocated when the value is created, so that creating it fails if memory is short. A
+/// worker keeps its mapping for up to one second after the last task that used it. The mapping counts
+/// towards `RLIMIT_AS`.
 pub struct Shared<T: ?Sized> {
     object: Arc<Object>,
     place: Place,
@@ -50,44 +53,59 @@ pub struct Shared<T: ?Sized> {
 }
 
 impl<T: Pod> Shared<[T]> {
-    /// Copies a slice.
+    /// Copies a slice into shared memory.
+    ///
+    /// ```
+    /// let image = runtime::Shared::from_slice(&[1_u32, 2, 3])?;
+    /// assert_eq!(image[1..], [2, 3]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     pub fn from_slice(values: &[T]) -> Result<Self> {
         Self::build(values.len(), |to| to.copy_from_slice(values))
     }
 
-    /// Makes an array of `len` elements in place: `fill` is given them as zeroes and writes what they are.
+    /// Creates an array of `len` elements, which `fill` initializes in place.
+    ///
+    /// `fill` receives the elements as zeroes. See [`Shared`] for an example.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     ///
     /// # Panics
     ///
-    /// If `fill` panics.
+    /// Panics if `fill` panics.
     pub fn build(len: usize, fill: impl FnOnce(&mut [T])) -> Result<Self> {
         let mut array = SharedMut::zeroed(len)?;
         fill(&mut array);
         Ok(array.freeze())
     }
 
-    /// Makes an array of `len` zeroes.
+    /// Creates an array of `len` zeroes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     pub fn zeroed(len: usize) -> Result<Self> {
         Ok(SharedMut::zeroed(len)?.freeze())
     }
 
-    /// Returns a handle to some of the elements, in the same memory.
+    /// Returns a handle to a range of the elements, in the same memory.
+    ///
+    /// ```
+    /// let image = runtime::Shared::from_slice(&[1_u32, 2, 3, 4])?;
+    /// let middle = image.slice(1..3);
+    /// assert_eq!(*middle, [2, 3]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Panics
     ///
-    /// If the range reaches beyond the end, or ends before it begins.
+    /// Panics if the range ends beyond the array, or before it starts.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
@@ -114,14 +132,25 @@ impl<T: Pod> Shared<[T]> {
 }
 
 impl<T: Pod> SharedMut<[T]> {
-    /// Gives up writing: returns a handle that all may read.
+    /// Gives up write access and returns a read-only handle to the same memory.
     ///
-    /// If the array is whole, the kernel refuses further writes by anyone. If a process still has a part of it mapped, because it is about to drop
-    /// what it sent back, the kernel refuses new mappings for writing instead.
+    /// If this is the whole array and not a part of it, the kernel refuses all further writes. If
+    /// another process still has a part of it mapped, because it is about to drop a value that it has
+    /// sent back, the kernel refuses new writable mappings instead.
+    ///
+    /// ```
+    /// use runtime::SharedMut;
+    ///
+    /// let mut numbers = SharedMut::<[u64]>::zeroed(3)?;
+    /// numbers[2] = 7;
+    /// let numbers = numbers.freeze();
+    /// assert_eq!(*numbers, [0, 0, 7]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Panics
     ///
-    /// If the array was sent, or the process cannot map memory any more.
+    /// Panics if the array was sent to a task, or if the process cannot map memory any more.
     pub fn freeze(self) -> Shared<[T]> {
         // Rule M2: no mapping of this value is left that can be written to.
         let (object, place) = self.into_memory();
@@ -137,11 +166,17 @@ impl<T: Pod> SharedMut<[T]> {
 }
 
 impl Shared<str> {
-    /// Copies a text.
+    /// Copies a string into shared memory.
+    ///
+    /// ```
+    /// let text = runtime::Shared::<str>::new("a long text")?;
+    /// assert!(text.ends_with("text"));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     pub fn new(text: &str) -> Result<Self> {
         let Shared { object, place, .. } = Shared::<[u8]>::from_slice(text.as_bytes())?;
         Ok(Shared { object, place, of: PhantomData })
@@ -149,11 +184,18 @@ impl Shared<str> {
 }
 
 impl<T: Pod> Shared<T> {
-    /// Copies a value.
+    /// Copies a value into shared memory.
+    ///
+    /// ```
+    /// let identity = [[1.0, 0.0], [0.0, 1.0]];
+    /// let matrix = runtime::Shared::<[[f64; 2]; 2]>::new(&identity)?;
+    /// assert_eq!(*matrix, identity);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory.
+    /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     pub fn new(value: &T) -> Result<Self> {
         let Shared { object, place, .. } = Shared::from_slice(std::slice::from_ref(value))?;
         Ok(Shared { object, place, of: PhantomData })
@@ -161,7 +203,7 @@ impl<T: Pod> Shared<T> {
 }
 
 impl<T: Shareable + ?Sized> Shared<T> {
-    /// Makes a handle to memory that nobody writes to any more.
+    /// Creates a handle to memory that nobody writes to any more.
     pub(super) fn of(object: Arc<Object>, place: Place) -> Result<Self> {
         let shared: Shared<T> = Shared { object, place, of: PhantomData };
         shared.checked().map_err(|why| {
@@ -170,15 +212,15 @@ impl<T: Shareable + ?Sized> Shared<T> {
         Ok(shared)
     }
 
-    /// Looks whether it can be referred to, once.
+    /// Checks, once, that references to the memory are valid.
     fn checked(&self) -> Result<(), String> {
         let bytes = region::check(self.place, &self.object, T::SIZE, T::ALIGN)?;
         if T::FRAGILE && !memory::are_bytes_sealed(self.object.fd(0)) {
-            return Err("it could still be changed".to_owned());
+            return Err("the memory is not sealed against writes".to_owned());
         }
         let mapping = self.object.memory().map_err(|error| error.to_string())?;
         let at = mapping.at(self.place.offset, bytes);
-        // SAFETY: within the mapping, which lives as long as the object; rule M2.
+        // SAFETY: the range lies within the mapping, which lives as long as the object; rule M2.
         T::check(unsafe { std::slice::from_raw_parts(at.as_ptr(), bytes) }, self.place.len)?;
         Ok(())
     }
@@ -191,7 +233,8 @@ impl<T: Shareable + ?Sized> Deref for Shared<T> {
     fn deref(&self) -> &T {
         let mapping: &Mapping = self.object.memory().expect("it was mapped when it was made");
         let at = mapping.at(self.place.offset, self.place.len * T::SIZE);
-        // SAFETY: checked when it was made (rule M6), mapped as long as the object lives, and nobody writes there (rule M2).
+        // SAFETY: the range was checked when the value was created (rule M6), it is mapped for as long
+        // as the object lives, and nobody writes to it (rule M2).
         unsafe { T::refer(at, self.place.len) }
     }
 }

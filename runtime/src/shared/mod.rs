@@ -1,24 +1,34 @@
-//! Memory that processes share: arrays that are read or written where they lie.
+//! Arrays in memory that processes share, which are read and written in place.
 //!
 //! # Rules
 //!
-//! - **M1.** All pages of an object exist when it is made, and its size is sealed: no access to a mapping can fail.
-//! - **M2.** Nobody writes to the memory behind a [`Shared`]. Freezing consumes the [`SharedMut`] of that memory and unmaps it. If
-//!   it was the whole object, the kernel is asked to refuse all further writes or, where another process is still
-//!   about to unmap its part, all further mappings for writing. A text must be sealed against writes when it is decoded, because bytes that
-//!   change might be no text any more.
-//! - **M3.** The memory behind a [`SharedMut`] belongs to one value in one process. A value must be moved into the call that
-//!   encodes it, and is dead from then on; the decoded value takes its place. What more than one worker
-//!   decodes, an input of an initializer, a preload or a broadcast, cannot hold a `SharedMut`.
-//! - **M4.** Ranges that are writable in this process are [claimed](claims), and a range that overlaps a claimed one is not decoded. So
-//!   not even a worker thread that was left behind by a timeout shares its part with a retry.
-//! - **M5.** A `T: Pod` has no invalid values and no padding: whatever bytes another process left are a value.
-//! - **M6.** Lengths and offsets that were decoded are checked against the size of the object and the alignment of `T`.
+//! - **M1.** All pages of an object are allocated when it is created, and its size is sealed. Access to
+//!   a mapping therefore cannot fail.
+//! - **M2.** Nobody writes to the memory of a [`Shared`]. Freezing consumes the [`SharedMut`] of that
+//!   memory and unmaps it. If it was the whole object, the kernel is asked to refuse all further
+//!   writes; if another process still has to unmap its part, the kernel is asked to refuse new writable
+//!   mappings instead. A string must be sealed against writes when it is decoded, because bytes that
+//!   change might not be UTF-8 any more.
+//! - **M3.** The memory of a [`SharedMut`] belongs to one value in one process. A value must be moved
+//!   into the call that encodes it. After that it is unusable, and the decoded value replaces it. The
+//!   inputs of initializers, preloads and broadcasts cannot contain a `SharedMut`, because more than
+//!   one worker decodes them.
+//! - **M4.** Ranges that are writable in this process are [claimed](claims), and a range that overlaps
+//!   a claimed one is not decoded. A worker thread that was abandoned after a timeout therefore does not
+//!   share its part with a retry.
+//! - **M5.** A `T: Pod` has neither invalid values nor padding, so that any bytes that another process
+//!   has written are a value.
+//! - **M6.** Decoded lengths and offsets are checked against the size of the object and the alignment of
+//!   `T`.
 //!
-//! By M2 and M3, memory under a reference does not change as long as all processes run safe code of this build. Two gaps are known. A
-//! `Serialize` implementation written by hand can reach a `SharedMut` through an `Arc` while a slice of it is borrowed. And a process that
-//! was handed a `SharedMut`, or made the memory of a `Shared<[T]>`, can keep a mapping and write to it by native code; by M5 and M6 the others then see
-//! other values, in the memory that this process was handed or made and nowhere else.
+//! By M2 and M3, memory behind a reference does not change as long as all processes run safe code of
+//! this build. Two gaps are known:
+//!
+//! - A hand-written `Serialize` implementation can reach a `SharedMut` through an `Arc` while a slice of
+//!   it is borrowed.
+//! - A process that has received a `SharedMut`, or has created the memory of a `Shared<[T]>`, can keep a
+//!   mapping and write to it by native code. By M5 and M6 other processes then read other values, but
+//!   only in the memory that this process has received or created.
 
 mod claims;
 mod exclusive;

@@ -1,4 +1,4 @@
-//! What may lie in shared memory.
+//! The types of values in shared memory.
 
 #![allow(unsafe_code, reason = "makes references to mapped memory")]
 
@@ -6,12 +6,14 @@ use std::ptr::NonNull;
 
 use bytemuck::Pod;
 
-/// What a [`Shared`](super::Shared) may hold: `[T]` and `T` for every `T: bytemuck::Pod`, and `str`.
+/// A type that a [`Shared`](super::Shared) can contain: `str`, and `[T]` and `T` for every
+/// `T: bytemuck::Pod`.
 ///
-/// `Pod` types are plain bytes: numbers, arrays and structs of them without padding, among them the vectors, pixels and
-/// complex numbers of crates that implement it. Derive it for a type of your own with the crate `bytemuck`.
+/// `Pod` types are plain bytes: numbers, arrays, and structs of them without padding. Many crates
+/// implement it for their vectors, pixels or complex numbers. Derive it for your own types with the
+/// crate `bytemuck`.
 ///
-/// This trait is sealed: nothing else implements it.
+/// This trait is sealed and cannot be implemented for other types.
 pub trait Shareable: sealed::Sealed {}
 
 pub(super) mod sealed {
@@ -19,19 +21,22 @@ pub(super) mod sealed {
 
     /// # Safety
     ///
-    /// `check` accepts only bytes of which `refer` makes a valid reference.
+    /// `check` accepts only bytes for which `refer` returns a valid reference.
     #[allow(unsafe_code, reason = "an unsafe trait")]
     pub unsafe trait Sealed {
-        /// The bytes of one element.
+        /// The size of one element in bytes.
         const SIZE: usize;
         const ALIGN: usize;
-        /// Whether bytes that change after they were checked may be no value any more.
+        /// Whether bytes that change after the check can become invalid.
         const FRAGILE: bool;
-        /// Whether a value of so many elements may lie there.
+        /// Checks that `bytes` are a valid value of `len` elements.
         fn check(bytes: &[u8], len: usize) -> Result<(), &'static str>;
+        /// Returns a reference to the value at `at`.
+        ///
         /// # Safety
         ///
-        /// `at` is aligned and begins `len` elements that were checked and live for `'a`, and that nobody changes meanwhile.
+        /// `at` is aligned and points to `len` elements that were checked, that live for `'a`, and that
+        /// nobody changes during `'a`.
         unsafe fn refer<'a>(at: NonNull<u8>, len: usize) -> &'a Self;
     }
 }
@@ -40,7 +45,7 @@ impl<T: Pod> Shareable for [T] {}
 impl<T: Pod> Shareable for T {}
 impl Shareable for str {}
 
-// SAFETY: a row of `Pod` values is valid whatever the bytes are.
+// SAFETY: a slice of `Pod` values is valid for any bytes.
 unsafe impl<T: Pod> sealed::Sealed for [T] {
     const SIZE: usize = size_of::<T>();
     const ALIGN: usize = align_of::<T>();
@@ -51,28 +56,28 @@ unsafe impl<T: Pod> sealed::Sealed for [T] {
     }
 
     unsafe fn refer<'a>(at: NonNull<u8>, len: usize) -> &'a Self {
-        // SAFETY: by contract; any bytes are values of a `Pod` type.
+        // SAFETY: the contract of this function; any bytes are values of a `Pod` type.
         unsafe { std::slice::from_raw_parts(at.cast::<T>().as_ptr(), len) }
     }
 }
 
-// SAFETY: a `Pod` value is valid whatever the bytes are.
+// SAFETY: a `Pod` value is valid for any bytes.
 unsafe impl<T: Pod> sealed::Sealed for T {
     const SIZE: usize = size_of::<T>();
     const ALIGN: usize = align_of::<T>();
     const FRAGILE: bool = false;
 
     fn check(_: &[u8], len: usize) -> Result<(), &'static str> {
-        if len == 1 { Ok(()) } else { Err("it holds no single value") }
+        if len == 1 { Ok(()) } else { Err("it does not contain a single value") }
     }
 
     unsafe fn refer<'a>(at: NonNull<u8>, _: usize) -> &'a Self {
-        // SAFETY: by contract; `check` wants one element.
+        // SAFETY: the contract of this function; `check` requires one element.
         unsafe { at.cast::<T>().as_ref() }
     }
 }
 
-// SAFETY: the text is checked.
+// SAFETY: `check` validates the string.
 unsafe impl sealed::Sealed for str {
     const SIZE: usize = 1;
     const ALIGN: usize = 1;
@@ -83,7 +88,7 @@ unsafe impl sealed::Sealed for str {
     }
 
     unsafe fn refer<'a>(at: NonNull<u8>, len: usize) -> &'a Self {
-        // SAFETY: by contract, checked to be UTF-8.
+        // SAFETY: the contract of this function; `check` validated the bytes as UTF-8.
         unsafe { std::str::from_utf8_unchecked(std::slice::from_raw_parts(at.as_ptr(), len)) }
     }
 }

@@ -3,7 +3,6 @@
 //! Pools with the same preloads and the same rights share a server. It ends when the last
 //! of them does.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -94,7 +93,7 @@ impl Host for ForkServer {
             self.server = Some(server);
             match attached {
                 Ok(()) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
                     forget(&self.key);
                 }
                 Err(error) => {
