@@ -24,7 +24,7 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use nix::sys::signal::{Signal, raise};
+    use crate::sys::signals::{SIGKILL, SIGSEGV, SIGSTOP, raise};
 
     struct Armed {
         point: String,
@@ -52,9 +52,9 @@ mod armed {
             return;
         }
         match armed.action.as_str() {
-            "kill" => drop(raise(Signal::SIGKILL)),
-            "segv" => drop(raise(Signal::SIGSEGV)),
-            "stop" => drop(raise(Signal::SIGSTOP)),
+            "kill" => raise(SIGKILL),
+            "segv" => raise(SIGSEGV),
+            "stop" => raise(SIGSTOP),
             "exit" => std::process::exit(0),
             "exit3" => std::process::exit(3),
             _ => std::process::abort(),

@@ -8,35 +8,53 @@
 //! 3. A file may use the types, traits and constants that its `mod.rs` defines: they are what the folder agrees on.
 //!    A function in `mod.rs` may use the files, and be used by none that it uses.
 //! 4. `#[path]` is refused: a module has the name of its file.
+//! 5. The crates `libc` and `nix` are used in `sys/` only.
 //!
 //! What a method of a type that is passed in does is not looked at, and need not be.
 
 mod graph;
+mod system_calls;
 mod tree;
 
 use std::fs;
 use std::path::Path;
 
 use graph::{Graph, circles, told, uses};
+use tree::Modules;
 
 #[test]
 fn the_library() {
-    check(&graph_of("../runtime/src"));
+    check(&uses(&modules_of("../runtime/src")));
 }
 
 #[test]
 fn the_macros() {
-    check(&graph_of("../macros/src"));
+    check(&uses(&modules_of("../macros/src")));
 }
 
-fn graph_of(folder: &str) -> Graph {
-    uses(&tree::read(&|module| {
+#[test]
+fn system_calls_stand_in_one_folder() {
+    let outside = system_calls::outside(&modules_of("../runtime/src"));
+    assert!(outside.is_empty(), "\n{}", outside.join("\n"));
+}
+
+#[test]
+fn a_system_call_elsewhere_is_found() {
+    let text = "use libc::c_int; fn f() { unsafe { ::libc::abort() } } fn g(_: nix::Error) {} \
+                #[cfg(test)] mod tests { use libc::c_char; }";
+    let files = [("", "mod a; mod sys;"), ("a", text), ("sys", "use nix::unistd;")];
+    let outside = system_calls::outside(&modules(&files));
+    assert_eq!(outside, ["a.rs:1: libc::c_int", "a.rs:1: ::libc::abort", "a.rs:1: nix::Error"]);
+}
+
+fn modules_of(folder: &str) -> Modules {
+    tree::read(&|module| {
         let stem = if module.is_empty() { "lib".to_owned() } else { module.join("/") };
         [format!("{stem}.rs"), format!("{stem}/mod.rs")].into_iter().find_map(|file| {
             let text = fs::read_to_string(Path::new(folder).join(&file)).ok()?;
             Some((file, text))
         })
-    }))
+    })
 }
 
 /// Panics with all circles.
@@ -46,12 +64,16 @@ fn check(graph: &Graph) {
 }
 
 /// A crate of given files, each a module and its text.
-fn sample(files: &[(&str, &str)]) -> Graph {
-    uses(&tree::read(&|module| {
+fn modules(files: &[(&str, &str)]) -> Modules {
+    tree::read(&|module| {
         let name = module.join("::");
         let (_, text) = files.iter().find(|(file, _)| *file == name)?;
         Some((format!("{name}.rs"), (*text).to_owned()))
-    }))
+    })
+}
+
+fn sample(files: &[(&str, &str)]) -> Graph {
+    uses(&modules(files))
 }
 
 fn circles_of(files: &[(&str, &str)]) -> Vec<String> {

@@ -197,11 +197,14 @@ impl<'a> Visit<'a> for Reader<'_> {
     }
 
     fn visit_path(&mut self, path: &'a syn::Path) {
-        if path.leading_colon.is_none() {
-            let line = path.segments[0].ident.span().start().line;
-            let names = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-            self.refer(names, line, false);
+        let line = path.segments[0].ident.span().start().line;
+        let names = path.segments.iter().map(|segment| segment.ident.to_string());
+        let mut names: Path = names.collect();
+        if path.leading_colon.is_some() {
+            // It is a crate, whatever is called like it here.
+            names[0].insert_str(0, "::");
         }
+        self.refer(names, line, false);
         visit::visit_path(self, path);
     }
 

@@ -9,9 +9,6 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
-
 use super::bodies::ProcessHandle;
 use super::objects::WorkerObjects;
 use super::threads::ThreadBody;
@@ -22,6 +19,8 @@ use crate::scheduler::{Event, TICK};
 use crate::start::{self, Exit, Launcher, Order, fork_lock};
 use crate::state::Share;
 use crate::sys::fds::Kept;
+use crate::sys::poll::{Awaited, poll};
+use crate::sys::signals::SIGKILL;
 use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, process, socket};
 
@@ -205,8 +204,8 @@ impl Dispatcher {
                 start::LaunchEvent::Started { ticket, pid, pidfd } => {
                     let Some(slot) = engine.slot_of(ticket as usize) else {
                         // Given up before it was there.
-                        if process::signal(pidfd.as_fd(), libc::SIGKILL).is_err() {
-                            let _ = launcher.signal(ticket, libc::SIGKILL);
+                        if process::signal(pidfd.as_fd(), SIGKILL).is_err() {
+                            let _ = launcher.signal(ticket, SIGKILL);
                         }
                         continue;
                     };
@@ -408,13 +407,13 @@ fn sleep(
         // Has no `poll`; the eventfd is looked at often instead.
         return std::thread::sleep(Duration::from_millis(1));
     }
-    let mut polled: Vec<PollFd<'_>> = std::iter::once(wakeup.as_fd())
+    let awaited = std::iter::once(wakeup.as_fd())
         .chain(launcher.iter().copied())
         .chain(fds.iter().map(|fd| fd.as_fd()))
-        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .map(Awaited::readable)
         .collect();
     // A signal or a shortage: everything is looked at again anyway.
-    let _ = ppoll(&mut polled, time.map(TimeSpec::from_duration), None);
+    let _ = poll(awaited, time);
 }
 
 /// Joins the thread of a dispatcher.

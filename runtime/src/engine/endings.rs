@@ -6,10 +6,11 @@ use crate::error::{Error, ErrorKind};
 use crate::queue::{Phase, Started};
 use crate::scheduler::{Ending, Event, KillReason, Reason, Slot, Worker};
 use crate::start::Exit;
+use crate::sys::signals;
 
 /// Signals by which people and systems end processes; by others they end themselves.
 const FROM_OUTSIDE: [i32; 5] =
-    [libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
+    [signals::SIGKILL, signals::SIGTERM, signals::SIGHUP, signals::SIGINT, signals::SIGQUIT];
 
 /// The error of an input that has no output, for this reason.
 pub(super) fn of_reason(shared: &Shared, reason: Reason<Cause>) -> Error {
@@ -160,7 +161,7 @@ fn of_exit(shared: &Shared, body: &Body, exit: Exit) -> Error {
             Error::new(ErrorKind::Exited, "").with(|facts| facts.exit_code = Some(code))
         }
         Exit::Signal(signal) => {
-            let aborted = report.is_some() && cfg!(panic = "abort") && signal == libc::SIGABRT;
+            let aborted = report.is_some() && cfg!(panic = "abort") && signal == signals::SIGABRT;
             let kind = if aborted { ErrorKind::Panicked } else { ErrorKind::Signaled };
             let note = signal_note(shared, body, signal);
             Error::new(kind, note).with(|facts| facts.signal = Some(signal))
@@ -176,7 +177,7 @@ fn signal_note(shared: &Shared, body: &Body, signal: i32) -> String {
         return "its stack overflowed".to_owned();
     }
     match shared.settings.memory_limit {
-        Some(bytes) if signal == libc::SIGABRT || signal == libc::SIGSEGV => {
+        Some(bytes) if signal == signals::SIGABRT || signal == signals::SIGSEGV => {
             format!("its memory is limited to {bytes} bytes")
         }
         _ => String::new(),

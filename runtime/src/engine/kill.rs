@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::bodies::ProcessHandle;
 use super::{Engine, Shared};
 use crate::scheduler::{Event, KillReason};
-use crate::sys::{process, socket};
+use crate::sys::{process, signals, socket};
 
 impl Engine {
     /// Ends the worker in a slot, as the scheduler says.
@@ -16,7 +16,7 @@ impl Engine {
         }
         let Some(body) = self.body(slot) else { return };
         match &body.process {
-            ProcessHandle::Child { .. } => self.signal(slot, libc::SIGKILL),
+            ProcessHandle::Child { .. } => self.signal(slot, signals::SIGKILL),
             ProcessHandle::Thread(_) => {
                 // It cannot be ended; it is left behind.
                 body.page.view().abandon();
@@ -38,7 +38,7 @@ impl Engine {
         let Some(body) = self.body_mut(slot) else { return };
         let ProcessHandle::Child { pidfd, .. } = &body.process else { return };
         let Err(error) = process::signal(pidfd.as_fd(), signal) else { return };
-        if signal == libc::SIGKILL {
+        if signal == signals::SIGKILL {
             if let Some(lifeline) = &body.lifeline {
                 // Refused if the worker is gone.
                 let _ = socket::shut(lifeline.as_fd());

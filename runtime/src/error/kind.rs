@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Facts;
+use crate::sys::signals;
 
 /// The kind of an [`Error`](crate::Error).
 ///
@@ -101,7 +102,7 @@ pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::R
             write!(f, " was lost: its worker")?;
             place_of(facts, f)?;
             write!(f, " was killed by signal {signal}")?;
-            if let Some(name) = signal_name(signal) {
+            if let Some(name) = signals::name(signal) {
                 write!(f, " ({name})")?;
             }
             note(facts, f)
@@ -156,9 +157,4 @@ fn note(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
     if facts.detail.is_empty() { Ok(()) } else { write!(f, "; {}", facts.detail) }
-}
-
-/// The name of a signal, for the signals that end processes.
-fn signal_name(signal: i32) -> Option<&'static str> {
-    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
 }

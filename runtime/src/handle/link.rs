@@ -155,8 +155,7 @@ fn give_one(socket: BorrowedFd<'_>, object: &Object, ring: &dyn Fn()) -> io::Res
             Err(error) => error,
         };
         // The buffer is full, or more descriptors are on their way than the user may have.
-        let full = error.kind() == io::ErrorKind::WouldBlock
-            || error.raw_os_error() == Some(libc::ETOOMANYREFS);
+        let full = error.kind() == io::ErrorKind::WouldBlock || socket::has_too_many_fds(&error);
         if !full || tries == TRIES {
             return Err(error);
         }

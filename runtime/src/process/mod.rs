@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
 use crate::pool::{Handle, Pool};
 use crate::sys::fds::Kept;
+use crate::sys::signals;
 use crate::task::Task;
 use error::of_process;
 
@@ -246,14 +247,14 @@ impl<R> Process<R> {
     ///
     /// With [`StartMethod::Thread`](crate::StartMethod::Thread) the thread is abandoned.
     pub fn terminate(&self) {
-        self.pool.signal_all(libc::SIGTERM);
+        self.pool.signal_all(signals::SIGTERM);
     }
 
     /// Kills the process by SIGKILL.
     ///
     /// With [`StartMethod::Thread`](crate::StartMethod::Thread) the thread is abandoned.
     pub fn kill(&self) {
-        self.pool.signal_all(libc::SIGKILL);
+        self.pool.signal_all(signals::SIGKILL);
     }
 
     /// Takes the writing end of the pipe to standard input.

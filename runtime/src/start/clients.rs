@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::poll::{PollFd, PollFlags};
-
 use super::wire::{self, Frame, OrderFrame};
+use crate::sys::poll::Awaited;
 use crate::sys::socket::{self, Wait};
 
 /// All connections, each with a name that is never used again.
@@ -45,9 +44,11 @@ impl Connection {
         self.name
     }
 
-    pub(super) fn polled(&self) -> PollFd<'_> {
-        let out = if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
-        PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | out)
+    pub(super) fn awaited(&self) -> Awaited<'_> {
+        match self.outbox.is_empty() {
+            true => Awaited::readable(self.socket.as_fd()),
+            false => Awaited::readable_or_writable(self.socket.as_fd()),
+        }
     }
 
     /// Sends what waits, as far as the socket takes it.

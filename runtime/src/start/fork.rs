@@ -4,6 +4,7 @@
 //! caller as it was when the pool was built. Rule L9 says how that outlives the death
 //! of the template.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::peer::Peer;
@@ -104,7 +105,7 @@ impl Host for Fork {
                         self.reached = true;
                         return Ok(());
                     }
-                    Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
                     Err(e) => {
                         return Err(Error::start(format!("the template cannot be reached: {e}")));
                     }

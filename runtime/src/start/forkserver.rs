@@ -3,6 +3,7 @@
 //! Pools with the same preloads and the same rights share a server. It ends when the last
 //! of them does.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -93,7 +94,7 @@ impl Host for ForkServer {
             self.server = Some(server);
             match attached {
                 Ok(()) => return Ok(()),
-                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     forget(&self.key);
                 }
                 Err(error) => {

@@ -9,8 +9,8 @@ use super::wire::{self, Frame};
 use super::{Exit, LaunchEvent};
 use crate::error::{Error, ErrorKind};
 use crate::sys::fds::{self, Kept};
-use crate::sys::process;
 use crate::sys::socket::{self, Message, Wait};
+use crate::sys::{process, signals};
 
 /// The caller's side of a connection.
 pub(super) struct Link {
@@ -111,7 +111,7 @@ impl Link {
         let error = || Error::start("this process has too many open files to watch a worker");
         match Frame::read_cut(message.bytes) {
             Some(Frame::Started { ticket, pid }) => {
-                let kill = Frame::Kill { pid, signal: libc::SIGKILL }.write();
+                let kill = Frame::Kill { pid, signal: signals::SIGKILL }.write();
                 if socket::send(self.socket.as_fd(), &kill, &[], Wait::Never).is_err() {
                     return Err(Lost::because("the server of workers does not answer"));
                 }
@@ -181,4 +181,4 @@ impl Link {
 }
 
 /// How a worker ended of which no server tells any more.
-pub(super) const UNTOLD: Exit = Exit::Signal(libc::SIGKILL);
+pub(super) const UNTOLD: Exit = Exit::Signal(signals::SIGKILL);

@@ -10,6 +10,7 @@ use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind};
 use crate::registry;
+use crate::sys::poll::wait_readable;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process};
 
@@ -120,6 +121,6 @@ pub(super) fn give_up(role: ServerRole, main: &OwnedFd, watch: &OwnedFd, refusal
 
 /// Waits for a message on the main socket; false if the caller ended.
 fn wait(main: &OwnedFd, watch: &OwnedFd) -> bool {
-    let [_, ended] = fds::wait_readable([main.as_fd(), watch.as_fd()]);
+    let [_, ended] = wait_readable([main.as_fd(), watch.as_fd()]);
     !ended
 }

@@ -5,6 +5,7 @@
 //! has others is left: nothing is ordered from it any more, and the connection to it is
 //! kept until the last worker it made for this pool has ended.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -169,7 +170,7 @@ impl<H: Host> Launcher for Served<H> {
                 Err(error) if last => {
                     return Err(Error::start(format!("the server of workers is lost: {error}")));
                 }
-                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => self.read(),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.read(),
                 Err(error) => {
                     return Err(Error::start(format!("a worker cannot be ordered: {error}")));
                 }

@@ -14,14 +14,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::clients::{Clients, Connection, Request};
 use super::parcel::Parts;
 use super::wire::{self, Frame};
 use super::{NoUnwind, ServerRole, preload};
 use crate::config::StartMethod;
 use crate::sys::original::Original;
+use crate::sys::poll::{Awaited, poll};
+use crate::sys::signals::SIGKILL;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{process, signals};
 
@@ -109,7 +109,7 @@ impl Server {
     fn end(self) -> ! {
         let children = || self.workers.iter().map(|w| &w.pidfd).chain(&self.standby);
         // What may not be killed is not waited for by `bury`; it ends with this process.
-        children().for_each(|child| drop(process::signal(child.as_fd(), libc::SIGKILL)));
+        children().for_each(|child| drop(process::signal(child.as_fd(), SIGKILL)));
         children().for_each(|child| process::kill_and_reap(child.as_fd()));
         process::end_within(1);
         let original = Original::here();
@@ -121,7 +121,7 @@ impl Server {
 
     /// Waits for something to happen, and does what it asks for.
     fn turn(&mut self) -> Next {
-        let mut patience = PollTimeout::NONE;
+        let mut patience = None;
         if self.needs_standby() {
             let wait = self.next_standby.saturating_duration_since(Instant::now());
             if wait.is_zero() {
@@ -129,7 +129,7 @@ impl Server {
                     return Next::Stand(Box::new(standby));
                 }
             } else {
-                patience = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
+                patience = Some(wait);
             }
         }
         let Some(ready) = self.poll(patience) else {
@@ -167,28 +167,25 @@ impl Server {
     }
 
     /// Which are ready: main, watch, predecessor, standby, workers, connections.
-    fn poll(&self, patience: PollTimeout) -> Option<Vec<bool>> {
-        let nothing = PollFlags::empty();
+    fn poll(&self, patience: Option<Duration>) -> Option<Vec<bool>> {
         // A standby leaves its main socket unread until it takes over; that the other
         // side is gone shows all the same.
-        let main = if self.predecessor.is_some() { nothing } else { PollFlags::POLLIN };
-        let mut polled = vec![
-            PollFd::new(self.main.as_fd(), main),
-            PollFd::new(self.watch.as_fd(), PollFlags::POLLIN),
-        ];
+        let main = match self.predecessor {
+            Some(_) => Awaited::closed(self.main.as_fd()),
+            None => Awaited::readable(self.main.as_fd()),
+        };
+        let mut awaited = vec![main, Awaited::readable(self.watch.as_fd())];
         for process in [&self.predecessor, &self.standby] {
-            polled.push(match process {
-                Some(pidfd) => PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-                None => PollFd::new(self.main.as_fd(), nothing),
+            awaited.push(match process {
+                Some(pidfd) => Awaited::readable(pidfd.as_fd()),
+                None => Awaited::closed(self.main.as_fd()),
             });
         }
         let absent = [self.predecessor.is_none(), self.standby.is_none()];
-        polled.extend(self.workers.iter().map(|w| PollFd::new(w.pidfd.as_fd(), PollFlags::POLLIN)));
-        polled.extend(self.clients.open().map(Connection::polled));
+        awaited.extend(self.workers.iter().map(|w| Awaited::readable(w.pidfd.as_fd())));
+        awaited.extend(self.clients.open().map(Connection::awaited));
         // Interrupted, or out of memory: the next turn comes.
-        poll(&mut polled, patience).ok()?;
-        let fired = |p: &PollFd<'_>| p.revents().is_none_or(|events| !events.is_empty());
-        let mut ready: Vec<bool> = polled.iter().map(fired).collect();
+        let mut ready = poll(awaited, patience)?;
         for (at, absent) in (2..).zip(absent) {
             ready[at] &= !absent;
         }
@@ -232,7 +229,7 @@ impl Server {
                 // Nobody asks for the workers of a closed connection any more.
                 for worker in self.workers.iter().filter(|worker| worker.connection == name) {
                     // One that it may not kill sees the end of its caller's socket.
-                    let _ = process::signal(worker.pidfd.as_fd(), libc::SIGKILL);
+                    let _ = process::signal(worker.pidfd.as_fd(), SIGKILL);
                 }
                 self.sweep();
             }

@@ -1,11 +1,13 @@
 //! Spawn: each worker is the program, executed again.
 
 use std::ffi::CString;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::caller::Caller;
 use super::{Exit, LaunchEvent, Launcher, Order, parcel};
 use crate::error::{Error, Result};
+use crate::sys::signals::SIGKILL;
 use crate::sys::{entry, execute, process, socket};
 
 /// A process executed again, waiting for its first message.
@@ -22,7 +24,7 @@ pub(super) fn execute(
     mut env: Vec<CString>,
     stdio: [Option<BorrowedFd<'_>>; 3],
 ) -> Result<Executed> {
-    let cannot = |what: &str, error: std::io::Error| {
+    let cannot = |what: &str, error: io::Error| {
         Error::start(format!("a process cannot be started: {what}: {error}"))
     };
     let (ours, theirs) = socket::pair().map_err(|e| cannot("no socket for it", e))?;
@@ -30,7 +32,7 @@ pub(super) fn execute(
     env.push(marker.clone());
     let mut blob = None;
     let pid = match execute::execute(&env, stdio, theirs.as_fd()) {
-        Err(error) if error.raw_os_error() == Some(libc::E2BIG) => {
+        Err(error) if error.kind() == ErrorKind::ArgumentListTooLong => {
             // Larger than what the kernel passes to a program: only what its loader
             // may need goes that way, and all of it by a blob.
             env.pop();
@@ -79,8 +81,8 @@ impl Launcher for Spawn {
         let along = parcel::Along { env, directory, ..parcel::Along::default() };
         let sent = parcel::send(child.socket.as_fd(), order, along);
         // A child that is dead already is no error here: its exit is told like any.
-        let sent = sent.or_else(|e| match e.raw_os_error() {
-            Some(libc::EPIPE | libc::ECONNRESET) => Ok(()),
+        let sent = sent.or_else(|e| match e.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Ok(()),
             _ => Err(e),
         });
         match own.and_then(|own| sent.map(|()| own)) {
@@ -109,9 +111,9 @@ impl Launcher for Spawn {
         Some(exit)
     }
 
-    fn signal(&mut self, _ticket: u64, _signal: i32) -> std::io::Result<()> {
+    fn signal(&mut self, _ticket: u64, _signal: i32) -> io::Result<()> {
         // There is nobody else.
-        Err(std::io::Error::from_raw_os_error(libc::EPERM))
+        Err(ErrorKind::PermissionDenied.into())
     }
 }
 
@@ -119,7 +121,7 @@ impl Drop for Spawn {
     fn drop(&mut self) {
         for (_, pidfd) in &self.workers {
             // What may not be killed is not waited for by `bury`; its socket was shut.
-            let _ = process::signal(pidfd.as_fd(), libc::SIGKILL);
+            let _ = process::signal(pidfd.as_fd(), SIGKILL);
         }
         for (_, pidfd) in &self.workers {
             process::kill_and_reap(pidfd.as_fd());

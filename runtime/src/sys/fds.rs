@@ -12,9 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
 use super::generation::PerProcess;
@@ -29,13 +27,6 @@ const BLOB_LIMIT: u64 = 1 << 32;
 pub(crate) fn size(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let size = nix::sys::stat::fstat(fd)?.st_size;
     usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
-/// Waits until one of the fds can be read or its other end is closed, and says which.
-pub(crate) fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> [bool; N] {
-    let mut polled = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    while poll(&mut polled, PollTimeout::NONE) == Err(Errno::EINTR) {}
-    polled.map(|fd| fd.revents().is_none_or(|events| !events.is_empty()))
 }
 
 /// Copies `fd` over the standard stream `number`, open across exec.

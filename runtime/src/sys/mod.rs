@@ -13,6 +13,7 @@ pub(crate) mod generation;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod original;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod rights;

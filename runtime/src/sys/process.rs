@@ -9,8 +9,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::fds::Kept;
 use super::generation::PerProcess;
 
@@ -59,9 +57,7 @@ pub(crate) fn main_thread_ended(pidfd: BorrowedFd<'_>) -> bool {
 
 /// Waits until the process has ended, or the time is over.
 pub(crate) fn ended(pidfd: BorrowedFd<'_>, within: Duration) -> bool {
-    let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
-    let mut polled = [PollFd::new(pidfd, PollFlags::POLLIN)];
-    poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+    super::poll::becomes_readable(pidfd, within)
 }
 
 /// Takes the status of a child that has ended; `None` while it runs.

@@ -7,6 +7,10 @@ use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+#[cfg(feature = "fault-points")]
+pub(crate) use libc::SIGSTOP;
+pub(crate) use libc::{SIGABRT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGTERM};
+
 use super::generation::generation;
 use super::process;
 
@@ -24,6 +28,18 @@ pub(crate) struct FaultRecord {
     pub(crate) address: AtomicU64,
     /// 1 if it lies just past the end of the stack.
     pub(crate) overflow: AtomicU32,
+}
+
+/// The name of a signal, for the signals that end processes.
+pub(crate) fn name(signal: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
+}
+
+/// Sends a signal to this thread.
+#[cfg(feature = "fault-points")]
+pub(crate) fn raise(signal: i32) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::raise(signal) };
 }
 
 /// Ignores SIGINT and SIGPIPE, and lets every signal through.

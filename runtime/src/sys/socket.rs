@@ -41,6 +41,12 @@ pub(crate) struct Message<'a> {
     pub(crate) cut: bool,
 }
 
+/// Whether a message was not sent because more descriptors are on their way than the user may
+/// have; those that are received make room.
+pub(crate) fn has_too_many_fds(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ETOOMANYREFS)
+}
+
 /// Makes two connected sockets that no program executed later inherits.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (one, other) =
