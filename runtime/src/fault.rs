@@ -11,14 +11,48 @@
 //! `started`, `decoded`, `ran`, `encoded`; then `answered` and `ended`. At `publishing`
 //! a message (CHUNK, the answers, END) lies in the ring and is not covered yet.
 
-#[cfg(not(feature = "fault-points"))]
+#[cfg(not(any(feature = "fault-points", all(test, loom))))]
 #[inline(always)]
 pub(crate) fn fault(_point: &str) {}
 
-#[cfg(feature = "fault-points")]
+#[cfg(all(feature = "fault-points", not(all(test, loom))))]
 pub(crate) use armed::fault;
 
-#[cfg(feature = "fault-points")]
+#[cfg(all(test, loom))]
+pub(crate) use modelled::{dies_at, fault};
+
+/// In a model a thread dies by unwinding.
+#[cfg(all(test, loom))]
+mod modelled {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    loom::thread_local! {
+        static POINT: Cell<&'static str> = Cell::new("");
+    }
+
+    struct Died;
+
+    pub(crate) fn fault(point: &str) {
+        if POINT.with(|armed| armed.get() == point) {
+            resume_unwind(Box::new(Died));
+        }
+    }
+
+    /// Runs code until it passes a point; whether it did.
+    pub(crate) fn dies_at(point: &'static str, run: impl FnOnce()) -> bool {
+        POINT.with(|armed| armed.set(point));
+        let ran = catch_unwind(AssertUnwindSafe(run));
+        POINT.with(|armed| armed.set(""));
+        match ran {
+            Ok(()) => false,
+            Err(died) if died.is::<Died>() => true,
+            Err(other) => resume_unwind(other),
+        }
+    }
+}
+
+#[cfg(all(feature = "fault-points", not(all(test, loom))))]
 mod armed {
     use std::fs::OpenOptions;
     use std::sync::OnceLock;

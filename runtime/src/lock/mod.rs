@@ -44,6 +44,8 @@
 #![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "channels and locks build on it"))]
 
 mod holder;
+#[cfg(all(test, loom))]
+mod models;
 mod raw;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -45,12 +45,29 @@ fn kernel<R>(run: impl FnOnce(&mut Kernel) -> R) -> R {
 #[cfg(all(test, loom))]
 loom::thread_local! {
     static TID: std::cell::Cell<u32> = std::cell::Cell::new(0);
+    static IMPATIENT: std::cell::Cell<bool> = std::cell::Cell::new(false);
 }
 
 /// Says which thread this is, in a model.
 #[cfg(all(test, loom))]
 pub(crate) fn set_tid(tid: u32) {
     TID.with(|own| own.set(tid));
+}
+
+/// Has the sleeps of this thread end at once, in a model.
+#[cfg(all(test, loom))]
+pub(crate) fn set_impatient() {
+    IMPATIENT.with(|impatient| impatient.set(true));
+}
+
+#[cfg(all(test, loom))]
+fn is_impatient() -> bool {
+    IMPATIENT.with(std::cell::Cell::get)
+}
+
+#[cfg(not(all(test, loom)))]
+fn is_impatient() -> bool {
+    false
 }
 
 #[cfg(all(test, loom))]
@@ -114,7 +131,8 @@ pub(crate) fn try_lock(word: &AtomicU32) -> Answer {
 /// No time passes in a model: who is not woken sleeps for ever.
 pub(crate) fn lock(word: &AtomicU32, until: u64) -> Answer {
     let tid = tid();
-    if let Some(answer) = attempt(word, tid, true) {
+    if let Some(answer) = attempt(word, tid, !is_impatient()) {
+        thread::yield_now();
         return answer;
     }
     loop {
