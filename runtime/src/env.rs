@@ -10,6 +10,13 @@ pub(crate) fn start_method() -> Option<String> {
     env::var(START_METHOD).ok()
 }
 
+/// How often a line about a call is written where there is no terminal for a bar.
+#[cfg(feature = "progress")]
+pub(crate) fn progress_interval() -> Option<std::time::Duration> {
+    let seconds: f64 = env::var("PROCESSION_PROGRESS_SECONDS").ok()?.parse().ok()?;
+    std::time::Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// Whether backtraces are shown with the frames of the library and of the standard library.
 pub(crate) fn shows_all_frames() -> bool {
     env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "full")

@@ -56,6 +56,12 @@ pub fn parent_id() -> Option<u32> {
     (parent != 0).then_some(parent)
 }
 
+/// Whether this process is a worker.
+#[cfg(feature = "progress")]
+pub(crate) fn is_worker_process() -> bool {
+    PROCESS.load(Ordering::Relaxed) != NOBODY
+}
+
 /// The number of pools that this code is nested in: 0 outside of workers.
 pub(crate) fn depth() -> usize {
     THREAD.get().map_or_else(|| DEPTH.load(Ordering::Relaxed), |worker| worker.depth)

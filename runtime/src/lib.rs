@@ -91,7 +91,7 @@
 //!
 //! - `anyhow`: tasks may return an `anyhow::Result`; see [`Opaque`].
 //! - `eyre`: tasks may return an `eyre::Result`.
-//! - `progress`: [`TaskCall::progress`] draws a bar.
+//! - `progress`: [`TaskCall::progress`] draws bars. [`TaskCall::on_progress`] needs no feature.
 
 // Says on docs.rs which feature an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -133,6 +133,7 @@ mod lock;
 mod opaque;
 mod pool;
 mod process;
+mod progress;
 mod queue;
 mod registry;
 mod scheduler;
@@ -160,6 +161,7 @@ pub use pool::{
 };
 pub use process::{Process, ProcessBuilder, Stdio};
 pub use procession_macros::{initializer, worker};
+pub use progress::Progress;
 pub use registry::registered;
 pub use shared::{Shareable, Shared, SharedMut};
 pub use state::{State, StateMut};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::{Batch, CallId, Engine, Inbox, Life, Shared};
 use crate::error::{Error, Result};
+use crate::progress::Watchers;
 use crate::registry::Entry;
 use crate::scheduler::{CallOptions, Event, NewChunk, Refusal};
 
@@ -21,7 +22,7 @@ pub(crate) struct Options {
     pub(crate) retries: u32,
     pub(crate) chunk_size: Option<usize>,
     pub(crate) max_active: Option<usize>,
-    pub(crate) progress: Option<String>,
+    pub(crate) watchers: Watchers,
     pub(crate) priority: i32,
     pub(crate) look_ahead: Option<usize>,
     pub(crate) look_ahead_bytes: Option<usize>,
@@ -187,6 +188,13 @@ impl Engine {
     /// The inputs of a call that have no outcome.
     pub(crate) fn unanswered(&self, id: CallId) -> Vec<Range<usize>> {
         self.scheduler.unanswered(id)
+    }
+
+    /// The number of inputs of a call that were handed in and have no outcome.
+    pub(crate) fn outstanding(&mut self, shared: &Shared, id: CallId) -> usize {
+        self.drain(shared, None);
+        self.publish(shared);
+        self.scheduler.outstanding_of(id)
     }
 
     /// Whether a call has inputs that were handed in and have no outcome.

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
+use crate::progress::Tracker;
 use crate::queue::{Block, Payload};
 use crate::registry::Entry;
 use crate::worker::Original;
@@ -53,13 +54,42 @@ pub(super) struct OpenCall {
     inbox: Inbox,
     seen: u64,
     detached: bool,
+    tracker: Option<Tracker>,
 }
 
 impl OpenCall {
     pub(super) fn new(shared: Arc<Shared>, entry: Entry, options: &Options) -> Result<Self> {
         let id = shared.lock().open_call(&shared, entry, options)?;
+        let watched = Arc::downgrade(&shared);
+        let tracker = Tracker::start(&options.watchers, move || {
+            let shared = watched.upgrade()?;
+            let outstanding = shared.lock().outstanding(&shared, id);
+            Some(outstanding as u64)
+        });
         let call = CallRef { shared, id, entry };
-        Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false })
+        Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false, tracker })
+    }
+
+    /// The call has so many inputs, as far as is known.
+    pub(super) fn expect(&self, total: Option<usize>) {
+        if let Some(tracker) = &self.tracker {
+            tracker.expect(total);
+        }
+    }
+
+    /// So many of its inputs were handed in, or could not be.
+    #[inline]
+    pub(super) fn note_fed(&self, inputs: usize) {
+        if let Some(tracker) = &self.tracker {
+            tracker.note_fed(inputs);
+        }
+    }
+
+    /// All of its outcomes were received.
+    pub(super) fn finish(&mut self) {
+        if let Some(tracker) = self.tracker.take() {
+            tracker.finish();
+        }
     }
 
     /// Reads the rings and takes what came for this call; `look` sees the state with it.
@@ -77,8 +107,10 @@ impl OpenCall {
         &mut self,
         mut each: impl FnMut(usize, Result<R>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let entry = self.entry;
-        self.inbox.take_each(|index, answer| each(index, decoded(entry, index, answer)))
+        let OpenCall { call, inbox, tracker, .. } = self;
+        inbox.take_each(|index, answer| {
+            each(index, decoded(call.entry, index, answer, tracker.as_ref()))
+        })
     }
 
     /// Decodes what was taken; tells of each result how many bytes it had.
@@ -86,13 +118,13 @@ impl OpenCall {
         &mut self,
         mut each: impl FnMut(usize, Result<R>, usize) -> Result<(), E>,
     ) -> Result<(), E> {
-        let entry = self.entry;
-        self.inbox.take_each(|index, answer| {
+        let OpenCall { call, inbox, tracker, .. } = self;
+        inbox.take_each(|index, answer| {
             let bytes = match &answer {
                 Answer::Value(source) => source.remaining(),
                 Answer::Failed(_) => 0,
             };
-            each(index, decoded(entry, index, answer), bytes)
+            each(index, decoded(call.entry, index, answer, tracker.as_ref()), bytes)
         })
     }
 
@@ -330,16 +362,22 @@ pub(super) fn decoded<R: DeserializeOwned>(
     entry: Entry,
     index: usize,
     answer: Answer<'_>,
+    tracker: Option<&Tracker>,
 ) -> Result<R> {
+    let note_failed = || tracker.map_or((), Tracker::note_failed);
     let mut source = match answer {
         Answer::Value(source) => source,
-        Answer::Failed(error) => return Err(error),
+        Answer::Failed(error) => {
+            note_failed();
+            return Err(error);
+        }
     };
     let decode = || {
         let value = crate::codec::decode(&mut source)?;
         source.finish().map(|()| value)
     };
     let bad = |why: String| {
+        note_failed();
         let text = format!("its output could not be decoded: {why}");
         Err(Error::new(ErrorKind::Decode, text).on_task(entry.name()).at(index))
     };
@@ -414,12 +452,18 @@ where
         if let Some((range, _)) = &failed {
             self.fed = range.end;
         }
+        let fed = self.fed;
         let mut engine = call.shared.lock();
         if let Some(chunk) = chunk {
             engine.push(&call.shared, chunk);
         }
         if self.exhausted {
             engine.stop_feeding(&call.shared, call.id);
+        }
+        drop(engine);
+        call.note_fed(fed);
+        if let (Some(tracker), Some((range, _))) = (&call.tracker, &failed) {
+            range.clone().for_each(|_| tracker.note_failed());
         }
         failed
     }

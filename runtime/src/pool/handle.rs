@@ -298,6 +298,7 @@ impl<R> Handle<R> {
                 return Some(Err(error));
             }
         }
+        open.call.finish();
         let outcome = open.collect.finish();
         self.state = None;
         Some(outcome)
@@ -372,11 +373,13 @@ impl OpenCall {
             let encoded = self.encode(&mut payload, count, BATCH, &mut inputs);
             let Some(chunk) = encoded.complete()? else {
                 self.shared.lock().stop_feeding(&self.shared, self.id);
+                self.expect(Some(count));
                 return Ok(count);
             };
             let chunk = ChunkIn { divisible: true, ..chunk };
             count += chunk.count;
             self.shared.lock().push(&self.shared, chunk);
+            self.note_fed(count);
         }
     }
 }

@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::feed::{self, Feeder, OpenCall};
-use super::progress::Progress;
 use crate::engine::{Options, Patience, Shared};
 use crate::error::{Error, Result};
 use crate::registry::Entry;
@@ -30,7 +29,7 @@ where
     let mut feeder = Feeder::new(&shared, inputs);
     let mut call = OpenCall::new(shared, entry, options)?;
     call.start_feeding();
-    let progress = Progress::new(options.progress.as_deref(), feeder.remaining());
+    call.expect(feeder.remaining());
     let mut answered = 0;
     loop {
         if call.is_foreign() {
@@ -44,7 +43,6 @@ where
             answered += 1;
             each(index, outcome)
         })?;
-        progress.at(answered);
         if let Some(most) = room {
             if let Some((range, error)) = feeder.feed(&call, most) {
                 for index in range {
@@ -53,7 +51,7 @@ where
                 }
             }
         } else if feeder.exhausted && answered == feeder.fed {
-            progress.finish();
+            call.finish();
             return Ok(());
         } else {
             call.wait(Patience::Some, None);
@@ -205,6 +203,7 @@ pub(super) fn apply<T: Serialize, R: DeserializeOwned>(
         })
         .unwrap_or_else(|never| match never {});
     }
+    call.finish();
     output.expect("the loop ends with it")
 }
 

@@ -13,7 +13,6 @@ mod imap;
 mod look_ahead;
 mod map;
 mod options;
-mod progress;
 mod puller;
 mod running;
 mod stream;

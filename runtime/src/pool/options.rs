@@ -9,6 +9,7 @@ use super::{Handle, Imap, ImapUnordered, Pool, handle, map};
 use crate::engine::{Options, Patience, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Fitted, Item};
+use crate::progress::Progress;
 use crate::registry::{self, Entry, Role};
 use crate::task::Task;
 
@@ -192,13 +193,53 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
-    /// Shows a progress bar while [`map`](Self::map) or [`map_all`](Self::map_all) runs.
+    /// Shows a progress bar while the call runs. Needs the feature `progress`, and has no effect without it.
     ///
-    /// The bar is drawn on standard error, if that is a terminal and the feature `progress` is
-    /// enabled. A full bar stays on a line of its own; the bar of a call that fails is cleared. The
-    /// other calls draw no bar.
+    /// The bar is drawn on standard error. It has the number of inputs if the iterator knows how many are
+    /// left, and tells failures once there are any. The bars of several calls stand below each other. When
+    /// all outcomes of a call were returned, its bar is replaced by one line; the bar of a call that fails, or
+    /// whose handle or iterator is dropped before, disappears.
+    ///
+    /// Where standard error is no terminal, a line is written every ten seconds, and a last one if there was
+    /// any before. The environment variable `PROCESSION_PROGRESS_SECONDS` sets another interval.
+    ///
+    /// What the program itself writes to the terminal while bars are drawn mixes with them.
+    ///
+    /// Of a title the first 40 characters are shown, control characters as spaces. In worker processes no bars are
+    /// drawn.
     pub fn progress(mut self, title: impl Into<String>) -> Self {
-        self.options.progress = Some(title.into());
+        self.options.watchers.title = Some(title.into());
+        self
+    }
+
+    /// Has a function told how far the call is, about ten times a second and once at the end.
+    ///
+    /// It is called by a thread of the library, and the last time by the thread that makes the call or drops
+    /// its handle or iterator. Reports are in order and never overlap. The call does not wait for the
+    /// function but at the end; the function must not wait for the call. If it panics it is not called
+    /// again.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let last = Arc::new(AtomicU64::new(0));
+    /// let seen = Arc::clone(&last);
+    /// let call = runtime::pool().task(square).on_progress(move |progress| {
+    ///     seen.store(progress.done(), Ordering::Relaxed);
+    /// });
+    /// call.map(0..100)?;
+    /// assert_eq!(last.load(Ordering::Relaxed), 100);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn on_progress(mut self, report: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.options.watchers.callback = Some(Arc::new(report));
         self
     }
 
@@ -344,6 +385,8 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         let outcome = self.prepare().and_then(|(entry, shared)| {
             let mut call = OpenCall::new(shared, entry, &self.options)?;
             let count = call.hand_to_all(&input)?;
+            call.expect(Some(count));
+            call.note_fed(count);
             let mut outcomes: Vec<_> = (0..count).map(|_| None).collect();
             let (id, mut over) = (call.id, false);
             while !over {
@@ -355,6 +398,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
                     Ok::<_, std::convert::Infallible>(())
                 });
             }
+            call.finish();
             Ok(outcomes.into_iter().flatten().collect())
         });
         outcome.unwrap_or_else(|error: Error| vec![Err(error)])

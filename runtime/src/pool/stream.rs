@@ -74,6 +74,7 @@ where
         let feeder = Feeder::new(&shared, inputs);
         let call = OpenCall::new(shared, entry, options)?;
         call.start_feeding();
+        call.expect(feeder.remaining());
         Ok(Stream {
             call,
             inputs: Inputs::Here(feeder),
@@ -136,6 +137,7 @@ where
                 continue;
             }
             if matches!(self.inputs, Inputs::Over) && self.look.has_all() {
+                self.call.finish();
                 match self.panic.take() {
                     Some(panic) => std::panic::resume_unwind(panic),
                     None => return Step::Over,
@@ -241,6 +243,7 @@ where
         let Inputs::Thread(puller) = inputs else { return false };
         let seen = puller.hand_out(call);
         look.fed = seen.fed;
+        call.note_fed(seen.fed);
         look.note_inputs(seen.fresh.0, seen.fresh.1);
         if seen.over {
             self.panic = seen.panic;

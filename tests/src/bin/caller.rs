@@ -48,6 +48,15 @@ fn constructed() -> u32 {
     CONSTRUCTED.load(Ordering::Relaxed)
 }
 
+/// Runs until there is a file.
+#[worker]
+fn until_file(path: PathBuf) {
+    assert_ne!(path, PathBuf::new());
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[worker]
 fn nap(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
@@ -133,6 +142,24 @@ fn main() {
             eprintln!("done");
             pool.task(odd).progress("odd ones").map(0..50).expect_err("0 is even");
             eprintln!("failed");
+        }
+        "bars" => {
+            let workers = Pool::builder().workers(3).start_method(method);
+            let pool = workers.build().expect("the pool starts");
+            let gate = path.join("gate");
+            let call = |title: &str| pool.task(until_file).max_active(1).progress(title);
+            let there = |count| std::iter::repeat_n(path.clone(), count).chain([gate.clone()]);
+            let first = call("first").map_async(there(2));
+            let lines = call("of no\nlength").imap_unordered(there(4).filter(|_| true));
+            let (failed, streamed) = std::thread::scope(|scope| {
+                let streamed = scope.spawn(|| lines.filter(|(_, line)| line.is_ok()).count());
+                let missing = [PathBuf::new(), PathBuf::new(), gate.clone()];
+                let outcomes = call("failing").map_all(missing);
+                let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+                (failed, streamed.join().expect("the stream ends"))
+            });
+            let mapped = first.wait().expect("all are there").len();
+            eprintln!("{failed} failed, {streamed} streamed, {mapped} mapped");
         }
         "global" => {
             runtime::set_start_method(method).expect("once");

@@ -1,0 +1,177 @@
+//! Bars on a terminal, and lines where there is none.
+//!
+//! All bars of a process are drawn by one [`MultiProgress`], so that those of several calls stand below each
+//! other. When a call is over, one line about it stays, above the bars of the others.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Progress;
+use crate::sys::generation::PerProcess;
+
+/// The most characters of a title that are shown.
+const TITLE: usize = 40;
+
+/// How often a line is written where there is no terminal.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+struct Display(MultiProgress);
+
+impl Default for Display {
+    fn default() -> Self {
+        Display(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+    }
+}
+
+static DISPLAY: PerProcess<Display> = PerProcess::new();
+
+/// How a call is shown.
+pub(super) struct Bar {
+    title: String,
+    /// On a terminal.
+    bar: Option<ProgressBar>,
+    /// When the last line was written, elsewhere, and whether one was.
+    written: Mutex<(Instant, bool)>,
+}
+
+impl Bar {
+    /// A bar with this title; none in a worker process, whose terminal is its caller's.
+    pub(super) fn new(title: &str) -> Option<Bar> {
+        if crate::identity::is_worker_process() {
+            return None;
+        }
+        let title = shown(title);
+        let display = &DISPLAY.get().0;
+        let bar = (!display.is_hidden()).then(|| {
+            let bar = display.add(ProgressBar::no_length());
+            bar.set_message(title.clone());
+            bar
+        });
+        Some(Bar { title, bar, written: Mutex::new((Instant::now(), false)) })
+    }
+
+    /// Draws it.
+    pub(super) fn show(&self, progress: &Progress) {
+        match &self.bar {
+            Some(bar) => draw(bar, progress),
+            None => self.write_line(progress),
+        }
+    }
+
+    /// Takes it away; a line about a call that succeeded stays.
+    pub(super) fn end(&self, finished: Option<&Progress>) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+            DISPLAY.get().0.remove(bar);
+        }
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).1;
+        if let Some(progress) = finished
+            && (self.bar.is_some() || written)
+        {
+            self.print(&line(&self.title, progress));
+        }
+    }
+
+    fn write_line(&self, progress: &Progress) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.0.elapsed() >= interval() {
+            *written = (Instant::now(), true);
+            self.print(&line(&self.title, progress));
+        }
+    }
+
+    /// Writes a line above the bars.
+    fn print(&self, line: &str) {
+        DISPLAY.get().0.suspend(|| {
+            // Nobody to tell if it cannot be written.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        });
+    }
+}
+
+fn interval() -> Duration {
+    crate::env::progress_interval().unwrap_or(INTERVAL)
+}
+
+fn draw(bar: &ProgressBar, progress: &Progress) {
+    let template = match progress.total {
+        Some(_) => "{msg} {wide_bar} {pos}/{len} {prefix}{eta}",
+        None => "{msg} {spinner} {pos} {prefix}{elapsed}",
+    };
+    if bar.length() != progress.total {
+        match progress.total {
+            Some(total) => bar.set_length(total),
+            None => bar.unset_length(),
+        }
+    }
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is right"));
+    if progress.failed > 0 {
+        bar.set_prefix(format!("{} failed ", progress.failed));
+    }
+    bar.set_position(progress.done);
+    bar.tick();
+}
+
+/// A title as it can stand in a line.
+fn shown(title: &str) -> String {
+    let clean = title.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = clean.clone().take(TITLE).collect();
+    if clean.count() > TITLE {
+        shown.pop();
+        shown.push('…');
+    }
+    shown
+}
+
+/// How far a call is, in one line.
+fn line(title: &str, progress: &Progress) -> String {
+    let mut line = format!("{title}: {}", progress.done);
+    // Writing to a string cannot fail.
+    if let Some(total) = progress.total {
+        let _ = write!(line, "/{total}");
+        if !progress.is_over && total > 0 {
+            let _ = write!(line, " ({} %)", progress.done.saturating_mul(100) / total);
+        }
+    }
+    if progress.failed > 0 {
+        let _ = write!(line, ", {} failed", progress.failed);
+    }
+    match progress.remaining().filter(|_| !progress.is_over) {
+        Some(left) => drop(write!(line, ", {:.1} s left", left.as_secs_f64())),
+        None => drop(write!(line, ", {:.1} s", progress.elapsed.as_secs_f64())),
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_one_short_line() {
+        assert_eq!(shown("two\nlines\u{1b}[31m"), "two lines [31m");
+        assert_eq!(shown(&"é".repeat(40)), "é".repeat(40));
+        assert_eq!(shown(&"é".repeat(41)), "é".repeat(39) + "…");
+        assert_eq!(shown(""), "");
+    }
+
+    #[test]
+    fn a_line_tells_what_is_known() {
+        let elapsed = Duration::from_millis(2_000);
+        let mut at = Progress { done: 20, total: Some(50), failed: 0, elapsed, is_over: false };
+        assert_eq!(line("a", &at), "a: 20/50 (40 %), 3.0 s left");
+        at.failed = 3;
+        assert_eq!(line("a", &at), "a: 20/50 (40 %), 3 failed, 3.0 s left");
+        at.total = None;
+        assert_eq!(line("a", &at), "a: 20, 3 failed, 2.0 s");
+        at = Progress { done: 50, total: Some(50), failed: 0, elapsed, is_over: true };
+        assert_eq!(line("a", &at), "a: 50/50, 2.0 s");
+        at = Progress { done: 0, total: Some(0), failed: 0, elapsed, is_over: true };
+        assert_eq!(line("a", &at), "a: 0/0, 2.0 s");
+    }
+}

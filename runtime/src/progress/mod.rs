@@ -1,0 +1,241 @@
+//! How far calls are, for bars and for functions that want to know.
+//!
+//! A call that is watched has a [`Tracker`]. While there is one, a thread of the library, the
+//! [ticker](ticker), asks ten times a second how many of its inputs have no outcome yet. Nothing is
+//! counted per input, and a call that is not watched costs nothing.
+
+#[cfg(feature = "progress")]
+mod bars;
+mod ticker;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::sys::generation::Original;
+
+/// How far a call is; [`TaskCall::on_progress`](crate::TaskCall::on_progress) has an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    done: u64,
+    total: Option<u64>,
+    failed: u64,
+    elapsed: Duration,
+    is_over: bool,
+}
+
+impl Progress {
+    /// Returns the number of inputs that have an outcome.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Returns the number of inputs of the call; `None` while its iterator does not tell.
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Returns the number of failures that the caller has received.
+    ///
+    /// Handles decode outcomes when they are waited for, and count failures then.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Returns the time since the call was made.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Returns how long the rest will take if it takes as long per input as what is done. `None` if the total is not
+    /// known or nothing is done.
+    pub fn remaining(&self) -> Option<Duration> {
+        let left = self.total?.checked_sub(self.done)?;
+        let per_input = self.elapsed.as_secs_f64() / self.done.max(1) as f64;
+        let known = self.done > 0;
+        known.then(|| Duration::try_from_secs_f64(per_input * left as f64).ok()).flatten()
+    }
+
+    /// Returns whether this is the last report of the call: all outcomes were returned, or it was given up.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+/// What a program wants to be told.
+type Callback = Arc<dyn Fn(&Progress) + Send + Sync>;
+
+/// Who wants to know how far a call is.
+#[derive(Clone, Default)]
+pub(crate) struct Watchers {
+    /// The title of its bar.
+    pub(crate) title: Option<String>,
+    pub(crate) callback: Option<Callback>,
+}
+
+impl fmt::Debug for Watchers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watchers").field("title", &self.title).finish_non_exhaustive()
+    }
+}
+
+/// Stands for a total that is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+/// A call that is watched.
+struct Tracked {
+    begun: Instant,
+    total: AtomicU64,
+    /// Inputs that were handed in or refused.
+    fed: AtomicU64,
+    failed: AtomicU64,
+    /// The most that was reported as done.
+    done: AtomicU64,
+    is_over: AtomicBool,
+    /// Asks how many inputs that were handed in have no outcome.
+    outstanding: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// Held while it is called; empty after it panicked.
+    callback: Mutex<Option<Callback>>,
+    #[cfg(feature = "progress")]
+    bar: Option<bars::Bar>,
+}
+
+impl Tracked {
+    /// How far it is; `last` if this is the last report.
+    fn progress(&self, last: bool) -> Progress {
+        // What is handed in after this counts the next time.
+        let fed = self.fed.load(Ordering::Acquire);
+        let outstanding = (self.outstanding)().unwrap_or(0);
+        let done = fed.saturating_sub(outstanding);
+        // An input may be handed in, and have its outcome, between the two.
+        let done = self.done.fetch_max(done, Ordering::AcqRel).max(done);
+        let total = self.total.load(Ordering::Acquire);
+        Progress {
+            done,
+            total: (total != UNKNOWN).then_some(total),
+            failed: self.failed.load(Ordering::Relaxed),
+            elapsed: self.begun.elapsed(),
+            is_over: last,
+        }
+    }
+
+    /// Draws the bar.
+    fn show(&self) {
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.bar {
+            bar.show(&self.progress(false));
+        }
+    }
+
+    fn has_callback(&self) -> bool {
+        self.callback.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Tells the function of the program.
+    fn tell(&self, last: bool) {
+        let mut callback = self.callback.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tell) = callback.as_ref() else { return };
+        if self.is_over.load(Ordering::Acquire) && !last {
+            return;
+        }
+        let progress = self.progress(last);
+        if catch_unwind(AssertUnwindSafe(|| tell(&progress))).is_err() || last {
+            *callback = None;
+        }
+    }
+}
+
+/// Watches a call until it is dropped.
+pub(crate) struct Tracker {
+    tracked: Arc<Tracked>,
+    original: Original,
+    finished: bool,
+}
+
+impl Tracker {
+    /// Begins to watch, if somebody wants to know. `outstanding` asks how many inputs that were handed in
+    /// have no outcome; `None` if there is no one to ask any more.
+    pub(crate) fn start(
+        watchers: &Watchers,
+        outstanding: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) -> Option<Tracker> {
+        let has_bar = cfg!(feature = "progress") && watchers.title.is_some();
+        if watchers.callback.is_none() && !has_bar {
+            return None;
+        }
+        let tracked = Arc::new(Tracked {
+            begun: Instant::now(),
+            total: AtomicU64::new(UNKNOWN),
+            fed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            outstanding: Box::new(outstanding),
+            callback: Mutex::new(watchers.callback.clone()),
+            #[cfg(feature = "progress")]
+            bar: watchers.title.as_deref().and_then(bars::Bar::new),
+        });
+        ticker::add(&tracked);
+        Some(Tracker { tracked, original: Original::here(), finished: false })
+    }
+
+    /// The call has so many inputs, as far as is known.
+    pub(crate) fn expect(&self, total: Option<usize>) {
+        let total = total.map_or(UNKNOWN, |total| total as u64);
+        self.tracked.total.store(total, Ordering::Release);
+    }
+
+    /// So many inputs were handed in, or could not be.
+    pub(crate) fn note_fed(&self, inputs: usize) {
+        self.tracked.fed.store(inputs as u64, Ordering::Release);
+    }
+
+    /// The caller received a failure.
+    pub(crate) fn note_failed(&self) {
+        self.tracked.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All outcomes were received.
+    pub(crate) fn finish(mut self) {
+        let fed = self.tracked.fed.load(Ordering::Acquire);
+        self.tracked.total.store(fed, Ordering::Release);
+        self.tracked.done.store(fed, Ordering::Release);
+        self.finished = true;
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        if !self.original.is_here() {
+            return;
+        }
+        self.tracked.is_over.store(true, Ordering::Release);
+        ticker::remove(&self.tracked);
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.tracked.bar {
+            bar.end(self.finished.then(|| self.tracked.progress(true)).as_ref());
+        }
+        self.tracked.tell(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(done: u64, total: Option<u64>, seconds: u64) -> Progress {
+        let elapsed = Duration::from_secs(seconds);
+        Progress { done, total, failed: 0, elapsed, is_over: false }
+    }
+
+    #[test]
+    fn the_rest_is_estimated_from_what_is_done() {
+        assert_eq!(at(10, Some(40), 5).remaining(), Some(Duration::from_secs(15)));
+        assert_eq!(at(40, Some(40), 5).remaining(), Some(Duration::ZERO));
+        assert_eq!(at(0, Some(40), 5).remaining(), None);
+        assert_eq!(at(10, None, 5).remaining(), None);
+        assert_eq!(at(1, Some(u64::MAX), u64::MAX).remaining(), None);
+    }
+}

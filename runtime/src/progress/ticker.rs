@@ -1,0 +1,90 @@
+//! The thread that looks at calls that are watched.
+//!
+//! It runs while there are any. Like the dispatchers it keeps to the fork lock, so that a pool of the
+//! start method `Fork` can be built while a bar is drawn; while it runs code of the program, it
+//! counts as a thread of the program.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::Tracked;
+use crate::start::fork_lock;
+use crate::sys::generation::PerProcess;
+
+/// How often calls are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+struct Ticker {
+    list: Mutex<List>,
+    /// The list got empty.
+    emptied: Condvar,
+}
+
+#[derive(Default)]
+struct List {
+    calls: Vec<Arc<Tracked>>,
+    is_running: bool,
+}
+
+static TICKER: PerProcess<Ticker> = PerProcess::new();
+
+impl Ticker {
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Begins to look at a call.
+pub(super) fn add(tracked: &Arc<Tracked>) {
+    let ticker = TICKER.get();
+    let mut list = ticker.list();
+    list.calls.push(Arc::clone(tracked));
+    if !list.is_running {
+        let thread = thread::Builder::new().name("progress".to_owned());
+        // Without a thread the last report is the only one.
+        list.is_running = thread.spawn(run).is_ok();
+    }
+}
+
+/// Does not look at a call any more.
+pub(super) fn remove(tracked: &Arc<Tracked>) {
+    let ticker = TICKER.get();
+    let mut list = ticker.list();
+    list.calls.retain(|other| !Arc::ptr_eq(other, tracked));
+    if list.calls.is_empty() {
+        ticker.emptied.notify_all();
+    }
+}
+
+fn run() {
+    let ticker = TICKER.get();
+    let mut registered = fork_lock::register();
+    loop {
+        let mut list = ticker.list();
+        if !list.calls.is_empty() {
+            list =
+                ticker.emptied.wait_timeout(list, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if list.calls.is_empty() {
+            list.is_running = false;
+            return;
+        }
+        let calls = list.calls.clone();
+        drop(list);
+        let working = fork_lock::working();
+        for call in &calls {
+            call.show();
+        }
+        drop(working);
+        let told: Vec<_> = calls.iter().filter(|call| call.has_callback()).collect();
+        if !told.is_empty() {
+            drop(registered);
+            for call in told {
+                call.tell(false);
+            }
+            registered = fork_lock::register();
+        }
+    }
+}
