@@ -35,6 +35,7 @@ conformance! {
     ];
     PROCESSES => [
         copies_that_nobody_waits_for_are_gone,
+        a_copy_made_while_its_worker_exits_ends,
         a_copy_writes_nothing_twice,
         a_copy_runs_no_exit_hooks,
         a_copy_that_lives_on_holds_nothing_up,
@@ -382,6 +383,40 @@ fn copies_that_nobody_waits_for_are_gone(method: StartMethod) {
         let squares = pool.map(square, 0..20_000).unwrap();
         assert!(squares.into_iter().eq((0..20_000).map(|x| x * x)));
     }
+    // The test fails if a process is left.
+}
+
+extern "C" fn nothing_to_do() {}
+
+/// Threads fork until the worker has ended, which takes some time: it has many hooks.
+#[worker]
+#[allow(unsafe_code, reason = "exit hooks")]
+fn fork_until_the_end(x: u64) -> u64 {
+    for _ in 0..20_000 {
+        // SAFETY: a function that is never unloaded.
+        unsafe { libc::atexit(nothing_to_do) };
+    }
+    for then in [Then::Return, Then::Exit(0)] {
+        std::thread::spawn(move || {
+            loop {
+                match fork(By::Library) {
+                    None => {
+                        go_on(then);
+                        return;
+                    }
+                    Some(copy) => drop(reap(copy)),
+                }
+            }
+        });
+    }
+    x * x
+}
+
+fn a_copy_made_while_its_worker_exits_ends(method: StartMethod) {
+    let builder = Pool::builder().start_method(method).workers(2).max_tasks_per_worker(1);
+    let pool = builder.build().unwrap();
+    assert!(pool.map(fork_until_the_end, 0..30).unwrap().into_iter().eq((0..30).map(|x| x * x)));
+    pool.join();
     // The test fails if a process is left.
 }
 

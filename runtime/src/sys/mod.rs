@@ -7,6 +7,7 @@
 pub(crate) mod clock;
 pub(crate) mod entry;
 pub(crate) mod execute;
+pub(crate) mod exiting;
 pub(crate) mod fds;
 pub(crate) mod futex;
 pub(crate) mod generation;

@@ -193,6 +193,7 @@ pub(crate) fn leave(code: i32, is_fork_of_caller: bool) -> ! {
         // SAFETY: ends the process, no more.
         unsafe { libc::_exit(code) }
     }
+    super::exiting::begin();
     std::process::exit(code)
 }
 

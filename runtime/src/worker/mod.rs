@@ -75,6 +75,10 @@ pub(crate) fn process(inherited: Inherited) -> ! {
 fn run_process(inherited: Inherited) -> io::Result<()> {
     let Inherited { control, fds, parent, method } = inherited;
     crate::config::inherit(method);
+    if method != StartMethod::Fork {
+        // A fork of the caller leaves without `exit`.
+        crate::sys::exiting::end_copies();
+    }
     // Rule Q11 of `start`. A kernel that refuses leaves what else ends a worker.
     let _ = crate::sys::process::die_with_socket(control.as_fd());
     crate::handshake::send_hello(&control)?;
