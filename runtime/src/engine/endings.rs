@@ -43,7 +43,10 @@ pub(super) fn late(shared: &Shared, worker: &Slot<Cause>, body: Option<&Body>) -
     };
     match (&worker.worker, settings.init_timeout) {
         (Worker::Initializing { .. }, Some(limit)) => {
-            let what = settings.what_initializes();
+            let what = match settings.what_initializes() {
+                none if none.is_empty() => "its start".to_owned(),
+                what => what,
+            };
             let text = format!(
                 "{place} did not finish {what} within {limit:?}; give it more time with \
                  init_timeout(..)"
@@ -121,9 +124,7 @@ impl Engine {
                 Error::new(ErrorKind::TimedOut, text)
             }
             Some(KillReason::NotReady(error) | KillReason::Violation(error)) => error.duplicate(),
-            None if !worker.is_some_and(Worker::served) => {
-                not_ready(body, body.said_hello.get(), exit)
-            }
+            None if !worker.is_some_and(Worker::served) => not_ready(shared, body, exit),
             None => of_exit(shared, body, exit),
         };
         error.in_worker(body.id, body.pid())
@@ -131,15 +132,16 @@ impl Engine {
 }
 
 /// A worker ended before it was ready.
-fn not_ready(body: &Body, initializes: bool, exit: Exit) -> Error {
+fn not_ready(shared: &Shared, body: &Body, exit: Exit) -> Error {
     let how = match exit {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
         Exit::Unknown => format!("ended ({NOT_KNOWN})"),
     };
-    let (kind, when) = match initializes {
-        true => (ErrorKind::Initializer, "while it ran its initializers"),
-        false => (ErrorKind::Start, "before it was ready"),
+    let initializes = shared.settings.what_initializes();
+    let (kind, when) = match body.said_hello.get() && !initializes.is_empty() {
+        true => (ErrorKind::Initializer, format!("while it ran {initializes}")),
+        false => (ErrorKind::Start, "before it was ready".to_owned()),
     };
     let text = format!("worker {} (pid {}) {how} {when}", body.id, body.pid());
     Error::new(kind, text).with(|facts| match exit {

@@ -62,18 +62,19 @@ impl Settings {
         std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// The names of the functions that a worker runs before it is ready.
+    /// What a worker runs before it is ready, by its names; empty if there is nothing.
     pub(crate) fn what_initializes(&self) -> String {
         let preloads = match self.method {
             StartMethod::Spawn => self.preloads.as_slice(),
             _ => &[],
         };
-        let (first, second) = (names(preloads), names(&self.initializers));
-        match (first.is_empty(), second.is_empty()) {
-            (false, false) => format!("preloads {first} and initializers {second}"),
-            (false, true) => format!("preloads {first}"),
-            _ => format!("initializers {second}"),
-        }
+        let list = |word: &str, functions: &[Preload]| match functions {
+            [] => None,
+            [_] => Some(format!("the {word} {}", names(functions))),
+            _ => Some(format!("the {word}s {}", names(functions))),
+        };
+        let both = [list("preload", preloads), list("initializer", &self.initializers)];
+        both.into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
 
     /// Whether a standard stream is redirected.

@@ -27,6 +27,8 @@ pub(super) struct Fork {
     reached: bool,
     /// Those that it was forked with.
     rights: Rights,
+    /// The preloads that it runs first, by their names.
+    preloads: String,
 }
 
 /// Forks the template of a pool, on the thread that builds the pool (rule L5).
@@ -70,7 +72,8 @@ pub(super) fn start(
         cannot(e)
     })?;
     let template = Peer::new(ours, pidfd, pid);
-    Served::new(Fork { template, standby: None, reached: false, rights }, patience)
+    let preloads = preload::phrase(preloads);
+    Served::new(Fork { template, standby: None, reached: false, rights, preloads }, patience)
 }
 
 impl Host for Fork {
@@ -113,7 +116,7 @@ impl Host for Fork {
             }
             match self.standby.take() {
                 Some(standby) => self.template = standby,
-                None if !self.reached => return Err(Error::start(self.exit_report())),
+                None if !self.reached => return Err(self.lost(false)),
                 None => {
                     return Err(Error::start(
                         "the template of this pool and its standby were both killed, and with \
@@ -124,8 +127,8 @@ impl Host for Fork {
         }
     }
 
-    fn exit_report(&mut self) -> String {
-        self.template.exit_report("the template")
+    fn lost(&mut self, was_ready: bool) -> Error {
+        self.template.lost("the template", if was_ready { "" } else { &self.preloads })
     }
 
     fn tend(&mut self) {

@@ -95,31 +95,33 @@ impl Host for ForkServer {
             match attached {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    forget(&self.key);
+                    forget(&self.key, self.server.as_ref());
                 }
                 Err(error) => {
                     return Err(Error::start(format!("the forkserver cannot be reached: {error}")));
                 }
             }
         }
-        Err(Error::start(self.exit_report()))
+        Err(self.lost(false))
     }
 
-    fn exit_report(&mut self) -> String {
+    fn lost(&mut self, was_ready: bool) -> Error {
         // It is dead or useless; a pool that comes later must not find it.
-        forget(&self.key);
+        forget(&self.key, self.server.as_ref());
+        let running = if was_ready { String::new() } else { preload::phrase(&self.key.preloads) };
         match self.server.take() {
-            Some(server) => server.exit_report("the forkserver"),
-            None => "the forkserver was lost".to_owned(),
+            Some(server) => server.lost("the forkserver", &running),
+            None => Error::start("the forkserver was lost"),
         }
     }
 }
 
-fn forget(key: &Key) {
+/// Forgets the servers with this key that have ended, and `lost`.
+fn forget(key: &Key, lost: Option<&Arc<Peer>>) {
     let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
-    servers.retain(|(other, server)| {
-        !other.suits(key) || server.upgrade().is_some_and(|server| server.is_alive())
-    });
+    let is_lost = |server: &Arc<Peer>| lost.is_some_and(|lost| Arc::ptr_eq(lost, server));
+    let of_use = |server: Arc<Peer>| server.is_alive() && !is_lost(&server);
+    servers.retain(|(other, server)| !other.suits(key) || server.upgrade().is_some_and(of_use));
 }
 
 /// The living server with this key, started if there is none.

@@ -148,8 +148,8 @@ impl Link {
     }
 
     /// Answers what is open, and gives the reason of the server, or `why`.
-    pub(super) fn lose(mut self, why: &str, events: &mut Vec<LaunchEvent>) -> Error {
-        let error = self.failure.take().unwrap_or_else(|| Error::start(why.to_owned()));
+    pub(super) fn lose(mut self, why: Error, events: &mut Vec<LaunchEvent>) -> Error {
+        let error = self.failure.take().unwrap_or(why);
         for ticket in self.open.drain(..) {
             events.push(LaunchEvent::NotStarted { ticket, error: error.duplicate() });
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::wire::Frame;
+use crate::error::{Error, ErrorKind};
 use crate::sys::fds::Kept;
 use crate::sys::process::{self, Exit};
 use crate::sys::socket::{self, Wait};
@@ -48,18 +49,35 @@ impl Peer {
         socket::send(self.main.as_fd(), &frame, &[connection.as_fd()], Wait::Never)
     }
 
-    /// How it ended, if it has.
-    pub(super) fn exit_report(&self, what: &str) -> String {
+    /// Why its connection ended; `running` names the preloads that it had not done yet.
+    pub(super) fn lost(&self, what: &str, running: &str) -> Error {
         // Its sockets close a moment before it is gone; a long one on a busy machine.
         let ended = process::ended(self.pidfd.as_fd(), Duration::from_secs(1));
-        let name = format!("{what} (pid {})", self.pid);
-        match process::reap(self.pidfd.as_fd()) {
-            Some(Exit::Signal(signal)) => format!("{name} was killed by signal {signal}"),
-            Some(Exit::Code(code)) => format!("{name} exited with code {code}"),
+        let exit = process::reap(self.pidfd.as_fd());
+        let during = match running {
+            "" => String::new(),
+            _ => format!(" while it ran {running}"),
+        };
+        let text = match exit {
+            Some(Exit::Signal(signal)) => format!("was killed by signal {signal}{during}"),
+            Some(Exit::Code(code)) => format!("exited with code {code}{during}"),
             // A standby that took over is not a child of this process.
-            _ if ended => format!("{name} died"),
-            _ => format!("the connection to {name} was lost"),
-        }
+            _ if ended => format!("died{during}"),
+            _ if running.is_empty() => "has lost its connection to this process".to_owned(),
+            _ => {
+                self.give_up();
+                format!(
+                    "lost its sockets{during}, which executed another program or closed files \
+                     that it had not opened; it is killed"
+                )
+            }
+        };
+        let kind = if running.is_empty() { ErrorKind::Start } else { ErrorKind::Initializer };
+        Error::new(kind, format!("{what} (pid {}) {text}", self.pid)).with(|facts| match exit {
+            Some(Exit::Code(code)) => facts.exit_code = Some(code),
+            Some(Exit::Signal(signal)) => facts.signal = Some(signal),
+            _ => {}
+        })
     }
 }
 

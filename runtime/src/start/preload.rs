@@ -23,12 +23,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>) -> Self {
-        let word = if preloads.len() == 1 { "preload" } else { "preloads" };
-        let preloads = match preloads {
-            [] => String::new(),
-            _ => format!("the {word} {}", names(preloads)),
-        };
-        Patience { limit, preloads }
+        Patience { limit, preloads: phrase(preloads) }
     }
 
     /// The error when the time is over.
@@ -46,6 +41,15 @@ impl Patience {
             self.preloads
         );
         Error::new(ErrorKind::Initializer, text)
+    }
+}
+
+/// Preloads as a part of a sentence; empty if there are none.
+pub(super) fn phrase(preloads: &[Preload]) -> String {
+    match preloads {
+        [] => String::new(),
+        [_] => format!("the preload {}", names(preloads)),
+        _ => format!("the preloads {}", names(preloads)),
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) trait Host: Send {
     /// The present server, for a pool that goes on to another one.
     fn leave(&mut self) -> Option<Arc<Peer>>;
 
-    /// Why a connection ended, as a message.
-    fn exit_report(&mut self) -> String;
+    /// Why a connection ended, before or after the server took orders on it.
+    fn lost(&mut self, was_ready: bool) -> Error;
 
     /// The server is of no use to this pool, and not to be waited for.
     fn give_up(&mut self);
@@ -101,10 +101,10 @@ impl<H: Host> Served<H> {
             && let Err(lost) = link.read(&mut self.events)
         {
             let why = match lost {
-                Lost::Closed => self.host.exit_report(),
-                Lost::Because(why) => why,
+                Lost::Closed => self.host.lost(link.ready),
+                Lost::Because(why) => Error::start(why),
             };
-            let lost = self.link.take().map(|link| link.lose(&why, &mut self.events));
+            let lost = self.link.take().map(|link| link.lose(why, &mut self.events));
             self.events.extend(lost.map(LaunchEvent::Gone));
         }
         for mut link in std::mem::take(&mut self.older) {
@@ -113,7 +113,8 @@ impl<H: Host> Served<H> {
                 Ok(()) if link.is_idle() => {}
                 Ok(()) => self.older.push(link),
                 Err(_) => {
-                    link.lose("a former server of workers was lost", &mut self.events);
+                    let why = Error::start("a former server of workers was lost");
+                    link.lose(why, &mut self.events);
                 }
             }
         }

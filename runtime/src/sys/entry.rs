@@ -86,6 +86,9 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     if !marker.closed {
         fds::close_from(SOCKET + 1);
     }
+    // What this process starts has no part in it.
+    // SAFETY: fcntl with integers only.
+    unsafe { libc::fcntl(SOCKET, libc::F_SETFD, libc::FD_CLOEXEC) };
     fds::open_stdio();
     signals::settle();
     signals::alternate_stack();
