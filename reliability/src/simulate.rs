@@ -84,8 +84,8 @@ pub(crate) fn scale(options: &Options<'_>) -> bool {
     println!("CPU time in ns: an event of a call, of a replaced worker, of a dropped call");
     println!("{:>8} {few:>12} {many:>12} {:>12} {:>12}", "workers", "a death", "a drop");
     for workers in [1, 10, 100, 1_000, 10_000] {
-        let mut pool = simulation::Pool::new(workers);
-        let mut cost = |times: u64, work: &mut dyn FnMut(&mut simulation::Pool)| {
+        let mut pool = simulation::SimulatedPool::new(workers);
+        let mut cost = |times: u64, work: &mut dyn FnMut(&mut simulation::SimulatedPool)| {
             let (begun, before) = (sys::thread_time(), pool.events());
             work(&mut pool);
             let events = if times > 0 { times } else { pool.events() - before };

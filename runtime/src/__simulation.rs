@@ -4,7 +4,7 @@ use crate::scheduler::simulation::{self, Choices, scale};
 
 /// What schedules did that went well.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Report {
+pub struct SimulationReport {
     /// Steps of callers, workers, launcher and dispatcher.
     pub steps: u64,
     /// Inputs that were handed in.
@@ -18,9 +18,11 @@ pub struct Report {
 /// # Errors
 ///
 /// The seed of the first one that breaks a check, and what was wrong, with its trace.
-pub fn run(seeds: std::ops::Range<u64>) -> Result<Report, (u64, String)> {
+pub fn run(seeds: std::ops::Range<u64>) -> Result<SimulationReport, (u64, String)> {
     match simulation::run_seeds(seeds) {
-        Ok(simulation::Report { steps, inputs, deaths }) => Ok(Report { steps, inputs, deaths }),
+        Ok(simulation::Report { steps, inputs, deaths }) => {
+            Ok(SimulationReport { steps, inputs, deaths })
+        }
         Err((seed, broken)) => Err((seed, format!("{}\n{}", broken.what, broken.trace.join("\n")))),
     }
 }
@@ -38,12 +40,12 @@ pub fn replay(choices: Vec<u32>) -> Result<(), String> {
 }
 
 /// A scheduler with workers that do whatever is wanted at once, at any size.
-pub struct Pool(scale::Pool);
+pub struct SimulatedPool(scale::VirtualPool);
 
-impl Pool {
+impl SimulatedPool {
     /// Starts so many workers.
     pub fn new(workers: usize) -> Self {
-        Pool(scale::Pool::new(workers))
+        SimulatedPool(scale::VirtualPool::new(workers))
     }
 
     /// Runs one call of so many inputs with all workers.

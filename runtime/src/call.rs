@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Sink, Source};
-use crate::failure::{Failure, FailureKind, Phase};
+use crate::failure::{Failure, FailureKind, TaskPhase};
 use crate::fault::fault;
 use crate::handle;
 use crate::opaque::Opaque;
@@ -33,18 +33,18 @@ pub struct Call<'a> {
     source: Source<'a>,
     sink: Option<Sink<'a>>,
     original: Original,
-    pub(crate) phase: Phase,
+    pub(crate) phase: TaskPhase,
 }
 
 impl<'a> Call<'a> {
     /// A call of a task.
     pub(crate) fn new(source: Source<'a>, sink: Sink<'a>, original: Original) -> Self {
-        Call { source, sink: Some(sink), original, phase: Phase::Decoding }
+        Call { source, sink: Some(sink), original, phase: TaskPhase::Decoding }
     }
 
     /// A call of an initializer, whose value stays here.
     pub(crate) fn initializing(source: Source<'a>, original: Original) -> Self {
-        Call { source, sink: None, original, phase: Phase::Decoding }
+        Call { source, sink: None, original, phase: TaskPhase::Decoding }
     }
 
     /// Whether this is still the process in which the call began; a copy of it ends here.
@@ -64,7 +64,7 @@ impl<'a> Call<'a> {
         self.source.finish().map_err(|error| {
             Stop::new(FailureKind::Decode, format!("its input could not be decoded: {error}"))
         })?;
-        self.phase = Phase::Running;
+        self.phase = TaskPhase::Running;
         Ok(())
     }
 
@@ -73,7 +73,7 @@ impl<'a> Call<'a> {
     pub(crate) fn give<R: Serialize>(&mut self, output: &R) -> Outcome {
         // Before anything is encoded into memory that the caller reads.
         self.original.or_end(0);
-        self.phase = Phase::Encoding;
+        self.phase = TaskPhase::Encoding;
         fault("ran");
         let Some(sink) = self.sink.as_mut() else {
             return Ok(());
@@ -89,7 +89,7 @@ impl<'a> Call<'a> {
     pub(crate) fn fail(&mut self, error: &impl Opaque) -> Outcome {
         self.original.or_end(0);
         // Its texts are made by code of the error.
-        self.phase = Phase::Encoding;
+        self.phase = TaskPhase::Encoding;
         fault("ran");
         Err(Stop(Box::new(Failure::of_error(error))))
     }

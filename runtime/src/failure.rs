@@ -21,7 +21,7 @@ pub(crate) enum FailureKind {
 
 /// Where a call is; a panic is judged by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum TaskPhase {
     Decoding,
     Running,
     Encoding,
@@ -57,11 +57,11 @@ impl Failure {
 
     /// A panic is the task's own while it runs; before and after, it is the decoding
     /// or encoding that failed.
-    pub(crate) fn of_panic(phase: Phase, report: PanicReport) -> Self {
+    pub(crate) fn of_panic(phase: TaskPhase, report: PanicReport) -> Self {
         let (kind, what) = match phase {
-            Phase::Decoding => (FailureKind::Decode, "its input could not be decoded"),
-            Phase::Running => (FailureKind::Panicked, ""),
-            Phase::Encoding => (FailureKind::Encode, "its output could not be encoded"),
+            TaskPhase::Decoding => (FailureKind::Decode, "its input could not be decoded"),
+            TaskPhase::Running => (FailureKind::Panicked, ""),
+            TaskPhase::Encoding => (FailureKind::Encode, "its output could not be encoded"),
         };
         let text = match kind {
             FailureKind::Panicked => String::new(),

@@ -22,22 +22,24 @@ use crate::pool::Pool;
 use crate::registry::{Place, Registration};
 
 /// The closure of a call: runs one item and encodes its output.
-type Run<'f> = dyn Fn(usize, &mut Call<'_>) -> Outcome + 'f;
+type LentFunction<'f> = dyn Fn(usize, &mut Call<'_>) -> Outcome + 'f;
 
 thread_local! {
     /// The closure that this thread lends to its copies, and the number of the call.
-    static LENT: Cell<Option<(u64, NonNull<Run<'static>>)>> = const { Cell::new(None) };
+    static LENT: Cell<Option<(u64, NonNull<LentFunction<'static>>)>> = const { Cell::new(None) };
 }
 
 /// Takes the closure back when it is dropped.
-struct Lent(Option<(u64, NonNull<Run<'static>>)>);
+struct Lent(Option<(u64, NonNull<LentFunction<'static>>)>);
 
 impl Lent {
-    fn new<'f>(number: u64, run: &'f Run<'f>) -> Lent {
+    fn new<'f>(number: u64, run: &'f LentFunction<'f>) -> Lent {
         let run = NonNull::from(run);
         // SAFETY: only the lifetime changes. The pointer is followed in copies of this thread that
         // are forked while `run` is borrowed, where the frame that owns it is never left.
-        let run = unsafe { std::mem::transmute::<NonNull<Run<'f>>, NonNull<Run<'static>>>(run) };
+        let run = unsafe {
+            std::mem::transmute::<NonNull<LentFunction<'f>>, NonNull<LentFunction<'static>>>(run)
+        };
         Lent(LENT.replace(Some((number, run))))
     }
 }

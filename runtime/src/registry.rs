@@ -104,20 +104,20 @@ impl Registration {
 
 inventory::collect!(Registration);
 
-struct Table {
+struct TaskTable {
     sorted: Vec<&'static Registration>,
     by_type: HashMap<TypeId, u32>,
     digest: u64,
     duplicate: Option<(&'static str, Place, Place)>,
 }
 
-fn table() -> &'static Table {
-    static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(|| Table::new(inventory::iter::<Registration>.into_iter().collect()))
+fn table() -> &'static TaskTable {
+    static TABLE: OnceLock<TaskTable> = OnceLock::new();
+    TABLE.get_or_init(|| TaskTable::new(inventory::iter::<Registration>.into_iter().collect()))
 }
 
-impl Table {
-    fn new(mut sorted: Vec<&'static Registration>) -> Table {
+impl TaskTable {
+    fn new(mut sorted: Vec<&'static Registration>) -> TaskTable {
         sorted.sort_by_key(|entry| (entry.name(), entry.place.line, entry.place.column));
         let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
         for entry in &sorted {
@@ -130,7 +130,7 @@ impl Table {
             (a.name() == b.name()).then(|| (a.name(), a.place, b.place))
         });
         let by_type = (0..).zip(&sorted).map(|(i, entry)| (entry.type_id, i)).collect();
-        Table { by_type, digest: hasher.finish(), duplicate, sorted }
+        TaskTable { by_type, digest: hasher.finish(), duplicate, sorted }
     }
 }
 
@@ -263,7 +263,7 @@ mod tests {
         static A: Registration = Registration::worker(&twice, thunk, HERE, "fn twice()");
         static B: Registration =
             Registration::worker(&twice, thunk, Place { line: 9, ..HERE }, "fn twice()");
-        let (name, first, second) = Table::new(vec![&A, &B]).duplicate.expect("same name");
+        let (name, first, second) = TaskTable::new(vec![&A, &B]).duplicate.expect("same name");
         assert!(name.ends_with("::twice"));
         assert_eq!((first.line, second.line), (1, 9));
     }
@@ -273,7 +273,7 @@ mod tests {
         fn one() {}
         static A: Registration = Registration::worker(&one, thunk, HERE, "fn one()");
         static B: Registration = Registration::worker(&one, thunk, HERE, "fn one(x: u8)");
-        assert_ne!(Table::new(vec![&A]).digest, Table::new(vec![&B]).digest);
-        assert_eq!(Table::new(vec![&A]).digest, Table::new(vec![&A]).digest);
+        assert_ne!(TaskTable::new(vec![&A]).digest, TaskTable::new(vec![&B]).digest);
+        assert_eq!(TaskTable::new(vec![&A]).digest, TaskTable::new(vec![&A]).digest);
     }
 }

@@ -187,7 +187,7 @@ impl<T: fmt::Debug> fmt::Debug for StateMut<T> {
     }
 }
 
-struct Slot {
+struct StateSlot {
     /// An `Option<Arc<T>>`, empty while a `StateMut` is out.
     value: Box<dyn Any>,
     /// Shares the value with other threads; only for `Send + Sync` values.
@@ -196,7 +196,7 @@ struct Slot {
     original: Original,
 }
 
-impl Drop for Slot {
+impl Drop for StateSlot {
     /// Drops the value only in the process that created it, and not in workers that were forked after
     /// a preload or in processes that a task has forked.
     fn drop(&mut self) {
@@ -210,13 +210,13 @@ impl Drop for Slot {
 pub(crate) type Share = Arc<dyn Fn() + Send + Sync>;
 
 thread_local! {
-    static SLOTS: RefCell<HashMap<TypeId, Slot>> = RefCell::default();
+    static SLOTS: RefCell<HashMap<TypeId, StateSlot>> = RefCell::default();
     static HALF_CHANGED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 fn insert<T: 'static>(value: Arc<T>, share: Option<fn(&dyn Any) -> Option<Share>>) {
     let value: Box<dyn Any> = Box::new(Some(value));
-    let slot = Slot { value, share, original: Original::here() };
+    let slot = StateSlot { value, share, original: Original::here() };
     // Dropped outside of the borrow, because its destructor may use other states.
     let before = SLOTS.with_borrow_mut(|slots| slots.insert(TypeId::of::<T>(), slot));
     drop(before);

@@ -10,21 +10,27 @@
 //! 4. `#[path]` is refused: a module has the name of its file.
 //! 5. The crates `libc` and `nix` are used in `sys/` only.
 //!
+//! The files, types and names of the library have [limits], too.
+//!
 //! What a method of a type that is passed in does is not looked at, and need not be.
 
 mod graph;
+mod limits;
 mod system_calls;
 mod tree;
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use graph::{Graph, circles, told, uses};
 use tree::Modules;
 
+static LIBRARY: LazyLock<Modules> = LazyLock::new(|| modules_of("../runtime/src"));
+
 #[test]
 fn the_library() {
-    check(&uses(&modules_of("../runtime/src")));
+    check(&uses(&LIBRARY));
 }
 
 #[test]
@@ -34,8 +40,7 @@ fn the_macros() {
 
 #[test]
 fn system_calls_stand_in_one_folder() {
-    let outside = system_calls::outside(&modules_of("../runtime/src"));
-    assert!(outside.is_empty(), "\n{}", outside.join("\n"));
+    assert_none(&system_calls::outside(&LIBRARY));
 }
 
 #[test]
@@ -45,6 +50,57 @@ fn a_system_call_elsewhere_is_found() {
     let files = [("", "mod a; mod sys;"), ("a", text), ("sys", "use nix::unistd;")];
     let outside = system_calls::outside(&modules(&files));
     assert_eq!(outside, ["a.rs:1: libc::c_int", "a.rs:1: ::libc::abort", "a.rs:1: nix::Error"]);
+}
+
+#[test]
+fn the_scheduler_only_decides() {
+    assert_none(&limits::impure(&LIBRARY));
+    let text = fs::read_to_string("../runtime/src/scheduler/mod.rs").expect("it is there");
+    let parsed = syn::parse_file(&text).expect("it compiles");
+    let forbids = parsed.attrs.iter().any(|attribute| {
+        attribute.path().is_ident("forbid")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|lint| lint.is_ident("unsafe_code"))
+    });
+    assert!(forbids, "the scheduler may hold unsafe code");
+}
+
+#[test]
+fn no_type_of_pool_or_scheduler_is_wide() {
+    assert_none(&limits::wide(&LIBRARY));
+}
+
+#[test]
+fn the_names_of_types_are_unique() {
+    assert_none(&limits::ambiguous(&LIBRARY));
+}
+
+#[test]
+fn no_file_is_long() {
+    assert_none(&limits::long(Path::new("..")));
+}
+
+#[test]
+fn what_breaks_a_limit_is_found() {
+    let fields: String = (0..16).map(|at| format!("f{at}: u8,")).collect();
+    let wide = format!("pub struct Wide {{ {fields} }} enum E {{ V {{ {fields} }} }} struct Two;");
+    let files = [
+        ("", "mod scheduler; mod engine;"),
+        ("scheduler", &wide),
+        ("engine", "use std::sync::Arc; struct Two; #[cfg(test)] struct Wide;"),
+    ];
+    let found = limits::wide(&modules(&files));
+    assert_eq!(found, ["scheduler.rs:1: Wide has 16 fields", "scheduler.rs:1: E has 16 fields"]);
+    let found = limits::ambiguous(&modules(&files));
+    assert_eq!(found, ["Two: engine.rs:1, scheduler.rs:1"]);
+    let impure = "use std::sync::Arc; fn f() { crate::sys::g() } fn g(_: ::std::thread::Thread) {}";
+    let files = [("", "mod scheduler;"), ("scheduler", impure)];
+    let found = limits::impure(&modules(&files));
+    let places = ["std::sync::Arc", "crate::sys::g", "::std::thread::Thread"];
+    assert_eq!(found, places.map(|path| format!("scheduler.rs:1: {path}")));
+}
+
+fn assert_none(found: &[String]) {
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 fn modules_of(folder: &str) -> Modules {

@@ -18,6 +18,15 @@ pub(crate) struct Reference {
     pub(crate) reexport: bool,
 }
 
+/// A type or trait that a module defines.
+pub(crate) struct Type {
+    pub(crate) name: String,
+    pub(crate) file: String,
+    pub(crate) line: usize,
+    /// The number of fields; of an enum, that of its largest variant.
+    pub(crate) fields: usize,
+}
+
 /// One module: a file, or a block within one.
 #[derive(Default)]
 pub(crate) struct Module {
@@ -30,6 +39,7 @@ pub(crate) struct Module {
     /// What `use path::*` brings in.
     pub(crate) globs: Vec<Path>,
     pub(crate) references: Vec<Reference>,
+    pub(crate) types: Vec<Type>,
 }
 
 /// All modules of a crate by their paths; that of the root is empty.
@@ -138,6 +148,21 @@ impl Reader<'_> {
     }
 }
 
+/// The name of a type or trait, and how many fields it has.
+fn type_of(item: &Item) -> Option<(&syn::Ident, usize)> {
+    Some(match item {
+        Item::Struct(item) => (&item.ident, item.fields.len()),
+        Item::Enum(item) => {
+            let fields = item.variants.iter().map(|variant| variant.fields.len());
+            (&item.ident, fields.max().unwrap_or(0))
+        }
+        Item::Union(item) => (&item.ident, item.fields.named.len()),
+        Item::Trait(item) => (&item.ident, 0),
+        Item::Type(item) => (&item.ident, 0),
+        _ => return None,
+    })
+}
+
 fn is_colon(tokens: &[TokenTree], at: usize) -> bool {
     matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
 }
@@ -166,6 +191,10 @@ impl<'a> Visit<'a> for Reader<'_> {
             let module = self.module();
             let names = if function { &mut module.functions } else { &mut module.items };
             names.insert(name.to_string());
+        }
+        if let Some((name, fields)) = type_of(item) {
+            let (file, line) = (self.file.clone(), name.span().start().line);
+            self.module().types.push(Type { name: name.to_string(), file, line, fields });
         }
         match item {
             Item::Mod(item) => {

@@ -1,8 +1,6 @@
 //! Copies of workers and of callers: whoever forks, by whatever means, changes nothing
 //! for the pool.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,8 +8,8 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
-use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool, processes, wait};
-use runtime::{ErrorKind, Pool, Process, State, initializer, worker};
+use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool};
+use runtime::{Pool, State, initializer, worker};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 conformance! {
@@ -29,23 +27,16 @@ conformance! {
         a_copy_made_by_an_initializer_is_no_worker,
         a_copy_made_by_a_preload_is_no_server,
         a_copy_made_while_a_state_is_dropped_is_no_worker,
-        a_copy_of_the_caller_is_refused,
-        a_copy_of_the_caller_made_behind_the_c_library_is_refused,
-        a_copy_of_the_caller_made_by_its_inputs_is_refused,
     ];
     PROCESSES => [
         copies_that_nobody_waits_for_are_gone,
         a_copy_made_while_its_worker_exits_ends,
-        a_copy_writes_nothing_twice,
-        a_copy_runs_no_exit_hooks,
-        a_copy_that_lives_on_holds_nothing_up,
-        a_copy_of_a_starting_worker_that_lives_on_holds_nothing_up,
     ];
 }
 
 /// What forks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum By {
+pub(super) enum By {
     Library,
     /// No handler of the C library runs.
     Kernel,
@@ -62,7 +53,7 @@ enum Then {
 }
 
 #[allow(unsafe_code, reason = "what is tested")]
-fn fork(by: By) -> Option<Pid> {
+pub(super) fn fork(by: By) -> Option<Pid> {
     // SAFETY: the copies end soon; that they may not is what is tested.
     unsafe {
         match by {
@@ -79,7 +70,7 @@ fn fork(by: By) -> Option<Pid> {
 }
 
 /// How a copy ended: its exit code, or 1000 and its signal; 9999 if it did not.
-fn reap(copy: Pid) -> i32 {
+pub(super) fn reap(copy: Pid) -> i32 {
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
         match waitpid(copy, Some(WaitPidFlag::WNOHANG)) {
@@ -147,12 +138,12 @@ fn fork_and_leave(x: u64) -> u64 {
 }
 
 #[worker]
-fn square(x: u64) -> u64 {
+pub(super) fn square(x: u64) -> u64 {
     x * x
 }
 
 #[worker]
-fn nothing() {}
+pub(super) fn nothing() {}
 
 /// A number that forks at some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -418,207 +409,4 @@ fn a_copy_made_while_its_worker_exits_ends(method: StartMethod) {
     assert!(pool.map(fork_until_the_end, 0..30).unwrap().into_iter().eq((0..30).map(|x| x * x)));
     pool.join();
     // The test fails if a process is left.
-}
-
-#[worker]
-fn print_and_fork(text: &str) -> i32 {
-    print!("{text}");
-    match fork(By::Library) {
-        None => 0,
-        Some(copy) => reap(copy),
-    }
-}
-
-fn a_copy_writes_nothing_twice(method: StartMethod) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("out");
-    let builder = Process::builder().start_method(method);
-    let child = builder.stdout(File::create(&path).unwrap()).spawn(print_and_fork, "once");
-    assert_eq!(child.unwrap().join().unwrap(), 0);
-    assert_eq!(std::fs::read_to_string(path).unwrap(), "once");
-}
-
-static LOG: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-
-extern "C" fn hook() {
-    let file = File::options().append(true).create(true).open(LOG.get().unwrap());
-    let _ = file.unwrap().write_all(format!("{}\n", std::process::id()).as_bytes());
-}
-
-#[worker]
-#[allow(unsafe_code, reason = "an exit hook")]
-fn hook_and_fork(path: PathBuf) -> (u32, i32) {
-    LOG.set(path).unwrap();
-    // SAFETY: a function that is never unloaded.
-    unsafe { libc::atexit(hook) };
-    match fork(By::Library) {
-        None => (0, 0),
-        Some(copy) => (std::process::id(), reap(copy)),
-    }
-}
-
-fn a_copy_runs_no_exit_hooks(method: StartMethod) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("log");
-    let pool = pool(method, 1);
-    let (pid, code) = pool.apply(hook_and_fork, path.clone()).unwrap();
-    assert_eq!(code, 0);
-    pool.join();
-    let log = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(log.lines().all(|line| line == pid.to_string()), "{log}, by {pid}");
-}
-
-/// The pid of a copy that sleeps, in a file.
-fn leave_sleeper(path: &PathBuf) {
-    if fork(By::Library).is_none() {
-        std::fs::write(path.with_extension("new"), std::process::id().to_string()).unwrap();
-        std::fs::rename(path.with_extension("new"), path).unwrap();
-        loop {
-            std::thread::sleep(Duration::from_secs(1));
-        }
-    }
-    while !path.exists() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-#[worker]
-fn fork_and_die(path: PathBuf) {
-    leave_sleeper(&path);
-    nix::sys::signal::raise(Signal::SIGKILL).unwrap();
-}
-
-#[initializer]
-fn fork_and_exit(path: PathBuf) -> u64 {
-    leave_sleeper(&path);
-    std::process::exit(4)
-}
-
-fn end_sleeper(path: &PathBuf) {
-    let pid = std::fs::read_to_string(path).unwrap().parse().unwrap();
-    assert!(processes::is_alive(pid), "a copy that goes on by itself is the user's");
-    processes::signal(pid, Signal::SIGKILL);
-    wait::for_it("it is gone", || !processes::is_alive(pid));
-}
-
-fn a_copy_that_lives_on_holds_nothing_up(method: StartMethod) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("sleeper");
-    let pool = pool(method, 1);
-    let error = pool.apply(fork_and_die, path.clone()).unwrap_err();
-    assert_eq!(error.signal(), Some(libc::SIGKILL), "{error}");
-    assert_eq!(pool.apply(square, 5).unwrap(), 25);
-    let begun = Instant::now();
-    drop(pool);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    end_sleeper(&path);
-}
-
-fn a_copy_of_a_starting_worker_that_lives_on_holds_nothing_up(method: StartMethod) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("sleeper");
-    let builder = Pool::builder().start_method(method).workers(1);
-    let begun = Instant::now();
-    let error = builder.initializer(fork_and_exit, path.clone()).build().unwrap_err();
-    assert_eq!(error.exit_code(), Some(4), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    end_sleeper(&path);
-}
-
-/// Uses everything that a copy of the caller has of a pool; gives what went wrong.
-fn use_all(pool: Pool, mut handles: [runtime::Handle<u64>; 3], child: Process<u64>) -> i32 {
-    let is_refused = |error: runtime::Error| {
-        error.kind() == ErrorKind::Configuration && error.to_string().contains("forked from")
-    };
-    let mut checks = vec![is_refused(pool.map(square, 0..5).unwrap_err())];
-    checks.push(pool.map_all(square, 0..5).into_iter().all(|o| is_refused(o.unwrap_err())));
-    checks.push(is_refused(pool.apply(square, 5).unwrap_err()));
-    checks.push(is_refused(pool.submit(square, 5).wait().unwrap_err()));
-    checks.push(is_refused(pool.map_async(square, 0..5).wait().unwrap_err()));
-    checks.push(is_refused(pool.imap(square, 0..5).next().unwrap().unwrap_err()));
-    checks.push(is_refused(pool.imap_unordered(square, 0..5).next().unwrap().1.unwrap_err()));
-    checks.push(is_refused(pool.broadcast(square, 5).pop().unwrap().unwrap_err()));
-    checks.push(is_refused(pool.resize(1).unwrap_err()));
-    checks.push(is_refused(pool.start_method().unwrap_err()));
-    checks.push(pool.workers().is_empty());
-    drop(format!("{pool:?} {child:?} {:?}", handles[0]));
-    checks.push(!handles[0].cancel());
-    let [mut first, second, third] = handles;
-    checks.push(is_refused(first.wait_timeout(Duration::from_millis(1)).unwrap().unwrap_err()));
-    checks.push(is_refused(second.wait().unwrap_err()));
-    drop(third);
-    pool.close();
-    pool.join();
-    pool.terminate();
-    drop(pool);
-    child.kill();
-    child.terminate();
-    checks.push(!child.is_alive());
-    checks.push(is_refused(child.join().unwrap_err()));
-    checks.iter().position(|good| !good).map_or(0, |at| 10 + at as i32)
-}
-
-#[worker]
-fn nap(ms: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(ms));
-    ms
-}
-
-fn refused(method: StartMethod, by: By) {
-    let pool = pool(method, 2);
-    let child = Process::builder().start_method(method).spawn(nap, 300).unwrap();
-    let handles = [1, 2, 3].map(|x| pool.submit(square, x));
-    match fork(by) {
-        None => {
-            let used = std::panic::AssertUnwindSafe(|| use_all(pool, handles, child));
-            let code = std::panic::catch_unwind(used).unwrap_or(9);
-            end_now(code)
-        }
-        Some(copy) => assert_eq!(reap(copy), 0),
-    }
-    let squares = handles.map(|handle| handle.wait().unwrap());
-    assert_eq!(squares, [1, 4, 9]);
-    assert_eq!(pool.map(square, 0..100).unwrap()[99], 9801);
-    assert_eq!(child.join().unwrap(), 300);
-}
-
-#[allow(unsafe_code, reason = "the end of a copy")]
-fn end_now(code: i32) -> ! {
-    // SAFETY: ends the process, no more.
-    unsafe { libc::_exit(code) }
-}
-
-fn a_copy_of_the_caller_is_refused(method: StartMethod) {
-    refused(method, By::Library);
-}
-
-fn a_copy_of_the_caller_made_behind_the_c_library_is_refused(method: StartMethod) {
-    refused(method, By::Kernel);
-}
-
-fn a_copy_of_the_caller_made_by_its_inputs_is_refused(method: StartMethod) {
-    let pool = pool(method, 2);
-    let me = std::process::id();
-    let is_copy = || std::process::id() != me;
-    let check = |outcome: runtime::Result<Vec<u64>>| match outcome {
-        Err(error) if is_copy() => {
-            end_now(if error.kind() == ErrorKind::Configuration { 0 } else { 8 })
-        }
-        _ if is_copy() => end_now(7),
-        outcome => assert!(outcome.unwrap().into_iter().eq((0..50).map(|x| x * x))),
-    };
-    let inputs = || {
-        (0..50).inspect(|x| {
-            if *x == 25
-                && let Some(copy) = fork(By::Library)
-            {
-                assert_eq!(reap(copy), 0);
-            }
-        })
-    };
-    check(pool.map(square, inputs()));
-    check(pool.map_async(square, inputs()).wait());
-    check(pool.imap(square, inputs()).collect());
-    check(pool.map_all(square, inputs()).into_iter().collect());
-    pool.apply(nothing, ()).unwrap();
 }

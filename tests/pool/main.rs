@@ -7,6 +7,7 @@ mod bodies;
 mod broadcasts;
 mod calls;
 mod completed;
+mod copied_callers;
 mod copies;
 mod drops;
 mod errors;
@@ -17,6 +18,7 @@ mod handles;
 mod items;
 mod lazy;
 mod leaving;
+mod left_copies;
 mod lifecycle;
 mod look_ahead;
 mod nested;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         bodies::tests(),
         calls::tests(),
         completed::tests(),
+        copied_callers::tests(),
         copies::tests(),
         global::tests(),
         handles::tests(),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         drops::tests(),
         errors::tests(),
         leaving::tests(),
+        left_copies::tests(),
         failing::tests(),
         fork_maps::tests(),
         lifecycle::tests(),

@@ -1,6 +1,7 @@
 //! How workers start: what they see of the caller, and what not.
 
 mod agreement;
+mod choice;
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,7 +12,7 @@ use std::sync::{Barrier, Mutex};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigHandler, Signal};
-use procession_tests::{EVERY, EXECUTED, ONCE, PROCESSES, StartMethod};
+use procession_tests::{EVERY, EXECUTED, PROCESSES, StartMethod};
 use procession_tests::{caller, conformance, harness, pool, processes, wait};
 use runtime::{ErrorKind, Pool, Process, initializer, worker};
 
@@ -48,17 +49,11 @@ conformance! {
         a_main_thread_that_waits_counts_in_a_program,
         threads_may_be_allowed,
     ];
-    ONCE => [
-        methods_have_names_and_an_order,
-        tasks_are_listed,
-        the_method_is_chosen_once,
-        a_variable_that_is_no_method_is_told,
-        cpus_are_counted,
-    ];
 }
 
 fn main() -> ExitCode {
-    harness::main(tests().into_iter().chain(agreement::tests()).collect())
+    let more = agreement::tests().into_iter().chain(choice::tests());
+    harness::main(tests().into_iter().chain(more).collect())
 }
 
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -235,20 +230,6 @@ fn the_variable_chooses_the_method(method: StartMethod) {
     let mut command = caller(bin(), "default", StartMethod::Spawn);
     let output = output_of(command.env("PROCESSION_START_METHOD", method.name()));
     assert_eq!(output, format!("{method}\n{method}\n"));
-}
-
-fn a_variable_that_is_no_method_is_told(_: StartMethod) {
-    let mut command = caller(bin(), "default", StartMethod::Spawn);
-    let output = output_of(command.env("PROCESSION_START_METHOD", "telepathy"));
-    for line in output.lines() {
-        assert!(line.contains("PROCESSION_START_METHOD"), "{line}");
-        assert!(line.contains("`telepathy`"), "{line}");
-    }
-    assert_eq!(output.lines().count(), 2);
-    // Without it, and without a choice.
-    let mut command = caller(bin(), "default", StartMethod::Spawn);
-    let output = output_of(command.env_remove("PROCESSION_START_METHOD"));
-    assert_eq!(output, "forkserver\nforkserver\n");
 }
 
 fn a_program_may_be_deleted_while_it_runs(method: StartMethod) {
@@ -470,43 +451,4 @@ fn threads_may_be_allowed(method: StartMethod) {
         drop(pool);
         done.wait();
     });
-}
-
-/// CTX-04.
-fn methods_have_names_and_an_order(_: StartMethod) {
-    let names: Vec<&str> = StartMethod::available().iter().map(|m| m.name()).collect();
-    assert_eq!(names, ["forkserver", "spawn", "fork", "thread"]);
-    assert_eq!(StartMethod::default(), StartMethod::available()[0]);
-    for method in StartMethod::available() {
-        assert_eq!(method.to_string().parse(), Ok(*method));
-    }
-    let error = "telepathy".parse::<StartMethod>().unwrap_err();
-    assert!(error.to_string().contains("`telepathy`"), "{error}");
-}
-
-fn tasks_are_listed(_: StartMethod) {
-    let listed = runtime::registered();
-    assert!(listed.is_sorted());
-    assert!(listed.iter().any(|name| name.contains("start::square")), "{listed:?}");
-    assert!(!listed.iter().any(|name| name.contains("output_of")), "{listed:?}");
-}
-
-/// CTX-01.
-fn the_method_is_chosen_once(_: StartMethod) {
-    assert_eq!(runtime::start_method().unwrap(), StartMethod::ForkServer);
-    runtime::set_start_method(StartMethod::Fork).unwrap();
-    assert_eq!(runtime::start_method().unwrap(), StartMethod::Fork);
-    let error = runtime::set_start_method(StartMethod::Spawn).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("already fork"), "{error}");
-    let pool = Pool::builder().workers(1).build().unwrap();
-    assert_eq!(pool.start_method().unwrap(), StartMethod::Fork);
-}
-
-/// PROC-13.
-fn cpus_are_counted(_: StartMethod) {
-    let cpus = runtime::usable_cpus();
-    assert!(cpus >= 1);
-    let pool = Pool::builder().start_method(StartMethod::Thread).build().unwrap();
-    assert_eq!(pool.workers().len(), cpus);
 }

@@ -12,28 +12,28 @@ use super::error::{DecodeError, NOT_SELF_DESCRIBING};
 use super::plain;
 use super::source::Source;
 use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Form, Format, mark};
-use access::{Counted, Fields, Variant};
+use access::{CountedAccess, Fields, Variant};
 
-type Decoder<'a> = DecoderImpl<Input<'a>, Format, ()>;
+type Decoder<'a> = DecoderImpl<DecodeInput<'a>, Format, ()>;
 
 /// Reads one value from the front of `source`.
 #[inline]
 pub(super) fn decode<T: DeserializeOwned>(source: &mut Source<'_>) -> Result<T, DecodeError> {
-    let input = Input { source: source.again(), empty_elements: 0 };
+    let input = DecodeInput { source: source.again(), empty_elements: 0 };
     let mut decoder = DecoderImpl::new(input, FORMAT, ());
-    let value = T::deserialize(Level { decoder: &mut decoder, depth: 0 })?;
+    let value = T::deserialize(DecodeLevel { decoder: &mut decoder, depth: 0 })?;
     *source = decoder.reader().source.again();
     Ok(value)
 }
 
 /// What all levels of one value share.
-struct Input<'a> {
+struct DecodeInput<'a> {
     /// A copy, so that a compiler which sees all of a type's decoding can keep it in registers.
     source: Source<'a>,
     empty_elements: u32,
 }
 
-impl Input<'_> {
+impl DecodeInput<'_> {
     /// Counts an element that took no bytes of input, but `size` bytes of memory.
     fn count_empty(&mut self, size: usize) -> Result<(), DecodeError> {
         let weight = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
@@ -47,7 +47,7 @@ impl Input<'_> {
     }
 }
 
-impl Reader for Input<'_> {
+impl Reader for DecodeInput<'_> {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), BincodeDecode> {
         self.source.read(bytes)
@@ -55,12 +55,12 @@ impl Reader for Input<'_> {
 }
 
 /// Reads one value at some level of nesting.
-struct Level<'d, 'a> {
+struct DecodeLevel<'d, 'a> {
     decoder: &'d mut Decoder<'a>,
     depth: u32,
 }
 
-impl<'a> Level<'_, 'a> {
+impl<'a> DecodeLevel<'_, 'a> {
     #[inline]
     fn scalar<T: Decode<()>>(&mut self) -> Result<T, DecodeError> {
         Ok(T::decode(self.decoder)?)
@@ -100,8 +100,8 @@ impl<'a> Level<'_, 'a> {
 
     /// Another value at the same level.
     #[inline]
-    fn again(&mut self) -> Level<'_, 'a> {
-        Level { decoder: &mut *self.decoder, depth: self.depth }
+    fn again(&mut self) -> DecodeLevel<'_, 'a> {
+        DecodeLevel { decoder: &mut *self.decoder, depth: self.depth }
     }
 
     #[inline]
@@ -109,7 +109,7 @@ impl<'a> Level<'_, 'a> {
         if self.depth == DEPTH {
             return Err(DecodeError::too_deep());
         }
-        Ok(Level { decoder: self.decoder, depth: self.depth + 1 })
+        Ok(DecodeLevel { decoder: self.decoder, depth: self.depth + 1 })
     }
 }
 
@@ -122,7 +122,7 @@ macro_rules! scalars {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Level<'_, '_> {
+impl<'de> Deserializer<'de> for DecodeLevel<'_, '_> {
     type Error = DecodeError;
 
     scalars! {
@@ -201,7 +201,7 @@ impl<'de> Deserializer<'de> for Level<'_, '_> {
         if let Some(values) = plain::read::<V>(self.source(), count) {
             return values;
         }
-        let mut elements = Counted::new(self.deeper()?, count);
+        let mut elements = CountedAccess::new(self.deeper()?, count);
         let value = visitor.visit_seq(&mut elements)?;
         elements.end()?;
         Ok(value)
@@ -210,7 +210,7 @@ impl<'de> Deserializer<'de> for Level<'_, '_> {
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let count = self.scalar::<u64>()?;
-        let mut entries = Counted::new(self.deeper()?, count);
+        let mut entries = CountedAccess::new(self.deeper()?, count);
         let value = visitor.visit_map(&mut entries)?;
         entries.end()?;
         Ok(value)

@@ -25,13 +25,13 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::error::DecodeError;
-use super::source::{Plain, Source};
+use super::source::{PlainNumber, Source};
 
 macro_rules! plain {
     ($($number:ty)*) => {$(
         // SAFETY: a primitive number has neither padding nor invalid values, and the format is
         // fixed-width little endian.
-        unsafe impl Plain for $number {
+        unsafe impl PlainNumber for $number {
             const UNIT: &'static str = concat!("elements of type ", stringify!($number));
         }
     )*};
@@ -55,7 +55,7 @@ pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8])> {
     macro_rules! attempt {
         ($($number:ty)*) => {$(
             if let Some(items) = slice_of::<I, $number>(iterable) {
-                // SAFETY: the elements are `Plain`, so all their bytes are initialized.
+                // SAFETY: the elements are `PlainNumber`, so all their bytes are initialized.
                 let bytes = unsafe {
                     std::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items))
                 };
@@ -70,7 +70,7 @@ pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8])> {
 }
 
 #[inline]
-fn slice_of<'i, I, S: Plain>(iterable: &'i I) -> Option<&'i [S]> {
+fn slice_of<'i, I, S: PlainNumber>(iterable: &'i I) -> Option<&'i [S]> {
     if same::<I, &[S]>() {
         // SAFETY: `I` is `&[S]`, but for its lifetime, which is at least `'i`.
         Some(unsafe { *ptr::from_ref(iterable).cast::<&'i [S]>() })

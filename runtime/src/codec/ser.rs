@@ -17,15 +17,15 @@ use super::sink::{Draft, Sink};
 use super::{DEPTH, FORMAT, Form, Format, mark};
 use counted::Counted;
 
-type Encoder<'s, 'a> = EncoderImpl<Output<'s, 'a>, Format>;
-type Outcome = Result<(), EncodeError>;
+type Encoder<'s, 'a> = EncoderImpl<EncodeOutput<'s, 'a>, Format>;
+type EncodeResult = Result<(), EncodeError>;
 
 /// Appends `value`, or nothing.
 #[inline]
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> Outcome {
-    let output = Output { draft: sink.draft(), empty_elements: 0 };
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> EncodeResult {
+    let output = EncodeOutput { draft: sink.draft(), empty_elements: 0 };
     let mut encoder = EncoderImpl::new(output, FORMAT);
-    let result = value.serialize(Level { encoder: &mut encoder, place: Place::TOP });
+    let result = value.serialize(EncodeLevel { encoder: &mut encoder, place: EncodePlace::TOP });
     let draft = encoder.into_writer().draft;
     match result {
         Ok(()) => draft.commit(),
@@ -35,12 +35,12 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> O
 }
 
 /// What all levels of one value share.
-struct Output<'s, 'a> {
+struct EncodeOutput<'s, 'a> {
     draft: Draft<'s, 'a>,
     empty_elements: u32,
 }
 
-impl Writer for Output<'_, '_> {
+impl Writer for EncodeOutput<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncode> {
         Writer::write(&mut self.draft, bytes)
@@ -49,26 +49,26 @@ impl Writer for Output<'_, '_> {
 
 /// Writes the values at one level of nesting: one of them as a serializer, or the fields of a
 /// struct or tuple.
-struct Level<'e, 's, 'a> {
+struct EncodeLevel<'e, 's, 'a> {
     encoder: &'e mut Encoder<'s, 'a>,
-    place: Place,
+    place: EncodePlace,
 }
 
 /// How deep a level is, and for how many values of [`FIELD`] bytes there is room as far as is known
 /// there: the fields that are left of a struct.
 ///
-/// The latter is a hint and no more. Both are one number, because a [`Level`] of two words is passed
+/// The latter is a hint and no more. Both are one number, because a [`EncodeLevel`] of two words is passed
 /// in registers.
 #[derive(Clone, Copy)]
-struct Place(u32);
+struct EncodePlace(u32);
 
-impl Place {
-    const TOP: Place = Place(0);
+impl EncodePlace {
+    const TOP: EncodePlace = EncodePlace(0);
 
     #[inline]
     fn deeper(self) -> Option<Self> {
         let depth = self.0 >> 8;
-        (depth < DEPTH).then_some(Place((depth + 1) << 8))
+        (depth < DEPTH).then_some(EncodePlace((depth + 1) << 8))
     }
 
     #[inline]
@@ -78,7 +78,7 @@ impl Place {
 
     #[inline]
     fn roomy(self, fields: u32) -> Self {
-        Place(self.0 & !0xff | fields)
+        EncodePlace(self.0 & !0xff | fields)
     }
 }
 
@@ -91,33 +91,33 @@ const FIELD: usize = 8;
 /// A struct of more fields than this makes no room for them; at most 255.
 const ROOMY_FIELDS: usize = 16;
 
-impl<'e, 's, 'a> Level<'e, 's, 'a> {
+impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
     #[inline]
-    fn scalar(self, value: impl Encode) -> Outcome {
+    fn scalar(self, value: impl Encode) -> EncodeResult {
         Ok(value.encode(self.encoder)?)
     }
 
     #[inline]
     fn deeper(self) -> Result<Self, EncodeError> {
         match self.place.deeper() {
-            Some(place) => Ok(Level { encoder: self.encoder, place }),
+            Some(place) => Ok(EncodeLevel { encoder: self.encoder, place }),
             None => Err(EncodeError::too_deep()),
         }
     }
 
     /// Writes an element, key or value at this level, which has made no room for it.
     #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
-        value.serialize(Level { encoder: &mut *self.encoder, place: self.place })
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> EncodeResult {
+        value.serialize(EncodeLevel { encoder: &mut *self.encoder, place: self.place })
     }
 
     /// Writes a field of a struct or variant.
     #[inline]
-    fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
+    fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> EncodeResult {
         let room = self.encoder.writer().draft.room();
         let place = self.place;
         self.place = place.roomy(0);
-        value.serialize(Level { encoder: &mut *self.encoder, place })?;
+        value.serialize(EncodeLevel { encoder: &mut *self.encoder, place })?;
         let left = self.encoder.writer().draft.room();
         // A region that grew meanwhile may have less room for the others than the one before.
         if room.wrapping_sub(left) <= FIELD {
@@ -128,7 +128,7 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
 
     /// Writes a number of at most [`FIELD`] bytes.
     #[inline]
-    fn number<const N: usize>(self, bytes: [u8; N]) -> Outcome {
+    fn number<const N: usize>(self, bytes: [u8; N]) -> EncodeResult {
         const { assert!(N <= FIELD) };
         let draft = &mut self.encoder.writer().draft;
         match self.place.roomy_fields() {
@@ -140,7 +140,7 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
 
     /// Writes `count` things whose encoded form is `bytes`.
     #[inline]
-    fn counted_bytes(self, count: u64, bytes: &[u8]) -> Outcome {
+    fn counted_bytes(self, count: u64, bytes: &[u8]) -> EncodeResult {
         let draft = &mut self.encoder.writer().draft;
         draft.write_before(&count.to_le_bytes(), bytes.len())?;
         Ok(draft.write_reserved(bytes)?)
@@ -166,7 +166,7 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
     fn fields_after(self, bytes: &[u8], fields: usize) -> Result<Self, EncodeError> {
         let roomy = if fields <= ROOMY_FIELDS { fields } else { 0 };
         self.encoder.writer().draft.write_before(bytes, FIELD * roomy)?;
-        Ok(Level { place: self.place.roomy(roomy as u32), ..self })
+        Ok(EncodeLevel { place: self.place.roomy(roomy as u32), ..self })
     }
 
     /// Starts a sequence or map; a length that is unknown or was wrong is filled in at its end.
@@ -182,7 +182,7 @@ impl<'e, 's, 'a> Level<'e, 's, 'a> {
 macro_rules! scalars {
     ($($method:ident: $scalar:ty,)*) => {$(
         #[inline]
-        fn $method(self, value: $scalar) -> Outcome {
+        fn $method(self, value: $scalar) -> EncodeResult {
             self.scalar(value)
         }
     )*};
@@ -191,13 +191,13 @@ macro_rules! scalars {
 macro_rules! numbers {
     ($($method:ident: $number:ty,)*) => {$(
         #[inline]
-        fn $method(self, value: $number) -> Outcome {
+        fn $method(self, value: $number) -> EncodeResult {
             self.number(value.to_le_bytes())
         }
     )*};
 }
 
-impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
+impl<'e, 's, 'a> Serializer for EncodeLevel<'e, 's, 'a> {
     type Ok = ();
     type Error = EncodeError;
     type SerializeSeq = Counted<'e, 's, 'a>;
@@ -213,12 +213,12 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
     }
 
     #[inline]
-    fn serialize_str(self, text: &str) -> Outcome {
+    fn serialize_str(self, text: &str) -> EncodeResult {
         self.counted_bytes(text.len() as u64, text.as_bytes())
     }
 
     #[inline]
-    fn serialize_bytes(self, bytes: &[u8]) -> Outcome {
+    fn serialize_bytes(self, bytes: &[u8]) -> EncodeResult {
         self.counted_bytes(bytes.len() as u64, bytes)
     }
 
@@ -229,33 +229,33 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
     }
 
     #[inline]
-    fn serialize_bool(self, value: bool) -> Outcome {
+    fn serialize_bool(self, value: bool) -> EncodeResult {
         self.number([u8::from(value)])
     }
 
     #[inline]
-    fn serialize_none(self) -> Outcome {
+    fn serialize_none(self) -> EncodeResult {
         self.number([0])
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Outcome {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> EncodeResult {
         self.encoder.writer().draft.write(&[1])?;
         value.serialize(self.deeper()?)
     }
 
     #[inline]
-    fn serialize_unit(self) -> Outcome {
+    fn serialize_unit(self) -> EncodeResult {
         Ok(())
     }
 
     #[inline]
-    fn serialize_unit_struct(self, _: &'static str) -> Outcome {
+    fn serialize_unit_struct(self, _: &'static str) -> EncodeResult {
         Ok(())
     }
 
     #[inline]
-    fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Outcome {
+    fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> EncodeResult {
         self.variant(index, Form::UNIT).map(drop)
     }
 
@@ -264,7 +264,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         self,
         name: &'static str,
         value: &T,
-    ) -> Outcome {
+    ) -> EncodeResult {
         let inner = self.deeper()?;
         match mark::is_handle(name) {
             true => mark::at_handle(|| value.serialize(inner)),
@@ -279,7 +279,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         index: u32,
         _: &'static str,
         value: &T,
-    ) -> Outcome {
+    ) -> EncodeResult {
         value.serialize(self.deeper()?.variant(index, Form::NEWTYPE)?)
     }
 
@@ -337,7 +337,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
     }
 
     #[inline]
-    fn collect_seq<I>(self, items: I) -> Outcome
+    fn collect_seq<I>(self, items: I) -> EncodeResult
     where
         I: IntoIterator<Item: Serialize>,
     {
@@ -352,7 +352,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         seq.close()
     }
 
-    fn collect_map<K, V, I>(self, entries: I) -> Outcome
+    fn collect_map<K, V, I>(self, entries: I) -> EncodeResult
     where
         K: Serialize,
         V: Serialize,
@@ -367,7 +367,7 @@ impl<'e, 's, 'a> Serializer for Level<'e, 's, 'a> {
         map.close()
     }
 
-    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Outcome {
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> EncodeResult {
         let output = self.encoder.writer();
         let at = output.draft.len();
         output.write(&[0; 8])?;
@@ -393,7 +393,7 @@ fn exact(items: &impl Iterator) -> Option<usize> {
 
 /// Writes text as it is formatted, and keeps the error that `fmt` has no room for.
 struct Text<'t, 's, 'a> {
-    output: &'t mut Output<'s, 'a>,
+    output: &'t mut EncodeOutput<'s, 'a>,
     result: Result<(), BincodeEncode>,
 }
 

@@ -24,7 +24,7 @@ use super::error::DecodeError;
 /// # Safety
 /// Every byte is initialized, every pattern of bytes is valid, and on a little-endian target they
 /// are the encoded form.
-pub(super) unsafe trait Plain: Copy + for<'de> Deserialize<'de> {
+pub(super) unsafe trait PlainNumber: Copy + for<'de> Deserialize<'de> {
     /// Names several of them in messages.
     const UNIT: &'static str;
 }
@@ -79,7 +79,7 @@ impl<'a> Source<'a> {
 
     /// Reads `count` elements in one copy. Nothing is allocated unless all of them are there.
     #[inline]
-    pub(super) fn read_vec<S: Plain>(&mut self, count: u64) -> Result<Vec<S>, DecodeError> {
+    pub(super) fn read_vec<S: PlainNumber>(&mut self, count: u64) -> Result<Vec<S>, DecodeError> {
         let size = usize::try_from(count)
             .ok()
             .and_then(|count| count.checked_mul(size_of::<S>()))
@@ -88,7 +88,7 @@ impl<'a> Source<'a> {
         let count = size / size_of::<S>();
         let mut values = Vec::<S>::with_capacity(count);
         // SAFETY: `size <= remaining` was checked; the vector has room for `count` elements, which
-        // are `size` bytes, and any bytes are valid elements because `S` is `Plain`.
+        // are `size` bytes, and any bytes are valid elements because `S` is `PlainNumber`.
         unsafe {
             self.copy_out(values.as_mut_ptr().cast(), size);
             values.set_len(count);

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::{Body, Engine, Shared, endings};
+use super::{Body, Engine, SharedPool, endings};
 use crate::scheduler::{Action, CallId, Event, KillReason, Reason};
 
 impl Engine {
     /// Does what the scheduler says, in its order.
     #[inline]
-    pub(super) fn carry_out(&mut self, shared: &Shared) {
+    pub(super) fn carry_out(&mut self, shared: &SharedPool) {
         while let Some(action) = self.scheduler.next_action() {
             self.act(shared, action);
         }
@@ -19,7 +19,7 @@ impl Engine {
         }
     }
 
-    fn act(&mut self, shared: &Shared, action: Action<super::Cause>) {
+    fn act(&mut self, shared: &SharedPool, action: Action<super::SharedError>) {
         match action {
             Action::Start { slot, id } => self.starts.push((slot, id)),
             Action::AskToLeave { slot } => self.with(slot, |body| {
@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// Wakes as many sleepers as there are chunks that no spinner will see (rules Q16, Q17).
-    fn wake_workers(&mut self, shared: &Shared) {
+    fn wake_workers(&mut self, shared: &SharedPool) {
         fence(Ordering::SeqCst);
         let pool_page = shared.pool_page();
         let unclaimed = self.scheduler.unclaimed(&self.queue) as usize;
@@ -85,10 +85,10 @@ impl Engine {
     /// Puts the reason for which an input has no output where its call finds it.
     fn fail(
         &mut self,
-        shared: &Shared,
+        shared: &SharedPool,
         call: CallId,
         index: usize,
-        reason: Reason<super::Cause>,
+        reason: Reason<super::SharedError>,
         slot: Option<usize>,
     ) {
         let place = slot.and_then(|slot| self.body(slot)).map(|body| (body.id, body.pid()));
@@ -101,7 +101,7 @@ impl Engine {
     }
 
     /// A worker is over its time to start or to initialize.
-    fn not_ready_in_time(&mut self, shared: &Shared, slot: usize) {
+    fn not_ready_in_time(&mut self, shared: &SharedPool, slot: usize) {
         let Some(worker) = self.scheduler.slot(slot) else { return };
         let known = worker.known && self.body(slot).is_some();
         let error = endings::late(shared, worker, self.body(slot)).into();
@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// Why a worker was killed, if it was.
-    pub(super) fn kill_reason(&self, slot: usize) -> Option<&KillReason<super::Cause>> {
+    pub(super) fn kill_reason(&self, slot: usize) -> Option<&KillReason<super::SharedError>> {
         self.scheduler.slot(slot)?.worker.kill_reason()
     }
 }

@@ -1,13 +1,13 @@
 //! Sets right what a worker that scribbles over the shared memory may have done (rule Q19).
 
-use super::{Engine, Shared};
+use super::{Engine, SharedPool};
 use crate::queue::Phase;
 use crate::scheduler::{Owner, Port};
 
 impl Engine {
     /// Sets right what a worker may have overwritten of what the caller says: the hint of
     /// the pool page, the sets of sleepers, and what was read of the rings.
-    pub(super) fn audit_cursor(&mut self, shared: &Shared) {
+    pub(super) fn audit_cursor(&mut self, shared: &SharedPool) {
         for body in self.bodies.iter().flatten() {
             body.consumer.tell(body.page.view().ring());
             body.page.free_again();
@@ -40,7 +40,7 @@ impl Engine {
     /// of those workers; with an honest worker that takes a moment only.
     pub(super) fn stray_claims(
         &mut self,
-        shared: &Shared,
+        shared: &SharedPool,
         before: &[u64],
     ) -> (Vec<u64>, Vec<usize>) {
         let (mut strays, mut orphans, mut guilty) = (Vec::new(), Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use super::client::Client;
-use super::{Batch, CallId, Engine, Inbox, Life, Shared};
+use super::{Batch, CallId, Engine, Inbox, Life, SharedPool};
 use crate::error::{Error, Result};
 use crate::progress::Watchers;
 use crate::registry::Entry;
@@ -64,7 +64,7 @@ impl Engine {
     /// Begins a call.
     pub(crate) fn open_call(
         &mut self,
-        shared: &Shared,
+        shared: &SharedPool,
         entry: Entry,
         options: &Options,
     ) -> Result<CallId> {
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// Drops a call with all that is not done of it.
-    pub(crate) fn close_call(&mut self, shared: &Shared, id: CallId) {
+    pub(crate) fn close_call(&mut self, shared: &SharedPool, id: CallId) {
         let client = self.scheduler.take_client(id, &mut self.queue);
         self.carry_out(shared);
         // Rule E1: what the waker wakes may own other handles of this pool.
@@ -86,14 +86,14 @@ impl Engine {
         self.note_closed(shared);
     }
 
-    pub(super) fn note_closed(&mut self, shared: &Shared) {
+    pub(super) fn note_closed(&mut self, shared: &SharedPool) {
         if self.memory.note_closed(self.scheduler.open_calls()) {
             shared.wake_dispatcher();
         }
     }
 
     /// Lets a call go on without anyone who wants its results.
-    pub(crate) fn detach(&mut self, shared: &Shared, id: CallId) {
+    pub(crate) fn detach(&mut self, shared: &SharedPool, id: CallId) {
         if let Some(client) = self.scheduler.client(id) {
             client.inbox = Inbox::default();
         }
@@ -102,7 +102,7 @@ impl Engine {
 
     /// The owner of a call will hand in more, until it is closed or
     /// [stops](Self::stop_feeding).
-    pub(crate) fn start_feeding(&mut self, shared: &Shared, id: CallId) {
+    pub(crate) fn start_feeding(&mut self, shared: &SharedPool, id: CallId) {
         self.event(shared, Event::FeedingBegan { call: id });
         self.fed_by(id, std::thread::current().id());
     }
@@ -115,13 +115,13 @@ impl Engine {
     }
 
     /// The owner of a call has handed everything in.
-    pub(crate) fn stop_feeding(&mut self, shared: &Shared, id: CallId) {
+    pub(crate) fn stop_feeding(&mut self, shared: &SharedPool, id: CallId) {
         self.event(shared, Event::FeedingEnded { call: id });
     }
 
     /// This thread is going to wait for the end of the pool: calls that it feeds would
     /// wait for it.
-    pub(crate) fn stop_feeding_here(&mut self, shared: &Shared) {
+    pub(crate) fn stop_feeding_here(&mut self, shared: &SharedPool) {
         let here = std::thread::current().id();
         for id in self.scheduler.fed_calls() {
             if self.scheduler.client(id).is_some_and(|client| client.feeder == Some(here)) {
@@ -132,7 +132,7 @@ impl Engine {
 
     /// Hands in a chunk.
     #[inline]
-    pub(crate) fn push(&mut self, shared: &Shared, chunk: ChunkIn) {
+    pub(crate) fn push(&mut self, shared: &SharedPool, chunk: ChunkIn) {
         if self.memory.note_payload(shared.arena.used()) {
             // So that the dispatcher gives the memory back later.
             shared.wake_dispatcher();
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Hands in a chunk for the worker in one slot.
-    pub(crate) fn push_to_one(&mut self, shared: &Shared, slot: usize, chunk: ChunkIn) {
+    pub(crate) fn push_to_one(&mut self, shared: &SharedPool, slot: usize, chunk: ChunkIn) {
         let (call, chunk) = chunk.into_new();
         self.event(shared, Event::HandedToOne { call, slot, chunk });
     }
@@ -151,7 +151,7 @@ impl Engine {
     #[inline]
     pub(crate) fn room(
         &mut self,
-        shared: &Shared,
+        shared: &SharedPool,
         id: CallId,
         remaining: Option<usize>,
     ) -> Option<usize> {
@@ -160,14 +160,14 @@ impl Engine {
     }
 
     /// Cancels what no worker has of a call; returns the number of inputs.
-    pub(crate) fn cancel(&mut self, shared: &Shared, id: CallId) -> usize {
+    pub(crate) fn cancel(&mut self, shared: &SharedPool, id: CallId) -> usize {
         let cancelled = self.scheduler.cancel(id, &mut self.queue);
         self.carry_out(shared);
         cancelled
     }
 
     /// Cancels what is not begun of a call; returns the number of inputs that end at once.
-    pub(crate) fn take_back(&mut self, shared: &Shared, id: CallId) -> usize {
+    pub(crate) fn take_back(&mut self, shared: &SharedPool, id: CallId) -> usize {
         let cancelled = self.scheduler.take_back_call(id, &mut self.queue);
         self.carry_out(shared);
         cancelled
@@ -176,7 +176,7 @@ impl Engine {
     /// Takes note of inputs that could not be handed in.
     pub(crate) fn push_failed(
         &mut self,
-        shared: &Shared,
+        shared: &SharedPool,
         id: CallId,
         range: Range<usize>,
         error: &Error,
@@ -191,7 +191,7 @@ impl Engine {
     }
 
     /// The number of inputs of a call that were handed in and have no outcome.
-    pub(crate) fn outstanding(&mut self, shared: &Shared, id: CallId) -> usize {
+    pub(crate) fn outstanding(&mut self, shared: &SharedPool, id: CallId) -> usize {
         self.drain(shared, None);
         self.publish(shared);
         self.scheduler.outstanding_of(id)
@@ -237,19 +237,19 @@ impl Engine {
     }
 
     /// Takes no new calls from now on.
-    pub(crate) fn close(&mut self, shared: &Shared) {
+    pub(crate) fn close(&mut self, shared: &SharedPool) {
         self.event(shared, Event::Closed);
         shared.wake_dispatcher();
     }
 
     /// Ends the pool at once.
-    pub(crate) fn terminate(&mut self, shared: &Shared) {
+    pub(crate) fn terminate(&mut self, shared: &SharedPool) {
         self.event(shared, Event::Terminated);
         shared.wake_dispatcher();
     }
 
     /// The pool is dropped: what has not started is cancelled, and workers have `grace`.
-    pub(crate) fn leave(&mut self, shared: &Shared, grace: Duration) {
+    pub(crate) fn leave(&mut self, shared: &SharedPool, grace: Duration) {
         if self.life() <= Life::Leaving {
             let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
             let kill_at = crate::sys::clock::now().checked_add(grace);
@@ -259,7 +259,7 @@ impl Engine {
     }
 
     /// Changes the number of workers.
-    pub(crate) fn resize(&mut self, shared: &Shared, workers: usize) {
+    pub(crate) fn resize(&mut self, shared: &SharedPool, workers: usize) {
         self.event(shared, Event::Resized { workers });
         shared.wake_dispatcher();
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::bodies::ProcessHandle;
 use super::objects::WorkerObjects;
 use super::threads::ThreadBody;
-use super::{Batch, Engine, Shared, starting, threads};
+use super::{Batch, Engine, SharedPool, starting, threads};
 use crate::error::Error;
 use crate::handle::ObjectQueue;
 use crate::scheduler::{Event, TICK};
@@ -32,7 +32,7 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 const REFUSED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(10));
 
 pub(crate) struct Dispatcher {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     launcher: Option<Box<dyn Launcher>>,
     shares: Arc<Vec<Share>>,
     /// Workers that did not end in time, with what they may still read.
@@ -85,7 +85,7 @@ struct Rest {
 
 /// Starts the thread; it makes the workers.
 pub(crate) fn start(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     launcher: Option<Box<dyn Launcher>>,
     shares: Vec<Share>,
 ) -> Result<JoinHandle<()>, Error> {
@@ -384,7 +384,7 @@ impl Dispatcher {
 }
 
 /// Ends the pool when the dispatcher ends, however that is: nobody waits for ever.
-struct End(Arc<Shared>);
+struct End(Arc<SharedPool>);
 
 impl Drop for End {
     fn drop(&mut self) {

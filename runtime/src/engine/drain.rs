@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::inbox::BigRef;
-use super::{Engine, Shared};
+use super::{Engine, SharedPool};
 use crate::error::Error;
 use crate::queue::{Big, Consumer, Header, Kind, Malformed, Phase, Ring, bytes_of};
 use crate::scheduler::{CallId, CurrentChunk, Event};
@@ -25,14 +25,14 @@ impl Engine {
     /// Reads all rings. Long results of the call `reader` stay where they are: its owner
     /// takes them next.
     #[inline]
-    pub(crate) fn drain(&mut self, shared: &Shared, reader: Option<CallId>) {
+    pub(crate) fn drain(&mut self, shared: &SharedPool, reader: Option<CallId>) {
         for slot in 0..self.bodies.len() {
             self.drain_slot(shared, slot, reader);
         }
     }
 
     /// Reads one ring; a worker that broke the protocol is killed.
-    pub(super) fn drain_slot(&mut self, shared: &Shared, slot: usize, reader: Option<CallId>) {
+    pub(super) fn drain_slot(&mut self, shared: &SharedPool, slot: usize, reader: Option<CallId>) {
         let Some(body) = self.body(slot).filter(|body| body.has_news()) else { return };
         if body.control.is_some() || !self.serves(slot) {
             // Rule E4.
@@ -61,7 +61,7 @@ impl Engine {
     }
 
     /// Tells the scheduler of workers that leave by themselves.
-    pub(super) fn see_leaving(&mut self, shared: &Shared, slot: usize) {
+    pub(super) fn see_leaving(&mut self, shared: &SharedPool, slot: usize) {
         let leaves = |body: &super::Body| body.page.view().phase() == Phase::Leaving;
         if self.body(slot).is_some_and(leaves) {
             self.drain_slot(shared, slot, None);

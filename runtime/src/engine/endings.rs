@@ -1,7 +1,7 @@
 //! What is said of inputs that have no output, and of workers that ended.
 
 use super::bodies::ProcessHandle;
-use super::{Body, Cause, Engine, Life, Shared};
+use super::{Body, Engine, Life, SharedError, SharedPool};
 use crate::error::{Error, ErrorKind};
 use crate::queue::{Phase, Started};
 use crate::scheduler::{Ending, Event, KillReason, Reason, Slot, Worker};
@@ -13,7 +13,7 @@ const FROM_OUTSIDE: [i32; 5] =
     [signals::SIGKILL, signals::SIGTERM, signals::SIGHUP, signals::SIGINT, signals::SIGQUIT];
 
 /// The error of an input that has no output, for this reason.
-pub(super) fn of_reason(shared: &Shared, reason: Reason<Cause>) -> Error {
+pub(super) fn of_reason(shared: &SharedPool, reason: Reason<SharedError>) -> Error {
     match reason {
         Reason::PoolEnded => cancelled(),
         Reason::Cancelled => Error::new(ErrorKind::Cancelled, "it was cancelled before it started"),
@@ -35,7 +35,7 @@ pub(crate) fn cancelled() -> Error {
 }
 
 /// Why a worker that is not ready in time is killed.
-pub(super) fn late(shared: &Shared, worker: &Slot<Cause>, body: Option<&Body>) -> Error {
+pub(super) fn late(shared: &SharedPool, worker: &Slot<SharedError>, body: Option<&Body>) -> Error {
     let settings = &shared.settings;
     let place = match body {
         Some(body) => format!("worker {} (pid {})", body.id, body.pid()),
@@ -65,7 +65,7 @@ pub(super) fn late(shared: &Shared, worker: &Slot<Cause>, body: Option<&Body>) -
 
 impl Engine {
     /// A worker ended, or is given up: what it said counts, and then it is gone.
-    pub(super) fn reap(&mut self, shared: &Shared, slot: usize, exit: Exit) {
+    pub(super) fn reap(&mut self, shared: &SharedPool, slot: usize, exit: Exit) {
         self.hear(shared, slot);
         self.drain_slot(shared, slot, None);
         let Some(body) = self.body(slot) else { return };
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// A worker that is not even known is given up.
-    pub(super) fn reap_nobody(&mut self, shared: &Shared, slot: usize) {
+    pub(super) fn reap_nobody(&mut self, shared: &SharedPool, slot: usize) {
         let error = Error::start("nothing is known of its worker, which is given up").into();
         let (is_clean, left, from_outside, started) = (false, false, true, None);
         let ending = Ending { is_clean, left, from_outside, started, error };
@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// Why the input that a worker had begun is lost.
-    fn why_it_ended(&self, shared: &Shared, slot: usize, body: &Body, exit: Exit) -> Error {
+    fn why_it_ended(&self, shared: &SharedPool, slot: usize, body: &Body, exit: Exit) -> Error {
         let is_thread = matches!(body.process, ProcessHandle::Thread(_));
         let worker = self.scheduler.slot(slot).map(|slot| &slot.worker);
         let error = match worker.and_then(|worker| worker.kill_reason()) {
@@ -132,7 +132,7 @@ impl Engine {
 }
 
 /// A worker ended before it was ready.
-fn not_ready(shared: &Shared, body: &Body, exit: Exit) -> Error {
+fn not_ready(shared: &SharedPool, body: &Body, exit: Exit) -> Error {
     let how = match exit {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
@@ -156,7 +156,7 @@ const NOT_KNOWN: &str = "how, is not known: something in this program took its e
                          by ignoring SIGCHLD or by waiting for any child";
 
 /// A worker ended by itself while it served.
-fn of_exit(shared: &Shared, body: &Body, exit: Exit) -> Error {
+fn of_exit(shared: &SharedPool, body: &Body, exit: Exit) -> Error {
     let report = body.page.view().crash().map(|bytes| crate::worker::crash_report(&bytes));
     let error = match exit {
         Exit::Code(code) => {
@@ -173,7 +173,7 @@ fn of_exit(shared: &Shared, body: &Body, exit: Exit) -> Error {
     error.with(|facts| facts.panic = report.map(Box::new))
 }
 
-fn signal_note(shared: &Shared, body: &Body, signal: i32) -> String {
+fn signal_note(shared: &SharedPool, body: &Body, signal: i32) -> String {
     let faults = &body.page.view().faults;
     if faults.overflow.load(std::sync::atomic::Ordering::Relaxed) != 0 {
         return "its stack overflowed".to_owned();

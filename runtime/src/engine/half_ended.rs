@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::bodies::ProcessHandle;
-use super::{Body, Engine, Shared};
+use super::{Body, Engine, SharedPool};
 use crate::error::{Error, ErrorKind};
 use crate::scheduler::{Event, Worker};
 use crate::sys::process;
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 impl Engine {
     /// Kills the workers that are only half there; returns when to look again.
-    pub(super) fn watch_half_ended(&mut self, shared: &Shared) -> Option<Duration> {
+    pub(super) fn watch_half_ended(&mut self, shared: &SharedPool) -> Option<Duration> {
         let mut next = None;
         for slot in 0..self.bodies.len() {
             let Some(worker) = self.scheduler.slot(slot) else { continue };

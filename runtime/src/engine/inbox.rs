@@ -18,14 +18,14 @@ const KEPT: usize = 64 << 10;
 pub(crate) struct Inbox {
     /// Short results, each after a word with its length.
     words: Vec<u64>,
-    items: Vec<Item>,
+    items: Vec<InboxItem>,
     /// Short results that came after all items.
-    last: Run,
+    last: ShortResults,
 }
 
 /// Short results of inputs with consecutive indices.
 #[derive(Clone, Copy, Default)]
-struct Run {
+struct ShortResults {
     first: usize,
     count: usize,
 }
@@ -33,8 +33,8 @@ struct Run {
 /// An object of an output; `None` if this process could not open its descriptors.
 pub(super) type Held = Option<Arc<Object>>;
 
-enum Item {
-    Short(Run),
+enum InboxItem {
+    Short(ShortResults),
     /// In a big slot; only while the owner of the call reads (rule Q9).
     Big(usize, BigRef),
     Copied(usize, Vec<u8>),
@@ -86,32 +86,32 @@ impl Inbox {
     fn set_last_aside(&mut self) {
         let last = std::mem::take(&mut self.last);
         if last.count > 0 {
-            self.items.push(Item::Short(last));
+            self.items.push(InboxItem::Short(last));
         }
     }
 
-    fn push(&mut self, item: Item) {
+    fn push(&mut self, item: InboxItem) {
         self.set_last_aside();
         self.items.push(item);
     }
 
     pub(super) fn push_big(&mut self, index: usize, big: BigRef) {
-        self.push(Item::Big(index, big));
+        self.push(InboxItem::Big(index, big));
     }
 
     pub(super) fn push_copied(&mut self, index: usize, bytes: Vec<u8>) {
-        self.push(Item::Copied(index, bytes));
+        self.push(InboxItem::Copied(index, bytes));
     }
 
     pub(super) fn push_held(&mut self, index: usize, bytes: Vec<u8>, objects: Vec<Held>) {
         self.push(match objects.iter().all(Option::is_some) {
-            true => Item::Held(index, bytes, objects),
-            false => Item::Failed(index, Error::new(ErrorKind::Decode, handle::TOO_MANY)),
+            true => InboxItem::Held(index, bytes, objects),
+            false => InboxItem::Failed(index, Error::new(ErrorKind::Decode, handle::TOO_MANY)),
         });
     }
 
     pub(super) fn push_failed(&mut self, index: usize, error: Error) {
-        self.push(Item::Failed(index, error));
+        self.push(InboxItem::Failed(index, error));
     }
 
     /// Hands all results out and is empty afterwards; stops at the first error.
@@ -123,25 +123,27 @@ impl Inbox {
         let Inbox { words, items, .. } = self;
         let bytes = crate::queue::bytes_of(words);
         let mut at = 0;
-        let items = items.drain(..).chain(std::iter::once(Item::Short(last)));
+        let items = items.drain(..).chain(std::iter::once(InboxItem::Short(last)));
         let outcome = items.into_iter().try_for_each(|item| match item {
-            Item::Short(Run { first, count }) => (first..first + count).try_for_each(|index| {
-                let len = words[at] as usize;
-                let start = (at + 1) * 8;
-                at += 1 + len.div_ceil(8);
-                each(index, Answer::Value(Source::new(&bytes[start..start + len])))
-            }),
-            Item::Big(index, place) => match place.page.big(place.big.slot, place.big.len) {
+            InboxItem::Short(ShortResults { first, count }) => {
+                (first..first + count).try_for_each(|index| {
+                    let len = words[at] as usize;
+                    let start = (at + 1) * 8;
+                    at += 1 + len.div_ceil(8);
+                    each(index, Answer::Value(Source::new(&bytes[start..start + len])))
+                })
+            }
+            InboxItem::Big(index, place) => match place.page.big(place.big.slot, place.big.len) {
                 Some(source) => each(index, Answer::Value(source)),
                 None => Ok(()),
             },
-            Item::Copied(index, bytes) => each(index, Answer::Value(Source::new(&bytes))),
-            Item::Held(index, bytes, objects) => {
+            InboxItem::Copied(index, bytes) => each(index, Answer::Value(Source::new(&bytes))),
+            InboxItem::Held(index, bytes, objects) => {
                 let outcome = each(index, Answer::Value(Source::new(&bytes)));
                 drop(objects);
                 outcome
             }
-            Item::Failed(index, error) => each(index, Answer::Failed(error)),
+            InboxItem::Failed(index, error) => each(index, Answer::Failed(error)),
         });
         let (used, kept) = (self.words.len(), self.words.capacity());
         self.words.clear();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, Shared};
+use super::{Engine, SharedPool};
 use crate::queue::Phase;
 use crate::scheduler::Worker;
 use crate::sys::clock;
@@ -83,7 +83,7 @@ impl WorkerInfo {
 
 impl Engine {
     /// The workers as they are now.
-    pub(crate) fn infos(&self, shared: &Shared) -> Vec<WorkerInfo> {
+    pub(crate) fn infos(&self, shared: &SharedPool) -> Vec<WorkerInfo> {
         let workers = self.scheduler.slots().map(|(at, slot)| {
             let body = self.body(at);
             let page = body.map(|body| body.page.view());

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::bodies::ProcessHandle;
-use super::{Engine, Shared};
+use super::{Engine, SharedPool};
 use crate::scheduler::{Event, KillReason};
 use crate::sys::{process, signals, socket};
 
@@ -50,7 +50,7 @@ impl Engine {
     }
 
     /// Sends a signal to every worker; a thread is given up.
-    pub(crate) fn signal_all(&mut self, shared: &Shared, signal: i32) {
+    pub(crate) fn signal_all(&mut self, shared: &SharedPool, signal: i32) {
         for slot in 0..self.bodies.len() {
             match self.body(slot).map(|body| &body.process) {
                 Some(ProcessHandle::Child { .. }) => self.signal(slot, signal),

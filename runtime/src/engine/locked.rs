@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::Engine;
 
 /// The state of a pool, locked.
-pub(crate) struct Locked<'a> {
+pub(crate) struct LockedEngine<'a> {
     mutex: &'a Mutex<Engine>,
     engine: Option<MutexGuard<'a, Engine>>,
 }
 
-impl<'a> Locked<'a> {
+impl<'a> LockedEngine<'a> {
     pub(super) fn new(mutex: &'a Mutex<Engine>) -> Self {
-        Locked { mutex, engine: Some(mutex.lock().unwrap_or_else(PoisonError::into_inner)) }
+        LockedEngine { mutex, engine: Some(mutex.lock().unwrap_or_else(PoisonError::into_inner)) }
     }
 
     /// Waits on a condition, may wake spuriously, and has the lock again.
@@ -21,15 +21,15 @@ impl<'a> Locked<'a> {
         let mutex = self.mutex;
         if !self.wakers.is_empty() {
             drop(self);
-            return Locked::new(mutex);
+            return LockedEngine::new(mutex);
         }
         let engine = self.engine.take().expect("held until drop");
         let (engine, _) = on.wait_timeout(engine, timeout).unwrap_or_else(PoisonError::into_inner);
-        Locked { mutex, engine: Some(engine) }
+        LockedEngine { mutex, engine: Some(engine) }
     }
 }
 
-impl std::ops::Deref for Locked<'_> {
+impl std::ops::Deref for LockedEngine<'_> {
     type Target = Engine;
 
     #[inline]
@@ -38,14 +38,14 @@ impl std::ops::Deref for Locked<'_> {
     }
 }
 
-impl std::ops::DerefMut for Locked<'_> {
+impl std::ops::DerefMut for LockedEngine<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut Engine {
         self.engine.as_mut().expect("held until drop")
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for LockedEngine<'_> {
     fn drop(&mut self) {
         if let Some(mut engine) = self.engine.take() {
             let wakers = std::mem::take(&mut engine.wakers);

@@ -47,7 +47,7 @@ pub(crate) use dispatcher::{join, start};
 pub(crate) use inbox::{Answer, Inbox};
 pub use info::{WorkerInfo, WorkerState};
 pub(crate) use port::Batch;
-pub(crate) use regions::Shared;
+pub(crate) use regions::SharedPool;
 pub(crate) use settings::Settings;
 pub(crate) use threads::preload;
 
@@ -61,7 +61,7 @@ use memory_use::MemoryUse;
 use port::SharedQueue;
 
 /// An error as the scheduler passes it on.
-type Cause = Arc<Error>;
+type SharedError = Arc<Error>;
 
 /// The state of a pool, behind its lock.
 pub(crate) struct Engine {
@@ -109,13 +109,13 @@ impl Engine {
     }
 
     /// Tells the scheduler what happened, and does what it says.
-    pub(crate) fn event(&mut self, shared: &Shared, event: Event<SharedQueue>) {
+    pub(crate) fn event(&mut self, shared: &SharedPool, event: Event<SharedQueue>) {
         self.scheduler.handle(event, clock::now(), &mut self.queue);
         self.carry_out(shared);
     }
 
     /// Publishes pending chunks, as far as there is room.
-    pub(crate) fn publish(&mut self, shared: &Shared) {
+    pub(crate) fn publish(&mut self, shared: &SharedPool) {
         self.scheduler.publish(&mut self.queue);
         self.carry_out(shared);
     }
@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// Whether all workers are ready, or why they will not be.
-    pub(crate) fn readiness(&self, shared: &Shared) -> Option<Result<(), Error>> {
+    pub(crate) fn readiness(&self, shared: &SharedPool) -> Option<Result<(), Error>> {
         if let Some(reason) = self.scheduler.broken() {
             return Some(Err(endings::of_reason(shared, reason.clone())));
         }

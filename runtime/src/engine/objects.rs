@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 
 use super::inbox::Held;
-use super::{Engine, Shared};
+use super::{Engine, SharedPool};
 use crate::error::Error;
 use crate::handle::{self, ObjectQueue, Received};
 use crate::queue::Malformed;
@@ -15,7 +15,7 @@ use crate::sys::fds::Kept;
 
 /// What there is of the objects of one worker.
 pub(super) struct WorkerObjects {
-    way: Way,
+    way: ObjectWay,
     /// How often it had asked when its socket was read last.
     asks: u32,
     /// Parts of an output that is not in the ring yet.
@@ -24,7 +24,7 @@ pub(super) struct WorkerObjects {
     held: Vec<Held>,
 }
 
-enum Way {
+enum ObjectWay {
     Socket(Kept),
     /// It is a thread.
     Here(Arc<ObjectQueue>),
@@ -32,14 +32,14 @@ enum Way {
 
 impl WorkerObjects {
     pub(super) fn of_process(socket: Kept) -> Self {
-        WorkerObjects::new(Way::Socket(socket))
+        WorkerObjects::new(ObjectWay::Socket(socket))
     }
 
     pub(super) fn of_thread(queue: Arc<ObjectQueue>) -> Self {
-        WorkerObjects::new(Way::Here(queue))
+        WorkerObjects::new(ObjectWay::Here(queue))
     }
 
-    fn new(way: Way) -> Self {
+    fn new(way: ObjectWay) -> Self {
         WorkerObjects { way, asks: 0, early: VecDeque::new(), held: Vec::new() }
     }
 
@@ -72,11 +72,11 @@ impl WorkerObjects {
             return Ok(early);
         }
         match &self.way {
-            Way::Here(queue) => {
+            ObjectWay::Here(queue) => {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 next.map(Some).ok_or(MISSING)
             }
-            Way::Socket(socket) => match handle::read(socket.as_fd()) {
+            ObjectWay::Socket(socket) => match handle::read(socket.as_fd()) {
                 Ok(Received::Held(object)) => Ok(object),
                 // It asks for nothing between an output and the one before: it would wait for that.
                 _ => Err(MISSING),
@@ -85,8 +85,8 @@ impl WorkerObjects {
     }
 
     /// Reads what the worker sent, if it asked for that.
-    fn answer(&mut self, asks: u32, shared: &Shared) -> Result<(), Malformed> {
-        let Way::Socket(socket) = &self.way else { return Ok(()) };
+    fn answer(&mut self, asks: u32, shared: &SharedPool) -> Result<(), Malformed> {
+        let ObjectWay::Socket(socket) = &self.way else { return Ok(()) };
         if asks == self.asks {
             return Ok(());
         }
@@ -116,7 +116,7 @@ const AT_ONCE: usize = 64;
 
 impl Engine {
     /// Gives a worker the objects that it wants.
-    pub(super) fn answer_asks(&mut self, shared: &Shared, slot: usize) {
+    pub(super) fn answer_asks(&mut self, shared: &SharedPool, slot: usize) {
         let Some(body) = self.body_mut(slot) else { return };
         let asks = body.page.view().asks();
         if let Err(Malformed(what)) = body.objects.answer(asks, shared) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Cause;
+use super::SharedError;
 use super::client::Client;
 use crate::handle::Offer;
 use crate::queue::{self, Block, Descriptor, PoolPage, Tasks};
@@ -67,7 +67,7 @@ fn descriptor(chunk: &Chunk<Batch>) -> Descriptor {
 
 impl Port for SharedQueue {
     type Payload = Batch;
-    type Error = Cause;
+    type Error = SharedError;
     type Client = Client;
 
     fn publish(&mut self, position: u64, chunk: &Chunk<Batch>) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::locked::Locked;
+use super::locked::LockedEngine;
 use super::port::SharedQueue;
 use super::{Engine, Settings};
 use crate::config::StartMethod;
@@ -26,7 +26,7 @@ const REGION: usize = 1 << 40;
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pool, as its handles and its dispatcher share it.
-pub(crate) struct Shared {
+pub(crate) struct SharedPool {
     pub(crate) id: u64,
     pub(crate) generation: u64,
     /// How many pools the code that built this one is nested in. Only that thread knows.
@@ -82,8 +82,8 @@ impl Regions {
     }
 }
 
-impl Shared {
-    pub(crate) fn new(settings: Settings) -> Result<Shared> {
+impl SharedPool {
+    pub(crate) fn new(settings: Settings) -> Result<SharedPool> {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let regions = Regions::new(&settings)?;
         let head = size_of::<Tasks>().next_multiple_of(PAGE);
@@ -95,7 +95,7 @@ impl Shared {
         let inputs = settings.preloads.iter().chain(&settings.initializers);
         let objects = inputs.flat_map(|input| input.objects.iter().cloned()).collect();
         let offer = exports.offer(objects);
-        Ok(Shared {
+        Ok(SharedPool {
             exports,
             _offer: offer,
             id: IDS.fetch_add(1, Ordering::Relaxed),
@@ -119,8 +119,8 @@ impl Shared {
         self.regions.pool_page.view(0)
     }
 
-    pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked::new(&self.engine)
+    pub(crate) fn lock(&self) -> LockedEngine<'_> {
+        LockedEngine::new(&self.engine)
     }
 
     /// No position of the queue below this one is unclaimed; a hint.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Engine, Shared};
+use super::{Engine, SharedPool};
 use crate::scheduler::Event;
 use crate::sys::clock;
 
 impl Engine {
     /// Tells the scheduler of workers that are at a chunk for long. They stop after the
     /// present input (rule Q10), and what they had not begun goes to whoever is free.
-    pub(super) fn watch_slow(&mut self, shared: &Shared) {
+    pub(super) fn watch_slow(&mut self, shared: &SharedPool) {
         let now = clock::now();
         for slot in 0..self.bodies.len() {
             let Some(body) = self.body(slot) else { continue };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::bodies::ProcessHandle;
 use super::objects::WorkerObjects;
-use super::{Body, Engine, Shared};
+use super::{Body, Engine, SharedPool};
 use crate::error::Error;
 use crate::queue::WorkerPageMap;
 use crate::scheduler::{Event, Worker};
@@ -17,7 +17,7 @@ use crate::worker::{FAILED, Failure, MESSAGE_LEN, READY, WorkerConfig};
 
 /// Prepares a worker: its page, and what it will be told.
 pub(super) fn prepare(
-    shared: &Shared,
+    shared: &SharedPool,
     slot: usize,
     id: usize,
     control: Option<OwnedFd>,
@@ -45,7 +45,7 @@ pub(super) fn prepare(
 impl Engine {
     /// Puts a worker that is about to be started into its slot; false if it is not wanted any
     /// more.
-    pub(super) fn install(&mut self, shared: &Shared, slot: usize, body: Body) -> bool {
+    pub(super) fn install(&mut self, shared: &SharedPool, slot: usize, body: Body) -> bool {
         let Some(worker) = self.scheduler.slot(slot).filter(|worker| worker.id == body.id) else {
             return false;
         };
@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// The process of a worker exists.
-    pub(super) fn started(&mut self, shared: &Shared, slot: usize, process: ProcessHandle) {
+    pub(super) fn started(&mut self, shared: &SharedPool, slot: usize, process: ProcessHandle) {
         if let Some(body) = self.body_mut(slot) {
             body.process = process;
             self.event(shared, Event::ProcessKnown { slot });
@@ -72,7 +72,7 @@ impl Engine {
     /// The thread of a worker runs.
     pub(super) fn thread_started(
         &mut self,
-        shared: &Shared,
+        shared: &SharedPool,
         slot: usize,
         handle: std::thread::JoinHandle<()>,
     ) {
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Reads what a worker says before it serves.
-    pub(super) fn hear(&mut self, shared: &Shared, slot: usize) {
+    pub(super) fn hear(&mut self, shared: &SharedPool, slot: usize) {
         while let Some(control) = self.body(slot).and_then(|body| body.control.clone()) {
             // Made here, as most workers have no control socket any more when they are looked at.
             let mut buffer = [0; MESSAGE_LEN];
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Looks how the initializers of a worker that is a thread went.
-    fn hear_thread(&mut self, shared: &Shared, slot: usize) {
+    fn hear_thread(&mut self, shared: &SharedPool, slot: usize) {
         let Some(ProcessHandle::Thread(thread)) = self.body(slot).map(|body| &body.process) else {
             return;
         };

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Settings, Shared};
+use super::{Settings, SharedPool};
 use crate::error::{Error, Result};
 use crate::handle::{ObjectLink, ObjectQueue};
 use crate::queue::WorkerPageMap;
 use crate::start::Preload;
-use crate::start::preload::Patience;
+use crate::start::preload::PreloadPatience;
 use crate::state::Share;
 use crate::worker::{self, Failure, Original, WorkerLoop};
 
@@ -86,7 +86,7 @@ impl ThreadBody {
 
 /// Starts a worker thread.
 pub(super) fn start(
-    shared: &Shared,
+    shared: &SharedPool,
     slot: usize,
     id: usize,
     page: Arc<WorkerPageMap>,
@@ -138,7 +138,7 @@ pub(super) fn start(
 
 /// Drops what the preloads made, which is the user's code: on a thread of its own, that is
 /// left behind if it does not end in time.
-pub(super) fn drop_shares(shared: &Shared, shares: Arc<Vec<Share>>) {
+pub(super) fn drop_shares(shared: &SharedPool, shares: Arc<Vec<Share>>) {
     if shares.is_empty() {
         return;
     }
@@ -165,7 +165,7 @@ pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<V
     if preloads.is_empty() {
         return Ok(Vec::new());
     }
-    let patience = Patience::new(preloads, limit);
+    let patience = PreloadPatience::new(preloads, limit);
     let preloads = preloads.to_vec();
     let run = move || -> Result<Vec<Share>> {
         worker::watch_panics();

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Engine, Shared};
+use super::{Engine, SharedPool};
 use crate::queue::Started;
 use crate::scheduler::{Event, Worker};
 use crate::sys::clock;
 
 impl Engine {
     /// Ends inputs whose time is over; returns how long those that run have at least.
-    pub(super) fn watch_time(&mut self, shared: &Shared) -> Option<Duration> {
+    pub(super) fn watch_time(&mut self, shared: &SharedPool) -> Option<Duration> {
         if !self.scheduler.has_timeouts() {
             return None;
         }
@@ -37,7 +37,7 @@ impl Engine {
 
     /// Whether a worker is still at the one input of a chunk; if so it does not begin
     /// another one (rule Q15).
-    fn is_condemned(&mut self, shared: &Shared, slot: usize, position: u64) -> bool {
+    fn is_condemned(&mut self, shared: &SharedPool, slot: usize, position: u64) -> bool {
         let Some(body) = self.body(slot) else { return false };
         let page = Arc::clone(&body.page);
         let started = Started { position, index: 0 };

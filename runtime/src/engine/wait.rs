@@ -1,24 +1,24 @@
 //! Whoever waits, drains (rules Q18 and Q19).
 //!
 //! Which thread leads and which follow is decided by the
-//! [scheduler](crate::scheduler::Wait). The one that leads sleeps on the pool page and reads the
+//! [scheduler](crate::scheduler::WaitDecision). The one that leads sleeps on the pool page and reads the
 //! rings for all; the others sleep on a condition of their call. When nobody waits and inputs
 //! are outstanding, the workers wake the dispatcher.
 
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
-use super::locked::Locked;
-use super::{CallId, Engine, Patience, Shared};
+use super::locked::LockedEngine;
+use super::{CallId, Engine, Patience, SharedPool};
 use crate::queue::Waiting;
-use crate::scheduler::{Sleep, TICK, Wait, WaiterRole};
+use crate::scheduler::{Sleep, TICK, WaitDecision, WaiterRole};
 use crate::sys::{clock, futex};
 
 /// How long a caller looks out for results before it sleeps, in nanoseconds; as long as
 /// its workers do for tasks.
 const SPIN_NS: u64 = 50_000;
 
-impl Shared {
+impl SharedPool {
     /// Reads what is there, and waits until something may be there for the call, at most
     /// until `end`. `seen` is what the call knows of ended chunks: while nothing has ended
     /// since, a thread that can be patient sleeps, though single results trickle in.
@@ -43,9 +43,9 @@ impl Shared {
             let has_answers = engine.has_answers(id);
             let decided = engine.decide(self, id, patience, news, has_answers);
             let sleep = match decided {
-                Wait::Return => return engine.pass_on(self, Some(id)),
-                Wait::Follow => return follow(self, engine, id, time),
-                Wait::Lead(sleep) => sleep,
+                WaitDecision::Return => return engine.pass_on(self, Some(id)),
+                WaitDecision::Follow => return follow(self, engine, id, time),
+                WaitDecision::Lead(sleep) => sleep,
             };
             let spare = engine.busy(self) < self.spinners + 1;
             let begun = Instant::now();
@@ -93,7 +93,7 @@ impl Shared {
     }
 }
 
-fn follow(shared: &Shared, mut engine: Locked<'_>, id: CallId, time: Duration) {
+fn follow(shared: &SharedPool, mut engine: LockedEngine<'_>, id: CallId, time: Duration) {
     let condition = Arc::new(Condvar::new());
     if let Some(client) = engine.scheduler.client(id) {
         client.follower = Some(Arc::clone(&condition));
@@ -109,12 +109,12 @@ fn follow(shared: &Shared, mut engine: Locked<'_>, id: CallId, time: Duration) {
 impl Engine {
     fn decide(
         &mut self,
-        shared: &Shared,
+        shared: &SharedPool,
         id: CallId,
         patience: Patience,
         news: bool,
         has_answers: bool,
-    ) -> Wait {
+    ) -> WaitDecision {
         let decided = self.scheduler.wait(id, patience, news, has_answers, &self.queue);
         self.carry_out(shared);
         decided
@@ -127,14 +127,14 @@ impl Engine {
     }
 
     /// How many workers have something to do, by the pool page.
-    fn busy(&self, shared: &Shared) -> usize {
+    fn busy(&self, shared: &SharedPool) -> usize {
         let pool_page = shared.pool_page();
         let waiting = pool_page.idle.count() + pool_page.spinning.count();
         self.workers().saturating_sub(waiting)
     }
 
     /// Makes sure that somebody watches while inputs of others than `own` are outstanding.
-    pub(crate) fn pass_on(&mut self, shared: &Shared, own: Option<CallId>) {
+    pub(crate) fn pass_on(&mut self, shared: &SharedPool, own: Option<CallId>) {
         let dispatch = self.scheduler.pass_on(own, clock::now());
         self.carry_out(shared);
         if dispatch {

@@ -16,12 +16,12 @@ const MOST: usize = 24;
 
 /// A frame of a printed backtrace.
 #[derive(Clone, Copy)]
-struct Frame<'a> {
+struct BacktraceFrame<'a> {
     symbol: &'a str,
     place: Option<&'a str>,
 }
 
-impl Frame<'_> {
+impl BacktraceFrame<'_> {
     /// Of the standard library.
     fn is_std(self) -> bool {
         let symbol = self.symbol.trim_start_matches(['<', '&']);
@@ -67,8 +67,8 @@ fn in_our_folder(place: &str) -> Option<&str> {
 }
 
 /// The frames of a printed backtrace.
-fn frames(trace: &str) -> Vec<Frame<'_>> {
-    let mut frames: Vec<Frame<'_>> = Vec::new();
+fn frames(trace: &str) -> Vec<BacktraceFrame<'_>> {
+    let mut frames: Vec<BacktraceFrame<'_>> = Vec::new();
     for line in trace.lines().map(str::trim) {
         if let Some(place) = line.strip_prefix("at ") {
             if let Some(frame) = frames.last_mut() {
@@ -77,22 +77,23 @@ fn frames(trace: &str) -> Vec<Frame<'_>> {
         } else if let Some((number, symbol)) = line.split_once(": ")
             && number.bytes().all(|byte| byte.is_ascii_digit())
         {
-            frames.push(Frame { symbol, place: None });
+            frames.push(BacktraceFrame { symbol, place: None });
         }
     }
     frames
 }
 
 /// The frames of the task alone; all if they cannot be told.
-fn own_frames<'a>(frames: &[Frame<'a>]) -> Vec<Frame<'a>> {
+fn own_frames<'a>(frames: &[BacktraceFrame<'a>]) -> Vec<BacktraceFrame<'a>> {
     let part = part_of_task(frames);
-    let own: Vec<Frame<'a>> = part.iter().copied().filter(|frame| !frame.is_std()).collect();
+    let own: Vec<BacktraceFrame<'a>> =
+        part.iter().copied().filter(|frame| !frame.is_std()).collect();
     if own.is_empty() { part.to_vec() } else { own }
 }
 
 /// The frames between the ends; all if they cannot be told.
-fn part_of_task<'a, 'f>(frames: &'f [Frame<'a>]) -> &'f [Frame<'a>] {
-    let ends_panic = |frame: &Frame<'_>| {
+fn part_of_task<'a, 'f>(frames: &'f [BacktraceFrame<'a>]) -> &'f [BacktraceFrame<'a>] {
+    let ends_panic = |frame: &BacktraceFrame<'_>| {
         frame.symbol.contains("__rust_end_short_backtrace")
             || frame.symbol.contains("rust_begin_unwind")
     };

@@ -41,10 +41,10 @@ fn send(socket: BorrowedFd<'_>, tag: u8, object: &Object, wait: Wait) -> io::Res
 
 /// The worker's end.
 pub(crate) struct ObjectLink {
-    way: Way,
+    way: ObjectRoute,
 }
 
-enum Way {
+enum ObjectRoute {
     Socket {
         socket: Mutex<Checked>,
         /// Makes the caller look at its end.
@@ -68,12 +68,12 @@ impl ObjectLink {
         ring: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let socket = Mutex::new(Checked::new(socket)?);
-        Ok(ObjectLink { way: Way::Socket { socket, ring: Box::new(ring) } })
+        Ok(ObjectLink { way: ObjectRoute::Socket { socket, ring: Box::new(ring) } })
     }
 
     /// Creates the end of a worker that is a thread of its caller.
     pub(crate) fn in_process(queue: Arc<ObjectQueue>) -> Self {
-        ObjectLink { way: Way::Here(queue) }
+        ObjectLink { way: ObjectRoute::Here(queue) }
     }
 
     /// Sends the objects of an output (rule H5).
@@ -91,11 +91,11 @@ impl ObjectLink {
 
     fn give_all(&self, objects: &[Arc<Object>]) -> io::Result<()> {
         match &self.way {
-            Way::Here(queue) => {
+            ObjectRoute::Here(queue) => {
                 let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
                 queue.extend(objects.iter().cloned());
             }
-            Way::Socket { socket, ring } => {
+            ObjectRoute::Socket { socket, ring } => {
                 let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
                 let socket = socket.get()?;
                 for object in objects {
@@ -112,7 +112,7 @@ impl ObjectLink {
     ///
     /// If the caller does not give it.
     pub(super) fn fetch(&self, id: ObjectId) -> io::Result<Arc<Object>> {
-        let Way::Socket { socket, ring } = &self.way else {
+        let ObjectRoute::Socket { socket, ring } = &self.way else {
             return Err(io::Error::other("its last handle was dropped"));
         };
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);

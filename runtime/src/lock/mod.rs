@@ -31,7 +31,7 @@
 //!   finds the owner taken when it goes on, and waits again (K1).
 //! - **K8.** A thread that has the word but not the owner, because somebody alive has it by K7, frees the word and starts again.
 //! - **K9.** After K5 and K7 the word may differ from what the kernel knows of its sleepers. They wake up after their slice; meanwhile the kernel refuses
-//!   others ([`Answer::Unclear`](crate::sys::futex::Answer)), which try again after [`PAUSE`]. Order and speed are lost for that second, and nothing else.
+//!   others ([`FutexAnswer::Unclear`](crate::sys::futex::FutexAnswer)), which try again after [`PAUSE`]. Order and speed are lost for that second, and nothing else.
 //! - **K10.** A thread that would wait for itself, also by way of other locks and threads, is told so and gets nothing.
 //! - **K11.** A process that replaces itself by `exec` while a thread of it owns a lock remains its owner until it ends, unless a thread
 //!   waited at that moment. What is forked from a process owns nothing of it.

@@ -9,7 +9,7 @@ use super::Holder;
 use crate::atomics::{self, AtomicU32, AtomicU64, Ordering};
 use crate::fault::fault;
 use crate::sys::clock;
-use crate::sys::futex::{Answer, TID_MASK, WAITERS, pi};
+use crate::sys::futex::{FutexAnswer, TID_MASK, WAITERS, pi};
 
 /// The longest sleep before a thread looks for itself (rule K7), in nanoseconds. In a model all sleeps are long.
 const SLICE: u64 = if cfg!(all(test, loom)) { 0 } else { 1_000_000_000 };
@@ -33,7 +33,7 @@ pub(crate) struct RawLock {
 }
 
 // SAFETY: repr(C), atomics only, without padding; any value of theirs is one.
-unsafe impl crate::sys::memory::Shared for RawLock {}
+unsafe impl crate::sys::memory::SharedMemory for RawLock {}
 
 /// How a thread came to own a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) enum NotLocked {
 }
 
 /// What a step leads to.
-enum Step {
+enum LockStep {
     Done(Locked),
     Again,
 }
@@ -192,8 +192,8 @@ impl RawLock {
             let seen = self.word.load(Ordering::Relaxed);
             if seen & TID_MASK == 0 && self.take_word(me) || seen & TID_MASK == me.tid() {
                 match self.with_word(me)? {
-                    Step::Done(locked) => return Ok(locked),
-                    Step::Again => {}
+                    LockStep::Done(locked) => return Ok(locked),
+                    LockStep::Again => {}
                 }
             }
             let now = clock::now();
@@ -205,29 +205,31 @@ impl RawLock {
                 }
             };
             let step = match answer {
-                Answer::Taken => self.with_word(me)?,
-                Answer::OwnerGone => self.succeed_the_dead(me),
+                FutexAnswer::Taken => self.with_word(me)?,
+                FutexAnswer::OwnerGone => self.succeed_the_dead(me),
                 // The word may be its own by now (rule K6), which the next round finds.
-                Answer::Deadlock if self.word.load(Ordering::Relaxed) & TID_MASK == me.tid() => {
+                FutexAnswer::Deadlock
+                    if self.word.load(Ordering::Relaxed) & TID_MASK == me.tid() =>
+                {
                     continue;
                 }
                 // The kernel may take another thread for the owner, which has the id of a dead one by now.
-                Answer::Deadlock => match self.succeed_another(me) {
+                FutexAnswer::Deadlock => match self.succeed_another(me) {
                     Some(locked) => self.claim_word(me, locked),
                     None => return Err(NotLocked::Deadlock),
                 },
-                Answer::TimedOut => self.look(me, &mut idle),
-                Answer::Unclear => {
+                FutexAnswer::TimedOut => self.look(me, &mut idle),
+                FutexAnswer::Unclear => {
                     pause();
                     self.look(me, &mut idle)
                 }
             };
             match step {
-                Step::Done(locked) => return Ok(locked),
-                Step::Again if answer != Answer::OwnerGone && clock::now() >= until => {
+                LockStep::Done(locked) => return Ok(locked),
+                LockStep::Again if answer != FutexAnswer::OwnerGone && clock::now() >= until => {
                     return Err(NotLocked::TimedOut);
                 }
-                Step::Again => {}
+                LockStep::Again => {}
             }
         }
     }
@@ -243,7 +245,7 @@ impl RawLock {
     }
 
     /// This thread has the word, and wants the owner.
-    fn with_word(&self, me: Holder) -> Result<Step, NotLocked> {
+    fn with_word(&self, me: Holder) -> Result<LockStep, NotLocked> {
         fault("lock-word");
         loop {
             let owner = self.owner.load(Ordering::Relaxed);
@@ -251,27 +253,27 @@ impl RawLock {
                 return Err(NotLocked::Deadlock);
             }
             match self.take_over(owner, me) {
-                Some(locked) => return Ok(Step::Done(locked)),
+                Some(locked) => return Ok(LockStep::Done(locked)),
                 None if self.owner.load(Ordering::Relaxed) != owner => {}
                 None => {
                     // Rule K8.
                     self.free_word(me);
                     pause();
-                    return Ok(Step::Again);
+                    return Ok(LockStep::Again);
                 }
             }
         }
     }
 
     /// The thread whose id is in the word has ended (rule K5).
-    fn succeed_the_dead(&self, me: Holder) -> Step {
+    fn succeed_the_dead(&self, me: Holder) -> LockStep {
         let owner = self.owner.load(Ordering::Relaxed);
         match self.take_over(owner, me) {
             Some(locked) => self.claim_word(me, locked),
             None => {
                 // Somebody is about to write the word.
                 pause();
-                Step::Again
+                LockStep::Again
             }
         }
     }
@@ -291,14 +293,14 @@ impl RawLock {
     }
 
     /// Writes the id of the owner to the word. Who sleeps there is woken when it is freed.
-    fn claim_word(&self, me: Holder, locked: Locked) -> Step {
+    fn claim_word(&self, me: Holder, locked: Locked) -> LockStep {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             let own = me.tid() | seen & WAITERS;
             match self.word.compare_exchange(seen, own, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => {
                     fault("lock-claimed");
-                    return Step::Done(locked);
+                    return LockStep::Done(locked);
                 }
                 Err(other) => seen = other,
             }
@@ -306,16 +308,16 @@ impl RawLock {
     }
 
     /// Looks for itself after a while (rule K7).
-    fn look(&self, me: Holder, idle: &mut Idle) -> Step {
+    fn look(&self, me: Holder, idle: &mut Idle) -> LockStep {
         let word = self.word.load(Ordering::Relaxed) & TID_MASK;
         let owner = self.owner.load(Ordering::Relaxed);
         let long = idle.for_long([word, self.turns.load(Ordering::Relaxed)], owner);
         if word == 0 || owner == me.raw() || !long {
-            return Step::Again;
+            return LockStep::Again;
         }
         match self.take_over(owner, me) {
             Some(locked) => self.claim_word(me, locked),
-            None => Step::Again,
+            None => LockStep::Again,
         }
     }
 }

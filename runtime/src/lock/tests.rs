@@ -27,7 +27,7 @@ struct Area {
 
 // SAFETY: repr(C), of atomics.
 #[allow(unsafe_code, reason = "a structure of shared memory")]
-unsafe impl crate::sys::memory::Shared for Area {}
+unsafe impl crate::sys::memory::SharedMemory for Area {}
 
 struct Page(Mapping, #[allow(dead_code, reason = "keeps it open")] OwnedFd);
 

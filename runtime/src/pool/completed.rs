@@ -67,7 +67,7 @@ impl Wake for WokenOne {
 }
 
 /// A handle that was not returned yet, and its waker.
-struct Waiting<R> {
+struct WaitingHandle<R> {
     handle: Handle<R>,
     mark: Arc<WokenOne>,
     waker: Waker,
@@ -109,7 +109,7 @@ pub fn as_completed<R>(handles: impl IntoIterator<Item = Handle<R>>) -> AsComple
             let queued = AtomicBool::new(true);
             let mark = Arc::new(WokenOne { index, queued, woken: Arc::clone(&woken) });
             let waker = Waker::from(Arc::clone(&mark));
-            Some(Waiting { handle, mark, waker })
+            Some(WaitingHandle { handle, mark, waker })
         })
         .collect();
     woken.indices().extend(0..waiting.len());
@@ -119,7 +119,7 @@ pub fn as_completed<R>(handles: impl IntoIterator<Item = Handle<R>>) -> AsComple
 /// The outcomes of several handles as their calls complete, made by [`as_completed`].
 #[must_use = "the outcomes are lost with the iterator; the tasks run all the same"]
 pub struct AsCompleted<R> {
-    waiting: Vec<Option<Waiting<R>>>,
+    waiting: Vec<Option<WaitingHandle<R>>>,
     left: usize,
     woken: Arc<Woken>,
 }

@@ -9,11 +9,11 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, Shared};
+use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
 use crate::progress::Tracker;
-use crate::queue::{Block, Payload};
+use crate::queue::{Block, PayloadBuffer};
 use crate::registry::Entry;
 use crate::worker::Original;
 
@@ -24,13 +24,13 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub(super) type Panic = Box<dyn std::any::Any + Send>;
 
 /// What came of encoding some inputs.
-pub(super) struct Encoded {
+pub(super) struct EncodedInputs {
     pub(super) chunk: Option<ChunkIn>,
     /// Inputs that were taken and will not be run, and why.
     pub(super) failed: Option<(Range<usize>, Error)>,
 }
 
-impl Encoded {
+impl EncodedInputs {
     /// The chunk, where no input may fail.
     pub(super) fn complete(self) -> Result<Option<ChunkIn>> {
         match self.failed {
@@ -43,7 +43,7 @@ impl Encoded {
 /// What a thread needs to hand inputs of a call in.
 #[derive(Clone)]
 pub(super) struct CallRef {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedPool>,
     pub(super) id: CallId,
     pub(super) entry: Entry,
 }
@@ -58,7 +58,7 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
-    pub(super) fn new(shared: Arc<Shared>, entry: Entry, options: &Options) -> Result<Self> {
+    pub(super) fn new(shared: Arc<SharedPool>, entry: Entry, options: &Options) -> Result<Self> {
         let id = shared.lock().open_call(&shared, entry, options)?;
         let watched = Arc::downgrade(&shared);
         let tracker = Tracker::start(&options.watchers, move || {
@@ -93,7 +93,7 @@ impl OpenCall {
     }
 
     /// Reads the rings and takes what came for this call; `look` sees the state with it.
-    pub(super) fn poll<L>(&mut self, look: impl FnOnce(&mut Engine, &Shared) -> L) -> L {
+    pub(super) fn poll<L>(&mut self, look: impl FnOnce(&mut Engine, &SharedPool) -> L) -> L {
         let OpenCall { call, inbox, .. } = self;
         let mut engine = call.shared.lock();
         engine.drain(&call.shared, Some(call.id));
@@ -153,11 +153,11 @@ impl CallRef {
     /// `most` and to what a chunk should hold, or up to one that cannot be encoded.
     pub(super) fn encode<T: Serialize>(
         &self,
-        payload: &mut Payload,
+        payload: &mut PayloadBuffer,
         first: usize,
         most: usize,
         inputs: &mut impl Iterator<Item = T>,
-    ) -> Encoded {
+    ) -> EncodedInputs {
         let mut filled = Filled::default();
         let ((), objects) = handle::collect(|| filled.fill(payload, most, inputs));
         self.pack(payload, first, filled, objects)
@@ -167,11 +167,11 @@ impl CallRef {
     /// panicked is not lost with it.
     pub(super) fn encode_caught<T: Serialize>(
         &self,
-        payload: &mut Payload,
+        payload: &mut PayloadBuffer,
         first: usize,
         most: usize,
         inputs: &mut impl Iterator<Item = T>,
-    ) -> (Encoded, Option<Panic>) {
+    ) -> (EncodedInputs, Option<Panic>) {
         let mut filled = Filled::default();
         let fill = AssertUnwindSafe(|| filled.fill(payload, most, inputs));
         let (panic, objects) = handle::collect(|| std::panic::catch_unwind(fill).err());
@@ -181,11 +181,11 @@ impl CallRef {
     /// Makes a chunk of encoded inputs.
     fn pack(
         &self,
-        payload: &mut Payload,
+        payload: &mut PayloadBuffer,
         first: usize,
         filled: Filled,
         objects: Vec<Arc<Object>>,
-    ) -> Encoded {
+    ) -> EncodedInputs {
         let Filled { count, len, failed } = filled;
         let failed = failed.map(|refused| {
             let at = first + count;
@@ -196,16 +196,16 @@ impl CallRef {
             (at..at + 1, error)
         });
         if count == 0 {
-            return Encoded { chunk: None, failed };
+            return EncodedInputs { chunk: None, failed };
         }
         match self.block(payload) {
             Ok(block) => {
                 let chunk = self.chunk(first, count, Arc::new(block), len, objects);
-                Encoded { chunk: Some(chunk), failed }
+                EncodedInputs { chunk: Some(chunk), failed }
             }
             Err(error) => {
                 let past = failed.map_or(first + count, |(range, _)| range.end);
-                Encoded { chunk: None, failed: Some((first..past, self.no_memory(&error))) }
+                EncodedInputs { chunk: None, failed: Some((first..past, self.no_memory(&error))) }
             }
         }
     }
@@ -226,7 +226,7 @@ impl CallRef {
 
     /// The block of a payload; where memory is short, when chunks of this call gave some
     /// back.
-    fn block(&self, payload: &mut Payload) -> std::io::Result<Block> {
+    fn block(&self, payload: &mut PayloadBuffer) -> std::io::Result<Block> {
         let mut seen = u64::MAX;
         loop {
             let refused = match payload.take() {
@@ -264,7 +264,7 @@ impl CallRef {
 
     /// Hands one input to every worker; gives their number.
     pub(super) fn hand_to_all<T: Serialize>(&self, input: &T) -> Result<usize> {
-        let mut payload = Payload::new(&self.shared.arena);
+        let mut payload = PayloadBuffer::new(&self.shared.arena);
         let mut inputs = std::iter::once(input);
         let encoded = handle::for_many(|| self.encode(&mut payload, 0, 1, &mut inputs));
         let Some(chunk) = encoded.complete()? else { return Ok(0) };
@@ -312,7 +312,7 @@ impl Filled {
     #[inline]
     fn fill<T: Serialize>(
         &mut self,
-        payload: &mut Payload,
+        payload: &mut PayloadBuffer,
         most: usize,
         inputs: &mut impl Iterator<Item = T>,
     ) {
@@ -401,7 +401,7 @@ pub(super) struct Fed {
 /// The inputs of a call whose owner feeds it.
 pub(super) struct Feeder<I: Iterator> {
     inputs: Fuse<I>,
-    payload: Payload,
+    payload: PayloadBuffer,
     pub(super) fed: usize,
     pub(super) exhausted: bool,
 }
@@ -410,8 +410,8 @@ impl<I: Iterator> Feeder<I>
 where
     I::Item: Serialize,
 {
-    pub(super) fn new(shared: &Shared, inputs: I) -> Self {
-        let payload = Payload::new(&shared.arena);
+    pub(super) fn new(shared: &SharedPool, inputs: I) -> Self {
+        let payload = PayloadBuffer::new(&shared.arena);
         Feeder { inputs: inputs.fuse(), payload, fed: 0, exhausted: false }
     }
 
@@ -440,10 +440,10 @@ where
     fn hand_in(
         &mut self,
         call: &OpenCall,
-        encoded: Encoded,
+        encoded: EncodedInputs,
         last: bool,
     ) -> Option<(Range<usize>, Error)> {
-        let Encoded { chunk, failed } = encoded;
+        let EncodedInputs { chunk, failed } = encoded;
         self.exhausted = last || (chunk.is_none() && failed.is_none());
         if call.is_foreign() {
             return failed;

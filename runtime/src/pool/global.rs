@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::running::Running;
 use super::{Inner, Pool, PoolBuilder};
-use crate::engine::{Life, Settings, Shared};
+use crate::engine::{Life, Settings, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::generation::PerProcess;
 
@@ -19,10 +19,10 @@ static POOLS: PerProcess<Mutex<HashMap<usize, &'static Pool>>> = PerProcess::new
 
 /// The state of the process-wide pool.
 #[derive(Default)]
-pub(super) struct Global(Mutex<Slot>);
+pub(super) struct Global(Mutex<GlobalState>);
 
 #[derive(Default)]
-enum Slot {
+enum GlobalState {
     #[default]
     New,
     Running(Arc<Running>),
@@ -30,28 +30,28 @@ enum Slot {
 }
 
 impl Global {
-    fn lock(&self) -> MutexGuard<'_, Slot> {
+    fn lock(&self) -> MutexGuard<'_, GlobalState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the pool and starts it if it does not run.
-    pub(super) fn started(&self) -> Result<Arc<Shared>> {
+    pub(super) fn started(&self) -> Result<Arc<SharedPool>> {
         let mut slot = self.lock();
         let settings = match &*slot {
-            Slot::Running(started) => return Ok(Arc::clone(&started.shared)),
-            Slot::New => PoolBuilder::default().validate()?,
-            Slot::Over(settings) => settings.again(),
+            GlobalState::Running(started) => return Ok(Arc::clone(&started.shared)),
+            GlobalState::New => PoolBuilder::default().validate()?,
+            GlobalState::Over(settings) => settings.again(),
         };
         let started = Running::new(settings.of_process())?;
         let shared = Arc::clone(&started.shared);
-        *slot = Slot::Running(Arc::new(started));
+        *slot = GlobalState::Running(Arc::new(started));
         Ok(shared)
     }
 
     /// Returns the pool if it runs.
     pub(super) fn running(&self) -> Option<Arc<Running>> {
         match &*self.lock() {
-            Slot::Running(started) => Some(Arc::clone(started)),
+            GlobalState::Running(started) => Some(Arc::clone(started)),
             _ => None,
         }
     }
@@ -62,8 +62,8 @@ impl Global {
             return;
         }
         let mut slot = self.lock();
-        if matches!(&*slot, Slot::Running(now) if Arc::ptr_eq(now, ended)) {
-            let over = Slot::Over(Box::new(ended.shared.settings.again()));
+        if matches!(&*slot, GlobalState::Running(now) if Arc::ptr_eq(now, ended)) {
+            let over = GlobalState::Over(Box::new(ended.shared.settings.again()));
             let before = mem::replace(&mut *slot, over);
             drop(slot);
             drop(before);
@@ -74,16 +74,17 @@ impl Global {
         let mut slot = self.lock();
         let refused = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
         match &*slot {
-            Slot::Running(started) if started.shared.lock().life() == Life::Open => refused(
+            GlobalState::Running(started) if started.shared.lock().life() == Life::Open => refused(
                 "the process-wide pool exists already; call build_global before the first use of \
                  pool(), or after pool().join() or pool().terminate()",
             ),
-            Slot::Running(_) => refused(
+            GlobalState::Running(_) => refused(
                 "the process-wide pool is closed but has not ended; call pool().join() or \
                  pool().terminate() before build_global",
             ),
-            Slot::New | Slot::Over(_) => {
-                *slot = Slot::Running(Arc::new(Running::new(builder.validate()?.of_process())?));
+            GlobalState::New | GlobalState::Over(_) => {
+                *slot =
+                    GlobalState::Running(Arc::new(Running::new(builder.validate()?.of_process())?));
                 Ok(())
             }
         }

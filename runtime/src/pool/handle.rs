@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::feed::{self, OpenCall};
-use crate::engine::{ChunkIn, Options, Patience, Shared};
+use crate::engine::{ChunkIn, Options, Patience, SharedPool};
 use crate::error::{Error, Result};
-use crate::queue::Payload;
+use crate::queue::PayloadBuffer;
 use crate::registry::Entry;
 
 /// The number of inputs that are encoded together; the scheduler cuts them into chunks later.
@@ -40,10 +40,10 @@ const BATCH: usize = 1024;
 /// ```
 #[must_use = "dropping a handle discards the output; the task runs all the same"]
 pub struct Handle<R> {
-    state: Option<State<R>>,
+    state: Option<HandleState<R>>,
 }
 
-enum State<R> {
+enum HandleState<R> {
     Open(Open<R>),
     Failed(Error),
 }
@@ -101,7 +101,7 @@ impl<R: DeserializeOwned> Collect<Vec<R>> for Many<R> {
 
 impl<R> Handle<R> {
     pub(super) fn failed(error: Error) -> Self {
-        Handle { state: Some(State::Failed(error)) }
+        Handle { state: Some(HandleState::Failed(error)) }
     }
 
     /// Waits for the output.
@@ -195,7 +195,7 @@ impl<R> Handle<R> {
     /// ```
     pub fn is_done(&self) -> bool {
         match &self.state {
-            Some(State::Open(open)) if !open.call.is_foreign() => {
+            Some(HandleState::Open(open)) if !open.call.is_foreign() => {
                 let mut engine = open.call.shared.lock();
                 engine.drain(&open.call.shared, None);
                 engine.publish(&open.call.shared);
@@ -231,7 +231,7 @@ impl<R> Handle<R> {
     /// # Ok::<(), runtime::Error>(())
     /// ```
     pub fn cancel(&mut self) -> bool {
-        let Some(State::Open(open)) = &mut self.state else { return false };
+        let Some(HandleState::Open(open)) = &mut self.state else { return false };
         if open.call.is_foreign() {
             return false;
         }
@@ -242,7 +242,7 @@ impl<R> Handle<R> {
 
     /// Has `waker` called when another input got its outcome; returns whether all have one.
     pub(super) fn watch(&self, waker: Waker) -> bool {
-        let Some(State::Open(open)) = &self.state else { return true };
+        let Some(HandleState::Open(open)) = &self.state else { return true };
         if open.call.is_foreign() {
             return true;
         }
@@ -261,7 +261,7 @@ impl<R> Handle<R> {
 
     /// Makes another thread read the results while nobody waits for this call.
     fn pass_on(&self) {
-        if let Some(State::Open(open)) = &self.state
+        if let Some(HandleState::Open(open)) = &self.state
             && !open.call.is_foreign()
         {
             open.call.shared.lock().pass_on(&open.call.shared, None);
@@ -270,16 +270,16 @@ impl<R> Handle<R> {
 
     /// Takes the outcomes that have arrived. Waits for more, until `end`, if some are missing.
     fn look(&mut self, end: Option<Instant>) -> Option<Result<R>> {
-        if let Some(State::Open(open)) = &self.state
+        if let Some(HandleState::Open(open)) = &self.state
             && open.call.is_foreign()
         {
             return Some(Err(feed::foreign()));
         }
         let open = match self.state.take().expect("the output of a handle is returned only once") {
-            State::Failed(error) => return Some(Err(error)),
-            State::Open(open) => self.state.insert(State::Open(open)),
+            HandleState::Failed(error) => return Some(Err(error)),
+            HandleState::Open(open) => self.state.insert(HandleState::Open(open)),
         };
-        let State::Open(open) = open else { return None };
+        let HandleState::Open(open) = open else { return None };
         match open.take() {
             Ok(true) => {}
             Ok(false) => {
@@ -325,7 +325,7 @@ impl<R> Future for Handle<R> {
     ///
     /// Panics if the output has already been returned.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
-        if let Some(State::Open(open)) = &self.state
+        if let Some(HandleState::Open(open)) = &self.state
             && !open.call.is_foreign()
         {
             // Cloning and dropping a waker runs the executor's code, so neither happens under the lock.
@@ -347,7 +347,7 @@ impl<R> Future for Handle<R> {
 
 impl<R> Drop for Handle<R> {
     fn drop(&mut self) {
-        if let Some(State::Open(open)) = self.state.take() {
+        if let Some(HandleState::Open(open)) = self.state.take() {
             open.call.detach();
         }
     }
@@ -366,7 +366,7 @@ impl OpenCall {
         inputs: impl Iterator<Item = T>,
     ) -> Result<usize> {
         let mut inputs = inputs.fuse();
-        let mut payload = Payload::new(&self.shared.arena);
+        let mut payload = PayloadBuffer::new(&self.shared.arena);
         self.start_feeding();
         let mut count = 0;
         loop {
@@ -385,7 +385,7 @@ impl OpenCall {
 }
 
 pub(super) fn submit<T: Serialize, R: DeserializeOwned + Send + 'static>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     entry: Entry,
     options: &Options,
     input: T,
@@ -395,7 +395,7 @@ pub(super) fn submit<T: Serialize, R: DeserializeOwned + Send + 'static>(
 }
 
 pub(super) fn map_async<I, R>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     entry: Entry,
     options: &Options,
     inputs: I,
@@ -411,7 +411,7 @@ where
 }
 
 fn hand_in<I, R>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     entry: Entry,
     options: &Options,
     inputs: I,
@@ -430,7 +430,7 @@ where
             let shared = Arc::clone(&call.shared);
             shared.lock().pass_on(&shared, None);
             let collect = collect(count);
-            Handle { state: Some(State::Open(Open { call, count, answered: 0, collect })) }
+            Handle { state: Some(HandleState::Open(Open { call, count, answered: 0, collect })) }
         }
         Err(error) => Handle::failed(error),
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::stream::{Outcomes, Step, Stream};
-use crate::engine::{Options, Shared};
+use super::stream::{Outcomes, Stream, StreamStep};
+use crate::engine::{Options, SharedPool};
 use crate::error::{Error, Result};
 use crate::item::{Fitting, Item};
 use crate::registry::Entry;
@@ -50,7 +50,7 @@ where
     I: Iterator,
     I::Item: Item<P>,
 {
-    reader: Reader<Fitting<I, P>, InOrder<R>>,
+    reader: Reader<Fitting<I, P>, OrderedWindow<R>>,
 }
 
 /// A lazy iterator over the outcomes of [`Pool::imap_unordered`](crate::Pool::imap_unordered), in the
@@ -80,19 +80,19 @@ impl std::fmt::Display for Elapsed {
 impl std::error::Error for Elapsed {}
 
 struct Reader<I: Iterator, O> {
-    source: Source<I>,
+    source: StreamSource<I>,
     outcomes: O,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the small one is an error")]
-enum Source<I: Iterator> {
+enum StreamSource<I: Iterator> {
     Open(Stream<I>),
     /// The error of a call that could not start, until it is returned.
     Refused(Option<Error>),
 }
 
 /// Outcomes that are returned in the order of their inputs.
-struct InOrder<R> {
+struct OrderedWindow<R> {
     /// The outcomes from index `next` on; `None` where one has not arrived.
     waiting: VecDeque<Option<(Result<R>, usize)>>,
     next: usize,
@@ -109,7 +109,7 @@ trait Give<R>: Outcomes<R> {
     fn give(&mut self) -> Option<(Self::Given, usize)>;
 }
 
-impl<R> Outcomes<R> for InOrder<R> {
+impl<R> Outcomes<R> for OrderedWindow<R> {
     #[inline]
     fn put(&mut self, index: usize, outcome: Result<R>, bytes: usize) {
         let at = index - self.next;
@@ -129,7 +129,7 @@ impl<R> Outcomes<R> for InOrder<R> {
     }
 }
 
-impl<R> Give<R> for InOrder<R> {
+impl<R> Give<R> for OrderedWindow<R> {
     type Given = Result<R>;
 
     #[inline]
@@ -167,14 +167,15 @@ where
     I::Item: Serialize,
 {
     fn new(
-        shared: Result<Arc<Shared>>,
+        shared: Result<Arc<SharedPool>>,
         entry: Result<Entry>,
         options: &Options,
         inputs: I,
         outcomes: O,
     ) -> Self {
         let open = || Stream::new(shared?, entry?, options, inputs);
-        let source = open().map_or_else(|error| Source::Refused(Some(error)), Source::Open);
+        let source =
+            open().map_or_else(|error| StreamSource::Refused(Some(error)), StreamSource::Open);
         Reader { source, outcomes }
     }
 
@@ -187,18 +188,18 @@ where
     {
         loop {
             if let Some((given, bytes)) = self.outcomes.give() {
-                if let Source::Open(stream) = &mut self.source {
+                if let StreamSource::Open(stream) = &mut self.source {
                     stream.look.note_given(bytes);
                 }
                 return Ok(Some(given));
             }
             match &mut self.source {
-                Source::Open(stream) => match stream.advance(end, &mut self.outcomes) {
-                    Step::Ready => {}
-                    Step::Over => return Ok(None),
-                    Step::Elapsed => return Err(Elapsed),
+                StreamSource::Open(stream) => match stream.advance(end, &mut self.outcomes) {
+                    StreamStep::Ready => {}
+                    StreamStep::Over => return Ok(None),
+                    StreamStep::Elapsed => return Err(Elapsed),
                 },
-                Source::Refused(error) => match error.take() {
+                StreamSource::Refused(error) => match error.take() {
                     Some(error) => self.outcomes.put(0, Err(error), 0),
                     None => return Ok(None),
                 },
@@ -208,8 +209,8 @@ where
 
     fn stream(&mut self) -> Option<&mut Stream<I>> {
         match &mut self.source {
-            Source::Open(stream) => Some(stream),
-            Source::Refused(_) => None,
+            StreamSource::Open(stream) => Some(stream),
+            StreamSource::Refused(_) => None,
         }
     }
 
@@ -221,7 +222,7 @@ where
         if let Some(stream) = self.stream()
             && let Err(error) = stream.pull_in_thread()
         {
-            self.source = Source::Refused(Some(error));
+            self.source = StreamSource::Refused(Some(error));
         }
         self
     }
@@ -230,7 +231,7 @@ where
     where
         O: Outcomes<R>,
     {
-        if let Source::Open(stream) = &mut self.source {
+        if let StreamSource::Open(stream) = &mut self.source {
             stream.cancel(&mut self.outcomes);
         }
     }
@@ -246,7 +247,7 @@ macro_rules! stream {
             R: DeserializeOwned,
         {
             pub(super) fn new(
-                shared: Result<Arc<Shared>>,
+                shared: Result<Arc<SharedPool>>,
                 entry: Result<Entry>,
                 options: &Options,
                 inputs: I,
@@ -435,5 +436,5 @@ macro_rules! stream {
     };
 }
 
-stream!(Imap, InOrder { waiting: VecDeque::new(), next: 0 }, Result<R>);
+stream!(Imap, OrderedWindow { waiting: VecDeque::new(), next: 0 }, Result<R>);
 stream!(ImapUnordered, AsTheyCome { waiting: VecDeque::new() }, (usize, Result<R>));

@@ -8,14 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::feed::{self, Feeder, OpenCall};
-use crate::engine::{Options, Patience, Shared};
+use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, Result};
 use crate::registry::Entry;
 
 /// Runs a task on all inputs; `each` gets every outcome with its index, in any order,
 /// and ends the call by an error.
 fn run<I, R>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     entry: Entry,
     options: &Options,
     inputs: I,
@@ -134,7 +134,7 @@ impl<T> InOrder<T> {
 
 /// All outputs, or the first failure that was seen.
 pub(super) fn map<I, R>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     entry: Entry,
     options: &Options,
     inputs: I,
@@ -154,7 +154,7 @@ where
 
 /// All outcomes.
 pub(super) fn map_all<I, R>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     entry: Entry,
     options: &Options,
     inputs: I,
@@ -186,7 +186,7 @@ pub(super) fn refused<T, R>(error: &Error, inputs: impl Iterator<Item = T>) -> V
 
 /// The output of one input.
 pub(super) fn apply<T: Serialize, R: DeserializeOwned>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     entry: Entry,
     options: &Options,
     input: T,

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::StartMethod;
-use crate::engine::{Life, Settings, Shared};
+use crate::engine::{Life, Settings, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry;
 use crate::task::Task;
@@ -106,7 +106,7 @@ impl Pool {
         Ok(Pool { inner: Inner::Running(Running::new(settings)?) })
     }
 
-    fn started(&self) -> Result<Arc<Shared>> {
+    fn started(&self) -> Result<Arc<SharedPool>> {
         let shared = match &self.inner {
             Inner::Running(started) => Arc::clone(&started.shared),
             Inner::Global(global) => global.started()?,
@@ -124,7 +124,7 @@ impl Pool {
     }
 
     /// The shared part of the pool if the pool runs; does not start it.
-    fn present(&self) -> Option<Arc<Shared>> {
+    fn present(&self) -> Option<Arc<SharedPool>> {
         let shared = match &self.inner {
             Inner::Running(started) => Some(Arc::clone(&started.shared)),
             Inner::Global(global) => global.running().map(|started| Arc::clone(&started.shared)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::feed::OpenCall;
 use super::{Handle, Imap, ImapUnordered, Pool, handle, map};
-use crate::engine::{Options, Patience, Shared};
+use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Fitted, Item};
 use crate::progress::Progress;
@@ -260,7 +260,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     }
 
     /// Validates the options and finds the task before it starts the pool.
-    fn prepare(&self) -> Result<(Entry, Arc<Shared>)> {
+    fn prepare(&self) -> Result<(Entry, Arc<SharedPool>)> {
         let entry = self.entry()?;
         Ok((entry, self.pool.started()?))
     }
@@ -372,7 +372,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         ImapUnordered::new(shared, entry, &self.options, inputs.into_iter())
     }
 
-    fn prepare_stream(&self) -> (Result<Arc<Shared>>, Result<Entry>) {
+    fn prepare_stream(&self) -> (Result<Arc<SharedPool>>, Result<Entry>) {
         match self.prepare() {
             Ok((entry, shared)) => (Ok(shared), Ok(entry)),
             Err(error) => (Err(error.duplicate()), Err(error)),

@@ -13,21 +13,21 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::feed::{CallRef, Encoded, Panic};
+use super::feed::{CallRef, EncodedInputs, Panic};
 use crate::error::{Error, Result};
-use crate::queue::Payload;
+use crate::queue::PayloadBuffer;
 
 /// How long the reader waits before it looks at everything.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The reader's side: ends the thread when dropped.
 pub(super) struct Puller {
-    link: Arc<dyn Link>,
+    link: Arc<dyn PullerLink>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What the reader learns of the thread.
-pub(super) struct Seen {
+pub(super) struct PullerNews {
     /// Inputs that are handed out.
     pub(super) fed: usize,
     /// Inputs that were handed out since it last asked, and their bytes.
@@ -38,9 +38,9 @@ pub(super) struct Seen {
 }
 
 /// What both sides share, whatever the type of the inputs.
-pub(super) trait Link: Send + Sync {
+pub(super) trait PullerLink: Send + Sync {
     /// Hands out what is in the buffer.
-    fn hand_out(&self, call: &CallRef) -> Seen;
+    fn hand_out(&self, call: &CallRef) -> PullerNews;
 
     /// Lets the thread pull so many inputs more, and hand out so many together.
     fn allow(&self, free: usize, together: usize);
@@ -53,16 +53,16 @@ pub(super) trait Link: Send + Sync {
 }
 
 struct Channel<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<PullerState<T>>,
     /// The thread may pull.
     may: Condvar,
     /// The reader has something to look at.
     news: Condvar,
 }
 
-struct State<T> {
+struct PullerState<T> {
     buffer: VecDeque<T>,
-    payload: Payload,
+    payload: PayloadBuffer,
     fed: usize,
     fresh: (usize, usize),
     /// The thread may pull while fewer inputs than these were pulled in all.
@@ -86,9 +86,9 @@ impl Puller {
         I: Iterator + Send + 'static,
         I::Item: Serialize + Send,
     {
-        let state = State {
+        let state = PullerState {
             buffer: VecDeque::new(),
-            payload: Payload::new(&call.shared.arena),
+            payload: PayloadBuffer::new(&call.shared.arena),
             fed,
             fresh: (0, 0),
             allowed: 0,
@@ -105,7 +105,7 @@ impl Puller {
             may: Condvar::new(),
             news: Condvar::new(),
         });
-        let link = Arc::clone(&channel) as Arc<dyn Link>;
+        let link = Arc::clone(&channel) as Arc<dyn PullerLink>;
         let call = call.clone();
         let name = format!("{}-inputs", call.shared.settings.name);
         let thread = std::thread::Builder::new()
@@ -119,7 +119,7 @@ impl Puller {
 }
 
 impl std::ops::Deref for Puller {
-    type Target = dyn Link;
+    type Target = dyn PullerLink;
 
     fn deref(&self) -> &Self::Target {
         &*self.link
@@ -146,7 +146,7 @@ impl Drop for Puller {
 }
 
 impl<T: Serialize + Send> Channel<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, PullerState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -191,7 +191,7 @@ impl<T: Serialize + Send> Channel<T> {
     }
 }
 
-impl<T: Serialize> State<T> {
+impl<T: Serialize> PullerState<T> {
     /// Whether workers have claimed all that was handed out.
     fn is_dry(&self, call: &CallRef) -> bool {
         call.shared.cursor() >= self.mark
@@ -208,7 +208,7 @@ impl<T: Serialize> State<T> {
             // encoded, is for the next one.
             let left: Vec<T> = inputs.collect();
             left.into_iter().rev().for_each(|input| self.buffer.push_front(input));
-            let Encoded { chunk, failed } = encoded;
+            let EncodedInputs { chunk, failed } = encoded;
             let shared = &*call.shared;
             let mut engine = shared.lock();
             if let Some(chunk) = chunk {
@@ -243,13 +243,13 @@ impl<T: Serialize> State<T> {
     }
 }
 
-impl<T: Serialize + Send> Link for Channel<T> {
-    fn hand_out(&self, call: &CallRef) -> Seen {
+impl<T: Serialize + Send> PullerLink for Channel<T> {
+    fn hand_out(&self, call: &CallRef) -> PullerNews {
         let mut state = self.lock();
         state.hand_out(call);
         let over = state.over;
         let fresh = std::mem::take(&mut state.fresh);
-        Seen { fed: state.fed, fresh, over, panic: state.panic.take() }
+        PullerNews { fed: state.fed, fresh, over, panic: state.panic.take() }
     }
 
     fn allow(&self, free: usize, together: usize) {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::LAST_WAIT;
 use crate::config::StartMethod;
-use crate::engine::{self, Life, Settings, Shared};
+use crate::engine::{self, Life, Settings, SharedPool};
 use crate::error::Result;
 
 /// A pool that was started; dropping it ends the pool.
 pub(super) struct Running {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedPool>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
     /// The thread of the dispatcher.
     thread: ThreadId,
@@ -39,7 +39,7 @@ impl Running {
                 (Some(launcher), Vec::new())
             }
         };
-        let shared = Arc::new(Shared::new(settings)?);
+        let shared = Arc::new(SharedPool::new(settings)?);
         let thread = engine::start(Arc::clone(&shared), launcher, shares)?;
         let id = thread.thread().id();
         let started = Running { shared, dispatcher: Mutex::new(Some(thread)), thread: id };

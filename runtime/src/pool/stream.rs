@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::feed::{self, Feeder, OpenCall, Panic};
 use super::look_ahead::{LookAhead, Present};
 use super::puller::Puller;
-use crate::engine::{Options, Patience, Shared};
+use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::Entry;
 
@@ -31,7 +31,7 @@ pub(super) trait Outcomes<R> {
 }
 
 /// How waiting for an outcome ended.
-pub(super) enum Step {
+pub(super) enum StreamStep {
     Ready,
     Over,
     Elapsed,
@@ -39,7 +39,7 @@ pub(super) enum Step {
 
 pub(super) struct Stream<I: Iterator> {
     call: OpenCall,
-    inputs: Inputs<I>,
+    inputs: StreamInputs<I>,
     pub(super) look: LookAhead,
     /// What the iterator panicked with; raised when all else was given out.
     panic: Option<Panic>,
@@ -51,7 +51,7 @@ pub(super) struct Stream<I: Iterator> {
     foreign: bool,
 }
 
-enum Inputs<I: Iterator> {
+enum StreamInputs<I: Iterator> {
     /// Pulled by the thread that reads.
     Here(Feeder<I>),
     /// Pulled by a thread of its own.
@@ -65,7 +65,7 @@ where
     I::Item: Serialize,
 {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedPool>,
         entry: Entry,
         options: &Options,
         inputs: I,
@@ -77,7 +77,7 @@ where
         call.expect(feeder.remaining());
         Ok(Stream {
             call,
-            inputs: Inputs::Here(feeder),
+            inputs: StreamInputs::Here(feeder),
             look,
             panic: None,
             reader: std::thread::current().id(),
@@ -92,11 +92,12 @@ where
         I: Send + 'static,
         I::Item: Send,
     {
-        if let Inputs::Here(_) = &self.inputs
-            && let Inputs::Here(feeder) = std::mem::replace(&mut self.inputs, Inputs::Over)
+        if let StreamInputs::Here(_) = &self.inputs
+            && let StreamInputs::Here(feeder) =
+                std::mem::replace(&mut self.inputs, StreamInputs::Over)
         {
             match Puller::start(&self.call, feeder.into_inputs(), self.look.fed) {
-                Ok(puller) => self.inputs = Inputs::Thread(puller),
+                Ok(puller) => self.inputs = StreamInputs::Thread(puller),
                 Err(error) => {
                     self.stop_feeding();
                     return Err(error);
@@ -111,7 +112,7 @@ where
         &mut self,
         end: Option<Instant>,
         out: &mut impl Outcomes<R>,
-    ) -> Step {
+    ) -> StreamStep {
         let is_over = |end: Option<Instant>| end.is_some_and(|end| Instant::now() >= end);
         loop {
             if self.call.is_foreign() {
@@ -120,7 +121,7 @@ where
             self.note_reader();
             let (room, now) = self.poll(out);
             if out.is_ready() {
-                return Step::Ready;
+                return StreamStep::Ready;
             }
             let hold = self.hold.filter(|hold| Instant::now() < *hold && !self.look.has_all());
             self.hold = hold;
@@ -136,11 +137,11 @@ where
             if self.is_thread() && self.sync(now, end, is_over(end)) {
                 continue;
             }
-            if matches!(self.inputs, Inputs::Over) && self.look.has_all() {
+            if matches!(self.inputs, StreamInputs::Over) && self.look.has_all() {
                 self.call.finish();
                 match self.panic.take() {
                     Some(panic) => std::panic::resume_unwind(panic),
-                    None => return Step::Over,
+                    None => return StreamStep::Over,
                 }
             }
             if is_over(end) {
@@ -152,22 +153,22 @@ where
     }
 
     /// Leaves the rings to others until it is asked again.
-    fn elapsed<R>(&self, out: &impl Outcomes<R>) -> Step {
+    fn elapsed<R>(&self, out: &impl Outcomes<R>) -> StreamStep {
         if out.is_ready() {
-            return Step::Ready;
+            return StreamStep::Ready;
         }
         let shared = &self.call.shared;
         shared.lock().pass_on(shared, None);
-        Step::Elapsed
+        StreamStep::Elapsed
     }
 
     /// In a forked process the pool is its parent's.
-    fn refuse<R>(&mut self, out: &mut impl Outcomes<R>) -> Step {
+    fn refuse<R>(&mut self, out: &mut impl Outcomes<R>) -> StreamStep {
         if std::mem::replace(&mut self.foreign, true) {
-            return Step::Over;
+            return StreamStep::Over;
         }
         out.put(self.look.given, Err(feed::foreign()), 0);
-        Step::Ready
+        StreamStep::Ready
     }
 
     /// The thread that reads may not wait for the end of the pool, which waits for it.
@@ -187,7 +188,7 @@ where
         let Stream { call, inputs, .. } = self;
         let id = call.id;
         let remaining = match inputs {
-            Inputs::Here(feeder) => Some(feeder.remaining()),
+            StreamInputs::Here(feeder) => Some(feeder.remaining()),
             _ => None,
         };
         let seen = call.poll(|engine, shared| {
@@ -201,7 +202,7 @@ where
     /// Pulls inputs here and hands them out, as many as may be; tells whether it did.
     fn feed<R>(&mut self, room: usize, now: Present, out: &mut impl Outcomes<R>) -> bool {
         let Stream { call, inputs, look, .. } = self;
-        let Inputs::Here(feeder) = inputs else { return false };
+        let StreamInputs::Here(feeder) = inputs else { return false };
         let (free, together) = look.free(now);
         let most = room.min(free).min(together);
         if most == 0 {
@@ -225,7 +226,7 @@ where
             self.hold = Some(begun + took + took / 8);
         }
         if feeder.exhausted {
-            self.inputs = Inputs::Over;
+            self.inputs = StreamInputs::Over;
             self.hold = None;
         }
         self.panic = fed.panic;
@@ -233,21 +234,21 @@ where
     }
 
     fn is_thread(&self) -> bool {
-        matches!(self.inputs, Inputs::Thread(_))
+        matches!(self.inputs, StreamInputs::Thread(_))
     }
 
     /// Hands out what the thread has pulled and lets it pull more. Where nothing is handed
     /// out, waits for it, until `end`, and tells that all is to be looked at again.
     fn sync(&mut self, now: Present, end: Option<Instant>, over: bool) -> bool {
         let Stream { call, inputs, look, .. } = self;
-        let Inputs::Thread(puller) = inputs else { return false };
+        let StreamInputs::Thread(puller) = inputs else { return false };
         let seen = puller.hand_out(call);
         look.fed = seen.fed;
         call.note_fed(seen.fed);
         look.note_inputs(seen.fresh.0, seen.fresh.1);
         if seen.over {
             self.panic = seen.panic;
-            self.inputs = Inputs::Over;
+            self.inputs = StreamInputs::Over;
             return true;
         }
         let (free, together) = look.free(now);
@@ -271,7 +272,9 @@ impl<I: Iterator> Stream<I> {
         if self.call.is_foreign() {
             return;
         }
-        if let Inputs::Thread(puller) = std::mem::replace(&mut self.inputs, Inputs::Over) {
+        if let StreamInputs::Thread(puller) =
+            std::mem::replace(&mut self.inputs, StreamInputs::Over)
+        {
             puller.stop();
             let seen = puller.hand_out(&self.call);
             self.look.fed = seen.fed;
@@ -328,7 +331,8 @@ impl<I: Iterator> Stream<I> {
 impl<I: Iterator> Drop for Stream<I> {
     fn drop(&mut self) {
         if self.call.is_foreign()
-            && let Inputs::Thread(puller) = std::mem::replace(&mut self.inputs, Inputs::Over)
+            && let StreamInputs::Thread(puller) =
+                std::mem::replace(&mut self.inputs, StreamInputs::Over)
         {
             puller.forget();
         }

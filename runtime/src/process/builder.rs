@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::error::of_process;
-use super::{Outcome, Process, Stdio};
+use super::{Process, ProcessOutcome, Stdio};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
@@ -235,7 +235,7 @@ impl ProcessBuilder {
         Ok(Process {
             name,
             pid,
-            outcome: Mutex::new(Outcome::Awaited(handle)),
+            outcome: Mutex::new(ProcessOutcome::Awaited(handle)),
             pool,
             stdin: Mutex::new(stdin_pipe),
             stdout: stdout_pipe,

@@ -59,7 +59,7 @@ use error::of_process;
 pub struct Process<R> {
     name: String,
     pid: u32,
-    outcome: Mutex<Outcome<R>>,
+    outcome: Mutex<ProcessOutcome<R>>,
     pool: Pool,
     stdin: Mutex<Option<Kept>>,
     stdout: Option<Kept>,
@@ -68,7 +68,7 @@ pub struct Process<R> {
 
 /// The state of the value of the task.
 #[derive(Debug)]
-enum Outcome<R> {
+enum ProcessOutcome<R> {
     /// The task has not ended.
     Awaited(Handle<R>),
     /// The task has ended; the process may still run.
@@ -167,12 +167,12 @@ impl<R> Process<R> {
     }
 
     /// Waits for the value, then for the end of the process.
-    fn look(&self, outcome: &mut Outcome<R>, time: Duration) -> Option<Result<R>> {
+    fn look(&self, outcome: &mut ProcessOutcome<R>, time: Duration) -> Option<Result<R>> {
         let begun = Instant::now();
-        if let Outcome::Awaited(handle) = outcome {
-            *outcome = Outcome::There(handle.wait_timeout(time)?);
+        if let ProcessOutcome::Awaited(handle) = outcome {
+            *outcome = ProcessOutcome::There(handle.wait_timeout(time)?);
         }
-        if matches!(outcome, Outcome::There(_)) {
+        if matches!(outcome, ProcessOutcome::There(_)) {
             self.pool.wait_until_over(time.saturating_sub(begun.elapsed()));
             if !self.pool.is_over() {
                 return None;
@@ -181,9 +181,9 @@ impl<R> Process<R> {
         Some(self.give(outcome))
     }
 
-    fn give(&self, outcome: &mut Outcome<R>) -> Result<R> {
-        match mem::replace(outcome, Outcome::Given) {
-            Outcome::There(value) => value.map_err(of_process),
+    fn give(&self, outcome: &mut ProcessOutcome<R>) -> Result<R> {
+        match mem::replace(outcome, ProcessOutcome::Given) {
+            ProcessOutcome::There(value) => value.map_err(of_process),
             _ => Err(Error::new(
                 ErrorKind::Configuration,
                 format!(
@@ -329,13 +329,13 @@ impl<R> Future for Process<R> {
         self.close_stdin();
         let this = &mut *self;
         let mut outcome = this.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Outcome::Awaited(handle) = &mut *outcome {
+        if let ProcessOutcome::Awaited(handle) = &mut *outcome {
             match Pin::new(handle).poll(context) {
-                Poll::Ready(value) => *outcome = Outcome::There(value),
+                Poll::Ready(value) => *outcome = ProcessOutcome::There(value),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if matches!(*outcome, Outcome::There(_)) && !this.pool.poll_over(context) {
+        if matches!(*outcome, ProcessOutcome::There(_)) && !this.pool.poll_over(context) {
             return Poll::Pending;
         }
         Poll::Ready(this.give(&mut outcome))

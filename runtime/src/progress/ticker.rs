@@ -17,13 +17,13 @@ const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Ticker {
-    list: Mutex<List>,
+    list: Mutex<TickedCalls>,
     /// The list got empty.
     emptied: Condvar,
 }
 
 #[derive(Default)]
-struct List {
+struct TickedCalls {
     calls: Vec<Arc<Tracked>>,
     is_running: bool,
 }
@@ -31,7 +31,7 @@ struct List {
 static TICKER: PerProcess<Ticker> = PerProcess::new();
 
 impl Ticker {
-    fn list(&self) -> MutexGuard<'_, List> {
+    fn list(&self) -> MutexGuard<'_, TickedCalls> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

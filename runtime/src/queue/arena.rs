@@ -25,10 +25,10 @@ const BATCH: (usize, usize) = (64, 64 << 20);
 /// The allocator over the part of a mapping from `start` on.
 pub(crate) struct Arena {
     mapping: Arc<Mapping>,
-    state: Mutex<State>,
+    state: Mutex<ArenaState>,
 }
 
-struct State {
+struct ArenaState {
     /// Never handed out from here on.
     top: usize,
     /// Freed blocks by size.
@@ -71,7 +71,7 @@ impl Recent {
     }
 }
 
-impl State {
+impl ArenaState {
     /// A block of a page or more.
     fn take(&mut self, size: usize, end: usize) -> io::Result<usize> {
         let free = self.free.entry(size).or_default();
@@ -113,7 +113,7 @@ impl State {
 impl Arena {
     pub(crate) fn new(mapping: Arc<Mapping>, start: usize) -> Arc<Self> {
         debug_assert_eq!(start % PAGE, 0, "blocks of a page are pages");
-        let state = State {
+        let state = ArenaState {
             top: start,
             free: BTreeMap::new(),
             small: SmallPages::default(),
@@ -124,7 +124,7 @@ impl Arena {
         Arc::new(Arena { mapping, state: Mutex::new(state) })
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, ArenaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

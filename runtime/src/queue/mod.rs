@@ -17,7 +17,7 @@ mod worker_page;
 
 pub(crate) use arena::{Arena, Block};
 pub(crate) use claims::{ClaimOwner, Claims};
-pub(crate) use payload::{Big, Encoded, Output, Payload, bytes_of};
+pub(crate) use payload::{Big, Encoded, OutputBuffer, PayloadBuffer, bytes_of};
 pub(crate) use pool_page::{PoolPage, Waiting, Wake};
 pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Malformed, Producer, Ring};
 pub(crate) use spread::Spread;

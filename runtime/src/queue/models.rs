@@ -34,7 +34,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 /// Memory as workers have it.
 #[cfg(miri)]
-fn area<T: crate::sys::memory::Shared>() -> Area<T> {
+fn area<T: crate::sys::memory::SharedMemory>() -> Area<T> {
     let len = size_of::<T>().next_multiple_of(crate::sys::memory::PAGE);
     let (mapping, _) = crate::sys::memory::Mapping::with_file(c"model", len).unwrap();
     Area(mapping, std::marker::PhantomData)
@@ -44,7 +44,7 @@ fn area<T: crate::sys::memory::Shared>() -> Area<T> {
 struct Area<T>(crate::sys::memory::Mapping, std::marker::PhantomData<T>);
 
 #[cfg(miri)]
-impl<T: crate::sys::memory::Shared> std::ops::Deref for Area<T> {
+impl<T: crate::sys::memory::SharedMemory> std::ops::Deref for Area<T> {
     type Target = T;
 
     fn deref(&self) -> &T {

@@ -23,7 +23,7 @@ fn spare(scratch: &mut Vec<u8>) -> NonNull<[u8]> {
 }
 
 /// The inputs of a chunk on their way into a block.
-pub(crate) struct Payload {
+pub(crate) struct PayloadBuffer {
     arena: Arc<Arena>,
     /// Always of length 0; only its room is used.
     scratch: Vec<u8>,
@@ -31,10 +31,10 @@ pub(crate) struct Payload {
     len: usize,
 }
 
-impl Payload {
+impl PayloadBuffer {
     pub(crate) fn new(arena: &Arc<Arena>) -> Self {
         let arena = Arc::clone(arena);
-        Payload { arena, scratch: Vec::with_capacity(4096), block: None, len: 0 }
+        PayloadBuffer { arena, scratch: Vec::with_capacity(4096), block: None, len: 0 }
     }
 
     /// Where to encode the next chunk.
@@ -72,7 +72,7 @@ unsafe fn carry_over(filled: NonNull<[u8]>, region: NonNull<[u8]>) {
 
 // SAFETY: the regions are the spare room of a vector or a block, both kept here until
 // the next growth, and long enough.
-unsafe impl Backing for Payload {
+unsafe impl Backing for PayloadBuffer {
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
         let need = filled.len().checked_add(more).ok_or(io::ErrorKind::OutOfMemory)?;
         if need < STRAIGHT && self.block.is_none() {
@@ -100,13 +100,13 @@ unsafe impl Backing for Payload {
 const KEEP: usize = 1 << 20;
 
 /// The output of a task on its way into the ring or a big slot (rule Q9).
-pub(crate) struct Output {
+pub(crate) struct OutputBuffer {
     page: Arc<WorkerPageMap>,
     /// Waits a little for the caller to free a slot.
     wait: Box<dyn Fn()>,
     /// Always of length 0; only its room is used.
     scratch: Vec<u8>,
-    slots: [Slot; BIG_SLOTS],
+    slots: [LongSlot; BIG_SLOTS],
     tickets: u64,
     /// The slot the present output is in.
     current: Option<usize>,
@@ -117,7 +117,7 @@ pub(crate) struct Output {
 
 /// What a worker knows of one of its big slots.
 #[derive(Clone, Copy, Default)]
-struct Slot {
+struct LongSlot {
     /// Free if the caller freed this ticket.
     ticket: u64,
     /// How far it was written since it was trimmed.
@@ -162,11 +162,11 @@ pub(crate) enum Encoded<'a> {
     Big(Big),
 }
 
-impl Output {
+impl OutputBuffer {
     pub(crate) fn new(page: Arc<WorkerPageMap>, wait: Box<dyn Fn()>) -> Self {
         let scratch = Vec::with_capacity(INLINE_LEN);
-        let slots = [Slot::default(); BIG_SLOTS];
-        Output {
+        let slots = [LongSlot::default(); BIG_SLOTS];
+        OutputBuffer {
             page,
             wait,
             scratch,
@@ -228,7 +228,7 @@ impl Output {
 
 // SAFETY: the regions are the spare room of a vector that is never changed, and a big
 // slot that is this worker's until it tells the caller of it (rule Q9).
-unsafe impl Backing for Output {
+unsafe impl Backing for OutputBuffer {
     #[cold]
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
         // A task may have forked while its output is encoded.

@@ -2,7 +2,7 @@
 
 use super::{Claims, MAX_WORKERS, SLOTS};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sys::memory::Shared;
+use crate::sys::memory::SharedMemory;
 
 const WORDS: usize = MAX_WORKERS / 64;
 
@@ -63,7 +63,7 @@ pub(crate) enum Waiting {
 
 #[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
 #[cfg_attr(all(test, loom), repr(C), derive(Default))]
-struct Caller {
+struct CallerWords {
     waiting: AtomicU32,
     notify: AtomicU32,
     low: AtomicU64,
@@ -79,7 +79,7 @@ struct Hint(AtomicU64);
 pub(crate) struct PoolPage {
     cursor: Hint,
     ended: Hint,
-    caller: Caller,
+    caller: CallerWords,
     pub(crate) idle: Bits,
     pub(crate) spinning: Bits,
     words: [AtomicU64; SLOTS],
@@ -87,7 +87,7 @@ pub(crate) struct PoolPage {
 
 // SAFETY: repr(C) and made of atomics only.
 #[allow(unsafe_code, reason = "asserts what lies in shared memory")]
-unsafe impl Shared for PoolPage {}
+unsafe impl SharedMemory for PoolPage {}
 
 impl PoolPage {
     pub(crate) fn claims(&self) -> Claims<'_> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{MAX_WORKERS, SLOTS};
-use crate::sys::memory::Shared;
+use crate::sys::memory::SharedMemory;
 
 /// Where a chunk's inputs lie and which task they are for.
 ///
@@ -59,7 +59,7 @@ pub(crate) struct Tasks {
 
 // SAFETY: repr(C) and made of atomics only.
 #[allow(unsafe_code, reason = "asserts what lies in shared memory")]
-unsafe impl Shared for Tasks {}
+unsafe impl SharedMemory for Tasks {}
 
 impl Tasks {
     /// Positions below this one are published.

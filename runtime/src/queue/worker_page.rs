@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::{Ring, sized};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
-use crate::sys::memory::{Mapping, PAGE, Shared};
+use crate::sys::memory::{Mapping, PAGE, SharedMemory};
 use crate::sys::signals::FaultRecord;
 
 /// Words of the result ring.
@@ -94,7 +94,7 @@ pub(crate) struct WorkerPage {
 
 // SAFETY: repr(C) and made of atomics only.
 #[allow(unsafe_code, reason = "asserts what lies in shared memory")]
-unsafe impl Shared for WorkerPage {}
+unsafe impl SharedMemory for WorkerPage {}
 
 impl WorkerPage {
     // What the worker writes and the caller reads.

@@ -30,7 +30,7 @@ impl CallOptions {
 }
 
 /// A call that is not finished.
-pub(super) struct Call<P: Port> {
+pub(super) struct CallState<P: Port> {
     pub(super) task: u32,
     pub(super) options: CallOptions,
     /// Inputs handed in and without outcome.
@@ -61,14 +61,14 @@ pub(super) struct Call<P: Port> {
     pub(super) passed_over: u32,
 }
 
-impl<P: Port> Call<P> {
+impl<P: Port> CallState<P> {
     pub(super) fn new(
         task: u32,
         options: CallOptions,
         pace: Option<f64>,
         client: P::Client,
     ) -> Self {
-        Call {
+        CallState {
             task,
             options,
             outstanding: 0,

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::call::Call;
+use super::call::CallState;
 use super::timeouts::Timeouts;
 use super::turns::Turns;
 use super::{Action, CallId, CallOptions, Chunk, Life, NewChunk, Port, Reason, Scheduler, Time};
 
 /// All calls that are not finished. Its memory follows their number.
 pub(super) struct Calls<P: Port> {
-    map: HashMap<CallId, Box<Call<P>>, BuildHasherDefault<IdHasher>>,
+    map: HashMap<CallId, Box<CallState<P>>, BuildHasherDefault<IdHasher>>,
     pub(super) turns: Turns,
     last: u64,
     outstanding: usize,
@@ -67,12 +67,12 @@ impl<P: Port> Calls<P> {
     }
 
     #[inline]
-    pub(super) fn get(&self, id: CallId) -> Option<&Call<P>> {
+    pub(super) fn get(&self, id: CallId) -> Option<&CallState<P>> {
         self.map.get(&id).map(|call| &**call)
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call<P>> {
+    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut CallState<P>> {
         self.map.get_mut(&id).map(|call| &mut **call)
     }
 
@@ -104,7 +104,7 @@ impl<P: Port> Calls<P> {
         ids
     }
 
-    fn open(&mut self, call: Call<P>) -> CallId {
+    fn open(&mut self, call: CallState<P>) -> CallId {
         self.last += 1;
         self.prioritized += usize::from(call.options.priority != 0);
         let id = CallId(self.last);
@@ -152,7 +152,7 @@ impl<P: Port> Calls<P> {
         fed
     }
 
-    fn remove(&mut self, id: CallId) -> Option<Box<Call<P>>> {
+    fn remove(&mut self, id: CallId) -> Option<Box<CallState<P>>> {
         self.settle(id, self.get(id)?.outstanding);
         self.stop_feeding(id);
         let call = self.map.remove(&id)?;
@@ -210,7 +210,7 @@ impl<P: Port> Scheduler<P> {
             self.wake_dispatcher();
         }
         let pace = self.paces.get(&task).copied();
-        Ok(self.calls.open(Call::new(task, options, pace, client)))
+        Ok(self.calls.open(CallState::new(task, options, pace, client)))
     }
 
     /// Ends a call with all that is not done of it, and returns what the engine kept.

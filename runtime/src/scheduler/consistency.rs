@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::call::Call;
+use super::call::CallState;
 use super::{CallId, Port, Scheduler, Time, Worker};
 
 /// Whether more of a call may be with the workers, looked up without its own answer.
-fn has_room<P: Port>(call: &Call<P>) -> bool {
+fn has_room<P: Port>(call: &CallState<P>) -> bool {
     call.options.max_active.is_none_or(|most| call.active < most)
 }
 

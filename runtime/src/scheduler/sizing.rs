@@ -1,6 +1,6 @@
 //! How many inputs a chunk has, and how many chunks are kept ready.
 
-use super::call::Call;
+use super::call::CallState;
 use super::{CallId, Port, Scheduler};
 
 /// A chunk shall take about this many nanoseconds: a few hundred times what handing it over
@@ -32,7 +32,7 @@ pub(super) fn learn(pace: Option<f64>, nanoseconds: u64, inputs: usize) -> f64 {
     pace.map_or(sample, |pace| (pace + sample) / 2.0)
 }
 
-impl<P: Port> Call<P> {
+impl<P: Port> CallState<P> {
     /// How many inputs the next chunk shall have.
     ///
     /// As many as take [`CHUNK_NS`], but at most a third of each worker's share of what
@@ -52,7 +52,7 @@ impl<P: Port> Call<P> {
     }
 }
 
-impl<P: Port> Call<P> {
+impl<P: Port> CallState<P> {
     /// Chunks for each worker that are worth keeping in the queue: as many as take as long as
     /// [`AHEAD`] of the usual length, so that slow inputs do not stand before what comes later.
     fn ahead(&self) -> u64 {

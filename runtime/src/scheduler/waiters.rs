@@ -41,7 +41,7 @@ pub(crate) enum Sleep {
 
 /// What a thread that wants to wait has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub(crate) enum WaitDecision {
     /// Not to wait: there is something for it, or will be nothing more.
     Return,
     /// To sleep for all, and to read the rings.
@@ -88,25 +88,25 @@ impl<P: Port> Scheduler<P> {
         ended: bool,
         has_answers: bool,
         port: &P,
-    ) -> Wait {
+    ) -> WaitDecision {
         let sleep = self.worth_waiting_for(patience, port);
-        let Some(call) = self.calls.get_mut(id) else { return Wait::Return };
+        let Some(call) = self.calls.get_mut(id) else { return WaitDecision::Return };
         let told = std::mem::take(&mut call.news);
         let news = sleep == Sleep::End && (ended || told) && has_answers;
         // The end of a chunk may be what it waits for, all of whose inputs are answered.
         if news || (call.outstanding == 0 && call.active == 0) {
-            return Wait::Return;
+            return WaitDecision::Return;
         }
         let Some(leading) = &mut self.waiters.leading else {
             self.waiters.leading = Some(sleep);
-            return Wait::Lead(sleep);
+            return WaitDecision::Lead(sleep);
         };
         if std::mem::replace(leading, Sleep::End) != Sleep::End {
             // It sleeps longer than this call may wait for its outcomes.
             self.act(Action::WakeLeader);
         }
         self.waiters.following.insert(id);
-        Wait::Follow
+        WaitDecision::Follow
     }
 
     /// A thread does not wait any more; `unread` says that a ring has something to read.

@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::handle::ObjectId;
 use crate::sys::generation::PerProcess;
 
-type Table = Mutex<HashMap<ObjectId, Vec<Range<usize>>>>;
+type ClaimedRanges = Mutex<HashMap<ObjectId, Vec<Range<usize>>>>;
 
-static CLAIMED: PerProcess<Table> = PerProcess::new();
+static CLAIMED: PerProcess<ClaimedRanges> = PerProcess::new();
 
 /// A range that only the owner of this value may touch, until it is dropped.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, SerializeTuple, Serializer};
 
 use super::claims::Claim;
-use super::region::{self, Place};
+use super::region::{self, RegionPlace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, Object};
 use crate::sys::memory::{self, Mapping, PAGE};
@@ -48,7 +48,7 @@ use crate::sys::memory::{self, Mapping, PAGE};
 /// would receive it.
 pub struct SharedMut<T: ?Sized> {
     object: Arc<Object>,
-    place: Place,
+    place: RegionPlace,
     /// The offset at which the mapping starts.
     mapped_from: usize,
     mapping: Arc<Mapping>,
@@ -67,7 +67,7 @@ impl<T: Pod> SharedMut<[T]> {
     /// Returns [`ErrorKind::OutOfMemory`] if the memory cannot be allocated.
     pub fn zeroed(len: usize) -> Result<Self> {
         let object = region::allocate(len, size_of::<T>())?;
-        Self::whole(object, Place { offset: 0, len }).map_err(|why| {
+        Self::whole(object, RegionPlace { offset: 0, len }).map_err(|why| {
             Error::new(ErrorKind::OutOfMemory, format!("failed to map shared memory: {why}"))
         })
     }
@@ -99,9 +99,9 @@ impl<T: Pod> SharedMut<[T]> {
     }
 
     /// Maps a range of which this process becomes the owner.
-    fn whole(object: Arc<Object>, place: Place) -> Result<Self, String> {
+    fn whole(object: Arc<Object>, place: RegionPlace) -> Result<Self, String> {
         let bytes = region::check(place, &object, size_of::<T>(), align_of::<T>())?;
-        let Place { offset, .. } = place;
+        let RegionPlace { offset, .. } = place;
         if !memory::is_sealed(object.fd(0)) {
             return Err("expected shared memory and found another file".to_owned());
         }
@@ -141,7 +141,7 @@ impl<T: Pod> SharedMut<[T]> {
             let end = offset + len * size_of::<T>();
             let (claim, after) = rest.take().expect("claimed until it is sent").split_at(end);
             rest = Some(after);
-            let place = Place { offset, len };
+            let place = RegionPlace { offset, len };
             offset = end;
             SharedMut {
                 object: Arc::clone(&self.object),
@@ -203,7 +203,7 @@ impl<T: Pod> SharedMut<[T]> {
             len += part.place.len;
         }
         drop(parts);
-        Self::whole(object, Place { offset: start, len }).map_err(|why| {
+        Self::whole(object, RegionPlace { offset: start, len }).map_err(|why| {
             Error::new(ErrorKind::OutOfMemory, format!("failed to map shared memory: {why}"))
         })
     }
@@ -215,7 +215,7 @@ impl<T: Pod> SharedMut<[T]> {
     /// # Panics
     ///
     /// Panics if the array was sent.
-    pub(super) fn into_memory(self) -> (Arc<Object>, Place) {
+    pub(super) fn into_memory(self) -> (Arc<Object>, RegionPlace) {
         self.check();
         let SharedMut { object, place, .. } = self;
         (object, place)
@@ -297,7 +297,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedMut<[T]> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (DecodedObject(object), offset, len) =
             <(DecodedObject, u64, u64)>::deserialize(deserializer)?;
-        let place = Place { offset: offset as usize, len: len as usize };
+        let place = RegionPlace { offset: offset as usize, len: len as usize };
         Self::whole(object, place)
             .map_err(|why| D::Error::custom(format!("shared memory was refused: {why}")))
     }

@@ -11,7 +11,7 @@ use bytemuck::Pod;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use super::region::{self, Place};
+use super::region::{self, RegionPlace};
 use super::{Shareable, SharedMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, EncodedObject, Object};
@@ -48,7 +48,7 @@ use crate::sys::memory::{self, Mapping, PAGE};
 /// towards `RLIMIT_AS`.
 pub struct Shared<T: ?Sized> {
     object: Arc<Object>,
-    place: Place,
+    place: RegionPlace,
     of: PhantomData<fn() -> Box<T>>,
 }
 
@@ -125,7 +125,7 @@ impl<T: Pod> Shared<[T]> {
         let offset = self.place.offset + start * size_of::<T>();
         Shared {
             object: Arc::clone(&self.object),
-            place: Place { offset, len: end - start },
+            place: RegionPlace { offset, len: end - start },
             of: PhantomData,
         }
     }
@@ -204,7 +204,7 @@ impl<T: Pod> Shared<T> {
 
 impl<T: Shareable + ?Sized> Shared<T> {
     /// Creates a handle to memory that nobody writes to any more.
-    pub(super) fn of(object: Arc<Object>, place: Place) -> Result<Self> {
+    pub(super) fn of(object: Arc<Object>, place: RegionPlace) -> Result<Self> {
         let shared: Shared<T> = Shared { object, place, of: PhantomData };
         shared.checked().map_err(|why| {
             Error::new(ErrorKind::OutOfMemory, format!("failed to map shared memory: {why}"))
@@ -268,7 +268,7 @@ impl<'de, T: Shareable + ?Sized> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (DecodedObject(object), offset, len) =
             <(DecodedObject, u64, u64)>::deserialize(deserializer)?;
-        let place = Place { offset: offset as usize, len: len as usize };
+        let place = RegionPlace { offset: offset as usize, len: len as usize };
         let shared: Shared<T> = Shared { object, place, of: PhantomData };
         shared
             .checked()

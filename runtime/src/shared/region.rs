@@ -10,7 +10,7 @@ use crate::sys::memory::{self, PAGE};
 
 /// A range of the memory of an object: a part of a value as it is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RegionPlace {
     /// In bytes.
     pub(super) offset: usize,
     /// In elements.
@@ -35,7 +35,7 @@ pub(super) fn allocate(len: usize, element: usize) -> Result<Arc<Object>> {
 
 /// The bytes of a range, if it lies within the object, and begins where such an element may (rule M6).
 pub(super) fn check(
-    place: Place,
+    place: RegionPlace,
     object: &Object,
     element: usize,
     align: usize,

@@ -1,7 +1,7 @@
 //! Whose rights a start has (rule L10).
 
 use crate::error::{Error, Result};
-use crate::sys::rights::{Present, Rights};
+use crate::sys::rights::{PresentRights, Rights};
 use crate::sys::threads;
 
 /// The thread that built a pool.
@@ -34,7 +34,7 @@ impl Caller {
     /// # Errors
     ///
     /// If the calling thread has rights that the caller has not, and cannot give them up.
-    pub(super) fn present(&mut self) -> Result<Present> {
+    pub(super) fn present(&mut self) -> Result<PresentRights> {
         let caller = Rights::of(self.thread, self.known.securebits());
         match caller {
             Some(caller) if self.known.difference(&caller.rights).is_empty() => return Ok(caller),

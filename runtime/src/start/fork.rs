@@ -35,7 +35,7 @@ pub(super) struct Fork {
 pub(super) fn start(
     preloads: &[Preload],
     threads_allowed: bool,
-    patience: &preload::Patience,
+    patience: &preload::PreloadPatience,
 ) -> Result<Served<Fork>> {
     let cannot = |e: std::io::Error| Error::start(format!("this process cannot be forked: {e}"));
     let caller = std::process::id();

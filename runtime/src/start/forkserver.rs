@@ -62,7 +62,7 @@ pub(super) struct ForkServer {
 pub(super) fn start(
     preloads: &[Preload],
     threads_allowed: bool,
-    patience: &preload::Patience,
+    patience: &preload::PreloadPatience,
 ) -> Result<Served<ForkServer>> {
     entry::check().map_err(Error::start)?;
     let key = Key { preloads: preloads.to_vec(), threads_allowed, rights: Rights::default() };

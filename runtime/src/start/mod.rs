@@ -193,7 +193,7 @@ pub(crate) fn launcher(
 ) -> Result<Box<dyn Launcher>> {
     generation();
     process::reap_left();
-    let patience = &preload::Patience::new(preloads, patience);
+    let patience = &preload::PreloadPatience::new(preloads, patience);
     match method {
         StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
         StartMethod::ForkServer => {

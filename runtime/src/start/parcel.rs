@@ -9,7 +9,7 @@ use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake;
 use crate::sys::entry::MARKER;
-use crate::sys::limits::Limits;
+use crate::sys::limits::ResourceLimits;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{execute, fds, process};
 use crate::worker::{self, Inherited};
@@ -65,7 +65,7 @@ pub(super) fn unpack_environment(blob: OwnedFd) -> std::io::Result<()> {
 pub(super) struct Along<'a> {
     pub(super) env: Option<&'a OwnedFd>,
     pub(super) directory: Option<BorrowedFd<'a>>,
-    pub(super) limits: Option<Limits>,
+    pub(super) limits: Option<ResourceLimits>,
     /// The streams of the order.
     pub(super) stdio: bool,
 }
@@ -108,7 +108,7 @@ pub(super) struct Parts {
     env: Option<OwnedFd>,
     directory: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
-    limits: Option<Box<Limits>>,
+    limits: Option<Box<ResourceLimits>>,
     fds: Vec<OwnedFd>,
 }
 

@@ -15,15 +15,15 @@ use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process};
 
 /// How long a server may take until it takes orders.
-pub(crate) struct Patience {
+pub(crate) struct PreloadPatience {
     pub(crate) limit: Option<Duration>,
     /// The names of what it runs before.
     preloads: String,
 }
 
-impl Patience {
+impl PreloadPatience {
     pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>) -> Self {
-        Patience { limit, preloads: phrase(preloads) }
+        PreloadPatience { limit, preloads: phrase(preloads) }
     }
 
     /// The error when the time is over.
@@ -61,13 +61,13 @@ pub(crate) fn names<'a>(preloads: impl IntoIterator<Item = &'a Preload>) -> Stri
 }
 
 /// Why a server will not serve: what to tell its callers.
-pub(super) type Refusal = (Frame, Option<OwnedFd>);
+pub(super) type PreloadRefusal = (Frame, Option<OwnedFd>);
 
 /// Runs the preloads, and looks what they left.
 pub(super) fn run<'a>(
     role: ServerRole,
     preloads: impl Iterator<Item = (u32, Source<'a>)>,
-) -> Result<(), Refusal> {
+) -> Result<(), PreloadRefusal> {
     let refused = |kind: ErrorKind, text: String| {
         let threads = kind == ErrorKind::ForkWithThreads;
         Err((Frame::Refused { threads, text }, None))
@@ -101,7 +101,12 @@ pub(super) fn run<'a>(
 }
 
 /// Tells those who attached why there is no server, and ends.
-pub(super) fn give_up(role: ServerRole, main: &OwnedFd, watch: &OwnedFd, refusal: Refusal) -> ! {
+pub(super) fn give_up(
+    role: ServerRole,
+    main: &OwnedFd,
+    watch: &OwnedFd,
+    refusal: PreloadRefusal,
+) -> ! {
     let (frame, report) = refusal;
     let mut told = false;
     let mut buffer = [0; wire::LIMIT];

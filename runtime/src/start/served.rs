@@ -16,7 +16,7 @@ use super::peer::Peer;
 use super::{Exit, LaunchEvent, Launcher, Order, parcel, preload};
 use crate::error::{Error, Result};
 use crate::sys::fds::{self, Kept};
-use crate::sys::limits::Limits;
+use crate::sys::limits::ResourceLimits;
 use crate::sys::process;
 use crate::sys::rights::Rights;
 use crate::sys::socket;
@@ -65,7 +65,7 @@ pub(super) struct Served<H> {
 
 impl<H: Host> Served<H> {
     /// Connects to the server, and waits until it takes orders; `patience` bounds that.
-    pub(super) fn new(host: H, patience: &preload::Patience) -> Result<Self> {
+    pub(super) fn new(host: H, patience: &preload::PreloadPatience) -> Result<Self> {
         let (caller, begun) = (Caller::here(), Instant::now());
         let rights = caller.rights().clone();
         let (link, older, events) = (None, Vec::new(), Vec::new());
@@ -154,7 +154,7 @@ impl<H: Host> Launcher for Served<H> {
         let along = parcel::Along {
             env: Some(&env),
             directory: order.directory.or(current.as_ref().map(AsFd::as_fd)),
-            limits: Some(Limits::present(present.umask)),
+            limits: Some(ResourceLimits::present(present.umask)),
             stdio: true,
         };
         // Twice: that the server is dead may show only when something is sent to it.

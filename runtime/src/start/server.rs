@@ -63,7 +63,7 @@ pub(super) fn serve(
     role: ServerRole,
     main: OwnedFd,
     watch: OwnedFd,
-    preloaded: Result<(), preload::Refusal>,
+    preloaded: Result<(), preload::PreloadRefusal>,
 ) -> ! {
     let _guard = NoUnwind;
     if let Err(refusal) = preloaded {

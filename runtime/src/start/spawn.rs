@@ -11,7 +11,7 @@ use crate::sys::signals::SIGKILL;
 use crate::sys::{entry, execute, process, socket};
 
 /// A process executed again, waiting for its first message.
-pub(super) struct Executed {
+pub(super) struct ExecutedChild {
     pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
     pub(super) socket: OwnedFd,
@@ -23,7 +23,7 @@ pub(super) struct Executed {
 pub(super) fn execute(
     mut env: Vec<CString>,
     stdio: [Option<BorrowedFd<'_>>; 3],
-) -> Result<Executed> {
+) -> Result<ExecutedChild> {
     let cannot = |what: &str, error: io::Error| {
         Error::start(format!("a process cannot be started: {what}: {error}"))
     };
@@ -48,7 +48,7 @@ pub(super) fn execute(
         process::discard(pid);
         cannot("it cannot be watched", e)
     })?;
-    Ok(Executed { pid, pidfd, socket: ours, env: blob })
+    Ok(ExecutedChild { pid, pidfd, socket: ours, env: blob })
 }
 
 /// The launcher of this method.

@@ -6,7 +6,7 @@ use super::Exit;
 use super::wire::{Frame, OrderFrame, Setup};
 use crate::handle::ObjectId;
 use crate::sys::fds;
-use crate::sys::limits::Limits;
+use crate::sys::limits::ResourceLimits;
 use crate::sys::socket::{self, Wait};
 
 fn frames() -> Vec<(Frame, usize)> {
@@ -18,7 +18,8 @@ fn frames() -> Vec<(Frame, usize)> {
         stdio: [true, false, true],
         limits: None,
     };
-    let limits = Limits { umask: Some(0o27), resources: std::array::from_fn(|n| (n as u64, 9)) };
+    let limits =
+        ResourceLimits { umask: Some(0o27), resources: std::array::from_fn(|n| (n as u64, 9)) };
     let limited = OrderFrame { limits: Some(limits.into()), ..order.clone() };
     let setup = Setup { caller: 77, threads_allowed: true, env: false, objects: Vec::new() };
     let objects = vec![(ObjectId::from([7; 16]), 1), (ObjectId::from([8; 16]), 3)];

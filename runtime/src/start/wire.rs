@@ -6,7 +6,7 @@
 
 use super::Exit;
 use crate::handle::ObjectId;
-use crate::sys::limits::Limits;
+use crate::sys::limits::ResourceLimits;
 
 /// The largest message.
 pub(super) const LIMIT: usize = 1024;
@@ -68,7 +68,7 @@ pub(super) struct OrderFrame {
     pub(super) directory: bool,
     pub(super) stdio: [bool; 3],
     /// What the worker makes its own; `None` if it has it already.
-    pub(super) limits: Option<Box<Limits>>,
+    pub(super) limits: Option<Box<ResourceLimits>>,
 }
 
 impl OrderFrame {
@@ -174,7 +174,7 @@ impl Frame {
 
     /// Reads a message whose fds did not arrive.
     pub(super) fn read_cut(bytes: &[u8]) -> Option<Frame> {
-        let mut from = Reader(bytes);
+        let mut from = FrameReader(bytes);
         let frame = match from.byte()? {
             1 => Frame::Setup(Setup {
                 caller: from.word()?,
@@ -219,9 +219,9 @@ fn cut(text: &str) -> &[u8] {
     &text.as_bytes()[..text.floor_char_boundary(TEXT)]
 }
 
-struct Reader<'a>(&'a [u8]);
+struct FrameReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl FrameReader<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, tail) = self.0.split_first_chunk()?;
         self.0 = tail;
@@ -248,13 +248,13 @@ impl Reader<'_> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn limits(&mut self) -> Option<Limits> {
+    fn limits(&mut self) -> Option<ResourceLimits> {
         let umask = self.word()?;
         let mut resources = [(0, 0); _];
         for limit in &mut resources {
             *limit = (self.long()?, self.long()?);
         }
-        Some(Limits { umask: (umask != u32::MAX).then_some(umask), resources })
+        Some(ResourceLimits { umask: (umask != u32::MAX).then_some(umask), resources })
     }
 
     fn objects(&mut self) -> Option<Vec<(ObjectId, u8)>> {

@@ -129,10 +129,10 @@ fn by_pid() -> u64 {
 
 /// A global that begins anew in a forked child; the parent's value is leaked there.
 pub(crate) struct PerProcess<T: 'static> {
-    slot: AtomicPtr<Slot<T>>,
+    slot: AtomicPtr<Generation<T>>,
 }
 
-struct Slot<T> {
+struct Generation<T> {
     generation: u64,
     value: T,
 }
@@ -153,7 +153,7 @@ impl<T: Default + Send + Sync> PerProcess<T> {
                     return &slot.value;
                 }
             }
-            let fresh = Box::into_raw(Box::new(Slot { generation, value: T::default() }));
+            let fresh = Box::into_raw(Box::new(Generation { generation, value: T::default() }));
             let swapped =
                 self.slot.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire);
             if swapped.is_err() {

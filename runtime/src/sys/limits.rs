@@ -68,18 +68,18 @@ const RESOURCES: usize = 16;
 
 /// The umask and the resource limits of a process, for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct ResourceLimits {
     /// If it is known.
     pub(crate) umask: Option<u32>,
     /// Soft and hard, by the number of the resource.
     pub(crate) resources: [(u64, u64); RESOURCES],
 }
 
-impl Limits {
+impl ResourceLimits {
     /// Those of this process.
     pub(crate) fn present(umask: Option<u32>) -> Self {
         let get = |resource| limit(resource).unwrap_or((u64::MAX, u64::MAX));
-        Limits { umask, resources: std::array::from_fn(get) }
+        ResourceLimits { umask, resources: std::array::from_fn(get) }
     }
 
     /// Makes them those of this process. Where it may not raise a hard limit, it keeps its

@@ -258,11 +258,11 @@ impl Mapping {
     ///
     /// If it would not lie within the mapping, or would not be aligned.
     #[inline]
-    pub(crate) fn view<T: Shared>(&self, offset: usize) -> &T {
+    pub(crate) fn view<T: SharedMemory>(&self, offset: usize) -> &T {
         let at = self.at(offset, size_of::<T>()).cast::<T>();
         assert!(at.is_aligned(), "a shared structure at {offset} is not aligned");
         // SAFETY: in bounds, aligned, alive as long as self; every bit pattern of
-        // a `Shared` type is valid and it is changed through atomics only.
+        // a `SharedMemory` type is valid and it is changed through atomics only.
         unsafe { at.as_ref() }
     }
 
@@ -333,14 +333,14 @@ pub(crate) fn trim_heap() {
 /// # Safety
 ///
 /// `repr(C)`, atomics only (or rows of them, or of such types), valid in every bit pattern.
-pub(crate) unsafe trait Shared {}
+pub(crate) unsafe trait SharedMemory {}
 
 // SAFETY: an atomic.
-unsafe impl Shared for AtomicU32 {}
+unsafe impl SharedMemory for AtomicU32 {}
 // SAFETY: an atomic.
-unsafe impl Shared for AtomicU64 {}
+unsafe impl SharedMemory for AtomicU64 {}
 // SAFETY: a row of such.
-unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+unsafe impl<T: SharedMemory, const N: usize> SharedMemory for [T; N] {}
 
 #[cfg(test)]
 mod tests {

@@ -45,15 +45,15 @@ pub(crate) struct Rights {
 }
 
 /// What a thread may do, and its umask, which is seen at the same place.
-pub(crate) struct Present {
+pub(crate) struct PresentRights {
     pub(crate) rights: Rights,
     pub(crate) umask: Option<u32>,
 }
 
 impl Rights {
     /// Those of the calling thread.
-    pub(crate) fn own() -> Present {
-        let mut present = read("/proc/thread-self", "/").unwrap_or_else(|| Present {
+    pub(crate) fn own() -> PresentRights {
+        let mut present = read("/proc/thread-self", "/").unwrap_or_else(|| PresentRights {
             rights: Rights {
                 ids: Some(ids().into_bytes()),
                 capabilities: capabilities().map(|sets| format!("{sets:?}").into_bytes()),
@@ -71,7 +71,7 @@ impl Rights {
     /// Those of another thread of this process, numbered as in `/proc`, but for the
     /// securebits, which only a thread itself can see; `None` if it has ended or cannot be
     /// seen.
-    pub(crate) fn of(thread: i32, securebits: Option<i32>) -> Option<Present> {
+    pub(crate) fn of(thread: i32, securebits: Option<i32>) -> Option<PresentRights> {
         let place = format!("/proc/self/task/{thread}");
         let mut present = read(&place, &format!("{place}/root"))?;
         present.rights.securebits = securebits;
@@ -140,7 +140,7 @@ impl Rights {
 }
 
 /// What `/proc` tells of a thread.
-fn read(place: &str, root_of: &str) -> Option<Present> {
+fn read(place: &str, root_of: &str) -> Option<PresentRights> {
     let status = contents(&format!("{place}/status")).ok()?;
     let (mut ids, mut capabilities, mut filters) = (Vec::new(), Vec::new(), Vec::new());
     let mut umask = None;
@@ -171,7 +171,7 @@ fn read(place: &str, root_of: &str) -> Option<Present> {
         cgroup: contents(&format!("{place}/cgroup")).ok(),
         label: contents(&format!("{place}/attr/current")).ok(),
     };
-    Some(Present { rights, umask })
+    Some(PresentRights { rights, umask })
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -221,14 +221,14 @@ fn no_new_privs() -> bool {
 
 /// Version, and the thread: the calling one.
 #[repr(C)]
-struct Header(u32, i32);
+struct CapabilityHeader(u32, i32);
 
 /// The version of the system call that has 64 capabilities.
 const VERSION: u32 = 0x2008_0522;
 
 /// Effective, permitted and inheritable, the lower and the upper half of each.
 fn capabilities() -> Option<[u32; 6]> {
-    let (mut header, mut sets) = (Header(VERSION, 0), [0_u32; 6]);
+    let (mut header, mut sets) = (CapabilityHeader(VERSION, 0), [0_u32; 6]);
     // SAFETY: both have the layout that this version asks for.
     let done = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
     (done == 0).then_some(sets)
@@ -236,7 +236,7 @@ fn capabilities() -> Option<[u32; 6]> {
 
 /// Sets effective, permitted and inheritable; refused if they are more than before.
 fn set_capabilities(sets: [u64; 3]) {
-    let mut header = Header(VERSION, 0);
+    let mut header = CapabilityHeader(VERSION, 0);
     let (low, high) = (sets.map(|set| set as u32), sets.map(|set| (set >> 32) as u32));
     let words = [low, high].concat();
     // SAFETY: both have the layout that this version asks for.

@@ -28,13 +28,13 @@ struct Seen {
 }
 
 /// The panics in a worker process since its last task, of all its threads.
-struct Process {
+struct ProcessPanics {
     worker: ThreadId,
     page: Option<Arc<WorkerPageMap>>,
     seen: Vec<Seen>,
 }
 
-static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
+static PROCESS: Mutex<Option<ProcessPanics>> = Mutex::new(None);
 static ANY_SEEN: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -42,7 +42,7 @@ thread_local! {
     static SEEN: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
 }
 
-fn process() -> std::sync::MutexGuard<'static, Option<Process>> {
+fn process() -> std::sync::MutexGuard<'static, Option<ProcessPanics>> {
     PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn install_in_server() {
 fn install(page: Option<Arc<WorkerPageMap>>) {
     let worker = std::thread::current().id();
     // A forked worker has its server's, or its caller's, record: not its own.
-    let old = process().replace(Process { worker, page, seen: Vec::new() });
+    let old = process().replace(ProcessPanics { worker, page, seen: Vec::new() });
     std::mem::forget(old);
     let original = Original::here();
     set_hook(Box::new(move |info| {
@@ -252,7 +252,7 @@ pub(super) fn survived_quietly(page: &WorkerPageMap) {
 
 /// After an initializer: its report is not that of a later task.
 pub(super) fn survived() {
-    if let Some(Process { page: Some(page), .. }) = process().as_ref() {
+    if let Some(ProcessPanics { page: Some(page), .. }) = process().as_ref() {
         page.view().clear_crash();
     }
 }

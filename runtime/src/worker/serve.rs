@@ -12,7 +12,7 @@ use crate::call::{Call, Thunk};
 use crate::fault::fault;
 use crate::handle::{self, ObjectLink};
 use crate::queue::{
-    Descriptor, Encoded, Kind, Output, Phase, Producer, Started, Tasks, Wake, WorkerPageMap,
+    Descriptor, Encoded, Kind, OutputBuffer, Phase, Producer, Started, Tasks, Wake, WorkerPageMap,
 };
 use crate::registry;
 use crate::sys::memory::Mapping;
@@ -23,7 +23,7 @@ use crate::sys::{clock, fds};
 pub(crate) struct WorkerLoop {
     sleeper: Sleeper,
     tasks: Arc<Mapping>,
-    output: Output,
+    output: OutputBuffer,
     producer: Producer,
     /// Where the objects of outputs go.
     link: Arc<ObjectLink>,
@@ -70,7 +70,7 @@ impl WorkerLoop {
     ) -> Self {
         let sleeper = Sleeper { number, page: Arc::clone(&page), pool_page, wakeup };
         let waiter = sleeper.clone();
-        let output = Output::new(page, Box::new(move || waiter.wait_for_caller()));
+        let output = OutputBuffer::new(page, Box::new(move || waiter.wait_for_caller()));
         WorkerLoop {
             sleeper,
             tasks,

@@ -6,17 +6,17 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::{DecodeError, Form, Level};
+use super::{DecodeError, DecodeLevel, Form};
 
 /// The fields of a tuple or struct.
 pub(super) struct Fields<'d, 'a> {
-    level: Level<'d, 'a>,
+    level: DecodeLevel<'d, 'a>,
     left: usize,
 }
 
 impl<'d, 'a> Fields<'d, 'a> {
     #[inline]
-    pub(super) fn new(level: Level<'d, 'a>, len: usize) -> Self {
+    pub(super) fn new(level: DecodeLevel<'d, 'a>, len: usize) -> Self {
         Fields { level, left: len }
     }
 }
@@ -43,8 +43,8 @@ impl<'de> SeqAccess<'de> for Fields<'_, '_> {
 }
 
 /// The elements of a sequence or the entries of a map, as many as the bytes announce.
-pub(super) struct Counted<'d, 'a> {
-    level: Level<'d, 'a>,
+pub(super) struct CountedAccess<'d, 'a> {
+    level: DecodeLevel<'d, 'a>,
     left: u64,
     /// What remained of the source when the first element began.
     room: usize,
@@ -52,15 +52,15 @@ pub(super) struct Counted<'d, 'a> {
     began: usize,
 }
 
-impl<'d, 'a> Counted<'d, 'a> {
+impl<'d, 'a> CountedAccess<'d, 'a> {
     #[inline]
-    pub(super) fn new(mut level: Level<'d, 'a>, count: u64) -> Self {
-        Counted { room: level.source().remaining(), level, left: count, began: usize::MAX }
+    pub(super) fn new(mut level: DecodeLevel<'d, 'a>, count: u64) -> Self {
+        CountedAccess { room: level.source().remaining(), level, left: count, began: usize::MAX }
     }
 
     /// Steps to the next element, whose memory takes `size` bytes or more, if there is one.
     #[inline]
-    fn next(&mut self, size: usize) -> Result<Option<Level<'_, 'a>>, DecodeError> {
+    fn next(&mut self, size: usize) -> Result<Option<DecodeLevel<'_, 'a>>, DecodeError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -92,7 +92,7 @@ impl<'d, 'a> Counted<'d, 'a> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Counted<'_, '_> {
+impl<'de> SeqAccess<'de> for CountedAccess<'_, '_> {
     type Error = DecodeError;
 
     #[inline]
@@ -112,7 +112,7 @@ impl<'de> SeqAccess<'de> for Counted<'_, '_> {
     }
 }
 
-impl<'de> MapAccess<'de> for Counted<'_, '_> {
+impl<'de> MapAccess<'de> for CountedAccess<'_, '_> {
     type Error = DecodeError;
 
     #[inline]
@@ -142,7 +142,7 @@ impl<'de> MapAccess<'de> for Counted<'_, '_> {
 
 /// A variant of an enum: its tag, then its fields.
 pub(super) struct Variant<'d, 'a> {
-    level: Level<'d, 'a>,
+    level: DecodeLevel<'d, 'a>,
     name: &'static str,
     variants: &'static [&'static str],
     index: u32,
@@ -152,7 +152,7 @@ pub(super) struct Variant<'d, 'a> {
 impl<'d, 'a> Variant<'d, 'a> {
     #[inline]
     pub(super) fn new(
-        level: Level<'d, 'a>,
+        level: DecodeLevel<'d, 'a>,
         name: &'static str,
         variants: &'static [&'static str],
     ) -> Self {
@@ -161,7 +161,7 @@ impl<'d, 'a> Variant<'d, 'a> {
 
     /// The level of the fields, if they are written as they are read.
     #[inline]
-    fn read(self, form: Form) -> Result<Level<'d, 'a>, DecodeError> {
+    fn read(self, form: Form) -> Result<DecodeLevel<'d, 'a>, DecodeError> {
         match self.written == form {
             true => Ok(self.level),
             false => Err(self.skipped(form)),

@@ -5,21 +5,21 @@ use serde::ser::{
     SerializeTupleVariant,
 };
 
-use super::{EncodeError, Level, Outcome};
+use super::{EncodeError, EncodeLevel, EncodeResult};
 
 macro_rules! tuples {
     ($($kind:ident::$method:ident: $write:ident,)*) => {$(
-        impl $kind for Level<'_, '_, '_> {
+        impl $kind for EncodeLevel<'_, '_, '_> {
             type Ok = ();
             type Error = EncodeError;
 
             #[inline]
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> EncodeResult {
                 self.$write(value)
             }
 
             #[inline]
-            fn end(self) -> Outcome {
+            fn end(self) -> EncodeResult {
                 Ok(())
             }
         }
@@ -34,19 +34,19 @@ tuples! {
 
 macro_rules! structs {
     ($($kind:ident)*) => {$(
-        impl $kind for Level<'_, '_, '_> {
+        impl $kind for EncodeLevel<'_, '_, '_> {
             type Ok = ();
             type Error = EncodeError;
 
             #[inline]
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Outcome {
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> EncodeResult {
                 self.field(value)
             }
 
             /// Called for `skip_serializing_if` alone; the reader would take the next field for
             /// this one.
             #[cold]
-            fn skip_field(&mut self, name: &'static str) -> Outcome {
+            fn skip_field(&mut self, name: &'static str) -> EncodeResult {
                 Err(EncodeError::new(format_args!(
                     "the field `{name}` was left out by `#[serde(skip_serializing_if)]`, and without names the reader \
                      could not tell; remove the attribute or use `#[serde(skip)]`"
@@ -54,7 +54,7 @@ macro_rules! structs {
             }
 
             #[inline]
-            fn end(self) -> Outcome {
+            fn end(self) -> EncodeResult {
                 Ok(())
             }
         }

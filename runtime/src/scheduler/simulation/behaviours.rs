@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::table::{Inbox, Inputs, Table};
+use super::table::{VirtualInbox, VirtualInputs, VirtualQueue};
 use crate::scheduler::{
     Action, CallId, CallOptions, Ending, Event, Limits, NewChunk, Scheduler, Worker,
 };
 
 /// A scheduler whose workers are ready, with its queue.
 struct Few {
-    scheduler: Scheduler<Table>,
-    table: Table,
+    scheduler: Scheduler<VirtualQueue>,
+    table: VirtualQueue,
     now: u64,
 }
 
@@ -40,7 +40,7 @@ impl Few {
             idle_timeout,
             kill_patience: Duration::from_secs(10),
         };
-        let (scheduler, table) = (Scheduler::new(limits), Table::new(16));
+        let (scheduler, table) = (Scheduler::new(limits), VirtualQueue::new(16));
         let mut few = Few { scheduler, table, now: 1 };
         few.event(Event::TimePassed);
         few
@@ -59,7 +59,7 @@ impl Few {
         self.event(Event::Exited { slot, ending });
     }
 
-    fn event(&mut self, event: Event<Table>) {
+    fn event(&mut self, event: Event<VirtualQueue>) {
         self.scheduler.handle(event, self.now, &mut self.table);
     }
 
@@ -77,11 +77,11 @@ impl Few {
     }
 
     fn open(&mut self, options: CallOptions) -> CallId {
-        self.scheduler.open_call(0, options, Inbox::default()).unwrap()
+        self.scheduler.open_call(0, options, VirtualInbox::default()).unwrap()
     }
 
     fn hand_in(&mut self, call: CallId, first: usize, count: usize) {
-        let payload = Inputs { call: 0, first, count };
+        let payload = VirtualInputs { call: 0, first, count };
         let chunk = NewChunk { first, count, divisible: false, payload };
         self.event(Event::HandedIn { call, chunk });
     }
@@ -232,7 +232,7 @@ fn a_pool_that_is_terminated_gives_up_only_what_it_does_not_know() {
 fn a_broadcast_waits_for_a_worker_that_starts() {
     let mut few = Few::asked(1, None);
     let call = few.open(CallOptions::default());
-    let payload = Inputs { call: 0, first: 0, count: 1 };
+    let payload = VirtualInputs { call: 0, first: 0, count: 1 };
     let chunk = NewChunk { first: 0, count: 1, divisible: false, payload };
     few.event(Event::HandedToOne { call, slot: 0, chunk });
     assert!(!few.actions().contains(&Action::Unrun { call, index: 0 }));

@@ -5,7 +5,7 @@ use crate::scheduler::{CallId, Patience, Sleep};
 
 /// Where a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum CallerState {
     /// Between two things, or between two looks at a call.
     Running,
     /// It leads, and has not announced it yet.
@@ -39,24 +39,24 @@ pub(super) struct InCall {
 
 /// One caller.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(super) struct VirtualCaller {
     pub(super) ops: Vec<Op>,
-    pub(super) state: State,
+    pub(super) state: CallerState,
     pub(super) call: Option<InCall>,
     pub(super) woken: bool,
 }
 
-impl Caller {
+impl VirtualCaller {
     pub(super) fn new(mut ops: Vec<Op>) -> Self {
         ops.reverse();
-        Caller { ops, state: State::Running, call: None, woken: false }
+        VirtualCaller { ops, state: CallerState::Running, call: None, woken: false }
     }
 
     pub(super) fn can_step(&self) -> bool {
         match self.state {
-            State::Running | State::Leading(_) => true,
-            State::Asleep(_) | State::Following | State::Awaiting => self.woken,
-            State::Done => false,
+            CallerState::Running | CallerState::Leading(_) => true,
+            CallerState::Asleep(_) | CallerState::Following | CallerState::Awaiting => self.woken,
+            CallerState::Done => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What must be so after each step, and at the end.
 
-use super::caller::State;
-use super::table::Outcome;
+use super::caller::CallerState;
+use super::table::VirtualOutcome;
 use super::worker::Stage;
 use super::world::World;
 use crate::scheduler::{Life, Sleep};
@@ -70,7 +70,7 @@ impl World<'_> {
         for at in 0..self.callers.len() {
             let caller = &self.callers[at];
             let (state, Some(call)) = (caller.state, &caller.call) else { continue };
-            if state == State::Done {
+            if state == CallerState::Done {
                 continue;
             }
             let id = call.id;
@@ -79,22 +79,24 @@ impl World<'_> {
             }
             let inbox = self.scheduler.client(id);
             let (waits, lost) = inbox.map_or((false, false), |inbox| {
-                let lost = inbox.0.iter().any(|(_, outcome)| *outcome == Outcome::Lost);
+                let lost = inbox.0.iter().any(|(_, outcome)| *outcome == VirtualOutcome::Lost);
                 (!inbox.0.is_empty(), lost)
             });
-            if waits && state == State::Awaiting {
+            if waits && state == CallerState::Awaiting {
                 return Err(format!("caller {at} is awaited, and an answer lies ready"));
             }
             // What a task says itself is told at the end of its chunk.
-            if lost && !matches!(state, State::Asleep(Sleep::Low(_))) {
+            if lost && !matches!(state, CallerState::Asleep(Sleep::Low(_))) {
                 return Err(format!("caller {at} sleeps ({state:?}), and a failure lies ready"));
             }
         }
-        let ended = |ring: &std::collections::VecDeque<super::worker::Message>| {
-            ring.contains(&super::worker::Message::End)
+        let ended = |ring: &std::collections::VecDeque<super::worker::RingMessage>| {
+            ring.contains(&super::worker::RingMessage::End)
         };
-        let patient =
-            self.callers.iter().any(|caller| matches!(caller.state, State::Asleep(Sleep::Low(_))));
+        let patient = self
+            .callers
+            .iter()
+            .any(|caller| matches!(caller.state, CallerState::Asleep(Sleep::Low(_))));
         let matters =
             !patient && (self.scheduler.outstanding() > 0 || self.scheduler.watches_ends());
         for (slot, worker) in self.workers.iter().enumerate() {
@@ -117,8 +119,9 @@ impl World<'_> {
                 return Err(format!("the worker in slot {slot} sleeps though inputs are pending"));
             }
         }
-        let leads = self.callers.iter().any(|caller| matches!(caller.state, State::Asleep(_)));
-        let follows = self.callers.iter().any(|caller| caller.state == State::Following);
+        let leads =
+            self.callers.iter().any(|caller| matches!(caller.state, CallerState::Asleep(_)));
+        let follows = self.callers.iter().any(|caller| caller.state == CallerState::Following);
         if follows && !leads {
             return Err("threads follow though none leads".to_owned());
         }

@@ -1,10 +1,10 @@
 //! The virtual dispatcher.
 
-use super::worker::Virtual;
+use super::worker::VirtualWorker;
 
 /// What the dispatcher sees.
 #[derive(Debug, Default)]
-pub(super) struct Dispatcher {
+pub(super) struct VirtualDispatcher {
     pub(super) wakeup: bool,
     /// Until when it sleeps: `Some(None)` without end.
     pub(super) asleep: Option<Option<u64>>,
@@ -16,19 +16,19 @@ pub(super) struct Dispatcher {
     pub(super) gone: bool,
 }
 
-impl Dispatcher {
+impl VirtualDispatcher {
     /// What was known of the worker in a slot is of no use any more.
     pub(super) fn forget(&mut self, slot: usize) {
         self.started.retain(|at| *at != slot);
         self.not_started.retain(|at| *at != slot);
     }
 
-    pub(super) fn can_step(&self, now: u64, workers: &[Option<Virtual>]) -> bool {
+    pub(super) fn can_step(&self, now: u64, workers: &[Option<VirtualWorker>]) -> bool {
         if self.gone {
             return false;
         }
         let Some(until) = self.asleep else { return true };
-        let readable = |worker: &Virtual| {
+        let readable = |worker: &VirtualWorker| {
             !worker.control.is_empty() || (worker.is_over() && !worker.over_told)
         };
         self.wakeup

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::table::{Inputs, Outcome};
+use super::table::{VirtualInputs, VirtualOutcome};
 use crate::scheduler::CallId;
 
 /// What the callers are told, and what happened to each input.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    calls: Vec<Call>,
+    calls: Vec<CallRecord>,
     numbers: BTreeMap<CallId, usize>,
     /// Inputs whose workers were killed since they were over their time, by call and index.
     over_time: BTreeSet<(usize, usize)>,
@@ -18,7 +18,7 @@ pub(super) struct Ledger {
 }
 
 #[derive(Debug)]
-struct Call {
+struct CallRecord {
     inputs: usize,
     retries: u32,
     outcomes: BTreeSet<usize>,
@@ -33,7 +33,7 @@ impl Ledger {
         let number = self.calls.len();
         self.numbers.insert(id, number);
         let (outcomes, begun) = (BTreeSet::new(), BTreeMap::new());
-        self.calls.push(Call { inputs, retries, outcomes, begun, forgotten: false });
+        self.calls.push(CallRecord { inputs, retries, outcomes, begun, forgotten: false });
         number
     }
 
@@ -95,13 +95,13 @@ impl Ledger {
     /// An input for one worker is not run.
     pub(super) fn unrun(&mut self, id: CallId, index: usize) {
         let number = self.numbers[&id];
-        self.outcome(number, index, &Outcome::Failed);
+        self.outcome(number, index, &VirtualOutcome::Failed);
     }
 
     /// A caller takes an outcome.
-    pub(super) fn outcome(&mut self, number: usize, index: usize, outcome: &Outcome) {
-        if let Outcome::Value(input) = outcome
-            && *input != (Inputs { call: number, first: index, count: 1 })
+    pub(super) fn outcome(&mut self, number: usize, index: usize, outcome: &VirtualOutcome) {
+        if let VirtualOutcome::Value(input) = outcome
+            && *input != (VirtualInputs { call: number, first: index, count: 1 })
         {
             self.wrong(format!("input {index} of call {number} got the value of {input:?}"));
         }

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use super::table::{Inbox, Inputs, Table};
+use super::table::{VirtualInbox, VirtualInputs, VirtualQueue};
 use crate::scheduler::{CallId, CallOptions, Ending, Event, Limits, NewChunk, Scheduler};
 
 /// Inputs of a chunk.
 const CHUNK: u64 = 100;
 
 /// A pool whose workers do whatever is wanted at once.
-pub(crate) struct Pool {
-    scheduler: Scheduler<Table>,
-    table: Table,
+pub(crate) struct VirtualPool {
+    scheduler: Scheduler<VirtualQueue>,
+    table: VirtualQueue,
     /// What each worker has claimed.
-    has: Vec<Option<(u64, Inputs)>>,
+    has: Vec<Option<(u64, VirtualInputs)>>,
     now: u64,
     /// Events that the scheduler handled.
     pub(crate) events: u64,
 }
 
-impl Pool {
+impl VirtualPool {
     /// Starts so many workers.
     pub(crate) fn new(workers: usize) -> Self {
         let limits = Limits {
@@ -33,9 +33,10 @@ impl Pool {
             idle_timeout: None,
             kill_patience: Duration::from_secs(10),
         };
-        let table = Table::new(limits.queue_slots);
+        let table = VirtualQueue::new(limits.queue_slots);
         let scheduler = Scheduler::new(limits);
-        let mut pool = Pool { scheduler, table, has: vec![None; workers], now: 1, events: 0 };
+        let mut pool =
+            VirtualPool { scheduler, table, has: vec![None; workers], now: 1, events: 0 };
         pool.event(Event::TimePassed);
         for slot in 0..workers {
             pool.start(slot);
@@ -43,7 +44,7 @@ impl Pool {
         pool
     }
 
-    fn event(&mut self, event: Event<Table>) {
+    fn event(&mut self, event: Event<VirtualQueue>) {
         self.now += 1;
         self.events += 1;
         self.scheduler.handle(event, self.now, &mut self.table);
@@ -63,13 +64,13 @@ impl Pool {
 
     fn open(&mut self) -> CallId {
         let options = CallOptions::default();
-        let call = self.scheduler.open_call(0, options, Inbox::default());
+        let call = self.scheduler.open_call(0, options, VirtualInbox::default());
         call.unwrap_or_else(|_| unreachable!("the pool is open"))
     }
 
     fn hand_in(&mut self, call: CallId, first: u64, count: u64) {
         let (first, count) = (first as usize, count as usize);
-        let payload = Inputs { call: 0, first, count };
+        let payload = VirtualInputs { call: 0, first, count };
         let chunk = NewChunk { first, count, divisible: false, payload };
         self.event(Event::HandedIn { call, chunk });
     }
@@ -163,11 +164,11 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::Pool;
+    use super::VirtualPool;
 
     #[test]
     fn many_workers_are_driven() {
-        let mut pool = Pool::new(100);
+        let mut pool = VirtualPool::new(100);
         pool.map(1_000_000);
         assert!(pool.events > 30_000);
         pool.replace(300);

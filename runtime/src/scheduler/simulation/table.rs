@@ -6,16 +6,16 @@ use crate::scheduler::{CallId, Chunk, Owner, Payload, Port};
 
 /// Inputs of a call: in place of bytes, which they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Inputs {
+pub(super) struct VirtualInputs {
     /// The caller's own number of the call.
     pub(super) call: usize,
     pub(super) first: usize,
     pub(super) count: usize,
 }
 
-impl Payload for Inputs {
+impl Payload for VirtualInputs {
     fn split_front(&mut self, inputs: usize) -> Self {
-        let front = Inputs { count: inputs, ..*self };
+        let front = VirtualInputs { count: inputs, ..*self };
         self.first += inputs;
         self.count -= inputs;
         front
@@ -24,8 +24,8 @@ impl Payload for Inputs {
 
 /// What came of an input, as the caller is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Value(Inputs),
+pub(super) enum VirtualOutcome {
+    Value(VirtualInputs),
     /// The task failed.
     Failed,
     /// The scheduler says that there will be no value.
@@ -34,28 +34,28 @@ pub(super) enum Outcome {
 
 /// Answers that came for a call.
 #[derive(Default)]
-pub(super) struct Inbox(pub(super) Vec<(usize, Outcome)>);
+pub(super) struct VirtualInbox(pub(super) Vec<(usize, VirtualOutcome)>);
 
 #[derive(Clone, Copy)]
-struct Word {
+struct ClaimWord {
     position: u64,
     owner: Owner,
-    inputs: Inputs,
+    inputs: VirtualInputs,
 }
 
 /// The queue.
-pub(super) struct Table {
-    words: Vec<Option<Word>>,
+pub(super) struct VirtualQueue {
+    words: Vec<Option<ClaimWord>>,
     cursor: u64,
     tail: u64,
-    direct: BTreeMap<usize, (u64, Inputs)>,
+    direct: BTreeMap<usize, (u64, VirtualInputs)>,
     /// The calls whose chunks were published, in order, for the check of turns.
     pub(super) published: Vec<CallId>,
 }
 
-impl Table {
+impl VirtualQueue {
     pub(super) fn new(slots: usize) -> Self {
-        Table {
+        VirtualQueue {
             words: vec![None; slots],
             cursor: 1,
             tail: 1,
@@ -69,7 +69,7 @@ impl Table {
     }
 
     /// A worker claims the first free chunk.
-    pub(super) fn claim(&mut self, slot: usize) -> Option<(u64, Inputs)> {
+    pub(super) fn claim(&mut self, slot: usize) -> Option<(u64, VirtualInputs)> {
         let oldest = self.tail.saturating_sub(self.words.len() as u64);
         for position in self.cursor.max(oldest)..self.tail {
             let at = self.at(position);
@@ -92,7 +92,7 @@ impl Table {
     }
 
     /// The chunk that was last given to one worker alone.
-    pub(super) fn directed(&self, slot: usize) -> Option<(u64, Inputs)> {
+    pub(super) fn directed(&self, slot: usize) -> Option<(u64, VirtualInputs)> {
         self.direct.get(&slot).copied()
     }
 
@@ -102,19 +102,19 @@ impl Table {
     }
 }
 
-impl Port for Table {
-    type Payload = Inputs;
+impl Port for VirtualQueue {
+    type Payload = VirtualInputs;
     type Error = &'static str;
-    type Client = Inbox;
+    type Client = VirtualInbox;
 
-    fn publish(&mut self, position: u64, chunk: &Chunk<Inputs>) {
+    fn publish(&mut self, position: u64, chunk: &Chunk<VirtualInputs>) {
         let at = self.at(position);
-        self.words[at] = Some(Word { position, owner: Owner::Free, inputs: chunk.payload });
+        self.words[at] = Some(ClaimWord { position, owner: Owner::Free, inputs: chunk.payload });
         self.tail = position + 1;
         self.published.push(chunk.call);
     }
 
-    fn publish_direct(&mut self, slot: usize, position: u64, chunk: &Chunk<Inputs>) {
+    fn publish_direct(&mut self, slot: usize, position: u64, chunk: &Chunk<VirtualInputs>) {
         self.direct.insert(slot, (position, chunk.payload));
     }
 

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 
-use super::table::Inputs;
+use super::table::VirtualInputs;
 
 /// What a worker writes to its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub(super) enum RingMessage {
     Chunk(u64),
     Value {
         index: usize,
-        input: Inputs,
+        input: VirtualInputs,
     },
     Failed {
         index: usize,
@@ -22,7 +22,7 @@ pub(super) enum Message {
 
 /// What a worker writes to its control socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum ControlMessage {
     Hello,
     Ready,
     Sorry,
@@ -46,7 +46,7 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claimed {
     pub(super) position: u64,
-    pub(super) inputs: Inputs,
+    pub(super) inputs: VirtualInputs,
     /// CHUNK was said.
     pub(super) told: bool,
     /// Inputs answered.
@@ -58,10 +58,10 @@ pub(super) struct Claimed {
 
 /// One virtual worker.
 #[derive(Debug)]
-pub(super) struct Virtual {
+pub(super) struct VirtualWorker {
     pub(super) stage: Stage,
-    pub(super) control: VecDeque<Word>,
-    pub(super) ring: VecDeque<Message>,
+    pub(super) control: VecDeque<ControlMessage>,
+    pub(super) ring: VecDeque<RingMessage>,
     pub(super) claimed: Option<Claimed>,
     /// The input begun last, as its page says.
     pub(super) started: Option<(u64, usize)>,
@@ -84,9 +84,9 @@ pub(super) struct Virtual {
     pub(super) over_told: bool,
 }
 
-impl Virtual {
+impl VirtualWorker {
     pub(super) fn new() -> Self {
-        Virtual {
+        VirtualWorker {
             stage: Stage::Asked,
             control: VecDeque::new(),
             ring: VecDeque::new(),

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::caller::{Caller, State};
-use super::dispatcher::Dispatcher;
+use super::caller::{CallerState, VirtualCaller};
+use super::dispatcher::VirtualDispatcher;
 use super::ledger::Ledger;
 use super::program::Program;
-use super::table::{Outcome, Table};
-use super::worker::{Stage, Virtual};
+use super::table::{VirtualOutcome, VirtualQueue};
+use super::worker::{Stage, VirtualWorker};
 use super::{Choices, Report};
 use crate::scheduler::{Action, Event, Limits, Reason, Scheduler};
 
 /// What the sleeping caller waits for, as workers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(super) enum VirtualWaiting {
     Nobody,
     End,
     Low(u64),
@@ -30,13 +30,13 @@ const DIRECT: u64 = 1 << 32;
 pub(super) struct World<'a> {
     pub(super) choices: &'a mut Choices,
     pub(super) program: Program,
-    pub(super) scheduler: Scheduler<Table>,
-    pub(super) table: Table,
+    pub(super) scheduler: Scheduler<VirtualQueue>,
+    pub(super) table: VirtualQueue,
     /// By slot.
-    pub(super) workers: Vec<Option<Virtual>>,
-    pub(super) callers: Vec<Caller>,
-    pub(super) dispatcher: Dispatcher,
-    pub(super) waiting: Waiting,
+    pub(super) workers: Vec<Option<VirtualWorker>>,
+    pub(super) callers: Vec<VirtualCaller>,
+    pub(super) dispatcher: VirtualDispatcher,
+    pub(super) waiting: VirtualWaiting,
     pub(super) now: u64,
     pub(super) ledger: Ledger,
     pub(super) report: Report,
@@ -45,6 +45,12 @@ pub(super) struct World<'a> {
     pub(super) dropped: bool,
     /// A caller ended the pool at once.
     pub(super) terminated: bool,
+    pub(super) findings: Findings,
+}
+
+/// What a schedule that breaks a check is told by.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
     /// One line a step, where a schedule is replayed.
     pub(super) trace: Vec<String>,
     /// The check that failed first.
@@ -80,19 +86,18 @@ impl<'a> World<'a> {
         };
         let mut world = World {
             scheduler: Scheduler::new(limits),
-            table: Table::new(program.queue_slots),
+            table: VirtualQueue::new(program.queue_slots),
             workers: Vec::new(),
-            callers: program.callers.iter().cloned().map(Caller::new).collect(),
-            dispatcher: Dispatcher::default(),
-            waiting: Waiting::Nobody,
+            callers: program.callers.iter().cloned().map(VirtualCaller::new).collect(),
+            dispatcher: VirtualDispatcher::default(),
+            waiting: VirtualWaiting::Nobody,
             now: 1,
             ledger: Ledger::default(),
             report: Report::default(),
             counts: Counts::default(),
             dropped: false,
             terminated: false,
-            trace: Vec::new(),
-            broken: None,
+            findings: Findings::default(),
             choices,
             program,
         };
@@ -103,12 +108,12 @@ impl<'a> World<'a> {
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         // Schedules that go well need no trace; shrunk ones are short.
         if self.choices.is_replay() {
-            self.trace.push(format!("{:>9} {}", self.now, line()));
+            self.findings.trace.push(format!("{:>9} {}", self.now, line()));
         }
     }
 
     pub(super) fn fail(&mut self, what: String) {
-        self.broken.get_or_insert(what);
+        self.findings.broken.get_or_insert(what);
     }
 
     pub(super) fn drop_pool(&mut self) {
@@ -122,7 +127,7 @@ impl<'a> World<'a> {
     }
 
     /// Tells the scheduler what happened, and does what it says.
-    pub(super) fn event(&mut self, event: Event<Table>) {
+    pub(super) fn event(&mut self, event: Event<VirtualQueue>) {
         self.scheduler.handle(event, self.now, &mut self.table);
         self.carry_out();
     }
@@ -140,7 +145,7 @@ impl<'a> World<'a> {
                         self.fail(format!("slot {slot} is occupied twice"));
                     }
                     self.table.vacate(slot);
-                    let mut worker = Virtual::new();
+                    let mut worker = VirtualWorker::new();
                     worker.hangs = self.happens(self.program.bad_starts);
                     self.workers[slot] = Some(worker);
                 }
@@ -178,7 +183,7 @@ impl<'a> World<'a> {
                         _ => {}
                     }
                     match self.scheduler.client(call) {
-                        Some(inbox) => inbox.0.push((index, Outcome::Lost)),
+                        Some(inbox) => inbox.0.push((index, VirtualOutcome::Lost)),
                         None => self.fail(format!("input {index} of a closed call failed")),
                     }
                 }
@@ -207,7 +212,7 @@ impl<'a> World<'a> {
         }
     }
 
-    pub(super) fn with(&mut self, slot: usize, change: impl FnOnce(&mut Virtual)) {
+    pub(super) fn with(&mut self, slot: usize, change: impl FnOnce(&mut VirtualWorker)) {
         match self.workers.get_mut(slot).and_then(Option::as_mut) {
             Some(worker) => change(worker),
             None => self.fail(format!("an action is for the worker in empty slot {slot}")),
@@ -223,9 +228,10 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn wake_leader(&mut self) {
-        self.waiting = Waiting::Nobody;
+        self.waiting = VirtualWaiting::Nobody;
         for caller in &mut self.callers {
-            caller.woken |= matches!(caller.state, State::Asleep(_) | State::Leading(_));
+            caller.woken |=
+                matches!(caller.state, CallerState::Asleep(_) | CallerState::Leading(_));
         }
     }
 
@@ -241,7 +247,7 @@ impl<'a> World<'a> {
     /// Makes sure that somebody watches when a thread goes.
     pub(super) fn pass_on(&mut self, own: Option<crate::scheduler::CallId>) {
         if self.scheduler.pass_on(own, self.now) {
-            self.waiting = Waiting::Dispatcher;
+            self.waiting = VirtualWaiting::Dispatcher;
             if self.has_unread() {
                 self.dispatcher.wakeup = true;
             }

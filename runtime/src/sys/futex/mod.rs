@@ -17,7 +17,7 @@ pub(crate) const TID_MASK: u32 = libc::FUTEX_TID_MASK;
 
 /// What the kernel says to a thread that wants a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum FutexAnswer {
     /// It has it.
     Taken,
     /// Not in time; to a thread that would not wait: somebody else has it.

@@ -10,7 +10,7 @@ use loom::{lazy_static, sync::Mutex, thread};
 #[cfg(not(all(test, loom)))]
 use std::{sync::Mutex, thread};
 
-use super::{Answer, TID_MASK, WAITERS};
+use super::{FutexAnswer, TID_MASK, WAITERS};
 use crate::atomics::{AtomicU32, Ordering};
 
 const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
@@ -85,7 +85,7 @@ fn at(word: &AtomicU32) -> usize {
 }
 
 /// Tries once; `None` if the thread has to sleep, which was noted then.
-fn attempt(word: &AtomicU32, tid: u32, sleep: bool) -> Option<Answer> {
+fn attempt(word: &AtomicU32, tid: u32, sleep: bool) -> Option<FutexAnswer> {
     kernel(|kernel| {
         loop {
             let seen = word.load(Ordering::SeqCst);
@@ -95,12 +95,12 @@ fn attempt(word: &AtomicU32, tid: u32, sleep: bool) -> Option<Answer> {
                 let new = seen & OWNER_DIED | tid | more;
                 if word.compare_exchange(seen, new, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                     queue.owner = tid;
-                    return Some(Answer::Taken);
+                    return Some(FutexAnswer::Taken);
                 }
                 continue;
             }
             if seen & TID_MASK == tid {
-                return Some(Answer::Deadlock);
+                return Some(FutexAnswer::Deadlock);
             }
             let marked = seen | WAITERS;
             if word.compare_exchange(seen, marked, Ordering::SeqCst, Ordering::SeqCst).is_err() {
@@ -109,14 +109,14 @@ fn attempt(word: &AtomicU32, tid: u32, sleep: bool) -> Option<Answer> {
             let owner = seen & TID_MASK;
             if queue.sleepers.is_empty() {
                 if kernel.ended.contains(&owner) {
-                    return Some(Answer::OwnerGone);
+                    return Some(FutexAnswer::OwnerGone);
                 }
                 queue.owner = owner;
             } else if queue.owner != owner {
-                return Some(Answer::Unclear);
+                return Some(FutexAnswer::Unclear);
             }
             if !sleep {
-                return Some(Answer::TimedOut);
+                return Some(FutexAnswer::TimedOut);
             }
             queue.sleepers.push_back(tid);
             return None;
@@ -124,12 +124,12 @@ fn attempt(word: &AtomicU32, tid: u32, sleep: bool) -> Option<Answer> {
     })
 }
 
-pub(crate) fn try_lock(word: &AtomicU32) -> Answer {
-    attempt(word, tid(), false).unwrap_or(Answer::TimedOut)
+pub(crate) fn try_lock(word: &AtomicU32) -> FutexAnswer {
+    attempt(word, tid(), false).unwrap_or(FutexAnswer::TimedOut)
 }
 
 /// No time passes in a model: who is not woken sleeps for ever.
-pub(crate) fn lock(word: &AtomicU32, until: u64) -> Answer {
+pub(crate) fn lock(word: &AtomicU32, until: u64) -> FutexAnswer {
     let tid = tid();
     if let Some(answer) = attempt(word, tid, !is_impatient()) {
         thread::yield_now();
@@ -139,11 +139,11 @@ pub(crate) fn lock(word: &AtomicU32, until: u64) -> Answer {
         let given = kernel(|kernel| {
             let queue = kernel.queues.entry(at(word)).or_default();
             if queue.given.remove(&tid) {
-                return Some(Answer::Taken);
+                return Some(FutexAnswer::Taken);
             }
             if cfg!(miri) && crate::sys::clock::now() >= until {
                 queue.sleepers.retain(|other| *other != tid);
-                return Some(Answer::TimedOut);
+                return Some(FutexAnswer::TimedOut);
             }
             None
         });

@@ -1,39 +1,39 @@
 //! The steps of virtual callers: threads in calls.
 
-use crate::scheduler::simulation::caller::{InCall, State};
+use crate::scheduler::simulation::caller::{CallerState, InCall};
 use crate::scheduler::simulation::program::{Op, Then};
-use crate::scheduler::simulation::table::{Inbox, Inputs, Outcome};
-use crate::scheduler::simulation::world::{Waiting, World};
+use crate::scheduler::simulation::table::{VirtualInbox, VirtualInputs, VirtualOutcome};
+use crate::scheduler::simulation::world::{VirtualWaiting, World};
 use crate::scheduler::{
-    CallId, CallOptions, Event, NewChunk, Patience, Port, Sleep, Wait, WaiterRole,
+    CallId, CallOptions, Event, NewChunk, Patience, Port, Sleep, WaitDecision, WaiterRole,
 };
 
 impl World<'_> {
     pub(super) fn step_caller(&mut self, at: usize) {
         match self.callers[at].state {
-            State::Running if self.callers[at].call.is_some() => self.look(at),
-            State::Running => self.next_op(at),
-            State::Leading(sleep) => self.announce(at, sleep),
-            State::Asleep(_) => {
+            CallerState::Running if self.callers[at].call.is_some() => self.look(at),
+            CallerState::Running => self.next_op(at),
+            CallerState::Leading(sleep) => self.announce(at, sleep),
+            CallerState::Asleep(_) => {
                 self.callers[at].woken = false;
                 self.after_wait(at, WaiterRole::Leader);
             }
-            State::Following => {
+            CallerState::Following => {
                 self.callers[at].woken = false;
                 self.after_wait(at, WaiterRole::Follower);
             }
-            State::Awaiting => {
+            CallerState::Awaiting => {
                 self.callers[at].woken = false;
-                self.callers[at].state = State::Running;
+                self.callers[at].state = CallerState::Running;
                 self.look(at);
             }
-            State::Done => {}
+            CallerState::Done => {}
         }
     }
 
     fn next_op(&mut self, at: usize) {
         let Some(op) = self.callers[at].ops.pop() else {
-            self.callers[at].state = State::Done;
+            self.callers[at].state = CallerState::Done;
             return;
         };
         self.note(|| format!("caller {at}: {op:?}"));
@@ -62,7 +62,7 @@ impl World<'_> {
         let task = self.choices.pick(2) as u32;
         let retries = options.retries;
         let was_broken = self.scheduler.broken().is_some();
-        let id = self.scheduler.open_call(task, options, Inbox::default());
+        let id = self.scheduler.open_call(task, options, VirtualInbox::default());
         self.carry_out();
         let id = id.ok()?;
         if was_broken {
@@ -86,7 +86,7 @@ impl World<'_> {
     }
 
     fn hand_in(&mut self, call: &mut InCall, count: usize, divisible: bool) {
-        let payload = Inputs { call: call.number, first: call.fed, count };
+        let payload = VirtualInputs { call: call.number, first: call.fed, count };
         let chunk = NewChunk { first: call.fed, count, divisible, payload };
         call.fed += count;
         self.report.inputs += count as u64;
@@ -130,7 +130,7 @@ impl World<'_> {
         let count = self.scheduler.target();
         let Some(mut call) = self.open(count, CallOptions::default()) else { return };
         for slot in 0..count {
-            let payload = Inputs { call: call.number, first: slot, count: 1 };
+            let payload = VirtualInputs { call: call.number, first: slot, count: 1 };
             let chunk = NewChunk { first: slot, count: 1, divisible: false, payload };
             self.event(Event::HandedToOne { call: call.id, slot, chunk });
         }
@@ -153,7 +153,7 @@ impl World<'_> {
         let mut failed = false;
         for (index, outcome) in inbox.0 {
             call.answered += 1;
-            failed |= !matches!(outcome, Outcome::Value(_));
+            failed |= !matches!(outcome, VirtualOutcome::Value(_));
             self.ledger.outcome(call.number, index, &outcome);
         }
         failed
@@ -208,7 +208,7 @@ impl World<'_> {
             self.close_call(&call);
         } else if call.awaited {
             self.callers[at].call = Some(call);
-            self.callers[at].state = State::Awaiting;
+            self.callers[at].state = CallerState::Awaiting;
             self.pass_on(None);
         } else {
             self.wait(at, call);
@@ -226,12 +226,12 @@ impl World<'_> {
         self.carry_out();
         self.note(|| format!("caller {at}: waits: {decided:?}"));
         self.callers[at].state = match decided {
-            Wait::Return => {
+            WaitDecision::Return => {
                 self.pass_on(Some(call.id));
-                State::Running
+                CallerState::Running
             }
-            Wait::Lead(sleep) => State::Leading(sleep),
-            Wait::Follow => State::Following,
+            WaitDecision::Lead(sleep) => CallerState::Leading(sleep),
+            WaitDecision::Follow => CallerState::Following,
         };
         self.callers[at].call = Some(call);
     }
@@ -244,15 +244,15 @@ impl World<'_> {
     /// A leader announces that it sleeps, and looks once more.
     fn announce(&mut self, at: usize, sleep: Sleep) {
         self.waiting = match sleep {
-            Sleep::End => Waiting::End,
-            Sleep::Low(low) => Waiting::Low(low),
+            Sleep::End => VirtualWaiting::End,
+            Sleep::Low(low) => VirtualWaiting::Low(low),
         };
         let seen = self.callers[at].call.as_ref().map_or(0, |call| call.seen);
         let news = match sleep {
             Sleep::Low(low) => self.table.cursor() >= low,
             Sleep::End => self.counts.ended != seen || self.has_unread(),
         };
-        self.callers[at].state = State::Asleep(sleep);
+        self.callers[at].state = CallerState::Asleep(sleep);
         self.callers[at].woken |= news;
     }
 
@@ -261,11 +261,11 @@ impl World<'_> {
         let Some(id) = id else { return };
         self.note(|| format!("caller {at}: woken as {role:?}"));
         if role == WaiterRole::Leader {
-            self.waiting = Waiting::Nobody;
+            self.waiting = VirtualWaiting::Nobody;
         }
         self.scheduler.waited(id, role);
-        let patient = matches!(self.callers[at].state, State::Asleep(Sleep::Low(_)));
-        self.callers[at].state = State::Running;
+        let patient = matches!(self.callers[at].state, CallerState::Asleep(Sleep::Low(_)));
+        self.callers[at].state = CallerState::Running;
         if role == WaiterRole::Leader && patient {
             // It is time to hand more in.
             self.drain_all();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::scheduler::simulation::program::{MOST_WORKERS, Storm};
-use crate::scheduler::simulation::table::{Inputs, Outcome};
-use crate::scheduler::simulation::worker::{Message, Stage, Virtual, Word};
+use crate::scheduler::simulation::table::{VirtualInputs, VirtualOutcome};
+use crate::scheduler::simulation::worker::{ControlMessage, RingMessage, Stage, VirtualWorker};
 use crate::scheduler::simulation::world::{STORM, World};
 use crate::scheduler::{Ending, Event, KillReason, Violation};
 
@@ -23,7 +23,7 @@ impl World<'_> {
             }
         }
         for slot in std::mem::take(&mut self.dispatcher.not_started) {
-            let asked = |worker: &Virtual| worker.stage == Stage::Asked;
+            let asked = |worker: &VirtualWorker| worker.stage == Stage::Asked;
             if self.workers[slot].as_ref().is_some_and(asked) {
                 self.counts.failed_starts += 1;
                 self.event(Event::NotStarted { slot, error: "not started" });
@@ -55,7 +55,7 @@ impl World<'_> {
     }
 
     fn see_leaving(&mut self, slot: usize) {
-        let leaving = |worker: &Virtual| worker.stage == Stage::Leaving;
+        let leaving = |worker: &VirtualWorker| worker.stage == Stage::Leaving;
         if self.workers[slot].as_ref().is_some_and(leaving) {
             self.drain(slot);
             self.event(Event::Leaving { slot });
@@ -108,7 +108,7 @@ impl World<'_> {
                 self.event(Event::Overdue { slot, limit });
                 let killed = self.scheduler.slot(slot).and_then(|slot| slot.worker.kill_reason());
                 if matches!(killed, Some(KillReason::TimedOut(_))) {
-                    let Inputs { call, first, .. } = claimed.inputs;
+                    let VirtualInputs { call, first, .. } = claimed.inputs;
                     self.ledger.timed_out(call, first);
                 }
             }
@@ -135,13 +135,13 @@ impl World<'_> {
         while let Some(word) =
             self.workers[slot].as_mut().and_then(|worker| worker.control.pop_front())
         {
-            if word == Word::Ready {
+            if word == ControlMessage::Ready {
                 self.counts.failed_starts = 0;
             }
             self.event(match word {
-                Word::Hello => Event::HandshakeDone { slot },
-                Word::Ready => Event::Ready { slot },
-                Word::Sorry => Event::NotReady { slot, error: "sorry" },
+                ControlMessage::Hello => Event::HandshakeDone { slot },
+                ControlMessage::Ready => Event::Ready { slot },
+                ControlMessage::Sorry => Event::NotReady { slot, error: "sorry" },
             });
         }
     }
@@ -154,7 +154,7 @@ impl World<'_> {
 
     /// Reads the ring of a worker.
     fn drain(&mut self, slot: usize) {
-        let unread = |worker: &Virtual| !worker.ring.is_empty() && !worker.lied;
+        let unread = |worker: &VirtualWorker| !worker.ring.is_empty() && !worker.lied;
         if !self.workers[slot].as_ref().is_some_and(unread) {
             return;
         }
@@ -178,20 +178,20 @@ impl World<'_> {
         }
     }
 
-    fn read(&mut self, slot: usize, message: Message) -> Result<(), Violation> {
+    fn read(&mut self, slot: usize, message: RingMessage) -> Result<(), Violation> {
         match message {
-            Message::Chunk(position) => self.scheduler.claimed(slot, position, &self.table),
-            Message::End => self.scheduler.ended(slot, 1_000, self.now, &mut self.table),
-            Message::Nonsense => Err(Violation("nonsense")),
-            Message::Value { index, .. } | Message::Failed { index } => {
+            RingMessage::Chunk(position) => self.scheduler.claimed(slot, position, &self.table),
+            RingMessage::End => self.scheduler.ended(slot, 1_000, self.now, &mut self.table),
+            RingMessage::Nonsense => Err(Violation("nonsense")),
+            RingMessage::Value { index, .. } | RingMessage::Failed { index } => {
                 let running = self.scheduler.running(slot)?;
                 if index != running.answered {
                     return Err(Violation("it answered another input than the next"));
                 }
                 let at = running.first + index;
                 let (outcome, failed) = match message {
-                    Message::Value { input, .. } => (Outcome::Value(input), false),
-                    _ => (Outcome::Failed, true),
+                    RingMessage::Value { input, .. } => (VirtualOutcome::Value(input), false),
+                    _ => (VirtualOutcome::Failed, true),
                 };
                 if running.wanted
                     && let Some(inbox) = self.scheduler.client(running.call)

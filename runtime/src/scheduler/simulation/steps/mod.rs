@@ -4,7 +4,7 @@ mod caller;
 mod dispatcher;
 mod worker;
 
-use super::caller::State;
+use super::caller::CallerState;
 use super::program::Storm;
 use super::worker::Stage;
 use super::world::World;
@@ -36,18 +36,18 @@ impl World<'_> {
             }
             self.step();
             self.check();
-            if let Some(what) = self.broken.take() {
-                return Err(Broken { what, trace: std::mem::take(&mut self.trace) });
+            if let Some(what) = self.findings.broken.take() {
+                return Err(Broken { what, trace: std::mem::take(&mut self.findings.trace) });
             }
         }
         if let Err(what) = self.ledger.complete() {
-            return Err(Broken { what, trace: std::mem::take(&mut self.trace) });
+            return Err(Broken { what, trace: std::mem::take(&mut self.findings.trace) });
         }
         Ok(self.report)
     }
 
     fn is_finished(&self) -> bool {
-        self.dispatcher.gone && self.callers.iter().all(|caller| caller.state == State::Done)
+        self.dispatcher.gone && self.callers.iter().all(|caller| caller.state == CallerState::Done)
     }
 
     fn step(&mut self) {

@@ -2,9 +2,11 @@
 
 use crate::scheduler::Port;
 use crate::scheduler::simulation::program::Storm;
-use crate::scheduler::simulation::table::Inputs;
-use crate::scheduler::simulation::worker::{Claimed, Message, Stage, Virtual, Word};
-use crate::scheduler::simulation::world::{Waiting, World};
+use crate::scheduler::simulation::table::VirtualInputs;
+use crate::scheduler::simulation::worker::{
+    Claimed, ControlMessage, RingMessage, Stage, VirtualWorker,
+};
+use crate::scheduler::simulation::world::{VirtualWaiting, World};
 
 impl World<'_> {
     /// One step of a worker.
@@ -19,19 +21,19 @@ impl World<'_> {
         self.workers[slot] = Some(worker);
     }
 
-    fn worker_goes_on(&mut self, slot: usize, worker: &mut Virtual) {
+    fn worker_goes_on(&mut self, slot: usize, worker: &mut VirtualWorker) {
         match worker.stage {
             Stage::Started => {
-                worker.control.push_back(Word::Hello);
+                worker.control.push_back(ControlMessage::Hello);
                 worker.stage = Stage::Initializing;
                 worker.hangs = self.happens(self.program.bad_starts);
             }
             Stage::Initializing if self.happens(self.program.bad_starts) => {
-                worker.control.push_back(Word::Sorry);
+                worker.control.push_back(ControlMessage::Sorry);
                 worker.stage = Stage::Over(true);
             }
             Stage::Initializing => {
-                worker.control.push_back(Word::Ready);
+                worker.control.push_back(ControlMessage::Ready);
                 worker.stage = Stage::Serving;
                 worker.killed = self.program.storm == Storm::AtOnce;
             }
@@ -41,22 +43,22 @@ impl World<'_> {
         }
     }
 
-    fn serve(&mut self, slot: usize, worker: &mut Virtual) {
+    fn serve(&mut self, slot: usize, worker: &mut VirtualWorker) {
         if self.happens(self.program.lies) {
-            worker.ring.push_back(Message::Nonsense);
+            worker.ring.push_back(RingMessage::Nonsense);
         }
         let Some(mut claimed) = worker.claimed else { return self.claim(slot, worker) };
         let (call, first) = (claimed.inputs.call, claimed.inputs.first);
         if !claimed.told {
             claimed.told = true;
-            worker.ring.push_back(Message::Chunk(claimed.position));
+            worker.ring.push_back(RingMessage::Chunk(claimed.position));
         } else if !claimed.running
             && (claimed.answered == claimed.inputs.count
                 || worker.skip == claimed.position
                 || (claimed.answered > 0
                     && self.program.max_tasks.is_some_and(|most| worker.done >= most)))
         {
-            worker.ring.push_back(Message::End);
+            worker.ring.push_back(RingMessage::End);
             worker.claimed = None;
             self.counts.ended += 1;
             self.chunk_ended();
@@ -71,11 +73,11 @@ impl World<'_> {
             worker.hangs = self.happens(self.program.hangs);
         } else {
             let index = claimed.answered;
-            let input = Inputs { call, first: first + index, count: 1 };
+            let input = VirtualInputs { call, first: first + index, count: 1 };
             let failed = self.happens(self.program.failures);
             worker.ring.push_back(match failed {
-                true => Message::Failed { index },
-                false => Message::Value { index, input },
+                true => RingMessage::Failed { index },
+                false => RingMessage::Value { index, input },
             });
             worker.done += 1;
             worker.killed |= self.program.storm == Storm::AfterAnAnswer;
@@ -85,7 +87,7 @@ impl World<'_> {
         worker.claimed = Some(claimed);
     }
 
-    fn leave(&mut self, worker: &mut Virtual) {
+    fn leave(&mut self, worker: &mut VirtualWorker) {
         worker.stage = Stage::Leaving;
         worker.left = true;
         worker.asleep = false;
@@ -93,7 +95,7 @@ impl World<'_> {
         self.dispatcher.leaving = true;
     }
 
-    fn claim(&mut self, slot: usize, worker: &mut Virtual) {
+    fn claim(&mut self, slot: usize, worker: &mut VirtualWorker) {
         let direct = self.table.directed(slot).filter(|(at, _)| *at != worker.last_direct);
         if worker.asked_to_leave && direct.is_none() {
             return self.leave(worker);
@@ -115,18 +117,18 @@ impl World<'_> {
     /// A worker wakes whoever waits for the end of a chunk.
     fn chunk_ended(&mut self) {
         match self.waiting {
-            Waiting::End => self.wake_leader(),
-            Waiting::Dispatcher => {
-                self.waiting = Waiting::Nobody;
+            VirtualWaiting::End => self.wake_leader(),
+            VirtualWaiting::Dispatcher => {
+                self.waiting = VirtualWaiting::Nobody;
                 self.dispatcher.wakeup = true;
             }
-            Waiting::Low(_) => self.position_claimed(),
-            Waiting::Nobody => {}
+            VirtualWaiting::Low(_) => self.position_claimed(),
+            VirtualWaiting::Nobody => {}
         }
     }
 
     fn position_claimed(&mut self) {
-        if let Waiting::Low(low) = self.waiting
+        if let VirtualWaiting::Low(low) = self.waiting
             && self.table.cursor() >= low
         {
             self.wake_leader();
