@@ -1,13 +1,10 @@
-//! The attribute macros of [`procession`](https://docs.rs/procession), which
-//! re-exports them: [`macro@worker`] and [`macro@initializer`].
+//! The attribute macros of [`procession`](https://docs.rs/procession), which re-exports them:
+//! [`macro@worker`] and [`macro@initializer`].
 //!
-//! The function stays as it is written. Beside it, the macros put an entry in
-//! the registry that every process of the program sees. That happens in three
-//! stages: take the source apart (`ast`), judge it (`valid`, `types`, `place`), write
-//! the entry (`expand`). Only the second one refuses anything, and it reports
-//! all that is wrong with a function at once. All wordings stand in `messages`.
-
-#![deny(clippy::missing_errors_doc, clippy::missing_panics_doc)]
+//! A macro leaves the function unchanged and adds an entry to the registry, which every process of
+//! the program has. It works in three stages: it parses the source (`ast`), checks it (`valid`,
+//! `types`, `place`), and generates the entry (`expand`). Only the second stage refuses functions, and
+//! it reports all mistakes of a function at once. The module `messages` contains all texts.
 
 mod ast;
 mod expand;
@@ -27,10 +24,9 @@ use crate::expand::Registration;
 use crate::messages::Role;
 use crate::valid::Task;
 
-/// Lets worker processes run a function.
+/// Registers a function as a task, so that worker processes can run it.
 ///
-/// The function itself does not change: it is called, passed on and tested as
-/// before. Given to a pool, it runs in a worker process.
+/// The function itself does not change: it can be called, passed and tested as before.
 ///
 /// ```
 /// use runtime::worker;
@@ -43,30 +39,32 @@ use crate::valid::Task;
 ///     (0..steps).map(|strip| middle(strip).powi(2) * width).sum()
 /// }
 ///
-/// // An ordinary function,
+/// // It is an ordinary function,
 /// assert!((integrate(0.0, 3.0, 1_000) - 9.0).abs() < 1e-3);
-/// // and a task: `pool.map(integrate, [(0.0, 1.0, 1_000), (1.0, 2.0, 1_000)])`.
+/// // and a task, as in `pool.map(integrate, [(0.0, 1.0, 1_000), (1.0, 2.0, 1_000)])`.
 /// ```
 ///
 /// # Parameters
 ///
-/// | a parameter | in the worker | the caller passes |
+/// | a parameter of type | in the worker | the caller passes |
 /// |---|---|---|
-/// | `T` | is decoded | a `T` or `&T`, which implements `Serialize` and `Deserialize` |
-/// | `&T` | is decoded as what owns it, such as a `String` for a `&str`, and borrowed | a `&T` or `T` |
-/// | `State<T>`, `StateMut<T>` | is what an [`initializer`] made in this worker | nothing |
+/// | `T` | is decoded | a `T` or `&T`, where `T` implements `Serialize` and `Deserialize` |
+/// | `&T` | borrows from the decoded owned form, such as a `String` for `&str` | a `&T` or `T` |
+/// | `State<T>`, `StateMut<T>` | is the value that an [`initializer`] has returned | nothing |
 ///
-/// States stand first, at most three of them. After these come the ordinary
-/// parameters, at most eight: none is called with `()`, one with the value
-/// itself, several with a tuple. Patterns and `mut` are fine.
+/// States come first; there can be at most three. Up to eight ordinary parameters follow. The caller
+/// passes `()` for none, the value itself for one, and a tuple for several. Parameters can be patterns
+/// and can be `mut`.
 ///
-/// A caller may also pass what is encoded like the parameter: a `String` for a `&str`, an array or a
-/// `Vec` for a slice, a text for a path.
+/// The caller can also pass a value of another type that is encoded in the same way: a `String` for a
+/// `&str`, an array or a `Vec` for a slice, a string for a path.
 ///
-/// The return type implements `Serialize` and `Deserialize`, too. A `Result` is
-/// a value like any other, if its error implements them. Of a `Result` with an error that does
-/// not, such as `std::io::Error`, `Box<dyn Error>` or `anyhow::Error`, the caller gets the value, and
-/// otherwise the library's own error, which tells its text and causes.
+/// # Return type
+///
+/// The return type implements `Serialize` and `Deserialize`. A `Result` is a value like any other if
+/// its error implements them. Otherwise, as with `std::io::Error`, `Box<dyn Error>` or
+/// `anyhow::Error`, the caller receives the `Ok` value, or an error of the library with the message
+/// and the causes of the original one.
 ///
 /// ```
 /// use runtime::worker;
@@ -91,9 +89,8 @@ use crate::valid::Task;
 ///
 /// # Argument
 ///
-/// `#[worker(crate = path)]` says where the library is found, if that is not
-/// `::runtime`: a dependency under another name, or a re-export. The path may
-/// be a string, too.
+/// `#[worker(crate = path)]` sets the path of the library if it is not `::runtime`, for instance
+/// because the dependency is renamed or re-exported. The path can also be a string.
 ///
 /// ```
 /// mod prelude {
@@ -109,16 +106,16 @@ use crate::valid::Task;
 ///
 /// # Errors
 ///
-/// A worker process finds the function by its name and shares no memory with
-/// the caller. So these do not compile, each with a message that says what to
-/// do instead:
-/// - functions in an `impl` or `trait` block, and those that take `self`;
-/// - parameters between `<` and `>`, `impl Trait`, and `dyn Trait` outside of a state;
-/// - `unsafe`, `async`, `extern` and variadic functions, and those that return `!`;
-/// - `&mut` parameters, and parameters with a lifetime other than `'_` or with
-///   a reference inside their type;
-/// - return types with a reference or a lifetime in them;
-/// - a second `#[worker]` or `#[initializer]` on the same function.
+/// A worker process finds the function by its name and does not share memory with the caller. The
+/// following functions therefore do not compile. Each mistake has a message that suggests a fix.
+///
+/// - functions in an `impl` or `trait` block, and functions that take `self`;
+/// - functions with type or const parameters, `impl Trait`, or `dyn Trait` outside of a state;
+/// - `unsafe`, `async`, `extern` and variadic functions, and functions that return `!`;
+/// - functions with `&mut` parameters, with parameters that have a lifetime other than `'_`, or with
+///   parameters that contain a reference inside their type;
+/// - functions whose return type contains a reference or a lifetime;
+/// - functions with a second `#[worker]` or `#[initializer]`.
 ///
 /// ```compile_fail
 /// #[runtime::worker]
@@ -132,11 +129,10 @@ pub fn worker(arguments: TokenStream, item: TokenStream) -> TokenStream {
     annotate(Role::Worker, arguments, item)
 }
 
-/// Lets worker processes run a function once, before their tasks, and keep what
-/// it returns.
+/// Registers a function that worker processes run once, before their tasks.
 ///
-/// What it returns never leaves the worker: it need not be serializable. The
-/// tasks of that worker get it as a `State` or a `StateMut` of its type.
+/// The tasks of a worker receive its return value as a `State` or a `StateMut` parameter. The value
+/// never leaves the worker, so its type need not be serializable.
 ///
 /// ```
 /// use runtime::{State, initializer, worker};
@@ -162,36 +158,35 @@ pub fn worker(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Parameters
 ///
-/// They are those of a [`worker`](macro@worker). A state among them is what an
-/// initializer before this one made.
+/// The rules are those of [`worker`](macro@worker). A `State` or `StateMut` parameter receives the value
+/// of an earlier initializer.
 ///
 /// # Return type
 ///
-/// Any type that owns what it holds. Of a `Result`, the value of `Ok` is kept,
-/// and an `Err`, which has to be `Display`, fails the start of the worker. Types
-/// that are not `Send` and `Sync` are fine: they stay with the thread that made
-/// them.
+/// Any type without borrows. If it is a `Result`, the `Ok` value is kept, and an `Err`, which must
+/// implement `Display`, makes the start of the worker fail. The type need not be `Send` or `Sync`,
+/// because the value stays in the thread that created it.
 ///
 /// # Argument
 ///
-/// `crate = path`, as for a [`worker`](macro@worker).
+/// `crate = path`, as for [`worker`](macro@worker).
 ///
 /// # Errors
 ///
-/// What does not compile is what does not for a [`worker`](macro@worker).
+/// The same functions as for [`worker`](macro@worker) do not compile.
 #[proc_macro_attribute]
 pub fn initializer(arguments: TokenStream, item: TokenStream) -> TokenStream {
     annotate(Role::Initializer, arguments, item)
 }
 
-/// The item as it is written, and beside it its registration or its mistakes.
+/// Returns the item unchanged, followed by its registration or by the errors of its mistakes.
 fn annotate(role: Role, arguments: TokenStream, mut item: TokenStream) -> TokenStream {
     let beside = beside(role, arguments.into(), item.clone().into());
     item.extend(TokenStream::from(beside));
     item
 }
 
-/// The registration of a function, or its mistakes.
+/// Returns the registration of a function, or the errors of its mistakes.
 fn beside(
     role: Role,
     arguments: proc_macro2::TokenStream,

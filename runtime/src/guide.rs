@@ -1,9 +1,10 @@
-//! For the first ten minutes. These modules hold no code: they are pages of documentation, and
-//! every program on them is compiled and run as a test.
+//! Pages for getting started.
 //!
-//! - [`porting`]: three programs of Python's `multiprocessing`, theirs and ours
-//! - [`coming_from`]: lines from other libraries and their equivalents here
-//! - [`errors`]: what you see, why, and what to do
+//! These modules contain no code, only documentation. All programs on the pages are run as tests.
+//!
+//! - [`porting`]: three programs from Python's `multiprocessing` and their Rust versions
+//! - [`coming_from`]: lines from other libraries and their equivalents
+//! - [`errors`]: error messages and other symptoms, their causes and remedies
 
 #[doc = include_str!("../docs/porting.md")]
 pub mod porting {}

@@ -1,5 +1,5 @@
-//! A process pool: annotate a function with [`#[worker]`](worker), and it runs in worker
-//! processes that may crash, leak or hang without taking the program with them.
+//! A process pool: annotate a function with [`#[worker]`](worker), and it runs in worker processes
+//! that can crash, leak or hang without taking the program down.
 //!
 //! ```
 //! use runtime::worker;
@@ -14,90 +14,88 @@
 //! # Ok::<(), runtime::Error>(())
 //! ```
 //!
-//! The package is called `procession`, the library `runtime`. Nothing has to be called in
-//! `main`, in tests, in benches or in libraries.
-//!
-//! # From `#[worker]` to a result
-//!
-//! 1. [`#[worker]`](worker) leaves the function as it is, `square(3)` and `iter.map(square)` still
-//!    work, and submits an entry to a table that the linker gathers: the function's name
-//!    and type, its place in the source, and a *thunk*, which decodes parameters, calls the function
-//!    and encodes what it returns. [`registered`] lists the table.
-//! 2. `pool().map(square, inputs)` finds the entry by the type of the function, before anything
-//!    is started. That the inputs fit the parameters is checked at compile time by the
-//!    trait [`Task`].
-//! 3. The pool starts its workers with the first call of [`pool`], or in
-//!    [`PoolBuilder::build`]. The [start method](StartMethod) decides how: a fork of a clean server, the
-//!    program executed again, a fork of the caller, or a thread. A process that was executed
-//!    again is taken over by a constructor before `main`, which never runs in it.
-//! 4. In the worker the initializers run. What they return is kept for tasks that ask for it
-//!    by a [`State`] or [`StateMut`] parameter.
-//! 5. The calling thread takes inputs from the iterator, encodes some of them as a
-//!    *chunk* into memory shared with the workers, and publishes it. How many, follows from
-//!    how long the task takes.
-//! 6. An idle worker claims the chunk by one compare-and-swap, which leaves its number, looks
-//!    the thunk up and runs it on each input. Each output goes to the worker's own ring of
-//!    results; a panic is caught and goes there as a report.
-//! 7. The calling thread reads the rings, decodes, and puts the outputs in order. If a worker
-//!    dies, the input it had in hand fails with an [`Error`] that says how; the rest of its
-//!    chunk goes to others, and it is replaced.
+//! The package is called `procession`, the library `runtime`. It needs no initialization in `main`,
+//! tests, benchmarks or libraries.
 //!
 //! # Where to look
 //!
-//! | for | look at |
+//! | for | see |
 //! |---|---|
-//! | calls, and what they do on failure | [`Pool`], [`TaskCall`] |
-//! | settings of a pool | [`PoolBuilder`] |
-//! | results that come later | [`Handle`], [`Imap`], [`ImapUnordered`], [`as_completed`], [`wait_any`] |
-//! | models, connections, caches | [`initializer`], [`State`], [`StateMut`] |
+//! | calls, and how they fail | [`Pool`], [`TaskCall`] |
+//! | the settings of a pool | [`PoolBuilder`] |
+//! | results that arrive later | [`Handle`], [`Imap`], [`ImapUnordered`], [`as_completed`], [`wait_any`] |
+//! | models, connections and caches in workers | [`initializer`], [`State`], [`StateMut`] |
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
-//! | one process for one task | [`Process`] |
+//! | a single process for a single task | [`Process`] |
 //! | closures and borrowed data, in forked copies of the caller | [`fork_map`] |
-//! | arrays that processes read and write in place, files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
-//! | what went wrong | [`Error`], [`ErrorKind`], [`PanicReport`] |
-//! | porting from other libraries, and a page of errors | [`guide`] |
+//! | shared arrays, and files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
+//! | errors | [`Error`], [`ErrorKind`], [`PanicReport`] |
+//! | porting from other libraries, and a table of errors | [`guide`] |
+//!
+//! # From `#[worker]` to a result
+//!
+//! 1. [`#[worker]`](worker) leaves the function unchanged, so that `square(3)` and
+//!    `iter.map(square)` still work. It adds an entry to a table that the linker assembles. The entry
+//!    has the name and the type of the function, its location, and a *thunk*, which decodes the
+//!    parameters, calls the function and encodes its output. [`registered`] lists the table.
+//! 2. `pool().map(square, inputs)` finds the entry by the type of the function, before it starts
+//!    anything. The trait [`Task`] checks at compile time that the inputs fit the parameters.
+//! 3. The first call on [`pool`], or [`PoolBuilder::build`], starts the workers. The
+//!    [start method](StartMethod) determines how: as a fork of a server, by executing the program
+//!    again, as a fork of the caller, or as a thread. If the program is executed again, a constructor
+//!    takes the process over before `main`, which never runs there.
+//! 4. Each worker runs the initializers and keeps their values for tasks that have a [`State`] or
+//!    [`StateMut`] parameter.
+//! 5. The calling thread takes inputs from the iterator, encodes several of them as a *chunk* into
+//!    memory that it shares with the workers, and publishes the chunk. The pool measures how long the
+//!    task takes and chooses the number of inputs accordingly.
+//! 6. An idle worker claims the chunk by one compare-and-swap that records the worker's number. It
+//!    looks up the thunk, runs it on each input, and writes each output to its own ring of results. It
+//!    catches a panic and writes a report of it.
+//! 7. The calling thread reads the rings, decodes the outputs and puts them in order. If a worker
+//!    dies, the input that it was running fails with an [`Error`] that describes the cause, other
+//!    workers run the rest of its chunk, and the pool replaces the worker.
 //!
 //! # Values
 //!
-//! Inputs and outputs are any types with `serde::Serialize` and `serde::Deserialize`. A task
-//! with one parameter takes the item itself, one with several a tuple, one with none `()`.
-//! A call accepts items by value or by reference, a `String` for a `&str`, an array for a slice; the
-//! table at [`Arg`] lists what fits. A parameter `&T` is decoded to what owns
-//! it, so nothing is cloned in the caller. Slices, vectors and boxed slices of numbers are copied as a whole, wherever they
-//! stand in a value. A `Result` that a task returns is a value like any other, if its error can travel;
-//! of one whose error cannot, the caller gets the value, or an [`Error`] with its text: see [`Opaque`].
+//! Inputs and outputs can be of any type that implements `serde::Serialize` and `Deserialize`. A task
+//! with one parameter takes the item itself, a task with several takes a tuple, and a task without
+//! parameters takes `()`. Items can be passed by value or by reference, a `String` for a `&str`, an
+//! array for a slice; the table at [`Arg`] lists what fits. The worker decodes the owned form of a
+//! parameter `&T`, so the caller need not clone anything. Slices, vectors and boxed slices of numbers
+//! are copied as a whole, wherever they occur in a value.
 //!
-//! The bytes do not describe themselves. What they could not carry is refused with an error of
-//! kind [`Encode`](ErrorKind::Encode) or [`Decode`](ErrorKind::Decode) that names the type or
-//! attribute:
+//! A `Result` is a value like any other if serde can serialize its error. Otherwise the caller
+//! receives the `Ok` value, or an [`Error`] with the message of the task's error; see [`Opaque`].
+//!
+//! The encoding is not self-describing. Values that it cannot carry are refused with an error of kind
+//! [`Encode`](ErrorKind::Encode) or [`Decode`](ErrorKind::Decode), which names the type or attribute:
 //!
 //! - types that need a self-describing format: `#[serde(untagged)]`, `#[serde(flatten)]`,
 //!   `#[serde(tag = "..")]`, `serde_json::Value`;
-//! - fields that are left out on one side only, by `#[serde(skip_serializing)]` or
-//!   `#[serde(skip_serializing_if = "..")]`; `#[serde(skip)]` leaves a field out on both sides and
-//!   works;
-//! - values that nest deeper than 512 levels. Each struct, tuple, sequence, map, variant with
-//!   fields, newtype and `Some` is one, so that a linked list of 255 elements is the longest;
-//! - a `Path` or `PathBuf` that is not UTF-8, which serde refuses; `&OsStr` and `OsString` carry any
-//!   name;
+//! - types that leave out a field on one side only, by `#[serde(skip_serializing)]` or
+//!   `#[serde(skip_serializing_if = "..")]`; `#[serde(skip)]` leaves it out on both sides and works;
+//! - values that nest deeper than 512 levels, where each struct, tuple, sequence, map, variant with
+//!   fields, newtype and `Some` is a level; a linked list can therefore have at most 255 elements;
+//! - a `Path` or `PathBuf` that is not UTF-8, which serde refuses; use `&OsStr` or `OsString` for such
+//!   names;
 //! - outputs of more than 4 GiB.
 //!
-//! `Arc<T>` and `Rc<T>` are neither inputs nor outputs, as each worker would have a copy of its
-//! own. A program that wants copies switches on the feature `rc` of serde itself.
+//! `Arc<T>` and `Rc<T>` are refused, because each worker would have a copy of its own. Enable the
+//! feature `rc` of serde to allow copies.
 //!
 //! # Features
 //!
-//! None is on by default.
+//! No feature is enabled by default.
 //!
-//! - `anyhow`: tasks may return an `anyhow::Result`; see [`Opaque`].
-//! - `eyre`: tasks may return an `eyre::Result`.
+//! - `anyhow`: tasks can return `anyhow::Result`; see [`Opaque`].
+//! - `eyre`: tasks can return `eyre::Result`.
 //! - `progress`: [`TaskCall::progress`] draws bars. [`TaskCall::on_progress`] needs no feature.
 
-// Says on docs.rs which feature an item needs.
+// Shows on docs.rs which feature an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![deny(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
-// The macros name this crate by its library name, also inside it.
+// Expansions of the macros inside this crate refer to it by its library name.
 extern crate self as runtime;
 
 #[cfg(feature = "fuzzing")]

@@ -77,8 +77,12 @@ impl Arguments {
     }
 }
 
-/// The `main` of a test file: runs the tests that the arguments name, each in its own
-/// process, or, in such a process, its one test.
+/// The `main` of a test file: runs the tests that match the arguments, each in a process of its own.
+/// In such a process it runs that test.
+///
+/// # Panics
+///
+/// Panics if the process of a test does not find its test.
 pub fn main(tests: Vec<Test>) -> ExitCode {
     hear_interrupts();
     if let Some(name) = isolation::name_of_this() {

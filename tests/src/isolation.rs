@@ -40,12 +40,15 @@ pub fn run_here(test: &Test) {
     println!("{THROUGH}");
 }
 
-/// Runs a test in a process of its own; gives the reason for which it was skipped, if it
-/// was.
+/// Runs a test in a process of its own and returns the reason if it was skipped.
 ///
 /// # Errors
 ///
-/// What it wrote, if it failed, took too long or left processes.
+/// Returns the output of the test if it failed, exceeded its time limit, or left processes behind.
+///
+/// # Panics
+///
+/// Panics if the process of the test cannot be started.
 pub fn run_apart(name: &str) -> Result<Option<String>, String> {
     let mut output = tempfile::tempfile().expect("a file for the output");
     let program = std::env::current_exe().expect("this program has a path");
@@ -81,7 +84,11 @@ pub fn run_apart(name: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// Waits for a process until its time is over.
+/// Waits for a process for at most `time`.
+///
+/// # Panics
+///
+/// Panics if the process is not a child of this one.
 pub fn wait_for(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + time;
     let mut pause = Duration::from_millis(1);

@@ -24,7 +24,11 @@ pub struct Belongings {
 }
 
 impl Belongings {
-    /// Of the process this runs in.
+    /// Lists the resources of the calling process.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `/proc` cannot be read.
     pub fn of_this_process() -> Self {
         let mut fds: Vec<_> = entries("/proc/self/fd")
             .filter_map(|fd| {

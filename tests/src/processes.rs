@@ -43,7 +43,11 @@ pub fn entry(pid: u32) -> Option<Entry> {
     })
 }
 
-/// All processes.
+/// Lists all processes.
+///
+/// # Panics
+///
+/// Panics if `/proc` cannot be read.
 pub fn all() -> Vec<Entry> {
     let names = fs::read_dir("/proc").expect("the kernel tells");
     names
