@@ -4,12 +4,12 @@
 //! and decodes the outputs. The [scheduler](crate::scheduler) makes all decisions about it.
 
 mod builder;
-mod calls;
 mod completed;
 mod feed;
 mod global;
 mod handle;
 mod imap;
+mod lifecycle;
 mod look_ahead;
 mod map;
 mod options;
@@ -26,20 +26,19 @@ pub use imap::{Elapsed, Imap, ImapUnordered};
 pub use options::TaskCall;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::config::StartMethod;
-use crate::engine::{Life, Settings, SharedPool};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::engine::{Options, Settings, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
+use crate::item::Item;
 use crate::registry;
 use crate::task::Task;
 use running::Running;
 
 /// The maximum depth of pools in workers of pools.
 const MOST_NESTED: usize = 8;
-
-/// The maximum time to wait for killed workers.
-const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// A pool of worker processes (or threads) that run tasks.
 ///
@@ -60,7 +59,7 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 /// Dropping a pool closes it and cancels the tasks that have not started. It waits for running tasks
 /// for at most the [grace](PoolBuilder::grace) time and then kills their workers. Afterwards no
 /// process, file descriptor, mapping or thread of the pool is left. With
-/// [`StartMethod::Thread`] a task that does not return keeps its thread.
+/// [`StartMethod::Thread`](crate::StartMethod::Thread) a task that does not return keeps its thread.
 ///
 /// If a waker of a [`Handle`] owns the pool, and the pool itself calls or drops that waker, the drop
 /// returns immediately and the pool ends in the background in the same way.
@@ -158,214 +157,287 @@ impl Pool {
         TaskCall::new(self, task)
     }
 
-    /// Closes the pool to new calls.
+    /// Runs a task on every input and returns the outputs in the order of the inputs.
     ///
-    /// Open calls run to their end, including those that still take inputs from an iterator
-    /// ([`map`](Self::map), [`imap`](Self::imap)). Then the workers leave. This does not block.
-    ///
-    /// A closed pool stays closed: later calls fail with [`ErrorKind::Closed`]. Only the process-wide
-    /// pool can be used again, after [`join`](Self::join) or [`terminate`](Self::terminate); see
-    /// [`pool`](crate::pool).
+    /// The calling thread takes inputs from the iterator while the workers run, and waits until all
+    /// outputs are there. Items can be passed by value or by reference, a `String` for a `&str`,
+    /// an array for a slice; the table at [`Arg`](crate::Arg) lists what fits a parameter.
     ///
     /// ```
-    /// use runtime::{ErrorKind, Pool, worker};
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn length(text: &str) -> usize {
+    ///     text.len()
+    /// }
+    ///
+    /// let lengths = runtime::pool().map(length, ["one", "three"])?;
+    /// assert_eq!(lengths, [3, 5]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the first failure that the caller sees, and ends the call: inputs that no worker has
+    /// started are dropped, and running tasks are not waited for. The [kind](crate::ErrorKind) of
+    /// the error says what happened. Use [`map_all`](Self::map_all) to get the outcome of every
+    /// input.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the iterator panics. The pool remains usable.
+    pub fn map<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Result<Vec<R>>
+    where
+        I: IntoIterator,
+        I::Item: Item<P>,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).map(inputs)
+    }
+
+    /// Runs a task on every input and returns every outcome, in the order of the inputs.
+    ///
+    /// A failure does not affect other inputs. If the call cannot run at all, for instance because
+    /// the pool is closed, every input has that error as its outcome.
+    ///
+    /// ```
+    /// use runtime::{ErrorKind, worker};
+    ///
+    /// #[worker]
+    /// fn divide(a: u64, b: u64) -> u64 {
+    ///     a / b
+    /// }
+    ///
+    /// let outcomes = runtime::pool().map_all(divide, [(6, 3), (1, 0)]);
+    /// assert_eq!(*outcomes[0].as_ref().unwrap(), 2);
+    /// assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), ErrorKind::Panicked);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the iterator panics. The pool remains usable.
+    pub fn map_all<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Vec<Result<R>>
+    where
+        I: IntoIterator,
+        I::Item: Item<P>,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).map_all(inputs)
+    }
+
+    /// Runs a task once and waits for its output.
+    ///
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn join(left: &str, right: &str) -> String {
+    ///     format!("{left}{right}")
+    /// }
+    ///
+    /// assert_eq!(runtime::pool().apply(join, ("fork", "server"))?, "forkserver");
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the task has no output, because it failed, panicked, or lost its worker,
+    /// or if the call cannot run; see [`ErrorKind`](crate::ErrorKind).
+    pub fn apply<M, P, R, F: Task<M, Input = P, Output = R>, T>(
+        &self,
+        task: F,
+        input: T,
+    ) -> Result<R>
+    where
+        T: Item<P>,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).apply(input)
+    }
+
+    /// Queues a task and returns a [`Handle`] to its output.
+    ///
+    /// The call does not block while the task runs. It reports every error through the handle.
+    ///
+    /// ```
+    /// use runtime::worker;
     ///
     /// #[worker]
     /// fn square(x: u64) -> u64 {
     ///     x * x
     /// }
     ///
-    /// let pool = Pool::builder().workers(1).build()?;
-    /// let before = pool.submit(square, 3);
-    /// pool.close();
-    /// assert_eq!(before.wait()?, 9);
-    /// assert_eq!(pool.apply(square, 4).unwrap_err().kind(), ErrorKind::Closed);
+    /// let (a, b) = (runtime::pool().submit(square, 3), runtime::pool().submit(square, 4));
+    /// assert_eq!(a.wait()? + b.wait()?, 25);
     /// # Ok::<(), runtime::Error>(())
     /// ```
-    pub fn close(&self) {
-        if let Some(shared) = self.present() {
-            shared.lock().close(&shared);
-        }
+    pub fn submit<M, P, R, F: Task<M, Input = P, Output = R>, T>(
+        &self,
+        task: F,
+        input: T,
+    ) -> Handle<R>
+    where
+        T: Item<P>,
+        R: Send + 'static,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).submit(input)
     }
 
-    /// [Closes](Self::close) the pool and waits until all its tasks are done and its workers have
-    /// ended.
+    /// Queues a task for every input and returns a [`Handle`] to the outputs, in the order of the
+    /// inputs.
     ///
-    /// The outcomes are still delivered to the calls that own them. The next call of the
-    /// process-wide pool starts it again; see [`pool`](crate::pool).
+    /// All inputs are taken from the iterator and encoded before this returns. Use
+    /// [`imap`](Self::imap) for inputs that do not fit into memory.
     ///
-    /// If another thread reads a stream of [`imap`](Self::imap), this waits until that stream has
-    /// ended or was dropped. If the stream belongs to the calling thread, it cannot advance
-    /// while this waits: the inputs that it has pulled are finished, and an input that it pulls later is
-    /// [`Cancelled`](ErrorKind::Cancelled). A stream belongs to the thread that created it until
-    /// another thread has received an outcome from `next`.
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let squares = runtime::pool().map_async(square, 0..4);
+    /// // The calling thread is free meanwhile.
+    /// assert_eq!(squares.wait()?, [0, 1, 4, 9]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the iterator panics. The pool remains usable.
+    pub fn map_async<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Handle<Vec<R>>
+    where
+        I: IntoIterator,
+        I::Item: Item<P>,
+        R: Send + 'static,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).map_async(inputs)
+    }
+
+    /// Returns a lazy iterator over the outcomes, in the order of the inputs.
+    ///
+    /// [`next`](Iterator::next) pulls inputs in the calling thread, only when it has no outcome to
+    /// return, and only far enough ahead to keep the workers busy within a limit of bytes. An
+    /// endless iterator is therefore fine. Dropping the iterator drops the inputs that no worker has
+    /// started. [`Imap`] describes iterators that block or panic, how to end a stream early, and how
+    /// to wait with a timeout.
+    ///
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let mut squares = runtime::pool().imap(square, 1..);
+    /// assert_eq!(squares.next().unwrap()?, 1);
+    /// assert_eq!(squares.next().unwrap()?, 4);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn imap<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> Imap<I::IntoIter, P, R>
+    where
+        I: IntoIterator,
+        I::Item: Item<P>,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).imap(inputs)
+    }
+
+    /// Returns a lazy iterator over the outcomes in the order in which they finish, each with the
+    /// index of its input.
+    ///
+    /// In all other respects it works like [`imap`](Self::imap).
+    ///
+    /// ```
+    /// use runtime::worker;
+    ///
+    /// #[worker]
+    /// fn square(x: usize) -> usize {
+    ///     x * x
+    /// }
+    ///
+    /// for (index, outcome) in runtime::pool().imap_unordered(square, 0..10) {
+    ///     assert_eq!(outcome?, index * index);
+    /// }
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn imap_unordered<M, P, R, F: Task<M, Input = P, Output = R>, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> ImapUnordered<I::IntoIter, P, R>
+    where
+        I: IntoIterator,
+        I::Item: Item<P>,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).imap_unordered(inputs)
+    }
+
+    /// Runs a task once on every worker and returns the outcomes in the order of
+    /// [`workers`](Self::workers).
+    ///
+    /// The workers are those that the pool has when this is called. If the call cannot run at all,
+    /// its error is the only outcome.
+    ///
+    /// A worker that a [`resize`](Self::resize) dismisses may leave before it has started the task.
+    /// The list then has no outcome for it. If a worker dies before it has started the task, its
+    /// replacement runs the task.
     ///
     /// ```
     /// use runtime::{Pool, worker};
     ///
     /// #[worker]
-    /// fn square(x: u64) -> u64 {
-    ///     x * x
+    /// fn pid() -> u32 {
+    ///     std::process::id()
     /// }
     ///
-    /// let pool = Pool::builder().workers(2).build()?;
-    /// let squares = pool.map_async(square, 0..100);
-    /// pool.join();
-    /// assert!(squares.is_done());
-    /// assert!(pool.workers().is_empty());
+    /// let pool = Pool::builder().workers(3).build()?;
+    /// let pids = pool.broadcast(pid, ()).into_iter().collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(pids.len(), 3);
     /// # Ok::<(), runtime::Error>(())
     /// ```
-    pub fn join(&self) {
-        self.close();
-        if let Some(shared) = self.present() {
-            shared.lock().stop_feeding_here(&shared);
-        }
-        self.wait_for_end(None);
+    pub fn broadcast<M, P, R, F: Task<M, Input = P, Output = R>, T>(
+        &self,
+        task: F,
+        input: T,
+    ) -> Vec<Result<R>>
+    where
+        T: Item<P>,
+    {
+        let () = registry::Given::<F>::IS_A_FUNCTION;
+        self.call(task).broadcast(input)
     }
 
-    /// Kills the workers and ends the pool.
-    ///
-    /// The outcome of every input without a result is [`Cancelled`](ErrorKind::Cancelled). With
-    /// [`StartMethod::Thread`] running tasks are abandoned and keep their threads until they return.
-    /// The next call of the process-wide pool starts it again; see [`pool`](crate::pool).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use runtime::{ErrorKind, Pool, worker};
-    ///
-    /// #[worker]
-    /// fn nap(seconds: u64) {
-    ///     std::thread::sleep(Duration::from_secs(seconds));
-    /// }
-    ///
-    /// let pool = Pool::builder().workers(1).build()?;
-    /// let handle = pool.submit(nap, 3600);
-    /// pool.terminate();
-    /// assert_eq!(handle.wait().unwrap_err().kind(), ErrorKind::Cancelled);
-    /// # Ok::<(), runtime::Error>(())
-    /// ```
-    pub fn terminate(&self) {
-        if let Some(shared) = self.present() {
-            shared.lock().terminate(&shared);
-            self.wait_for_end(Some(LAST_WAIT));
-        }
-    }
-
-    fn wait_for_end(&self, most: Option<Duration>) {
-        if self.present().is_none() {
-            // The pool was not started, or belongs to the parent, whose threads do not exist here.
-            return;
-        }
-        match &self.inner {
-            Inner::Running(started) => started.wait_for_end(most),
-            Inner::Global(global) => {
-                if let Some(started) = global.running() {
-                    started.wait_for_end(most);
-                    global.retire(&started);
-                }
-            }
-        }
-    }
-
-    /// Changes the number of workers.
-    ///
-    /// Surplus workers leave after the chunk that they are running. New workers start in the
-    /// background; this does not wait for them.
-    ///
-    /// ```
-    /// let pool = runtime::Pool::builder().workers(1).build()?;
-    /// pool.resize(2)?;
-    /// # Ok::<(), runtime::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::Configuration`] if `workers` is 0 or more than a pool can have, and the
-    /// error of starting the process-wide pool if that fails.
-    pub fn resize(&self, workers: usize) -> Result<()> {
-        let shared = self.started()?;
-        if workers == 0 || workers > crate::queue::MAX_WORKERS {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!("a pool has 1 to {} workers, not {workers}", crate::queue::MAX_WORKERS),
-            ));
-        }
-        shared.lock().resize(&shared, workers);
-        Ok(())
-    }
-
-    /// Returns a snapshot of the workers.
-    ///
-    /// The list is empty if the process-wide pool has not been used yet, and after the pool has
-    /// ended. See [`WorkerInfo`] for an example.
-    pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.present().map(|shared| shared.lock().infos(&shared)).unwrap_or_default()
-    }
-
-    /// Returns the number of workers that were killed because they exceeded the
-    /// [`leave_timeout`](PoolBuilder::leave_timeout).
-    ///
-    /// With [`StartMethod::Thread`] they were abandoned instead.
-    ///
-    /// ```
-    /// let pool = runtime::Pool::builder().workers(1).build()?;
-    /// pool.join();
-    /// assert_eq!(pool.killed_while_leaving(), 0);
-    /// # Ok::<(), runtime::Error>(())
-    /// ```
-    pub fn killed_while_leaving(&self) -> u64 {
-        self.present().map_or(0, |shared| shared.lock().killed_leaving())
-    }
-
-    /// The exit code or the signal of the worker that ended last.
-    pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
-        self.present().and_then(|shared| shared.lock().last_exit())
-    }
-
-    /// Waits until the pool and its workers have ended, for at most `time`.
-    pub(crate) fn wait_until_over(&self, time: Duration) {
-        if self.present().is_some() {
-            self.wait_for_end(Some(time));
-        }
-    }
-
-    /// Whether the pool and all its workers have ended.
-    pub(crate) fn is_over(&self) -> bool {
-        self.present().is_none_or(|shared| shared.lock().life() == Life::Ended)
-    }
-
-    /// Like `is_over`, and registers the waker of `context` for the end of the pool.
-    pub(crate) fn poll_over(&self, context: &std::task::Context<'_>) -> bool {
-        let Some(shared) = self.present() else { return true };
-        // Cloning and dropping a waker runs the executor's code, so neither happens under the lock.
-        let waker = context.waker().clone();
-        let (over, before) = shared.lock().wake_at_end(waker);
-        drop(before);
-        over
-    }
-
-    /// Sends a signal to all workers that are processes, and abandons those that are threads.
-    pub(crate) fn signal_all(&self, signal: i32) {
-        if let Some(shared) = self.present() {
-            shared.lock().signal_all(&shared, signal);
-        }
-    }
-
-    /// Returns the start method of the workers of this pool.
-    ///
-    /// ```
-    /// use runtime::{Pool, StartMethod};
-    ///
-    /// let pool = Pool::builder().workers(1).start_method(StartMethod::Spawn).build()?;
-    /// assert_eq!(pool.start_method()?, StartMethod::Spawn);
-    /// # Ok::<(), runtime::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the process-wide pool has to be started first and that fails.
-    pub fn start_method(&self) -> Result<StartMethod> {
-        Ok(self.started()?.settings.method)
+    /// Runs what the library itself registered under the type `F`.
+    pub(crate) fn map_internal<F, I, R>(&self, inputs: I) -> Result<Vec<R>>
+    where
+        I: Iterator,
+        I::Item: Serialize,
+        R: DeserializeOwned,
+    {
+        let entry = registry::find::<F>(registry::Role::Internal)?;
+        map::map(self.started()?, entry, &Options::default(), inputs)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::LAST_WAIT;
+use super::lifecycle::LAST_WAIT;
 use crate::config::StartMethod;
 use crate::engine::{self, Life, Settings, SharedPool};
 use crate::error::Result;
