@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+use super::running::LAST_WAIT;
 use super::{Inner, Pool, WorkerInfo};
 use crate::config::StartMethod;
 use crate::engine::Life;
 use crate::error::{Error, ErrorKind, Result};
-
-/// The maximum time to wait for killed workers.
-pub(super) const LAST_WAIT: Duration = Duration::from_secs(10);
 
 impl Pool {
     /// Closes the pool to new calls.

@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::lifecycle::LAST_WAIT;
 use crate::config::StartMethod;
 use crate::engine::{self, Life, Settings, SharedPool};
 use crate::error::Result;
+
+/// The maximum time to wait for killed workers.
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// A pool that was started; dropping it ends the pool.
 pub(super) struct Running {
