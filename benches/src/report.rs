@@ -46,8 +46,8 @@ impl Report {
             "",
             "first start",
             "next start",
-            "map, a task",
-            "same, one by one",
+            "map, per task",
+            "map, one by one",
             "one call, p50",
             "p99",
             "8 MiB of bytes",
@@ -77,21 +77,23 @@ impl Report {
 
     pub(crate) fn to_markdown(&self, plot: &str) -> String {
         format!(
-            "![Times of process pools, next to each other]({plot})\n\n\
-             {machine}. Pools of {WORKERS} workers. Medians of {rounds} interleaved round(s); in brackets \
-             how many times the time of the first row that is, the median of the ratios within a round.\n\n\
+            "![Times of process pools, side by side]({plot})\n\n\
+             {machine}. Pools of {WORKERS} workers. Medians of {rounds} interleaved rounds. In brackets: the time \
+             as a multiple of the first row's, as the median of the ratios within a round.\n\n\
              {comparison}\n\
-             *Start*: in a fresh process, from building the pool until the first result; *next* is a second \
-             pool while the first one lives. *Map*: a warm pool, `u64 -> u64`, default settings, 1,000,000 tasks \
-             (fewer where a task takes microseconds: loky 5,000, procspawn 4,000, at most 100 of them pending, \
-             mpire 200,000). *One by one*: no chunks. *One call*: 2,000 calls, each after the result of the one before. \
-             *8 MiB*: there and back, five calls after one that does not count; Python sends `bytes` and NumPy arrays. rayon's workers are threads of the \
-             same process: nothing is carried over, and nothing is isolated.\n\n\
-             mpire's three published workloads, from building the pool to its end, and in brackets the speed-up over \
-             a serial program in the same language (cache effects aside, {WORKERS} is the maximum). \
-             Medians of {slow} round(s).\n\n\
+             *Start* is the time from building the pool to the first result, in a new process; *next* is the same \
+             for a second pool while the first one exists. *Map* is the time per task in a warm pool, with \
+             `u64 -> u64`, default settings and 1,000,000 tasks (fewer if a task takes microseconds: loky 5,000; \
+             procspawn 4,000, with at most 100 of them pending; mpire 200,000). *One by one* is the same without \
+             chunks. *One call* is measured over 2,000 calls, each made after the result of the previous one. \
+             *8 MiB* is a round trip, measured over five calls after a warm-up call; Python sends `bytes` and NumPy \
+             arrays. The workers of rayon are threads of the same process: they transfer no data and provide no \
+             isolation.\n\n\
+             The three workloads that mpire has published, from building the pool to its end. In brackets: the \
+             speed-up over a serial program in the same language (cache effects aside, {WORKERS} is the maximum). \
+             Medians of {slow} rounds.\n\n\
              {workloads}\n\
-             To repeat: `cargo run --release -p procession-benches -- --readme`\n",
+             To repeat the measurements: `cargo run --release -p procession-benches -- --readme`\n",
             machine = self.machine,
             rounds = self.comparison.rounds,
             comparison = self.comparison(),
