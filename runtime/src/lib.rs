@@ -129,6 +129,7 @@ mod item;
 pub mod keeps;
 mod lock;
 mod opaque;
+mod poison;
 mod pool;
 mod process;
 mod progress;

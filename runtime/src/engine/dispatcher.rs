@@ -5,7 +5,7 @@
 //! [fork lock](crate::start::fork_lock): a fork finds it there or in `ppoll`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::threads::ThreadBody;
 use super::{Batch, Engine, SharedPool, starting, threads};
 use crate::error::Error;
 use crate::handle::ObjectQueue;
+use crate::poison::IgnorePoison;
 use crate::scheduler::{Event, TICK};
 use crate::start::{self, Exit, Launcher, Order, fork_lock};
 use crate::state::Share;
@@ -418,7 +419,7 @@ fn sleep(
 
 /// Joins the thread of a dispatcher.
 pub(crate) fn join(handle: &std::sync::Mutex<Option<JoinHandle<()>>>) {
-    let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let handle = handle.lock().ignore_poison().take();
     if let Some(handle) = handle {
         // Its end was told by `End`, also if it panicked.
         let _ = handle.join();

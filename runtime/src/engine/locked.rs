@@ -1,9 +1,11 @@
 //! The lock of a pool: when it is given back, wakers are called (rule E1).
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::Engine;
+
+use crate::poison::IgnorePoison;
 
 /// The state of a pool, locked.
 pub(crate) struct LockedEngine<'a> {
@@ -13,7 +15,7 @@ pub(crate) struct LockedEngine<'a> {
 
 impl<'a> LockedEngine<'a> {
     pub(super) fn new(mutex: &'a Mutex<Engine>) -> Self {
-        LockedEngine { mutex, engine: Some(mutex.lock().unwrap_or_else(PoisonError::into_inner)) }
+        LockedEngine { mutex, engine: Some(mutex.lock().ignore_poison()) }
     }
 
     /// Waits on a condition, may wake spuriously, and has the lock again.
@@ -24,7 +26,7 @@ impl<'a> LockedEngine<'a> {
             return LockedEngine::new(mutex);
         }
         let engine = self.engine.take().expect("held until drop");
-        let (engine, _) = on.wait_timeout(engine, timeout).unwrap_or_else(PoisonError::into_inner);
+        let (engine, _) = on.wait_timeout(engine, timeout).ignore_poison();
         LockedEngine { mutex, engine: Some(engine) }
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::os::fd::AsFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::inbox::Held;
 use super::{Engine, SharedPool};
 use crate::error::Error;
 use crate::handle::{self, ObjectQueue, Received};
+use crate::poison::IgnorePoison;
 use crate::queue::Malformed;
 use crate::scheduler::Event;
 use crate::sys::fds::Kept;
@@ -73,7 +74,7 @@ impl WorkerObjects {
         }
         match &self.way {
             ObjectWay::Here(queue) => {
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let next = queue.lock().ignore_poison().pop_front();
                 next.map(Some).ok_or(MISSING)
             }
             ObjectWay::Socket(socket) => match handle::read(socket.as_fd()) {

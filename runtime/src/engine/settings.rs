@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::config::StartMethod;
+use crate::poison::IgnorePoison;
 use crate::start::Preload;
 use crate::start::preload::names;
 use crate::sys::fds::Kept;
@@ -59,7 +60,7 @@ impl Settings {
 
     /// The standard streams for a worker; empty from the second call on.
     pub(crate) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
-        std::mem::take(&mut self.stdio.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        std::mem::take(&mut self.stdio.lock().ignore_poison())
     }
 
     /// What a worker runs before it is ready, by its names; empty if there is nothing.
@@ -79,7 +80,7 @@ impl Settings {
 
     /// Whether a standard stream is redirected.
     pub(crate) fn has_stdio(&mut self) -> bool {
-        let stdio = self.stdio.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stdio = self.stdio.get_mut().ignore_poison();
         stdio.iter().any(Option::is_some)
     }
 }

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Settings, SharedPool};
 use crate::error::{Error, Result};
 use crate::handle::{ObjectLink, ObjectQueue};
+use crate::poison::IgnorePoison;
 use crate::queue::WorkerPageMap;
 use crate::start::Preload;
 use crate::start::preload::PreloadPatience;
@@ -49,7 +50,7 @@ impl ThreadBody {
 
     /// What its initializers said; once.
     pub(super) fn news(&self) -> Option<Result<(), Box<Failure>>> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.news.lock().ignore_poison().take()
     }
 
     /// The thread itself, for a slot that is given to another.
@@ -114,7 +115,7 @@ pub(super) fn start(
         crate::state::adopt(&shares);
         let ready = worker::initialize(initializers.iter().map(Preload::parts));
         let failed = ready.is_err();
-        *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
+        *said.lock().ignore_poison() = Some(ready);
         ring.ring();
         if !failed {
             let link = Arc::new(ObjectLink::in_process(queue));

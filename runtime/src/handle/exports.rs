@@ -1,9 +1,11 @@
 //! What workers of a pool may ask for (rule H4).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Object, ObjectId};
+
+use crate::poison::IgnorePoison;
 
 /// The objects in the inputs that a pool has in flight.
 #[derive(Debug, Default)]
@@ -14,7 +16,7 @@ pub(crate) struct Exports {
 impl Exports {
     /// Offers objects for as long as the returned value lives.
     pub(crate) fn offer(self: &Arc<Self>, objects: Vec<Arc<Object>>) -> Offer {
-        let mut table = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.objects.lock().ignore_poison();
         for object in &objects {
             let entry = table.entry(object.id()).or_insert_with(|| (Arc::clone(object), 0));
             entry.1 += 1;
@@ -26,7 +28,7 @@ impl Exports {
 
     /// An object that a worker asks for.
     pub(crate) fn get(&self, id: ObjectId) -> Option<Arc<Object>> {
-        let table = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.objects.lock().ignore_poison();
         table.get(&id).map(|(object, _)| Arc::clone(object))
     }
 }
@@ -41,7 +43,7 @@ pub(crate) struct Offer {
 impl Drop for Offer {
     fn drop(&mut self) {
         let mut gone = Vec::new();
-        let mut table = self.exports.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.exports.objects.lock().ignore_poison();
         for id in &self.ids {
             if let Some((_, count)) = table.get_mut(id) {
                 *count -= 1;

@@ -1,20 +1,21 @@
 //! Where a process gets an object that it does not have.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Object, ObjectId, ObjectLink};
+use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
 static SOURCE: PerProcess<Mutex<Option<Arc<ObjectLink>>>> = PerProcess::new();
 
 /// Sets whom this process asks: the caller of this worker.
 pub(crate) fn set_source(source: Arc<ObjectLink>) {
-    *SOURCE.get().lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    *SOURCE.get().lock().ignore_poison() = Some(source);
 }
 
 /// Whether this process can ask anyone: whether it is a worker.
 pub(super) fn has_source() -> bool {
-    SOURCE.get().lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    SOURCE.get().lock().ignore_poison().is_some()
 }
 
 /// Finds an object here, or asks for it (rules H2 and H4).
@@ -22,7 +23,7 @@ pub(super) fn find(id: ObjectId) -> Result<Arc<Object>, String> {
     if let Some(object) = Object::find(id) {
         return Ok(object);
     }
-    let source = SOURCE.get().lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let source = SOURCE.get().lock().ignore_poison().clone();
     let Some(source) = source else {
         return Err("an object in it is gone: its last handle was dropped".to_owned());
     };

@@ -4,10 +4,11 @@
 //! only reads, until it was not used for [`TIME`] or the worker is idle.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Object;
+use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
 /// How long an object is kept that is not used.
@@ -32,7 +33,7 @@ pub(crate) fn keep(object: &Arc<Object>) {
     }
     let keep = KEEP.get();
     let now = Instant::now();
-    let mut objects = keep.objects.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut objects = keep.objects.lock().ignore_poison();
     let other = |(kept, _): &(Arc<Object>, Instant)| !Arc::ptr_eq(kept, object);
     let mut gone: Vec<_> = objects.extract_if(.., |kept| !other(kept)).collect();
     if objects.len() == MOST {
@@ -59,7 +60,7 @@ pub(crate) fn keeps_nothing() -> bool {
 
 #[cold]
 fn let_go_of(keep: &Keep, all: bool) {
-    let mut objects = keep.objects.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut objects = keep.objects.lock().ignore_poison();
     let now = Instant::now();
     let old = |(_, used): &mut (Arc<Object>, Instant)| all || now.duration_since(*used) > TIME;
     let gone: Vec<_> = objects.extract_if(.., old).collect();

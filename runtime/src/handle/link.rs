@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Object, ObjectId};
+use crate::poison::IgnorePoison;
 use crate::sys::fds::Checked;
 use crate::sys::socket::{self, Message, Wait};
 
@@ -92,11 +93,11 @@ impl ObjectLink {
     fn give_all(&self, objects: &[Arc<Object>]) -> io::Result<()> {
         match &self.way {
             ObjectRoute::Here(queue) => {
-                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut queue = queue.lock().ignore_poison();
                 queue.extend(objects.iter().cloned());
             }
             ObjectRoute::Socket { socket, ring } => {
-                let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+                let socket = socket.lock().ignore_poison();
                 let socket = socket.get()?;
                 for object in objects {
                     give_one(socket, object, ring)?;
@@ -115,7 +116,7 @@ impl ObjectLink {
         let ObjectRoute::Socket { socket, ring } = &self.way else {
             return Err(io::Error::other("its last handle was dropped"));
         };
-        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = socket.lock().ignore_poison();
         let socket = socket.get()?;
         socket::send(socket, &message(WANT, id), &[], Wait::Block)?;
         ring();

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 use crate::sys::memory::{self, Mapping};
 
@@ -67,14 +68,14 @@ impl Object {
 
     /// Takes over an object of the process that this one was forked from.
     pub(crate) fn adopt(self: &Arc<Self>) {
-        let mut alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alive = ALIVE.get().lock().ignore_poison();
         alive.insert(self.id, Arc::downgrade(self));
     }
 
     /// Takes an object in that came from another process. If it is here already, the
     /// descriptors that came with it are closed.
     pub(crate) fn received(id: ObjectId, fds: Vec<OwnedFd>) -> Arc<Object> {
-        let mut alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alive = ALIVE.get().lock().ignore_poison();
         if let Some(object) = alive.get(&id).and_then(Weak::upgrade) {
             drop(alive);
             return object;
@@ -86,7 +87,7 @@ impl Object {
 
     /// Finds an object that this process has.
     pub(crate) fn find(id: ObjectId) -> Option<Arc<Object>> {
-        let alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = ALIVE.get().lock().ignore_poison();
         alive.get(&id)?.upgrade()
     }
 
@@ -145,7 +146,7 @@ impl Object {
 
 impl Drop for Object {
     fn drop(&mut self) {
-        let mut alive = ALIVE.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alive = ALIVE.get().lock().ignore_poison();
         // Received anew since the last handle to this one went, or of another process.
         if alive.get(&self.id).is_some_and(|object| object.strong_count() == 0) {
             alive.remove(&self.id);

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::{Elapsed, Handle};
 use crate::error::Result;
+use crate::poison::IgnorePoison;
 
 /// The indices of handles that have something new, for the one thread that waits for them.
 #[derive(Default)]
@@ -20,7 +21,7 @@ struct Woken {
 
 impl Woken {
     fn indices(&self) -> MutexGuard<'_, VecDeque<usize>> {
-        self.indices.lock().unwrap_or_else(PoisonError::into_inner)
+        self.indices.lock().ignore_poison()
     }
 
     fn push(&self, index: usize) {
@@ -36,11 +37,9 @@ impl Woken {
                 return Some(index);
             }
             indices = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-                None => self.came.wait(indices).unwrap_or_else(PoisonError::into_inner),
+                None => self.came.wait(indices).ignore_poison(),
                 Some(Duration::ZERO) => return None,
-                Some(left) => {
-                    self.came.wait_timeout(indices, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => self.came.wait_timeout(indices, left).ignore_poison().0,
             };
         }
     }

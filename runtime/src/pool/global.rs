@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::running::Running;
 use super::{Inner, Pool, PoolBuilder};
 use crate::engine::{Life, Settings, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
+use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
 /// One pool for each depth of nesting: a worker thread uses another pool than its caller.
@@ -31,7 +32,7 @@ enum GlobalState {
 
 impl Global {
     fn lock(&self) -> MutexGuard<'_, GlobalState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().ignore_poison()
     }
 
     /// Returns the pool and starts it if it does not run.
@@ -128,7 +129,7 @@ impl Global {
 /// # Ok::<(), runtime::Error>(())
 /// ```
 pub fn pool() -> &'static Pool {
-    let mut pools = POOLS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pools = POOLS.get().lock().ignore_poison();
     pools
         .entry(crate::worker::depth())
         .or_insert_with(|| Box::leak(Box::new(Pool { inner: Inner::Global(Global::default()) })))

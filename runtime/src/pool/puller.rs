@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::feed::{CallRef, EncodedInputs, Panic};
 use crate::error::{Error, Result};
+use crate::poison::IgnorePoison;
 use crate::queue::PayloadBuffer;
 
 /// How long the reader waits before it looks at everything.
@@ -147,7 +148,7 @@ impl Drop for Puller {
 
 impl<T: Serialize + Send> Channel<T> {
     fn lock(&self) -> MutexGuard<'_, PullerState<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     fn run<I: Iterator<Item = T>>(&self, call: &CallRef, mut inputs: Fuse<I>) {
@@ -155,7 +156,7 @@ impl<T: Serialize + Send> Channel<T> {
         loop {
             while !state.stopped && state.fed + state.buffer.len() >= state.allowed {
                 state.hand_out(call);
-                state = self.may.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.may.wait(state).ignore_poison();
             }
             if state.stopped || state.over {
                 break;
@@ -268,7 +269,7 @@ impl<T: Serialize + Send> PullerLink for Channel<T> {
             return;
         }
         let time = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
-        drop(self.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner));
+        drop(self.news.wait_timeout(state, time).ignore_poison());
     }
 
     fn stop(&self) -> bool {

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io::{PipeReader, PipeWriter};
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
+use crate::poison::IgnorePoison;
 use crate::pool::{Handle, Pool};
 use crate::sys::fds::Kept;
 use crate::sys::signals;
@@ -127,7 +128,7 @@ impl<R> Process<R> {
     /// has already been returned.
     pub fn join(&self) -> Result<R> {
         self.close_stdin();
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = self.outcome.lock().ignore_poison();
         loop {
             if let Some(value) = self.look(&mut outcome, Duration::from_secs(3600)) {
                 return value;
@@ -162,7 +163,7 @@ impl<R> Process<R> {
         if !time.is_zero() {
             self.close_stdin();
         }
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = self.outcome.lock().ignore_poison();
         self.look(&mut outcome, time)
     }
 
@@ -195,7 +196,7 @@ impl<R> Process<R> {
     }
 
     fn close_stdin(&self) {
-        drop(self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.stdin.lock().ignore_poison().take());
     }
 
     /// Returns the process id.
@@ -281,7 +282,7 @@ impl<R> Process<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take_stdin(&mut self) -> Option<PipeWriter> {
-        let stdin = self.stdin.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let stdin = self.stdin.get_mut().ignore_poison();
         stdin.take().and_then(Kept::release).map(PipeWriter::from)
     }
 
@@ -328,7 +329,7 @@ impl<R> Future for Process<R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         self.close_stdin();
         let this = &mut *self;
-        let mut outcome = this.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = this.outcome.lock().ignore_poison();
         if let ProcessOutcome::Awaited(handle) = &mut *outcome {
             match Pin::new(handle).poll(context) {
                 Poll::Ready(value) => *outcome = ProcessOutcome::There(value),

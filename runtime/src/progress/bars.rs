@@ -6,12 +6,12 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Progress;
+use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
 /// The most characters of a title that are shown.
@@ -69,7 +69,7 @@ impl Bar {
             bar.finish_and_clear();
             DISPLAY.get().0.remove(bar);
         }
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).1;
+        let written = self.written.lock().ignore_poison().1;
         if let Some(progress) = finished
             && (self.bar.is_some() || written)
         {
@@ -78,7 +78,7 @@ impl Bar {
     }
 
     fn write_line(&self, progress: &Progress) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().ignore_poison();
         if written.0.elapsed() >= interval() {
             *written = (Instant::now(), true);
             self.print(&line(&self.title, progress));

@@ -11,9 +11,10 @@ mod ticker;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::poison::IgnorePoison;
 use crate::sys::generation::Original;
 
 /// How far a call is; [`TaskCall::on_progress`](crate::TaskCall::on_progress) has an example.
@@ -130,12 +131,12 @@ impl Tracked {
     }
 
     fn has_callback(&self) -> bool {
-        self.callback.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.callback.lock().ignore_poison().is_some()
     }
 
     /// Tells the function of the program.
     fn tell(&self, last: bool) {
-        let mut callback = self.callback.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callback = self.callback.lock().ignore_poison();
         let Some(tell) = callback.as_ref() else { return };
         if self.is_over.load(Ordering::Acquire) && !last {
             return;

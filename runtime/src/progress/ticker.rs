@@ -4,11 +4,12 @@
 //! start method `Fork` can be built while a bar is drawn; while it runs code of the program, it
 //! counts as a thread of the program.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use super::Tracked;
+use crate::poison::IgnorePoison;
 use crate::start::fork_lock;
 use crate::sys::generation::PerProcess;
 
@@ -32,7 +33,7 @@ static TICKER: PerProcess<Ticker> = PerProcess::new();
 
 impl Ticker {
     fn list(&self) -> MutexGuard<'_, TickedCalls> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().ignore_poison()
     }
 }
 
@@ -64,8 +65,7 @@ fn run() {
     loop {
         let mut list = ticker.list();
         if !list.calls.is_empty() {
-            list =
-                ticker.emptied.wait_timeout(list, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            list = ticker.emptied.wait_timeout(list, TICK).ignore_poison().0;
         }
         if list.calls.is_empty() {
             list.is_running = false;

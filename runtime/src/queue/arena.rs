@@ -12,9 +12,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::small::{SMALLEST, SmallPages};
+use crate::poison::IgnorePoison;
 use crate::sys::memory::{Mapping, PAGE};
 
 const WARM: usize = 64 << 20;
@@ -125,7 +126,7 @@ impl Arena {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, ArenaState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     /// A block of at least `len` bytes.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::handle::ObjectId;
+use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
 type ClaimedRanges = Mutex<HashMap<ObjectId, Vec<Range<usize>>>>;
@@ -21,7 +22,7 @@ pub(super) struct Claim {
 impl Claim {
     /// Claims a range; `None` if a part of it is claimed.
     pub(super) fn new(object: ObjectId, range: Range<usize>) -> Option<Claim> {
-        let mut table = CLAIMED.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = CLAIMED.get().lock().ignore_poison();
         let ranges = table.entry(object).or_default();
         if ranges.iter().any(|other| other.start < range.end && range.start < other.end) {
             return None;
@@ -41,7 +42,7 @@ impl Claim {
         let (object, Range { start, end }) = (self.object, self.range());
         debug_assert!((start..=end).contains(&offset), "{offset} is not in {start}..{end}");
         let (low, high) = (start..offset, offset..end);
-        let mut table = CLAIMED.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = CLAIMED.get().lock().ignore_poison();
         if let Some(ranges) = table.get_mut(&object) {
             ranges.retain(|other| *other != self.range);
             ranges.extend([&low, &high].into_iter().filter(|range| !range.is_empty()).cloned());
@@ -54,7 +55,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut table = CLAIMED.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = CLAIMED.get().lock().ignore_poison();
         let Some(ranges) = table.get_mut(&self.object) else { return };
         if let Some(at) = ranges.iter().position(|other| *other == self.range) {
             ranges.swap_remove(at);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytemuck::Pod;
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -16,6 +16,7 @@ use super::claims::Claim;
 use super::region::{self, RegionPlace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, Object};
+use crate::poison::IgnorePoison;
 use crate::sys::memory::{self, Mapping, PAGE};
 
 /// An array in memory that processes share, or a part of one, with exclusive write access.
@@ -134,7 +135,7 @@ impl<T: Pod> SharedMut<[T]> {
         assert!(parts > 0, "a shared array cannot be split into 0 parts");
         self.check();
         let (each, more) = (self.place.len / parts, self.place.len % parts);
-        let mut rest = self.claim.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let mut rest = self.claim.get_mut().ignore_poison().take();
         let mut offset = self.place.offset;
         let mut part = |n: usize| {
             let len = each + usize::from(n < more);
@@ -286,7 +287,7 @@ impl<T: Pod> Serialize for SharedMut<[T]> {
             self.sent.store(false, Ordering::Relaxed);
         }
         encoded?;
-        drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.claim.lock().ignore_poison().take());
         tuple.serialize_element(&(self.place.offset as u64))?;
         tuple.serialize_element(&(self.place.len as u64))?;
         tuple.end()

@@ -10,11 +10,12 @@
 //! a test, while it waits for the test that forks.
 
 use std::io;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 use crate::sys::threads;
 
@@ -32,7 +33,7 @@ pub(crate) struct Working(#[expect(dead_code, reason = "held")] RwLockReadGuard<
 /// Passes the fork lock; waits while someone forks. Rule L5: never taken twice by one
 /// thread, and never held by one that builds a pool.
 pub(crate) fn working() -> Working {
-    Working(FORK_LOCK.get().lock.read().unwrap_or_else(PoisonError::into_inner))
+    Working(FORK_LOCK.get().lock.read().ignore_poison())
 }
 
 /// The calling thread as one that keeps to the fork lock, until dropped.
@@ -42,14 +43,14 @@ pub(crate) struct Registered(i32);
 pub(crate) fn register() -> Registered {
     let thread = threads::current();
     let dispatchers = &FORK_LOCK.get().dispatchers;
-    dispatchers.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    dispatchers.lock().ignore_poison().push(thread);
     Registered(thread)
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let dispatchers = &FORK_LOCK.get().dispatchers;
-        let mut dispatchers = dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dispatchers = dispatchers.lock().ignore_poison();
         dispatchers.retain(|&thread| thread != self.0);
     }
 }
@@ -63,7 +64,7 @@ const PATIENCE: u32 = 50;
 /// Closes the fork lock, if no thread of the program stands in the way or that is allowed.
 pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
     for tries in 0.. {
-        let closed = Closed(FORK_LOCK.get().lock.write().unwrap_or_else(PoisonError::into_inner));
+        let closed = Closed(FORK_LOCK.get().lock.write().ignore_poison());
         if threads_allowed {
             return Ok(closed);
         }
@@ -89,7 +90,7 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
 /// The names of the threads that are neither this one nor known.
 fn strangers() -> io::Result<Vec<String>> {
     let threads = threads::others()?;
-    let known = FORK_LOCK.get().dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = FORK_LOCK.get().dispatchers.lock().ignore_poison();
     let strange = threads
         .into_iter()
         .filter(|(thread, _)| !known.contains(thread) && !is_waiting_harness(*thread));

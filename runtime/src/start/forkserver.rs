@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::peer::Peer;
 use super::served::{Host, Served};
@@ -15,6 +15,7 @@ use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Object;
 use crate::inputs::{self, Inputs};
+use crate::poison::IgnorePoison;
 use crate::sys::entry;
 use crate::sys::generation::PerProcess;
 use crate::sys::process;
@@ -118,7 +119,7 @@ impl Host for ForkServer {
 
 /// Forgets the servers with this key that have ended, and `lost`.
 fn forget(key: &Key, lost: Option<&Arc<Peer>>) {
-    let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut servers = SERVERS.get().lock().ignore_poison();
     let is_lost = |server: &Arc<Peer>| lost.is_some_and(|lost| Arc::ptr_eq(lost, server));
     let of_use = |server: Arc<Peer>| server.is_alive() && !is_lost(&server);
     servers.retain(|(other, server)| !other.suits(key) || server.upgrade().is_some_and(of_use));
@@ -126,7 +127,7 @@ fn forget(key: &Key, lost: Option<&Arc<Peer>>) {
 
 /// The living server with this key, started if there is none.
 fn find(key: &Key) -> Result<Arc<Peer>> {
-    let mut servers = SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut servers = SERVERS.get().lock().ignore_poison();
     let living = |server: &Weak<Peer>| server.upgrade().filter(|server| server.is_alive());
     if let Some(server) =
         servers.iter().find_map(|(other, s)| living(s).filter(|_| other.suits(key)))

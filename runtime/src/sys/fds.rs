@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -19,6 +19,8 @@ use super::generation::PerProcess;
 use super::stdio::above_stdio;
 pub(crate) use super::stdio::duplicate;
 use super::{memory, taken};
+
+use crate::poison::IgnorePoison;
 
 /// The largest blob that is read into memory: far above any environment or report.
 const BLOB_LIMIT: u64 = 1 << 32;
@@ -162,7 +164,7 @@ pub(crate) struct Kept(Option<OwnedFd>);
 
 impl Kept {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = KEPT.get().lock().ignore_poison();
         kept.push(fd.as_raw_fd());
         Kept(Some(fd))
     }
@@ -171,7 +173,7 @@ impl Kept {
     /// in a process that was forked meanwhile, where it is closed.
     pub(crate) fn release(mut self) -> Option<OwnedFd> {
         let fd = self.0.take()?;
-        let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = KEPT.get().lock().ignore_poison();
         match kept.iter().position(|&raw| raw == fd.as_raw_fd()) {
             Some(at) => {
                 taken::note(&fd);
@@ -203,7 +205,7 @@ impl AsFd for Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let Some(fd) = self.0.take() else { return };
-        let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = KEPT.get().lock().ignore_poison();
         if let Some(at) = kept.iter().position(|&raw| raw == fd.as_raw_fd()) {
             kept.swap_remove(at);
             drop(fd);
@@ -216,7 +218,7 @@ impl Drop for Kept {
 
 /// The numbers kept now; taken before a fork for [`close_kept`] after it.
 pub(crate) fn kept() -> Vec<RawFd> {
-    KEPT.get().lock().unwrap_or_else(PoisonError::into_inner).clone()
+    KEPT.get().lock().ignore_poison().clone()
 }
 
 /// Closes, in a forked child, what `numbers` names, but for `spare`. Rule L7: the

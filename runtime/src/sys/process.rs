@@ -6,11 +6,13 @@ use std::ffi::{c_char, c_int};
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::fds::Kept;
 use super::generation::PerProcess;
+
+use crate::poison::IgnorePoison;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +112,7 @@ pub(crate) fn kill_and_reap(pidfd: BorrowedFd<'_>) {
     if ended(pidfd, patience) {
         reap(pidfd);
     } else if let Ok(own) = pidfd.try_clone_to_owned() {
-        LEFT.get().lock().unwrap_or_else(PoisonError::into_inner).push(Kept::new(own));
+        LEFT.get().lock().ignore_poison().push(Kept::new(own));
     }
 }
 
@@ -119,7 +121,7 @@ static LEFT: PerProcess<Mutex<Vec<Kept>>> = PerProcess::new();
 
 /// Reaps the children that could not be killed and have ended since.
 pub(crate) fn reap_left() {
-    let mut left = LEFT.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut left = LEFT.get().lock().ignore_poison();
     left.retain(|pidfd| reap(pidfd.as_fd()).is_none());
 }
 

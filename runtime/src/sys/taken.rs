@@ -4,12 +4,14 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::generation::PerProcess;
+
+use crate::poison::IgnorePoison;
 
 /// Device and inode.
 type Pipe = (libc::dev_t, libc::ino_t);
@@ -32,7 +34,7 @@ const MANY: usize = 64;
 pub(crate) fn note(fd: &OwnedFd) {
     let number = fd.as_raw_fd();
     let Some(pipe) = pipe_of(number) else { return };
-    let mut taken = TAKEN.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken = TAKEN.get().lock().ignore_poison();
     taken.push(Taken { number, pipe });
     if taken.len() >= MANY && taken.len().is_power_of_two() {
         *taken = still_open(&taken);
@@ -42,7 +44,7 @@ pub(crate) fn note(fd: &OwnedFd) {
 /// The ends that are open now, with their duplicates; taken before a fork for [`disconnect`]
 /// after it.
 pub(crate) fn open() -> Vec<Taken> {
-    let mut taken = TAKEN.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken = TAKEN.get().lock().ignore_poison();
     if !taken.is_empty() {
         *taken = still_open(&taken);
     }

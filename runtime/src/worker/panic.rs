@@ -11,11 +11,12 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, Weak};
 use std::thread::ThreadId;
 
 use crate::error::{Location, PanicReport};
 use crate::failure::encoded;
+use crate::poison::IgnorePoison;
 use crate::queue::WorkerPageMap;
 use crate::sys::original::Original;
 
@@ -43,7 +44,7 @@ thread_local! {
 }
 
 fn process() -> std::sync::MutexGuard<'static, Option<ProcessPanics>> {
-    PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
+    PROCESS.lock().ignore_poison()
 }
 
 /// In a new worker process.
@@ -98,7 +99,7 @@ pub(crate) fn install_in_thread() {
                 let _ = SEEN.try_with(|seen| seen.borrow_mut().push(Seen { report, own: true }));
             } else if let Some(seen) = seen_below() {
                 let report = PanicReport { thread: Some(thread_name()), ..report_of(info) };
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut seen = seen.lock().ignore_poison();
                 seen.push(Seen { report, own: false });
             } else {
                 return before(info);
@@ -132,7 +133,7 @@ fn mark_below() {
         return;
     }
     let seen = Below::default();
-    let mut below = BELOW.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut below = BELOW.lock().ignore_poison();
     below.retain(|(_, seen)| seen.strong_count() > 0);
     below.push((mark, Arc::downgrade(&seen)));
     OWN_BELOW.set(Some(seen));
@@ -141,14 +142,14 @@ fn mark_below() {
 /// Where the panic of a thread belongs that some worker thread started.
 fn seen_below() -> Option<Below> {
     let mark = crate::sys::threads::mark()?;
-    let below = BELOW.lock().unwrap_or_else(PoisonError::into_inner);
+    let below = BELOW.lock().ignore_poison();
     below.iter().find(|(other, _)| *other == mark)?.1.upgrade()
 }
 
 /// The panics that this worker thread and those below it saw.
 fn take_seen_of_thread() -> Vec<Seen> {
     let mut seen = OWN_BELOW.with_borrow(|below| {
-        let below = below.as_ref().map(|b| b.lock().unwrap_or_else(PoisonError::into_inner));
+        let below = below.as_ref().map(|b| b.lock().ignore_poison());
         below.map(|mut below| std::mem::take(&mut *below)).unwrap_or_default()
     });
     seen.extend(SEEN.take());

@@ -6,7 +6,9 @@
 
 #![allow(unsafe_code, reason = "the futex call")]
 
-use super::{FutexAnswer, WAITERS};
+#[cfg(not(any(miri, all(test, loom))))]
+use super::FutexAnswer;
+use super::WAITERS;
 use crate::atomics::{AtomicU32, Ordering};
 
 /// Waits for the word until a time of [`clock::now`](crate::sys::clock::now).
