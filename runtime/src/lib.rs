@@ -109,6 +109,7 @@ pub mod __simulation;
 mod arity;
 mod atomics;
 mod call;
+mod channel;
 mod codec;
 mod config;
 mod engine;
@@ -147,6 +148,10 @@ mod task;
 mod worker;
 mod written;
 
+pub use channel::{
+    IntoMessages, Messages, Pipe, Receiver, RecvError, RecvFuture, RecvTimeoutError, Select,
+    SendError, SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError, channel, pipe,
+};
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};
 pub use error::{Error, ErrorKind, Location, PanicReport, Result};
 pub use fd::Fd;

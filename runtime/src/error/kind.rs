@@ -67,8 +67,12 @@ pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::R
         | K::Exited
         | K::Lost
         | K::TimedOut
-        | K::Decode
         | K::MissingState => {}
+        // Of a message in a channel.
+        K::Decode if facts.task.is_none() && facts.worker.is_none() => {
+            return f.write_str(&facts.detail);
+        }
+        K::Decode => {}
         K::Encode if facts.worker.is_some() => {}
         _ if facts.task.is_some() => {
             subject(facts, f)?;

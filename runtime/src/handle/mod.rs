@@ -24,7 +24,10 @@
 //!   resizing, every offset and length in a value is checked against the size of the object, and at most
 //!   [`MOST_HELD`] objects belong to one output.
 //! - **H7.** The table of living objects is not inherited by a forked process. The descriptors are, as far as the start
-//!   method passes on what the program has open.
+//!   method passes on what the program has open. An exception are *connections*, whose last holder others wait for: the ends of
+//!   channels. A process that the library forks from the caller has their numbers and not the
+//!   files, and their values in its memory refuse to work. It keeps those in the inputs of its preloads, as
+//!   [duplicates](Object::adopt), and passes these on to what is forked from it.
 
 mod carry;
 mod exports;
@@ -41,4 +44,4 @@ pub(crate) use exports::{Exports, Offer};
 pub(crate) use fetch::set_source;
 pub(crate) use kept::{keep, keeps_nothing, let_go};
 pub(crate) use link::{MOST_HELD, ObjectLink, ObjectQueue, Received, TOO_MANY, give, read};
-pub(crate) use object::{Object, ObjectId};
+pub(crate) use object::{Object, ObjectId, connections, disconnect};

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use crate::poison::IgnorePoison;
-use crate::sys::generation::PerProcess;
+use crate::sys::generation::{PerProcess, generation};
 use crate::sys::memory::{self, Mapping};
 
 /// Names an object in the bytes of a value (rule H1).
@@ -49,9 +50,18 @@ impl fmt::Debug for ObjectId {
 pub(crate) struct Object {
     id: ObjectId,
     fds: Vec<OwnedFd>,
-    /// Its first descriptor, mapped.
+    /// Its first descriptor, mapped for reading.
     mapping: OnceLock<Mapping>,
+    /// The same, mapped for reading and writing.
+    writable: OnceLock<Mapping>,
+    /// The process that it was made or received in.
+    generation: u64,
+    /// Others are told when nobody has it any more (rule H7).
+    connects: AtomicBool,
 }
+
+/// The last generation whose connections this process does not have (rule H7).
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// What is alive in this process. A forked child begins with nothing (rule H7).
 static ALIVE: PerProcess<Mutex<HashMap<ObjectId, Weak<Object>>>> = PerProcess::new();
@@ -66,10 +76,32 @@ impl Object {
         Ok(Object::received(ObjectId::random()?, fds))
     }
 
-    /// Takes over an object of the process that this one was forked from.
-    pub(crate) fn adopt(self: &Arc<Self>) {
+    /// Takes over an object of the process that this one was forked from, for as long as the returned one lives. Has to be
+    /// called before [`disconnect`].
+    pub(crate) fn adopt(self: &Arc<Self>) -> Arc<Object> {
+        if self.connects.load(Ordering::Relaxed) {
+            let copies: io::Result<Vec<_>> = self.fds().map(|fd| fd.try_clone_to_owned()).collect();
+            // Without descriptors it cannot be decoded, which is an error of the preload.
+            if let Ok(fds) = copies {
+                let object = Object::received(self.id, fds);
+                object.set_connects();
+                return object;
+            }
+        }
         let mut alive = ALIVE.get().lock().ignore_poison();
         alive.insert(self.id, Arc::downgrade(self));
+        Arc::clone(self)
+    }
+
+    /// Has the object closed in processes that the library forks from this one (rule H7).
+    pub(crate) fn set_connects(&self) {
+        self.connects.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is that of a process which this one was forked from, and closed here (rule H7).
+    #[inline]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.generation <= LOST.load(Ordering::Relaxed)
     }
 
     /// Takes an object in that came from another process. If it is here already, the
@@ -80,7 +112,14 @@ impl Object {
             drop(alive);
             return object;
         }
-        let object = Arc::new(Object { id, fds, mapping: OnceLock::new() });
+        let object = Arc::new(Object {
+            id,
+            fds,
+            mapping: OnceLock::new(),
+            writable: OnceLock::new(),
+            generation: generation(),
+            connects: AtomicBool::new(false),
+        });
         alive.insert(id, Arc::downgrade(&object));
         object
     }
@@ -132,16 +171,64 @@ impl Object {
         if let Some(mapping) = self.mapping.get() {
             return Ok(mapping);
         }
+        let (fd, size) = self.sealed()?;
+        // Kernels before 6.7 share none whose bytes are sealed.
+        let mapping = Mapping::sealed(fd, size)?;
+        Ok(self.mapping.get_or_init(|| mapping))
+    }
+
+    /// The same as memory to read and to write, of which a range may not exist yet.
+    ///
+    /// # Errors
+    ///
+    /// If it is no memory whose size is fixed (rule H6), or cannot be mapped.
+    #[inline]
+    pub(crate) fn writable_memory(&self) -> io::Result<&Mapping> {
+        match self.writable.get() {
+            Some(mapping) => Ok(mapping),
+            None => self.map_writable(),
+        }
+    }
+
+    #[cold]
+    fn map_writable(&self) -> io::Result<&Mapping> {
+        let (fd, size) = self.sealed()?;
+        let mapping = Mapping::part(fd, 0, size)?;
+        Ok(self.writable.get_or_init(|| mapping))
+    }
+
+    /// Its first descriptor and its size (rule H6).
+    fn sealed(&self) -> io::Result<(BorrowedFd<'_>, usize)> {
         let fd = self.fd(0);
         if !memory::is_sealed(fd) {
             let text = "expected shared memory and found another file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        let size = crate::sys::fds::size(fd)?;
-        // Kernels before 6.7 share none whose bytes are sealed.
-        let mapping = Mapping::sealed(fd, size)?;
-        Ok(self.mapping.get_or_init(|| mapping))
+        Ok((fd, crate::sys::fds::size(fd)?))
     }
+}
+
+/// The connections of this process, to be closed in one that is forked from it.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    numbers: Vec<RawFd>,
+    generation: u64,
+}
+
+/// What has to be closed after a fork; taken before it.
+pub(crate) fn connections() -> Connections {
+    let alive = ALIVE.get().lock().ignore_poison();
+    let objects: Vec<_> = alive.values().filter_map(Weak::upgrade).collect();
+    drop(alive);
+    let connected = objects.iter().filter(|object| object.connects.load(Ordering::Relaxed));
+    let numbers = connected.flat_map(|object| object.fds().map(|fd| fd.as_raw_fd())).collect();
+    Connections { numbers, generation: generation() }
+}
+
+/// Closes, in a forked child, the connections of its parent (rule H7).
+pub(crate) fn disconnect(connections: &Connections) {
+    LOST.store(connections.generation, Ordering::Relaxed);
+    crate::sys::taken::replace(&connections.numbers);
 }
 
 impl Drop for Object {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
+use crate::handle::{self, Object};
 use crate::sys::rights::Rights;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process, signals, taken};
@@ -45,7 +46,7 @@ pub(super) fn start(
     let closed = fork_lock::close(threads_allowed)?;
     // Or the child would write it a second time.
     process::flush();
-    let (kept, taken) = (fds::kept(), taken::open());
+    let (kept, taken, connections) = (fds::kept(), taken::open(), handle::connections());
     let blocked = signals::block();
     let Some(pid) = process::fork().map_err(cannot)? else {
         let _guard = NoUnwind;
@@ -60,8 +61,11 @@ pub(super) fn start(
         }
         let role = ServerRole { method: StartMethod::Fork, caller, threads_allowed };
         // Its memory has them; nothing in this process knew of them yet.
-        preloads.iter().flat_map(|preload| &preload.objects).for_each(|object| object.adopt());
+        let objects = preloads.iter().flat_map(|preload| &preload.objects);
+        let adopted: Vec<_> = objects.map(Object::adopt).collect();
+        handle::disconnect(&connections);
         let preloaded = preload::run(role, preloads.iter().map(Preload::parts));
+        drop(adopted);
         server::serve(role, theirs, watch, preloaded)
     };
     drop(blocked);

@@ -8,6 +8,25 @@ pub(crate) fn now() -> u64 {
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
+/// The time at which a wait ends that begins now. Never 0, which stands for no wait at all.
+pub(crate) fn after(timeout: std::time::Duration) -> u64 {
+    let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    now().saturating_add(nanos).max(1)
+}
+
+/// The same clock, read at the last tick of the kernel: cheaper, and some milliseconds late.
+#[inline]
+pub(crate) fn coarse() -> u64 {
+    #[cfg(miri)]
+    return now();
+    #[cfg(not(miri))]
+    {
+        let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE);
+        let time = time.expect("the monotonic clock is always there");
+        time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+    }
+}
+
 /// Before this time a spinner does not think of others.
 const PATIENT_NS: u64 = 3_000;
 

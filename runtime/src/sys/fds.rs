@@ -31,6 +31,11 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> io::Result<usize> {
     usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
+/// Whether a file was not opened because this process has as many as it may.
+pub(crate) fn is_too_many_open(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMFILE)
+}
+
 /// Copies `fd` over the standard stream `number`, open across exec.
 pub(crate) fn replace_stdio(number: RawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
     debug_assert!((0..3).contains(&number) && fd.as_raw_fd() > 2, "only standard streams");

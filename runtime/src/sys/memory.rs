@@ -60,6 +60,32 @@ pub(crate) fn object_file(size: usize) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Makes a file of `size` bytes for one object to share, whose size is fixed and of which only the first `present` bytes exist:
+/// those behind must not be touched before [`make_present`] has made them.
+///
+/// # Errors
+///
+/// If there is not that much memory.
+pub(crate) fn sparse_object_file(size: usize, present: usize) -> io::Result<OwnedFd> {
+    let fd = anonymous_file(c"procession-object", size)?;
+    make_present(fd.as_fd(), 0, present)?;
+    seal(&fd);
+    Ok(fd)
+}
+
+/// Makes the pages of a range of a file, so that no access to them can fail.
+///
+/// # Errors
+///
+/// If there is not that much memory.
+pub(crate) fn make_present(fd: BorrowedFd<'_>, from: usize, len: usize) -> io::Result<()> {
+    if len >= CHECKED && super::limits::memory_left().is_some_and(|left| len as u64 > left) {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
+    let flags = nix::fcntl::FallocateFlags::empty();
+    Ok(nix::fcntl::fallocate(fd, flags, from as i64, len as i64)?)
+}
+
 /// From this size on memory is asked for only if there is as much: the kernel would go on
 /// until it has to kill processes.
 const CHECKED: usize = 16 << 20;

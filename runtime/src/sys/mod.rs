@@ -11,6 +11,7 @@ pub(crate) mod exiting;
 pub(crate) mod fds;
 pub(crate) mod futex;
 pub(crate) mod generation;
+pub(crate) mod hangup;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod original;

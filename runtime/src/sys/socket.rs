@@ -131,6 +131,60 @@ pub(crate) fn receive<'a>(
     buffer: &'a mut [u8],
     wait: Wait,
 ) -> io::Result<Option<Message<'a>>> {
+    receive_with(socket, buffer, wait.flag())
+}
+
+/// As [`receive`], without waiting, and the message stays there: its fds are duplicates.
+pub(crate) fn peek<'a>(
+    socket: BorrowedFd<'_>,
+    buffer: &'a mut [u8],
+) -> io::Result<Option<Message<'a>>> {
+    receive_with(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
+/// Reads the bytes of the next message without waiting, and none of its fds; the message stays there. `None` if there is none.
+pub(crate) fn peek_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
+    receive_bytes(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
+/// Takes the next message away, with its fds; false if there is none.
+pub(crate) fn discard(socket: BorrowedFd<'_>) -> bool {
+    receive_bytes(socket, &mut [0; 8], libc::MSG_DONTWAIT).is_some()
+}
+
+fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> Option<usize> {
+    let mut resets = 0;
+    loop {
+        // SAFETY: the buffer is writable for its length. Without room for control messages the kernel opens no fds.
+        let got = unsafe {
+            libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags)
+        };
+        if let Ok(got) = usize::try_from(got) {
+            // 0 is the end: no message is empty.
+            return (got > 0).then_some(got);
+        }
+        match io::Error::last_os_error().raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::ECONNRESET) if resets < 2 => resets += 1,
+            _ => return None,
+        }
+    }
+}
+
+/// Sends one byte, without waiting and without saying whether it was sent.
+pub(crate) fn ring(socket: BorrowedFd<'_>) {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: the byte is alive; the kernel only reads.
+    while unsafe { libc::send(socket.as_raw_fd(), [0_u8].as_ptr().cast(), 1, flags) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+}
+
+fn receive_with<'a>(
+    socket: BorrowedFd<'_>,
+    buffer: &'a mut [u8],
+    flags: libc::c_int,
+) -> io::Result<Option<Message<'a>>> {
     let mut control = Control([0; _]);
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: all zero is a valid `msghdr`.
@@ -141,7 +195,7 @@ pub(crate) fn receive<'a>(
     let length = loop {
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = control.0.len() as _;
-        let flags = libc::MSG_CMSG_CLOEXEC | wait.flag();
+        let flags = libc::MSG_CMSG_CLOEXEC | flags;
         // SAFETY: the header points to living memory of the lengths it names.
         let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
         if let Ok(got) = usize::try_from(got) {
@@ -212,6 +266,11 @@ pub(crate) fn maker(fd: RawFd) -> Option<libc::ucred> {
         return None;
     }
     option(fd, libc::SO_PEERCRED)
+}
+
+/// Whether `fd` is a sequenced-packet socket of the local family.
+pub(crate) fn is_local(fd: BorrowedFd<'_>) -> bool {
+    maker(fd.as_raw_fd()).is_some()
 }
 
 /// Ends a connection for all who hold either end of it.

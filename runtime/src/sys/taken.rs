@@ -14,7 +14,7 @@ use super::generation::PerProcess;
 use crate::poison::IgnorePoison;
 
 /// Device and inode.
-type Pipe = (libc::dev_t, libc::ino_t);
+type PipeInode = (libc::dev_t, libc::ino_t);
 
 /// The types of the standard library do not tell when they are closed. So what is known of an
 /// end is its number and its pipe, by which its duplicates are found, and by which it shows that
@@ -22,7 +22,7 @@ type Pipe = (libc::dev_t, libc::ino_t);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Taken {
     number: RawFd,
-    pipe: Pipe,
+    pipe: PipeInode,
 }
 
 static TAKEN: PerProcess<Mutex<Vec<Taken>>> = PerProcess::new();
@@ -71,11 +71,15 @@ fn still_open(taken: &[Taken]) -> Vec<Taken> {
 /// child has the values that own them in its memory: reading and writing is an error (`EBADF`),
 /// dropping is none. The standard streams are the child's too, whatever they are.
 pub(crate) fn disconnect(taken: &[Taken]) {
+    let same = |taken: &&Taken| taken.number >= 3 && pipe_of(taken.number) == Some(taken.pipe);
+    let numbers: Vec<RawFd> = taken.iter().filter(same).map(|taken| taken.number).collect();
+    replace(&numbers);
+}
+
+/// Closes files in a forked child and keeps their numbers, which values in its memory own.
+pub(crate) fn replace(numbers: &[RawFd]) {
     let mut nothing = None;
-    for &Taken { number, pipe } in taken {
-        if number < 3 || pipe_of(number) != Some(pipe) {
-            continue;
-        }
+    for &number in numbers {
         if nothing.is_none() {
             let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
             nothing = nix::fcntl::open("/", flags, Mode::empty()).ok();
@@ -88,7 +92,7 @@ pub(crate) fn disconnect(taken: &[Taken]) {
 }
 
 /// Names the pipe, as long as one of its ends is open.
-fn pipe_of(number: RawFd) -> Option<Pipe> {
+fn pipe_of(number: RawFd) -> Option<PipeInode> {
     // SAFETY: only asks; a closed number is an error.
     let status = nix::sys::stat::fstat(unsafe { BorrowedFd::borrow_raw(number) }).ok()?;
     Some((status.st_dev, status.st_ino))

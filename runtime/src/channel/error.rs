@@ -1,0 +1,259 @@
+//! Why a message was not sent or not received.
+//!
+//! The names are those of `crossbeam_channel`. What it does not have is `Failed`: a value that cannot be encoded, a system
+//! without memory or descriptors.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::error::Error;
+
+const NO_RECEIVER: &str = "the channel is disconnected: its last receiver is gone";
+const NO_SENDER: &str = "the channel is empty and disconnected: its last sender is gone";
+const FULL: &str = "the channel is full";
+const EMPTY: &str = "the channel is empty";
+
+/// The error of [`Sender::send`](crate::Sender::send): the value, and why it was not sent if that is not because the last receiver is gone.
+///
+/// ```
+/// use runtime::SendError;
+///
+/// let (sender, receiver) = runtime::channel::<u64>(8)?;
+/// drop(receiver);
+/// let Err(SendError(value, ..)) = sender.send(7) else { panic!("nobody receives") };
+/// assert_eq!(value, 7);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+pub struct SendError<T>(pub T, pub Option<Error>);
+
+/// The error of [`Sender::try_send`](crate::Sender::try_send).
+pub enum TrySendError<T> {
+    /// The channel holds as many messages as it may.
+    Full(T),
+    /// The last receiver is gone.
+    Disconnected(T),
+    /// The value cannot be sent, for the reason given.
+    Failed(T, Error),
+}
+
+/// The error of [`Sender::send_timeout`](crate::Sender::send_timeout).
+pub enum SendTimeoutError<T> {
+    /// The channel held as many messages as it may for all that time.
+    Timeout(T),
+    /// The last receiver is gone.
+    Disconnected(T),
+    /// The value cannot be sent, for the reason given.
+    Failed(T, Error),
+}
+
+/// The error of [`Receiver::recv`](crate::Receiver::recv).
+#[derive(Debug)]
+pub enum RecvError {
+    /// The channel is empty, and the last sender is gone: dropped, or killed with its process.
+    Disconnected,
+    /// A message came that could not be received, for the reason given.
+    Failed(Error),
+}
+
+/// The error of [`Receiver::try_recv`](crate::Receiver::try_recv).
+#[derive(Debug)]
+pub enum TryRecvError {
+    /// No message is there, but one may still come.
+    Empty,
+    /// The channel is empty, and the last sender is gone: dropped, or killed with its process.
+    Disconnected,
+    /// A message came that could not be received, for the reason given.
+    Failed(Error),
+}
+
+/// The error of [`Receiver::recv_timeout`](crate::Receiver::recv_timeout).
+#[derive(Debug)]
+pub enum RecvTimeoutError {
+    /// No message came in that time.
+    Timeout,
+    /// The channel is empty, and the last sender is gone: dropped, or killed with its process.
+    Disconnected,
+    /// A message came that could not be received, for the reason given.
+    Failed(Error),
+}
+
+impl<T> SendError<T> {
+    /// Returns the value that was not sent.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+
+    /// Whether the last receiver is gone.
+    pub fn is_disconnected(&self) -> bool {
+        self.1.is_none()
+    }
+
+    /// Why the value could not be sent, if receivers are there.
+    pub fn error(&self) -> Option<&Error> {
+        self.1.as_ref()
+    }
+}
+
+impl<T> TrySendError<T> {
+    /// Returns the value that was not sent.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(value) | Self::Disconnected(value) | Self::Failed(value, _) => value,
+        }
+    }
+
+    /// Whether the channel was full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the last receiver is gone.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected(_))
+    }
+}
+
+impl<T> SendTimeoutError<T> {
+    /// Returns the value that was not sent.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Timeout(value) | Self::Disconnected(value) | Self::Failed(value, _) => value,
+        }
+    }
+
+    /// Whether the time was over.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+
+    /// Whether the last receiver is gone.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected(_))
+    }
+}
+
+impl RecvError {
+    /// Whether the last sender is gone.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+}
+
+impl TryRecvError {
+    /// Whether no message was there, and senders are.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether the last sender is gone.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+}
+
+impl RecvTimeoutError {
+    /// Whether the time was over.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
+    }
+
+    /// Whether the last sender is gone.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.1 {
+            None => f.write_str(NO_RECEIVER),
+            Some(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T> fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str(FULL),
+            Self::Disconnected(_) => f.write_str(NO_RECEIVER),
+            Self::Failed(_, error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout(_) => write!(f, "{FULL}, and nothing was received in time"),
+            Self::Disconnected(_) => f.write_str(NO_RECEIVER),
+            Self::Failed(_, error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnected => f.write_str(NO_SENDER),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for TryRecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str(EMPTY),
+            Self::Disconnected => f.write_str(NO_SENDER),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => write!(f, "{EMPTY}, and nothing was sent in time"),
+            Self::Disconnected => f.write_str(NO_SENDER),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+// Values need not be `Debug`.
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.1 {
+            None => f.write_str("SendError(..)"),
+            Some(error) => write!(f, "SendError(.., {error:?})"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("Full(..)"),
+            Self::Disconnected(_) => f.write_str("Disconnected(..)"),
+            Self::Failed(_, error) => write!(f, "Failed(.., {error:?})"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout(_) => f.write_str("Timeout(..)"),
+            Self::Disconnected(_) => f.write_str("Disconnected(..)"),
+            Self::Failed(_, error) => write!(f, "Failed(.., {error:?})"),
+        }
+    }
+}
+
+impl<T> StdError for SendError<T> {}
+impl<T> StdError for TrySendError<T> {}
+impl<T> StdError for SendTimeoutError<T> {}
+impl StdError for RecvError {}
+impl StdError for TryRecvError {}
+impl StdError for RecvTimeoutError {}

@@ -1,0 +1,62 @@
+//! Receiving in async code.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::end::{ChannelEnd, Stopped};
+use super::error::RecvError;
+use super::receive::receive;
+use super::value;
+use super::watcher::{self, AsyncWatch};
+
+/// The future of [`Receiver::recv_async`](crate::Receiver::recv_async).
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct RecvFuture<'a, T> {
+    end: &'a ChannelEnd,
+    watch: Option<AsyncWatch>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<'a, T> RecvFuture<'a, T> {
+    pub(super) fn new(end: &'a ChannelEnd) -> Self {
+        RecvFuture { end, watch: None, of: PhantomData }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Future for RecvFuture<'_, T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // The one before was woken, or is of another task.
+        self.watch = None;
+        let received = value::with_buffer(|bytes| {
+            let taken = receive(self.end, bytes, 0)?;
+            Ok(value::decode(bytes, &taken)?)
+        });
+        match received {
+            Ok(value) => return Poll::Ready(Ok(value)),
+            Err(Stopped::Disconnected) => return Poll::Ready(Err(RecvError::Disconnected)),
+            Err(Stopped::Failed(error)) => return Poll::Ready(Err(RecvError::Failed(error))),
+            Err(Stopped::TimedOut) => {}
+        }
+        match watcher::watch(self.end, context.waker().clone()) {
+            Ok(watch) => {
+                self.watch = Some(watch);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(RecvError::Failed(error))),
+        }
+    }
+}
+
+impl<T> fmt::Debug for RecvFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvFuture").finish_non_exhaustive()
+    }
+}

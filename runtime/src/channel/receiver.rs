@@ -1,0 +1,265 @@
+//! The receiving end.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+
+use super::end::{ChannelEnd, ChannelSide, Stopped};
+use super::error::{RecvError, RecvTimeoutError, TryRecvError};
+use super::future::RecvFuture;
+use super::receive::receive;
+use super::value;
+use super::wait::WaitForAny;
+use crate::error::{Error, Result};
+use crate::handle::{DecodedObject, EncodedObject};
+use crate::sys::clock;
+
+/// The receiving end of a [`channel`](crate::channel()).
+///
+/// Cloning makes another handle to the same end, and so does sending it to another process: each message is received by one of
+/// them. When the last one is gone, dropped or killed with its process, sending fails.
+pub struct Receiver<T> {
+    end: ChannelEnd,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Receiver<T> {
+    pub(super) fn new(end: ChannelEnd) -> Self {
+        Receiver { end, of: PhantomData }
+    }
+
+    /// Receives a message; waits while the channel is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Disconnected`] once the channel is empty and the last sender is gone, dropped or killed with its process.
+    /// [`RecvError::Failed`] if a message cannot be received: if its value cannot be decoded, it is lost. If this process has too many open
+    /// files for its handles, the message stays, and can be received when there is room.
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.recv_until(u64::MAX).map_err(|stopped| match stopped {
+            Stopped::Failed(error) => RecvError::Failed(error),
+            Stopped::TimedOut | Stopped::Disconnected => RecvError::Disconnected,
+        })
+    }
+
+    /// Receives a message if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`TryRecvError::Empty`] if there is no message. That is also returned if
+    /// another receiver does not finish within a millisecond, because it was stopped while it was receiving.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.recv_until(0).map_err(|stopped| match stopped {
+            Stopped::TimedOut => TryRecvError::Empty,
+            Stopped::Disconnected => TryRecvError::Disconnected,
+            Stopped::Failed(error) => TryRecvError::Failed(error),
+        })
+    }
+
+    /// Receives a message; waits for at most `timeout` while the channel is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`RecvTimeoutError::Timeout`] if no message came in that time.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_until(clock::after(timeout)).map_err(|stopped| match stopped {
+            Stopped::TimedOut => RecvTimeoutError::Timeout,
+            Stopped::Disconnected => RecvTimeoutError::Disconnected,
+            Stopped::Failed(error) => RecvTimeoutError::Failed(error),
+        })
+    }
+
+    /// Returns an iterator over the messages, which waits for each and ends when the channel is empty and the last sender
+    /// is gone.
+    ///
+    /// # Panics
+    ///
+    /// The iterator panics if a message cannot be received; [`recv`](Self::recv) returns the error.
+    ///
+    /// ```
+    /// let (sender, receiver) = runtime::channel(8)?;
+    /// for n in 0..3 {
+    ///     sender.send(n)?;
+    /// }
+    /// drop(sender);
+    /// assert_eq!(receiver.iter().sum::<u64>(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Messages<'_, T> {
+        Messages { receiver: self }
+    }
+
+    /// Returns an iterator over the messages that are there now.
+    ///
+    /// # Panics
+    ///
+    /// As that of [`iter`](Self::iter).
+    pub fn try_iter(&self) -> TryMessages<'_, T> {
+        TryMessages { receiver: self }
+    }
+
+    /// Receives a message, in async code under any executor.
+    ///
+    /// The future is ready as soon as [`recv`](Self::recv) would return. Nothing is taken before that, so that it can be dropped at any time without losing a
+    /// message. While futures wait, one thread of this process waits for all of them.
+    ///
+    /// # Errors
+    ///
+    /// The output is as that of [`recv`](Self::recv).
+    pub fn recv_async(&self) -> RecvFuture<'_, T> {
+        RecvFuture::new(&self.end)
+    }
+
+    /// Waits for at most `timeout` until the channel has a message or is disconnected; returns whether
+    /// [`recv`](Self::recv) would return at once. Takes nothing.
+    pub fn poll(&self, timeout: Duration) -> bool {
+        let wait = WaitForAny { ends: &[&self.end], turn: 0, other: None };
+        wait.until(clock::after(timeout), |sleep| sleep()).is_some()
+    }
+
+    #[inline]
+    fn recv_until(&self, until: u64) -> Result<T, Stopped> {
+        value::with_buffer(|bytes| {
+            let taken = receive(&self.end, bytes, until)?;
+            Ok(value::decode(bytes, &taken)?)
+        })
+    }
+}
+
+impl<T> Receiver<T> {
+    pub(super) fn end(&self) -> &ChannelEnd {
+        &self.end
+    }
+
+    /// Returns the number of messages in the channel.
+    pub fn len(&self) -> usize {
+        self.end.ring().len()
+    }
+
+    /// Returns whether no message is in the channel.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns whether the channel holds as many messages as it may.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Returns the most messages that the channel holds.
+    pub fn capacity(&self) -> usize {
+        self.end.ring().capacity()
+    }
+
+    /// Returns whether both are ends of the same channel.
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.end.ring().object().id() == other.end.ring().object().id()
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        Receiver { end: self.end.clone(), of: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}
+
+impl<T> Serialize for Receiver<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.end.check().map_err(|error: Error| serde::ser::Error::custom(error))?;
+        let (ring, socket) = (self.end.ring().object(), self.end.object());
+        (EncodedObject(ring), EncodedObject(socket)).serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Receiver<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (DecodedObject(ring), DecodedObject(socket)) = Deserialize::deserialize(deserializer)?;
+        let end =
+            ChannelEnd::received(ChannelSide::Receiver, ring, socket).map_err(D::Error::custom)?;
+        Ok(Receiver { end, of: PhantomData })
+    }
+}
+
+/// The iterator of [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Messages<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// The iterator of [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryMessages<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// The iterator of a [`Receiver`] that is used as one.
+#[derive(Debug)]
+pub struct IntoMessages<T> {
+    receiver: Receiver<T>,
+}
+
+fn next<T: Serialize + DeserializeOwned>(receiver: &Receiver<T>) -> Option<T> {
+    match receiver.recv() {
+        Ok(value) => Some(value),
+        Err(RecvError::Disconnected) => None,
+        Err(RecvError::Failed(error)) => panic!("{error}"),
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Iterator for Messages<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        next(self.receiver)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Iterator for TryMessages<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self.receiver.try_recv() {
+            Ok(value) => Some(value),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Failed(error)) => panic!("{error}"),
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Iterator for IntoMessages<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        next(&self.receiver)
+    }
+}
+
+impl<'a, T: Serialize + DeserializeOwned> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Messages<'a, T>;
+
+    fn into_iter(self) -> Messages<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoMessages<T>;
+
+    fn into_iter(self) -> IntoMessages<T> {
+        IntoMessages { receiver: self }
+    }
+}
