@@ -1,7 +1,7 @@
-//! First stage: what stands in the source, taken apart but not judged.
+//! The first stage, which parses the source without checking it.
 //!
-//! The body is never parsed: it goes through as it is, also where it uses
-//! syntax that `syn` does not know yet.
+//! The body of the function is not parsed but passed through, so that it can use syntax that `syn` does
+//! not support yet.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt as _;

@@ -1,8 +1,7 @@
-//! Third stage: the code that stands beside the function.
+//! The third stage, which generates the code that is added to the function.
 //!
-//! Nothing can fail here. Every path begins at the hidden modules of the
-//! library, so that no name of the user's comes in between, and names of
-//! local variables are hygienic.
+//! This stage cannot fail. Every path starts at the hidden modules of the library, so that names of the
+//! user cannot shadow it, and the names of local variables are hygienic.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};

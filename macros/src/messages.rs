@@ -1,4 +1,4 @@
-//! Every mistake an attribute can report, with its wording.
+//! All mistakes that an attribute can report, and their messages.
 
 use std::fmt;
 

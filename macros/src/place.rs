@@ -1,9 +1,9 @@
-//! Where a function stands in its source.
+//! The place of a function in its source.
 //!
-//! The tokens that an attribute is given are those of the function alone, which look the same in an
-//! `impl` block and outside. There, the code beside the function would get three errors that say
-//! nothing of the cause. So the source before the function is looked at, as far as it can be read:
-//! only for this one message, and where anything is doubtful the answer is no.
+//! An attribute receives only the tokens of the function, which are the same inside and outside of an
+//! `impl` block. In an `impl` block the generated code would cause three errors that do not mention the
+//! cause. Therefore this module examines the source before the function, if it can be read. It does so
+//! only for this one message, and assumes a free function in any case of doubt.
 
 use proc_macro2::Ident;
 

@@ -1,5 +1,4 @@
-//! What the macros write, without a compiler that judges it: a function is expanded, what comes out is parsed,
-//! and its parts are looked at.
+//! Tests of the expansions: a function is expanded, and the output is parsed and examined.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;

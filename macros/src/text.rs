@@ -1,5 +1,5 @@
-//! Tokens as a person would write them: the signature in error messages and
-//! in the list of the registered functions.
+//! Formatting of tokens as a person would write them, for the signatures in error messages and in the
+//! list of registered functions.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 

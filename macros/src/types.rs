@@ -1,4 +1,4 @@
-//! The part of the second stage that looks into types.
+//! The part of the second stage that checks types.
 
 use syn::visit::{self, Visit};
 use syn::{

@@ -1,7 +1,6 @@
-//! Second stage: everything that is refused is refused here.
+//! The second stage, which reports all mistakes.
 //!
-//! A [`Task`] exists only when nothing is wrong, so that the last stage has
-//! nothing left to fail with.
+//! A [`Task`] exists only if the function has no mistake, so that the third stage cannot fail.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote};

@@ -1,9 +1,9 @@
-//! What encoding and decoding cost, next to plain bincode.
+//! The cost of encoding and decoding, compared with plain bincode.
 //!
 //! `cargo bench -p procession --bench codec --features fuzzing`
 //!
-//! Each number is the median of 21 rounds. Buffers to encode into are kept. Decoded values are new
-//! each time, but the allocator hands out the same pages again, so a large one costs a copy and no
+//! Each number is the median of 21 rounds. The buffers for encoding are reused. Decoded values are new
+//! each time, but the allocator returns the same pages again, so that a large value costs a copy but no
 //! page faults.
 
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! The codec and the readers of messages, opened to the fuzz targets and the benchmark.
+//! Access to the codec and the readers of messages, for the fuzz targets and the benchmark.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,4 +1,4 @@
-//! What the expansions of the macros name. Not for programs; it changes at will.
+//! The items that the expansions of the macros use. Not a public API.
 
 pub use crate::call::{Call, Outcome, Param, Stop, Thunk};
 pub use crate::registry::{Place, Registration};

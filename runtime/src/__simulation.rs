@@ -1,4 +1,4 @@
-//! The simulation of the scheduler, opened to the commands that run it at length.
+//! Access to the simulation of the scheduler, for the commands of the reliability suite.
 
 use crate::scheduler::simulation::{self, Choices, scale};
 

@@ -1,4 +1,4 @@
-//! The numbers of parameters that a function may have.
+//! The supported numbers of parameters.
 
 /// Calls a macro with a list for each number of parameters, three states and eight inputs at most: for each parameter a type, a
 /// variable, and the kind of the type.

@@ -1,7 +1,7 @@
-//! The atomics of the queue, and the threads of its models, so that loom can replace them.
+//! The atomics of the queue and the threads of its models, which loom can replace.
 //!
-//! It does in the library's own tests alone: a program that is built with `--cfg loom` for models of its
-//! own has the queue as it is.
+//! loom replaces them only in the tests of this library. A program that is built with `--cfg loom` for
+//! its own models uses the unmodified queue.
 
 #[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

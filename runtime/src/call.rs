@@ -1,4 +1,4 @@
-//! One call of a registered function, as the generated code sees it in the worker.
+//! The call of a registered function in a worker, as used by generated code.
 
 use std::any::type_name;
 

@@ -1,4 +1,4 @@
-//! Why an input has no output, on its way from a worker to the caller.
+//! The report of a failed input, which a worker sends to the caller.
 
 use serde::{Deserialize, Serialize};
 

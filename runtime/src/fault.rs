@@ -1,15 +1,14 @@
-//! Points at which a test makes a worker die or stand still.
+//! Points at which a test makes a worker die or stop.
 //!
-//! With the feature `fault-points` the environment variable `PROCESSION_FAULT` names a
-//! point and what happens there, as `point=action`, or `point=action@n` for the n-th
-//! time a worker passes it; the actions are `kill`, `segv`, `stop`, `exit`, `exit3` and
-//! `abort`. With `point=action@n:path` it happens in one worker only: in the one that
-//! could create the file, which must not exist before. Without the feature a point
-//! is nothing.
+//! With the feature `fault-points`, the environment variable `PROCESSION_FAULT` selects a point and an
+//! action as `point=action`, or as `point=action@n` for the n-th time a worker passes the point. The
+//! actions are `kill`, `segv`, `stop`, `exit`, `exit3` and `abort`. With `point=action@n:path` the action
+//! happens in only one worker: the one that succeeds in creating the file, which must not exist before.
+//! Without the feature a point does nothing.
 //!
-//! A worker passes, in this order: for each chunk `claimed`, `begun`; for each input
-//! `started`, `decoded`, `ran`, `encoded`; then `answered` and `ended`. At `publishing`
-//! a message (CHUNK, the answers, END) lies in the ring and is not covered yet.
+//! A worker passes the points in this order: for each chunk `claimed` and `begun`; for each input
+//! `started`, `decoded`, `ran` and `encoded`; then `answered` and `ended`. At `publishing` a message
+//! (CHUNK, an answer or END) is in the ring but not yet visible.
 
 #[cfg(not(any(feature = "fault-points", all(test, loom))))]
 #[inline(always)]

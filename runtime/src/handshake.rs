@@ -1,7 +1,7 @@
-//! The first message of a worker: proof that it is this program and can go to work.
+//! The first message of a worker, which proves that it runs the same build and can work.
 //!
-//! A worker sends a hello on its control socket before anything else, or, if it cannot
-//! go to work, a refusal with the reason. The caller [`check`]s either.
+//! A worker first sends a hello on its control socket, or a refusal with the reason if it cannot work.
+//! The caller [`check`]s either message.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,8 +1,8 @@
-//! The inputs of initializers and preloads on their way to other processes: one sealed
-//! file, which each of them maps and decodes from where it lies.
+//! The inputs of initializers and preloads, in one sealed file that each process maps and decodes in
+//! place.
 //!
-//! For each function: its number and the length of its input, eight bytes each, and the
-//! input.
+//! For each function the file contains its number and the length of its input, eight bytes each, and
+//! then the input.
 
 use std::io;
 use std::ops::Range;

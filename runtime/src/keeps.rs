@@ -1,4 +1,4 @@
-//! How the generated functions keep what an initializer returned.
+//! Storing the value of an initializer, as used by generated code.
 
 use crate::call::{Call, Outcome, Stop};
 use crate::failure::FailureKind;

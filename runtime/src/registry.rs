@@ -1,9 +1,8 @@
-//! The table of the functions that `#[worker]` and `#[initializer]` registered.
+//! The table of the functions that `#[worker]` and `#[initializer]` have registered.
 //!
-//! Each expansion submits one [`Registration`]; the linker gathers them. The table
-//! is built once, sorted by name, so that two processes of the same build have the
-//! same table and a task can be named by its place in it; the [`digest`] that the
-//! handshake compares makes sure of that.
+//! Each expansion submits one [`Registration`], and the linker collects them. The table is built once
+//! and sorted by name. Two processes of the same build therefore have the same table, in which an index
+//! identifies a task. The handshake compares a [`digest`] of the table to verify this.
 
 use std::any::TypeId;
 use std::collections::HashMap;

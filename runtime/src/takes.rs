@@ -1,20 +1,19 @@
-//! How the generated functions take parameters and give outputs away.
+//! Decoding of parameters and encoding of outputs in generated functions.
 //!
-//! The expansion knows the types of a function, but not what they implement. So it asks by method
-//! calls on markers, and method lookup picks the trait whose bounds hold, by the number of
-//! references it has to strip. What a type lacks is told once:
+//! The expansion knows the types of a function, but not the traits that they implement. It therefore
+//! calls methods on markers, and method lookup selects the trait whose bounds hold, by the number of
+//! references that it has to remove. A missing trait is reported once:
 //!
-//! - a type that cannot be encoded, where the function is called (see `task.rs`); here the last trait
-//!   of each kind, without bounds, takes it in silence. A function that is never called is told of when
-//!   code is generated for it;
-//! - a type that can be encoded and not decoded passes there, since an item that borrows is encoded
-//!   and what owns it is decoded. It is told here, at the parameter, by a bound that has no part in the
-//!   choice.
+//! - A type that cannot be encoded is reported where the function is called (see `task.rs`). Here the last
+//!   trait of each kind, which has no bounds, accepts it silently. If the function is never called, the
+//!   mistake is reported when code is generated for it.
+//! - A type that can be encoded but not decoded passes the call, because an item that borrows is encoded
+//!   and its owned form is decoded. It is reported here, at the parameter, by a bound that does not
+//!   affect the selection.
 //!
-//! Lifetimes have no part in the choice either: method lookup does not know them. A parameter that borrows
-//! from what it is decoded from is found by the borrow checker, in its own words. An output that borrows
-//! would be told three times; so nothing here asks whether it could be decoded for any lifetime,
-//! and the call does.
+//! Lifetimes do not affect the selection either, because method lookup ignores them. The borrow checker
+//! reports a parameter that borrows from its encoded form. An output that borrows would be reported three
+//! times, so that only the call checks whether it can be decoded for any lifetime.
 
 #![allow(missing_docs, clippy::new_without_default, reason = "for generated code alone")]
 

@@ -1,4 +1,4 @@
-//! How the generated functions call the function that they stand beside.
+//! The call of the annotated function from generated code.
 
 #![allow(missing_docs, reason = "for generated code alone")]
 

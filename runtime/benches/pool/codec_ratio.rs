@@ -1,4 +1,4 @@
-//! A map of many tiny tasks against no more than encoding and decoding them.
+//! A map of many tiny tasks, compared with only encoding and decoding them.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! Whether a task costs more when there are many, or many workers.
+//! The cost of a task as the number of tasks or workers grows.
 
 use runtime::Result;
 

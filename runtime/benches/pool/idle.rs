@@ -1,4 +1,4 @@
-//! The CPU time that a pool takes while it has nothing to do.
+//! The CPU time of an idle pool.
 
 use std::time::Duration;
 

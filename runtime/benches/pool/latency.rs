@@ -1,4 +1,4 @@
-//! One call at a time: each after the result of the one before.
+//! The latency of single calls, each made after the result of the previous one.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,11 +1,11 @@
-//! What a pool costs, next to what the machine itself takes for the same.
+//! The costs of a pool, compared with those of the machine for the same work.
 //!
 //! `cargo bench -p procession --bench pool [-- [--quick] NAME ...]`
 //!
-//! Every benchmark prints one table. Each figure is the median of interleaved rounds; each
-//! ratio is the median of the ratios within a round, so that a machine that is busy with
-//! something else shifts both sides. `--quick` only shows that everything runs.
-//! `PROCESSION_START_METHOD` chooses the start method where a benchmark does not compare them.
+//! Every benchmark prints one table. Each figure is the median of interleaved rounds. Each ratio is the
+//! median of the ratios within a round, so that other load on the machine affects both sides. `--quick`
+//! only checks that everything runs. `PROCESSION_START_METHOD` selects the start method of benchmarks
+//! that do not compare the methods.
 
 mod codec_ratio;
 mod growth;

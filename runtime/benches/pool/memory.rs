@@ -1,4 +1,4 @@
-//! What an idle worker holds while its caller holds a lot.
+//! The memory of an idle worker whose caller uses much memory.
 
 use runtime::{Pool, Result, StartMethod};
 

@@ -1,4 +1,4 @@
-//! Long inputs and outputs: how fast they go there and back.
+//! The throughput of round trips of long inputs and outputs.
 
 use std::hint::black_box;
 

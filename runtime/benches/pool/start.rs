@@ -1,4 +1,4 @@
-//! From the builder to the first result, by start method.
+//! The time from the builder to the first result, by start method.
 
 use std::process::Command;
 

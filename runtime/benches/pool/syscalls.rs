@@ -1,4 +1,4 @@
-//! Whether the number of system calls grows with the number of tasks.
+//! The number of system calls as the number of tasks grows.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! What tasks of different lengths cost, by the number of workers.
+//! The cost of tasks of different durations, by the number of workers.
 
 use runtime::{Result, usable_cpus};
 

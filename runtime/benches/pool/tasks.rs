@@ -1,4 +1,4 @@
-//! The functions that workers run, and work of a known length.
+//! The functions that workers run, and work of a known duration.
 
 use std::hint::black_box;
 use std::time::Instant;

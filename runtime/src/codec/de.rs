@@ -1,4 +1,4 @@
-//! Reads a value as its type asks for it; see the [format](super).
+//! Decoding of values; see the [format](super).
 
 mod access;
 

@@ -1,4 +1,4 @@
-//! Why a value could not be encoded or decoded: one message in lower case.
+//! The errors of encoding and decoding.
 
 use std::fmt;
 

@@ -1,9 +1,9 @@
-//! How many fields a struct or variant was written with.
+//! The number of fields of an encoded struct or variant.
 //!
-//! The bytes of a value do not describe it: a reader that expects a field which the writer left
-//! out, as `#[serde(skip_serializing)]` alone makes it, would take the next field for it, and read
-//! a wrong value without noticing. So a struct starts with the number of its fields, which costs a
-//! byte, and a variant has it in the upper bits of its tag, which costs nothing.
+//! The encoding is not self-describing. If the writer leaves out a field that the reader expects, as
+//! `#[serde(skip_serializing)]` does, the reader would take the next field for it and read a wrong
+//! value without noticing. A struct therefore starts with the number of its fields, which costs one
+//! byte. A variant has this number in the upper bits of its tag, which costs nothing.
 
 /// What follows: nothing, one value, or so many fields.
 ///

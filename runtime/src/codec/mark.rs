@@ -1,7 +1,8 @@
-//! The place in a value where a handle is, which only this format can carry.
+//! The mark by which a handle recognizes that this codec encodes it.
 //!
-//! A handle serializes as a newtype struct of a [name](NAME) that nothing else has. For the time of this one
-//! value the codec leaves a mark, by which the handle sees that it is not being written in any other format.
+//! A handle serializes as a newtype struct with a unique [name](NAME). While the codec encodes that
+//! value it sets a mark. Without the mark the handle knows that another format encodes it, which cannot
+//! carry objects.
 
 use std::cell::Cell;
 

@@ -1,8 +1,9 @@
-//! Values to bytes and back: the one place that knows the wire format.
+//! Encoding and decoding of values. Only this module knows the wire format.
 //!
 //! # Format
-//! That of bincode 2.0.1 with fixed-width little-endian integers, but for the counts of
-//! [fields](form). Nothing describes itself; both ends are the same build and know the types.
+//!
+//! The format is that of bincode 2.0.1 with fixed-width little-endian integers, except for the counts of
+//! [fields](form). It is not self-describing, because both ends are the same build and know the types.
 //!
 //! | value | bytes |
 //! |---|---|
@@ -17,18 +18,19 @@
 //! | enum | a `u32`, index of the variant and count of its fields, then each in order |
 //! | `()`, unit struct | nothing |
 //!
-//! bincode reads the scalars, and writes `char` and integers of 128 bits. The wrappers around
-//! it ([`ser`], [`de`]) walk the value themselves, because three things must not be left to it:
+//! bincode reads the scalars, and writes `char` and 128-bit integers. The wrappers around it ([`ser`],
+//! [`de`]) traverse the value themselves, for three reasons:
 //!
-//! 1. **Speed of plain data.** serde offers `Vec<f64>` one element at a time. Slices and
-//!    vectors of numbers ([`plain`]) are copied whole, at any depth of a value; the bytes
-//!    stay the same, which the tests compare with bincode's own.
-//! 2. **Trust.** Every count read is held against what is left before anything is allocated
-//!    for it; elements that take no bytes are counted ([`EMPTY_ELEMENTS`]), and so are
-//!    levels of nesting ([`DEPTH`]). Bytes may lie in memory that another process
-//!    is writing to: everything is copied out first and judged afterwards ([`source`]).
-//! 3. **Mistakes that this format cannot carry**, such as `#[serde(flatten)]` or a field left out
-//!    by `skip_serializing`, are refused with a reason instead of being misread later.
+//! 1. **Speed of plain data.** serde passes the elements of a `Vec<f64>` one by one. Slices and vectors of
+//!    numbers ([`plain`]) are copied as a whole instead, at any depth of a value. The bytes are the same;
+//!    the tests compare them with those of bincode.
+//! 2. **Trust.** Every count is compared with the remaining bytes before memory is allocated for it. The
+//!    numbers of elements without bytes ([`EMPTY_ELEMENTS`]) and of nested levels ([`DEPTH`]) are
+//!    limited. Another process may be writing to the encoded bytes, so everything is copied first and
+//!    validated afterwards ([`source`]).
+//! 3. **Unsupported types.** Values that this format cannot carry, such as those with
+//!    `#[serde(flatten)]` or with a field left out by `skip_serializing`, are refused with a reason
+//!    instead of being misread later.
 
 mod de;
 mod error;

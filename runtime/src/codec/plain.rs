@@ -1,16 +1,16 @@
-//! Numbers whose memory is their encoded form, and how slices and vectors of them are recognised
-//! inside serde.
+//! Numbers whose memory representation is their encoding, and the recognition of slices and vectors of
+//! them inside serde.
 //!
-//! serde knows no "slice of f64", only sequences. What it does give away is types:
+//! serde has no data type for a slice of `f64`, only sequences. However, the types of its generic
+//! parameters identify slices:
 //!
-//! - Slices, vectors, boxes and `Cow`s of slices, and `Arc`s with serde's feature `rc`, all
-//!   serialize by `collect_seq(&[S])` or `collect_seq(&Vec<S>)`, so the type of the iterable says
-//!   what it is.
-//! - They all deserialize by `deserialize_seq(visitor)` with the one visitor that is private to
-//!   `Vec<S>`. Its type can be learned by letting `Vec<S>` deserialize from a [`Probe`]. Visitors
-//!   of other code that happen to build a `Vec<S>` have another type and are left alone.
+//! - Slices, vectors, boxes and `Cow`s of slices, and `Arc`s with serde's feature `rc`, all serialize by
+//!   `collect_seq(&[S])` or `collect_seq(&Vec<S>)`. The type of the iterable therefore identifies them.
+//! - They all deserialize by `deserialize_seq(visitor)` with the same visitor, which is private to
+//!   `Vec<S>`. Deserializing a `Vec<S>` from a [`Probe`] reveals the type of this visitor. Visitors of
+//!   other code that build a `Vec<S>` have another type and are not affected.
 //!
-//! All of it is known at compile time; an optimized build keeps the copy and nothing of the search.
+//! All this is known at compile time, so that an optimized build contains only the copy.
 #![allow(
     unsafe_code,
     reason = "reinterprets values between types that were found to be the same type"

@@ -1,4 +1,4 @@
-//! Walks a value and writes it; see the [format](super).
+//! Encoding of values; see the [format](super).
 
 mod counted;
 mod fields;

@@ -1,4 +1,4 @@
-//! Where encoded bytes go: a region of memory that can be asked to grow.
+//! The target of encoded bytes: a region of memory that can grow.
 #![allow(
     unsafe_code,
     reason = "writes into a region whose bounds it keeps itself, so that a scalar costs one compare and one store"

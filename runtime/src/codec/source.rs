@@ -1,8 +1,8 @@
-//! Where encoded bytes come from: possibly memory that another process is writing to.
+//! The source of encoded bytes, which may be memory that another process is writing to.
 //!
-//! Rule: bytes are copied out first and judged afterwards, and no reference into the region is ever
-//! made. So whatever another process does meanwhile, a value was decoded from some bytes that do
-//! not change any more.
+//! Bytes are copied first and validated afterwards, and no reference into the region is ever created.
+//! Whatever another process does at the same time, a value is therefore decoded from bytes that do not
+//! change any more.
 #![allow(
     unsafe_code,
     reason = "reads through a raw pointer, as a reference into memory that others write to would be a lie"

@@ -1,4 +1,4 @@
-//! Carrying out what the scheduler says (rule E2).
+//! Carrying out the actions of the scheduler (rule E2).
 
 use std::sync::atomic::{Ordering, fence};
 

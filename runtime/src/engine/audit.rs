@@ -1,4 +1,4 @@
-//! Sets right what a worker that scribbles over the shared memory may have done (rule Q19).
+//! Periodic repair of the pool page, in case a worker has overwritten it (rule Q19).
 
 use super::{Engine, SharedPool};
 use crate::queue::Phase;

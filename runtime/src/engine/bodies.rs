@@ -1,4 +1,4 @@
-//! What there is of a worker: its process or thread, its page, its sockets.
+//! The resources of a worker: its process or thread, its page, its sockets.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! Calls, as the threads that make them see the engine.
+//! The interface of the engine to the threads that make calls.
 
 use std::ops::Range;
 use std::task::Waker;

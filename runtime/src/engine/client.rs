@@ -1,4 +1,4 @@
-//! What is kept with a call for the thread or executor that made it.
+//! The data that is stored with a call for the thread or executor that made it.
 
 use std::sync::{Arc, Condvar};
 use std::task::Waker;

@@ -1,8 +1,8 @@
-//! The one background thread of a pool: starts, ends, deadlines, and results that nobody
-//! waits for.
+//! The background thread of a pool, which handles starts and ends of workers, deadlines, and results
+//! for which no thread waits.
 //!
-//! It is blocked in `ppoll` unless something happens there. It keeps to the
-//! [fork lock](crate::start::fork_lock): a fork finds it there or in `ppoll`.
+//! It is usually blocked in `ppoll`. It respects the [fork lock](crate::start::fork_lock), so that
+//! during a fork it waits either for that lock or in `ppoll`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

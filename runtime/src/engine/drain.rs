@@ -1,4 +1,4 @@
-//! From the rings of the workers into the inboxes of calls (rules Q7 to Q9, Q20 and Q21).
+//! Moving results from the rings of the workers to the inboxes of calls (rules Q7 to Q9, Q20 and Q21).
 
 use std::sync::Arc;
 

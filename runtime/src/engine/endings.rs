@@ -1,4 +1,4 @@
-//! What is said of inputs that have no output, and of workers that ended.
+//! The errors of inputs without an output, and of workers that have ended.
 
 use super::bodies::ProcessHandle;
 use super::{Body, Engine, Life, SharedError, SharedPool};

@@ -1,9 +1,9 @@
-//! Workers whose main thread has ended while others of their threads go on.
+//! Workers whose main thread has ended while their other threads continue.
 //!
-//! A thread that ends by itself (`SYS_exit`, `pthread_exit`) does not end its process, and the
-//! kernel tells of the end of a process when its last thread ends. Such a worker runs
-//! no task any more, though it looks alive. The dispatcher looks for them, seldom, among those
-//! that have been busy for long.
+//! A thread that ends by itself (`SYS_exit`, `pthread_exit`) does not end its process, and the kernel
+//! reports the end of a process only when its last thread ends. Such a worker runs no task any more,
+//! although it looks alive. The dispatcher occasionally checks the workers that have been busy for a
+//! long time.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};

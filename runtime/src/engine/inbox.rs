@@ -1,4 +1,4 @@
-//! Results that came for a call and were not taken yet.
+//! Results that have arrived for a call and were not taken yet.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What can be seen of the workers of a pool.
+//! Snapshots of the workers of a pool.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Killing workers, also those that this process may not signal.
+//! Killing workers, including those that this process is not permitted to signal.
 
 use std::os::fd::AsFd;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The lock of a pool: when it is given back, wakers are called (rule E1).
+//! The lock of a pool, which calls wakers after its release (rule E1).
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;

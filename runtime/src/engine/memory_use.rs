@@ -1,4 +1,4 @@
-//! When memory is given back to the system.
+//! Returning memory to the system.
 
 use std::time::{Duration, Instant};
 

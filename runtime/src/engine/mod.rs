@@ -1,20 +1,19 @@
-//! One lock around the scheduler and what it decides about.
+//! One lock around the scheduler and the resources that it manages.
 //!
-//! The [scheduler](crate::scheduler) decides and does nothing; everything that is done to a
-//! pool is done here. Threads in calls and the [dispatcher] take the one lock of a pool, tell
-//! the scheduler what happened, and [carry out](actions) what it says. Rings are read
-//! ([drain]) and threads put to sleep ([wait]) by whoever waits; workers are started, watched
-//! and reaped by the dispatcher.
+//! The [scheduler](crate::scheduler) only decides; this module acts. Threads in calls and the
+//! [dispatcher] take the lock of the pool, report events to the scheduler, and
+//! [carry out](actions) the actions that it returns. The threads that wait for results read the rings
+//! ([drain]) and sleep ([wait]). The dispatcher starts, monitors and reaps workers.
 //!
 //! # Rules
 //!
-//! - **E1.** No code of the user runs while the lock is held: inputs are encoded before, outputs
-//!   decoded after, wakers called and dropped after.
-//! - **E2.** Whoever tells the scheduler something carries out its actions before the lock is
-//!   given back.
-//! - **E3.** Regions are mapped and processes and threads are started without the lock.
-//! - **E4.** The ring of a worker that is not known to serve is read only after its control
-//!   socket: that it is ready was said there before.
+//! - **E1.** No code of the user runs while the lock is held. Inputs are encoded before, outputs are
+//!   decoded after, and wakers are called and dropped after.
+//! - **E2.** A thread that has reported an event to the scheduler carries out the resulting actions
+//!   before it releases the lock.
+//! - **E3.** Regions are mapped, and processes and threads are started, without the lock.
+//! - **E4.** As long as it is unknown whether a worker serves, its control socket is read before its
+//!   ring, because the worker reports there that it is ready.
 
 mod actions;
 mod audit;

@@ -1,4 +1,4 @@
-//! The queue in shared memory, as the scheduler reaches it.
+//! The access of the scheduler to the queue in shared memory.
 
 use std::sync::Arc;
 

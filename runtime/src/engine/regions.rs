@@ -1,4 +1,4 @@
-//! What all threads of a pool share: its settings, its regions, its lock.
+//! The data that all threads of a pool share: its settings, its regions, its lock.
 
 use std::io;
 use std::os::fd::OwnedFd;

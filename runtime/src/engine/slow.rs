@@ -1,4 +1,4 @@
-//! Chunks whose inputs take much longer than those that the pool learnt from.
+//! Chunks whose inputs take much longer than the measurements that determined their length.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From the order to start a worker to one that serves.
+//! Starting a worker, up to the moment when it serves.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

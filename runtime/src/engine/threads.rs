@@ -1,4 +1,4 @@
-//! Workers that are threads of this process: the same loop, another body.
+//! Workers that are threads of this process and run the same loop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};

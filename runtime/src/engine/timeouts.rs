@@ -1,4 +1,4 @@
-//! Inputs that run longer than they may (rule Q15).
+//! Inputs that exceed their timeout (rule Q15).
 
 use std::sync::Arc;
 use std::time::Duration;

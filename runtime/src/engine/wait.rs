@@ -1,9 +1,9 @@
-//! Whoever waits, drains (rules Q18 and Q19).
+//! Waiting for results (rules Q18 and Q19).
 //!
-//! Which thread leads and which follow is decided by the
-//! [scheduler](crate::scheduler::WaitDecision). The one that leads sleeps on the pool page and reads the
-//! rings for all; the others sleep on a condition of their call. When nobody waits and inputs
-//! are outstanding, the workers wake the dispatcher.
+//! The [scheduler](crate::scheduler::WaitDecision) decides which of the waiting threads leads. The leader
+//! sleeps on the pool page and reads the rings for all threads; the others sleep on a condition
+//! variable of their call. If no thread waits while inputs are outstanding, the workers wake the
+//! dispatcher.
 
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};

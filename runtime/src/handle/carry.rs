@@ -1,8 +1,9 @@
-//! How an object gets into the bytes of a value and out of them again.
+//! Encoding and decoding of objects inside of values.
 //!
-//! serde has no place for objects. A handle therefore serializes as a newtype struct of a
-//! [name](mark::NAME) that the codec knows. Only the codec says, for the time of this one value, that objects can
-//! be carried; any other format gets an error instead of an id that nobody could resolve.
+//! serde has no data type for objects. A handle therefore serializes as a newtype struct with a
+//! [name](mark::NAME) that the codec recognizes. Only the codec permits objects, and only while it
+//! encodes that value. With any other format a handle returns an error instead of an id that nobody
+//! could resolve.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What workers of a pool may ask for (rule H4).
+//! The objects that the workers of a pool may request (rule H4).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

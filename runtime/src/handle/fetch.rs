@@ -1,4 +1,4 @@
-//! Where a process gets an object that it does not have.
+//! Fetching an object that this process does not have.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,7 @@
-//! Objects that a worker keeps for a while after a task that used them.
+//! Objects that a worker keeps for some time after the task that used them.
 //!
-//! Mapping memory and fetching it from the caller costs more than most tasks. So a worker keeps what it
-//! only reads, until it was not used for [`TIME`] or the worker is idle.
+//! Fetching and mapping memory costs more than most tasks. A worker therefore keeps read-only objects
+//! until they were unused for [`TIME`] or the worker becomes idle.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

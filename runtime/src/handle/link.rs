@@ -1,7 +1,8 @@
-//! The sockets over which a worker and its caller pass objects (rules H4 and H5).
+//! The sockets through which a worker and its caller exchange objects (rules H4 and H5).
 //!
-//! Each worker process has a socket pair for this alone: nothing may be sent to its
-//! control socket, since the kernel ends the worker when its control socket can be read. One message holds one object.
+//! Each worker process has a separate socket pair for objects. Nothing can be sent to its control
+//! socket, because the kernel kills the worker when that socket becomes readable. One message contains
+//! one object.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,4 +1,4 @@
-//! The calling thread's side of a call: encodes inputs, hands chunks in, takes answers.
+//! The calling thread's side of a call, which encodes inputs, submits chunks and takes answers.
 
 use std::iter::Fuse;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! How far a stream looks ahead: how many inputs it hands out before their outcomes are
-//! taken.
+//! The look-ahead of a stream: the number of inputs that it may publish before their outcomes are
+//! returned.
 
 /// Inputs for each worker that are handed out and not given back, at most.
 const MOST: usize = 128;

@@ -1,4 +1,4 @@
-//! Calls that the calling thread sees through: `map`, `map_all`, `apply`.
+//! The blocking calls: `map`, `map_all` and `apply`.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -1,8 +1,7 @@
 //! A thread that pulls the inputs of a [stream](super::stream).
 //!
-//! It puts what it pulled into a buffer and hands it out when the queue is empty or there is
-//! enough for a chunk. What is left in the buffer while the iterator blocks, the reader
-//! hands out before it waits.
+//! The thread collects inputs in a buffer, and publishes them when the queue is empty or the buffer has
+//! a whole chunk. If the iterator blocks, the reader publishes the rest of the buffer before it waits.
 
 use std::collections::VecDeque;
 use std::iter::Fuse;

@@ -1,4 +1,4 @@
-//! A pool that runs, from its first worker to its last.
+//! A running pool.
 
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, ThreadId};

@@ -1,8 +1,9 @@
-//! The engine of [`imap`](super::Pool::imap): a call that is fed while it is read.
+//! The implementation of [`imap`](super::Pool::imap): a call that receives inputs while its outcomes are
+//! read.
 //!
-//! What is finished is given out before another input is pulled, so that an iterator that
-//! blocks holds up as little as possible. Every input that was pulled has one outcome,
-//! whatever becomes of the iterator, the stream or the pool.
+//! Finished outcomes are returned before another input is pulled, so that an iterator that blocks delays
+//! as little as possible. Every input that was pulled has one outcome, whatever happens to the
+//! iterator, the stream or the pool.
 
 use std::sync::Arc;
 use std::thread::ThreadId;

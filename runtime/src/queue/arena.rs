@@ -1,13 +1,11 @@
-//! The memory of payloads: blocks of the region of the tasks, managed by the caller
-//! alone (rule Q1).
+//! The memory of payloads: blocks in the region of the tasks, which only the caller manages (rule Q1).
 //!
-//! Blocks are powers of two. Those below a page lie together in [small pages](super::small),
-//! so that a page is free as soon as its blocks are. Freed blocks wait in a list per size to
-//! be used again while their pages are warm. The warm ones together are kept below what
-//! was in use at the same time recently, or below [`WARM`] if that is more: a load that
-//! goes on does not touch new pages for every call, and a peak that is over does not keep
-//! its memory. What is more goes back to the system as blocks are freed, the rest when
-//! the pool is idle.
+//! The sizes of blocks are powers of two. Blocks smaller than a page are grouped in
+//! [small pages](super::small), so that a page becomes free together with its blocks. Freed blocks are
+//! kept in one list per size and reused while their pages are resident. The total size of these blocks
+//! is limited by the recent peak of memory in use, or by [`WARM`] if that is larger. A continuous load
+//! therefore does not touch new pages for every call, and a past peak does not keep its memory. Blocks
+//! beyond the limit return to the system when they are freed, and the others when the pool is idle.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! Claim words: who has which chunk (rules Q1 to Q5).
+//! Claim words, which record the owner of each chunk (rules Q1 to Q5).
 
 use crate::atomics::{AtomicU64, Ordering};
 

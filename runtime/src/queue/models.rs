@@ -1,5 +1,5 @@
-//! Models of the protocol, run by loom in every order that threads can have, and by Miri in
-//! an order that depends on a seed, with stores that other threads see late.
+//! Models of the protocol. loom runs them in every interleaving of threads, and Miri in an
+//! interleaving that depends on a seed, with stores that become visible late.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p procession --lib models`
 //!

@@ -1,7 +1,7 @@
-//! Where values are encoded: inputs by the caller, outputs by a worker.
+//! The buffers into which the caller encodes inputs and a worker encodes outputs.
 //!
-//! Both begin in private memory. A value that gets long goes on in shared memory, so that
-//! it need not be copied there afterwards.
+//! Encoding starts in private memory. A long value continues in shared memory, so that it need not be
+//! copied there afterwards.
 
 #![allow(unsafe_code, reason = "hands regions of memory to the encoder")]
 

@@ -1,4 +1,4 @@
-//! The pool page: what everyone may write, and nobody relies on (rules Q5 and Q16 to Q20).
+//! The pool page, which every process may write and none relies on (rules Q5 and Q16 to Q20).
 
 use super::{Claims, MAX_WORKERS, SLOTS};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};

@@ -1,8 +1,8 @@
-//! The ring of results: one worker writes, the caller reads (rules Q7 and Q8).
+//! The ring of results, which one worker writes and the caller reads (rules Q7 and Q8).
 //!
-//! A message is a header word and its payload in whole words. Words are atomics
-//! of relaxed order: `produced` and `consumed` order them, and a reader that is told
-//! lies reads nonsense but nothing undefined.
+//! A message consists of a header word and its payload in whole words. The words are relaxed atomics,
+//! ordered by `produced` and `consumed`. If a worker violates the protocol, the reader reads wrong
+//! values, but its behaviour remains defined.
 
 use crate::atomics::{AtomicU64, Ordering};
 

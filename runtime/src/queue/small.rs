@@ -1,4 +1,4 @@
-//! Blocks below a page: several of one size in a page.
+//! Blocks smaller than a page: several blocks of one size share a page.
 
 use std::collections::HashMap;
 

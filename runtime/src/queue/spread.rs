@@ -1,4 +1,4 @@
-//! A hash for numbers that the caller made itself.
+//! A hash function for numbers that the caller itself has generated.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

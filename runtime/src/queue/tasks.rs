@@ -1,4 +1,4 @@
-//! The region of the tasks: written by the caller alone (rule Q1).
+//! The region of the tasks, which only the caller writes (rule Q1).
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! The worker page of a worker: its own region, shared with the caller alone.
+//! The worker page, which a worker shares only with its caller.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

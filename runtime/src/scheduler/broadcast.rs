@@ -1,4 +1,4 @@
-//! Chunks for one worker alone: a broadcast hands one to each.
+//! Direct chunks for particular workers, which a broadcast uses.
 
 use super::{Action, CallId, Chunk, NewChunk, Port, Scheduler, Time};
 

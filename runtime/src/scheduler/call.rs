@@ -1,4 +1,4 @@
-//! Calls: what a caller asked for, and how much of it is done.
+//! A call and its progress.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The open calls: how they begin, are handed inputs, and end.
+//! The open calls: how they start, receive inputs, and end.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

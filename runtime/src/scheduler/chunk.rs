@@ -1,4 +1,4 @@
-//! Chunks: inputs of one call that travel together.
+//! Chunks: inputs of one call that one worker claims together.
 
 /// Names a call of a pool; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! What must be so inside the scheduler whenever nobody is in it.
+//! The invariants that hold between two events.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! When the dispatcher has to look again though nothing happened.
+//! The times at which the dispatcher has to act even if no event occurs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! When a worker ends: which input it cost, and what becomes of the others (rule S4).
+//! The end of a worker: the input that it loses, and the return of the others (rule S4).
 
 use super::{Action, Chunk, Ending, KillReason, Life, Limits, Port, Reason, Scheduler, Time};
 

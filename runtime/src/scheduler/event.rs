@@ -1,4 +1,4 @@
-//! What happens to a pool, and what is to be done about it.
+//! Events, which the scheduler receives, and actions, which it returns.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where the chunks are that left their calls (rule S2).
+//! The locations of the chunks that have left their calls (rule S2).
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! Why a worker is killed, and what follows from it.
+//! The reasons for killing a worker, and their consequences.
 
 use std::time::Duration;
 

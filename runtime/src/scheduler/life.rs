@@ -1,4 +1,4 @@
-//! How far a pool is from its end, and whether it is well.
+//! The life cycle of a pool, and its restart storms.
 
 use super::time::{TICK, after};
 use super::{Action, KillReason, Limits, Port, Reason, Scheduler, Time};

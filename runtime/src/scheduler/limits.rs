@@ -1,4 +1,4 @@
-//! The settings that the scheduler goes by.
+//! The settings that the scheduler uses.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! The scheduler of a pool: a state machine that decides, and does nothing else.
+//! The scheduler of a pool: a state machine that makes all decisions and performs no I/O.
 //!
-//! It knows the calls of a pool, the chunks of their inputs, the workers and the
-//! deadlines. It has no lock, clock, file descriptor, shared memory or thread. Whatever
-//! happens outside is an [`Event`] or one of the few methods that answer at once; whatever
-//! has to be done is an [`Action`], taken with [`Scheduler::next_action`]. The one thing
-//! that cannot wait for an action is the queue in shared memory, on which the scheduler
-//! races the workers: it is reached through the [`Port`].
+//! Its state consists of the calls of a pool, the chunks of their inputs, the workers and the
+//! deadlines. It has no lock, clock, file descriptor, shared memory or thread. The engine reports each
+//! occurrence as an [`Event`], or by one of the few methods that return an answer. It takes the
+//! resulting [`Action`]s by [`Scheduler::next_action`]. The queue in shared memory is the only
+//! exception: the scheduler races with the workers for its chunks, so it accesses the queue directly,
+//! through the [`Port`].
 //!
 //! ```text
 //!            threads in calls        dispatcher
@@ -18,27 +18,26 @@
 //!              +--------------------------+   publish, withdraw, owner
 //! ```
 //!
-//! Because it is pure, the scheduler is tested by [simulation]: virtual callers, workers
-//! and a virtual queue drive it through millions of schedules, each of which can be
-//! replayed from its seed.
+//! Because the scheduler is pure, it can be tested by [simulation]: virtual callers and workers and a
+//! virtual queue run it through millions of schedules, each of which can be replayed from its seed.
 //!
 //! # Rules
 //!
-//! - **S1.** Every input that is handed in gets exactly one outcome: a value counted by
+//! - **S1.** Every submitted input has exactly one outcome: a value counted by
 //!   [`answered`](Scheduler::answered), or one [`Action::Fail`].
-//! - **S2.** A chunk is in exactly one place: pending in its call, published, displaced from
-//!   its queue slot while it still runs, with one worker alone, or waiting for that worker.
-//! - **S3.** A worker is in exactly one state of [`Worker`]; only methods of [`Workers`]
-//!   change it, and each change is one of the arrows of its diagram.
-//! - **S4.** A worker that ends costs at most the one input that it had begun. The rest of
-//!   its chunk goes back to the front of its call.
-//! - **S5.** While inputs are outstanding somebody is awake, or will be woken, who acts on
-//!   their outcome: a leading thread, or the dispatcher.
-//! - **S6.** Workers that end one after the other without an answer in between are replaced
-//!   only up to a limit; then the calls fail, and the next call starts afresh.
-//! - **S7.** The cost of an event depends on what it concerns, not on how many calls there
-//!   are or were, nor on the number of workers. The exceptions are rare events: the end of a
-//!   worker, and the drop of a call that runs, look at every queue slot.
+//! - **S2.** A chunk is in exactly one place: pending in its call, published, displaced from its queue
+//!   slot while it still runs, assigned to a particular worker, or waiting for that worker.
+//! - **S3.** A worker is in exactly one state of [`Worker`]. Only methods of [`Workers`] change the
+//!   state, and each change is an arrow in its diagram.
+//! - **S4.** The end of a worker costs at most the one input that the worker had begun. The rest of its
+//!   chunk returns to the front of its call.
+//! - **S5.** While inputs are outstanding, a thread that acts on their outcomes is awake or will be
+//!   woken. It is either the leading thread or the dispatcher.
+//! - **S6.** Workers that end one after another without an answer in between are replaced only up to a
+//!   limit. Then the open calls fail, and the next call starts workers again.
+//! - **S7.** The cost of an event depends neither on the number of past and open calls nor on the number
+//!   of workers. Two rare events are exceptions: the end of a worker, and the drop of a running call,
+//!   visit every queue slot.
 
 #![forbid(unsafe_code)]
 

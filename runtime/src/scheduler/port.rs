@@ -1,4 +1,4 @@
-//! What the scheduler needs at once, and types that it only carries.
+//! The port through which the scheduler accesses the queue, and types that it only passes on.
 
 use super::{Chunk, Payload};
 

@@ -1,4 +1,4 @@
-//! From pending chunks to published ones.
+//! Publishing pending chunks.
 
 use super::{Action, Chunk, Port, Scheduler};
 

@@ -1,4 +1,4 @@
-//! What workers say: a chunk was taken, inputs were answered, a chunk ended.
+//! Messages of workers: a chunk was claimed, inputs were answered, a chunk ended.
 
 use super::sizing;
 use super::{Action, CallId, Owner, Port, Scheduler, Time};

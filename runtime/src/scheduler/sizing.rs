@@ -1,4 +1,4 @@
-//! How many inputs a chunk has, and how many chunks are kept ready.
+//! The number of inputs in a chunk, and the number of chunks that are published ahead.
 
 use super::call::CallState;
 use super::{CallId, Port, Scheduler};

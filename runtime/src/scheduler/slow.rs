@@ -1,7 +1,7 @@
-//! Chunks that turn out longer than they were made for.
+//! Chunks that take longer than intended.
 //!
-//! The length of a chunk follows from how long its inputs took recently. Where inputs turn slow,
-//! a chunk of thousands would stay with its worker while others are idle.
+//! The length of a chunk is derived from the recent duration of its inputs. If inputs become slow, a
+//! chunk of thousands of inputs would stay with its worker while other workers are idle.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From a vacant slot to a worker that serves.
+//! Starting a worker in a vacant slot, up to the moment when it serves.
 
 use super::time::after;
 use super::{Action, KillReason, Life, Port, Scheduler, Time, Worker};

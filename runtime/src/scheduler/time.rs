@@ -1,4 +1,4 @@
-//! The time that the scheduler is told.
+//! The time that is passed to the scheduler.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! When inputs with a limit of time have to be looked at.
+//! The times at which inputs with a timeout have to be checked.
 //!
-//! A worker tells nobody when it takes a chunk. But a chunk that is taken after the
-//! dispatcher looked cannot be over its time before the shortest limit has passed since. So
-//! the dispatcher sleeps until the next running input is over its time, or for the shortest
-//! limit of what is handed in, whichever comes first.
+//! A worker does not report its claims. However, a chunk that is claimed after the dispatcher has
+//! checked cannot exceed its timeout before the shortest timeout has passed. The dispatcher therefore
+//! sleeps until the next running input exceeds its timeout, or for the shortest timeout of the open
+//! calls, whichever comes first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Whose turn it is: the calls that have pending chunks.
+//! The order in which calls with pending chunks take turns.
 
 use std::collections::VecDeque;
 

@@ -1,19 +1,19 @@
-//! Who waits, and who is woken by what (rule S5).
+//! The waiting threads, and the changes that wake them (rule S5).
 //!
-//! Of the threads that wait in calls one leads: it sleeps until a worker wakes it, and reads
-//! the rings for all. The others follow, and are woken by the state machine. When no thread
-//! leads, the dispatcher reads.
+//! One of the threads that wait in calls leads: it sleeps until a worker wakes it, and reads the rings
+//! for all of them. The others follow, and the state machine wakes them. If no thread leads, the
+//! dispatcher reads the rings.
 //!
-//! | what changed | who is woken |
+//! | change | wakes |
 //! |---|---|
 //! | a chunk of a call ended, or an input of it failed | its thread, if it follows |
 //! | an input of a call was settled | the executor that waits for the call |
 //! | the dispatcher settled an input | the thread that leads |
-//! | the thread that led stops | one that follows, to lead; if none does, the dispatcher |
-//! | a limit of time, a vacant slot, the end of the pool | the dispatcher |
+//! | the leading thread stops waiting | a follower, which then leads, or else the dispatcher |
+//! | a timeout, a vacant slot, the end of the pool | the dispatcher |
 //! | published chunks were taken back | the thread that leads, if it waits for claims |
 //! | a chunk was published | as many idle workers as there are unclaimed chunks |
-//! | a worker is ready, a slot is free, the pool is empty or over | who waits for the pool |
+//! | a worker is ready, a slot is free, the pool is empty or over | the threads that wait for the pool |
 
 use std::collections::BTreeSet;
 use std::time::Duration;

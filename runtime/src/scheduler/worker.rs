@@ -1,4 +1,4 @@
-//! The life of a worker.
+//! The states of a worker.
 //!
 //! ```text
 //!           Start        HandshakeDone            Ready         claimed

@@ -1,4 +1,4 @@
-//! The slots for workers, and the one place where the state of a worker changes (rule S3).
+//! The worker slots, and the only place where the state of a worker changes (rule S3).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Making the memory of an object, and what of it a value refers to.
+//! Allocating the memory of an object, and the range to which a value refers.
 
 use std::io;
 use std::os::fd::AsFd;

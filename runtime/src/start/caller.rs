@@ -1,4 +1,4 @@
-//! Whose rights a start has (rule L10).
+//! The thread whose rights a worker receives (rule L10).
 
 use crate::error::{Error, Result};
 use crate::sys::rights::{PresentRights, Rights};

@@ -1,4 +1,4 @@
-//! The connections of a server to the launchers it works for.
+//! The connections of a server to its launchers.
 
 use std::collections::VecDeque;
 use std::io;

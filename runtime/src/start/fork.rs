@@ -1,8 +1,7 @@
-//! Fork: a template is forked from the caller once, and forks each worker.
+//! The start method `Fork`: a template is forked from the caller once and forks each worker.
 //!
-//! All workers of a pool, also those that replace dead ones, see the memory of the
-//! caller as it was when the pool was built. Rule L9 says how that outlives the death
-//! of the template.
+//! All workers of a pool, including replacements, see the memory of the caller as it was when the pool
+//! was built. Rule L9 describes how this snapshot survives the death of the template.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,13 +1,13 @@
-//! The fork lock: where the library's own threads stand while the caller is forked.
+//! The fork lock, which holds the threads of the library at a known point while the caller is forked.
 //!
-//! A forked child has only the thread that forked. Whatever another thread had locked
-//! stays locked there for ever. The dispatchers of pools are other threads, so they
-//! hold [`working`] whenever they are not blocked in `poll`, and a fork takes the fork lock
-//! for itself: then each of them is in `poll` or waits at the fork lock, and holds nothing.
+//! A forked child has only the thread that forked. Locks that another thread held remain locked in the
+//! child forever. The dispatchers of pools are such threads. They hold [`working`] whenever they are
+//! not blocked in `poll`, and a fork takes the fork lock exclusively. During a fork each dispatcher is
+//! therefore in `poll` or waits for the fork lock, and holds no other lock.
 //!
-//! Threads of the program cannot be made to stand still; with them a fork is refused. The
-//! one exception is the main thread of the standard test harness, in a program compiled as
-//! a test, while it waits for the test that forks.
+//! The library cannot stop the threads of the program, so a fork is refused while there are any. The
+//! only exception is the main thread of the standard test harness, in a program compiled as a test,
+//! while it waits for the test that forks.
 
 use std::io;
 use std::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -1,7 +1,6 @@
-//! ForkServer: a server is executed once and forks each worker.
+//! The start method `ForkServer`: a server executes the program once and forks each worker.
 //!
-//! Pools with the same preloads and the same rights share a server. It ends when the last
-//! of them does.
+//! Pools with the same preloads and the same rights share a server, which ends with the last of them.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

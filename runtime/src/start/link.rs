@@ -1,4 +1,4 @@
-//! One connection of a caller to a server, and the starts of workers under way on it.
+//! A connection of a caller to a server, and the starts of workers that are in progress on it.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

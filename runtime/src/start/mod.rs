@@ -1,75 +1,72 @@
-//! How worker processes are started.
+//! The start methods for worker processes.
 //!
-//! A [`Launcher`] makes workers by one start method and tells what became of them. It
-//! belongs to one thread, the dispatcher of a pool; only [`launcher`] itself is called
-//! on the thread that builds the pool.
+//! A [`Launcher`] starts workers by one start method and reports their ends. It belongs to one thread,
+//! the dispatcher of a pool. Only [`launcher`] itself is called on the thread that builds the pool.
 //!
 //! ```text
 //!  Spawn        caller --exec--> worker
 //!  ForkServer   caller --exec--> server --fork--> worker     one server for all pools
-//!  Fork         caller --fork--> template --fork--> worker   one template a pool
+//!  Fork         caller --fork--> template --fork--> worker   one template per pool
 //!                                   '--fork--> standby
 //! ```
 //!
 //! # Contract of a launcher
 //!
-//! - [`Launcher::launch`] initiates one start. Each ticket it took is answered by
-//!   exactly one [LaunchEvent::Started] or [`LaunchEvent::NotStarted`]. A ticket for which it returned
-//!   an error gets no answer.
-//! - Started means that the process exists. That it can work is what its hello on the
-//!   control socket says ([`handshake`]), or its refusal; it may also end without a word.
-//!   Deadlines are the caller's.
-//! - An exit is told exactly once: by `exit_of` under `Spawn`, by [`LaunchEvent::Exited`]
-//!   under the others, except that after [`LaunchEvent::Gone`] `exit_of` answers for every
-//!   worker whose end was not told.
-//! - The first message of a worker is its hello, sent by [`handshake::send_hello`] from
-//!   `crate::worker::process`; that sending fails means that the caller is gone.
-//! - Call `events` after each `launch`, and whenever one of [`Launcher::fds`] is
-//!   readable. They may be others after `launch` or `events`.
-//! - Dropping a launcher ends its workers, and waits, for a bounded time, until no
-//!   process and no zombie of its making is left.
+//! - [`Launcher::launch`] initiates one start. Each accepted ticket is answered by exactly one
+//!   [LaunchEvent::Started] or [`LaunchEvent::NotStarted`]. If `launch` returns an error, its ticket
+//!   gets no answer.
+//! - `Started` means that the process exists. The worker then sends a hello on its control socket if it
+//!   can work, or a refusal ([`handshake`]). It may also end without a message. The caller of the
+//!   launcher enforces deadlines.
+//! - An exit is reported exactly once: by `exit_of` under `Spawn`, and by [`LaunchEvent::Exited`] under
+//!   the other methods. After [`LaunchEvent::Gone`], `exit_of` answers for every worker whose exit was
+//!   not reported.
+//! - The first message of a worker is its hello, which [`handshake::send_hello`] sends from
+//!   `crate::worker::process`. If sending fails, the caller has ended.
+//! - Call `events` after each `launch`, and whenever one of [`Launcher::fds`] is readable. `launch` and
+//!   `events` may change the set of these descriptors.
+//! - Dropping a launcher ends its workers, and waits for a bounded time until none of its processes and
+//!   zombies is left.
 //!
 //! # Rules
 //!
-//! - **L1.** *The marker is not enough.* A process serves only if the marker names its own
-//!   constructor and fd 3 is a socket that its parent made under the same user.
-//! - **L2.** *Nobody is left behind.* A worker asks the kernel for SIGKILL at the end of the
-//!   thread that made it, then looks whether its parent is still the one. That thread
-//!   is the dispatcher for a spawned worker, so the launcher must live on one thread;
-//!   it is the only thread of a server for a forked one. A server outlives the thread
-//!   that started it (once its preloads are done), and ends with the caller, whose
-//!   pidfd it polls, or with its main socket; so a server that someone has stopped
-//!   (SIGSTOP) keeps its workers until it is continued or killed.
-//! - **L3.** *A pid is only used where it cannot be another's*: by the parent, between start
-//!   and reaping, to open the pidfd; only then may the pidfd leave the parent.
-//! - **L4.** *A server forks with one thread.* After the preloads it looks, and refuses to
-//!   serve if there is another.
-//! - **L5.** *The caller is forked behind the held fork lock* ([`fork_lock`]), on the thread that
-//!   builds the pool; never later.
-//! - **L6.** *What was not given is closed.* An executed process has the three standard
-//!   streams and its socket, nothing else, before any code of the library runs in it.
-//!   A forked worker drops all that the server opened for itself. What a preload
-//!   opened stays open, as does, under `Fork`, what the program had open.
-//! - **L7.** *Fds of the library are closed in a template* if they are held as
-//!   [`Kept`](crate::sys::fds::Kept), and disconnected if they are ends of pipes that the
-//!   program took ([`taken`](crate::sys::taken)). Nothing of the parent's generation is used there
-//!   again; see [`generation`].
-//! - **L8.** *The environment travels as it is at the launch*, not at the start of the server,
-//!   and so does the directory, as an fd.
-//! - **L9.** *The template has a standby*: a fork of itself, made right after the preloads,
-//!   that has never served. When the template dies, the standby makes a standby of its
-//!   own and takes over, so that later workers see the very same snapshot of the
-//!   caller. Only if both die at once is the snapshot lost, and launching an error.
-//! - **L10.** *A start has no more rights than its caller has at that moment.* The caller is the
-//!   thread that built the pool ([`caller`]). What it is allowed ([`Rights`]) is looked
-//!   at before each start. A process that is executed has it by nature. A server that
-//!   was started with other rights is left for one with the present ones ([`served`]);
-//!   a template, which is the only one of its kind, refuses. Umask and resource
-//!   limits go along with the order, like the environment, and are set in the worker.
-//! - **L11.** *A worker ends with its caller's socket.* The kernel kills it when the other end of
-//!   its control socket is shut or gone, with the rights of the worker. So a
-//!   caller that gave up its rights can still end workers that have them. They also end
-//!   when it dies, where rule L2 does not help: the kernel sends that signal with the
+//! - **L1.** *The marker alone is not sufficient.* A process serves as a worker only if the marker names
+//!   its own constructor and fd 3 is a socket that its parent has created under the same user.
+//! - **L2.** *No process is left behind.* A worker requests SIGKILL from the kernel for the end of the
+//!   thread that created it, and then checks that its parent has not changed. For a spawned worker this
+//!   thread is the dispatcher, so the launcher must stay on one thread. For a forked worker it is the
+//!   only thread of the server. A server outlives the thread that started it, once its preloads are
+//!   done. It ends with the caller, whose pidfd it polls, or with its main socket. A server that was
+//!   stopped by SIGSTOP therefore keeps its workers until it is continued or killed.
+//! - **L3.** *A pid is used only while it cannot belong to another process*: by the parent, between the
+//!   start and the reaping of the process, to open the pidfd. Only then may the pidfd leave the parent.
+//! - **L4.** *A server has one thread when it forks.* It checks this after the preloads, and refuses to
+//!   serve if it has other threads.
+//! - **L5.** *The caller is forked only while the fork lock is held* ([`fork_lock`]), on the thread that
+//!   builds the pool, and never later.
+//! - **L6.** *All other descriptors are closed.* An executed process has only the three standard streams
+//!   and its socket before any code of the library runs in it. A forked worker closes everything that
+//!   the server has opened for itself. Descriptors that a preload has opened stay open, and so do,
+//!   under `Fork`, those of the program.
+//! - **L7.** *Descriptors of the library are closed in a template* if they are stored as
+//!   [`Kept`](crate::sys::fds::Kept), and disconnected if they are ends of pipes that the program has
+//!   taken ([`taken`](crate::sys::taken)). A template uses nothing of its parent's generation; see
+//!   [`generation`].
+//! - **L8.** *The environment is that of the moment of the launch*, and not that of the start of the
+//!   server. So is the directory, which is sent as a descriptor.
+//! - **L9.** *The template has a standby.* The standby is a fork of the template, created right after
+//!   the preloads, that has never served. When the template dies, the standby creates its own standby
+//!   and replaces the template, so that later workers see the same snapshot of the caller. Only if both
+//!   die at the same time is the snapshot lost; launching then fails.
+//! - **L10.** *A worker starts with no more rights than its caller has at that moment.* The caller is
+//!   the thread that built the pool ([`caller`]). Its rights ([`Rights`]) are read before each start. An
+//!   executed process inherits them. A server with other rights is replaced by one with the current
+//!   rights ([`served`]). A template cannot be replaced, so it refuses. The umask and the resource
+//!   limits are sent with each start, like the environment, and the worker sets them.
+//! - **L11.** *A worker ends with the socket of its caller.* When the other end of its control socket is
+//!   shut down or closed, the kernel kills the worker, with the worker's own rights. A caller that has
+//!   given up its rights can therefore still end workers that have them. Such workers also end when the
+//!   caller dies. Rule L2 does not help in that case, because the kernel sends its signal with the
 //!   rights of the parent.
 //!
 //! [`Rights`]: crate::sys::rights::Rights

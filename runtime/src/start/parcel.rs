@@ -1,4 +1,4 @@
-//! What a worker is given: packed in the caller, unpacked in the worker.
+//! The data that a worker receives at its start: packed by the caller, unpacked by the worker.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! A server, as the process that started it sees it.
+//! A server, from the side of the process that started it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Preloads: functions run once in a server, before it forks.
+//! Preloads: functions that a server runs once, before it forks.
 
 use std::os::fd::{AsFd, OwnedFd};
 

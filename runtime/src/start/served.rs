@@ -1,9 +1,8 @@
-//! The caller's side of the methods that have a server: which server a start is ordered
-//! from.
+//! The caller's side of the start methods with a server, which chooses the server of each start.
 //!
-//! By rule L10 that is one with the rights that the caller has at the start. A server that
-//! has others is left: nothing is ordered from it any more, and the connection to it is
-//! kept until the last worker it made for this pool has ended.
+//! By rule L10 the server must have the current rights of the caller. A server with other rights
+//! receives no more requests, and the connection to it is kept until the last worker that it has started
+//! for this pool has ended.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,13 +1,12 @@
-//! The server: one thread that forks workers on order, watches and reaps them.
+//! The server: a single thread that forks workers on request, monitors them and reaps them.
 //!
-//! It runs in a process of its own, executed (forkserver) or forked from the caller
-//! (template). It polls its main socket, on which callers attach connections; the
-//! connections, on which orders come; the pidfds of its workers; and the pidfd of the
-//! caller. It ends, and its workers with it, when the caller or the main socket does.
-//! A connection that ends takes its workers along.
+//! It runs in a separate process, which is executed (forkserver) or forked from the caller (template).
+//! It polls its main socket, on which callers attach connections; the connections, on which requests
+//! arrive; the pidfds of its workers; and the pidfd of the caller. When the caller or the main socket
+//! ends, the server ends with all its workers. When a connection ends, its workers end.
 //!
-//! Each fork returns up to [`Server::run`], where the child drops the whole of the
-//! server, and with it every fd that is not its own (rule L6).
+//! Each fork returns to [`Server::run`], where the child drops the whole server and with it all
+//! descriptors that do not belong to the child (rule L6).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

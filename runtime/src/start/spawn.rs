@@ -1,4 +1,4 @@
-//! Spawn: each worker is the program, executed again.
+//! The start method `Spawn`: each worker executes the program again.
 
 use std::ffi::CString;
 use std::io::{self, ErrorKind};

@@ -1,8 +1,8 @@
-//! The messages between a caller and the processes it starts.
+//! The messages between a caller and the processes that it starts.
 //!
-//! One message is one packet: a tag, fixed fields, and the number of fds that the
-//! fields announce. [`Frame::read`] takes nothing else; it never panics, whatever the
-//! bytes. Anything long travels as an fd to a blob.
+//! A message is one packet: a tag, fixed fields, and as many descriptors as the fields announce.
+//! [`Frame::read`] accepts nothing else, and does not panic for any bytes. Long data is sent as the
+//! descriptor of a file that contains it.
 
 use super::Exit;
 use crate::handle::ObjectId;

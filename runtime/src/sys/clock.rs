@@ -1,4 +1,4 @@
-//! Time as all processes of a machine see it.
+//! The clock that all processes of a machine share.
 
 /// Nanoseconds of the monotonic clock, equal in all processes.
 #[inline]

@@ -1,18 +1,17 @@
 //! The entry of a worker or server that was executed again, before `main`.
 //!
-//! [`ENTRY`] is a constructor of the program. In every process that the library did
-//! not start it finds no marker and returns. In one that it did start, it
+//! [`ENTRY`] is a constructor of the program. In a process that the library has not started it finds no
+//! marker and returns. In a process that the library has started, it
 //!
-//! 1. makes sure of that: the marker names this constructor, and fd 3 is a socket
-//!    whose pair was made by the parent, under the same user;
-//! 2. takes the marker out of the environment, ties the process to its parent, and
-//!    settles signals and standard streams as the standard library would have;
-//! 3. runs the constructors that stand after it, so that it is effectively the last
-//!    and every registration of the program is known;
-//! 4. serves, and ends the process without ever reaching `main`.
+//! 1. verifies this: the marker names this constructor, and fd 3 is a socket whose pair was created by
+//!    the parent, under the same user;
+//! 2. removes the marker from the environment, ties the process to its parent, and sets up signals and
+//!    standard streams like the standard library;
+//! 3. runs the constructors that follow it, so that all tasks of the program are registered;
+//! 4. serves, and ends the process without reaching `main`.
 //!
-//! The caller asks [`check`] first, which refuses where the second process would not
-//! come back here.
+//! The caller first calls [`check`], which refuses to execute the program if the new process would not
+//! reach this constructor.
 
 #![allow(unsafe_code, reason = "a constructor, and the tables of the loaded program")]
 

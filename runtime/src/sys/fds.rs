@@ -1,4 +1,4 @@
-//! File descriptors: which stay open, which move, and blobs that travel in one.
+//! File descriptors: keeping, moving and closing them, and files that carry long data.
 
 #![allow(unsafe_code, reason = "fds are renumbered and closed by number")]
 

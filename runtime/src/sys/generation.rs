@@ -1,14 +1,13 @@
-//! Which copy of a process this is.
+//! Detection of forked copies of a process.
 //!
-//! A forked child has a copy of every global of its parent: tables of servers that
-//! are not its own, locks held by threads it does not have, and, in a worker, the loop
-//! of the worker. [`generation`] tells a process from those it was forked from, by
-//! whoever forked and by whatever means: its value lies in a page that the kernel gives
-//! empty to a forked child (`MADV_WIPEONFORK`). Asking costs two loads and no system
-//! call. [`PerProcess`] globals are forgotten in a child, without running anything or
-//! touching a lock.
+//! A forked child has a copy of every global of its parent: tables of servers that belong to the parent,
+//! locks that are held by threads of the parent, and, in a worker, the main loop of the worker.
+//! [`generation`] differs between a process and every process that was forked from it, whichever code
+//! forked and by whichever call. Its value is stored in a page that the kernel clears in a forked child
+//! (`MADV_WIPEONFORK`). Reading it costs two loads and no system call. In a child, [`PerProcess`]
+//! globals are forgotten without running destructors or touching a lock.
 //!
-//! A child that shares the memory of its parent (`vfork`, `posix_spawn`) is no copy.
+//! A child that shares the memory of its parent (`vfork`, `posix_spawn`) does not count as a copy.
 
 #![allow(unsafe_code, reason = "a page that a fork empties, and pointers to values")]
 

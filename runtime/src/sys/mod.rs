@@ -1,8 +1,8 @@
-//! The only syscalls of the library: one file per thing of the kernel.
+//! All system calls of the library, with one file per concept of the kernel.
 //!
-//! `unsafe` stands here and where memory is shared, nowhere else. Every function
-//! below is safe to call; what it asks of its caller beyond the types is a numbered
-//! rule of [`crate::start`]. Errors are `std::io::Error`, given words by the caller.
+//! `unsafe` code is allowed only here and in the modules that share memory. All functions below are safe
+//! to call. Requirements that the types do not express are numbered rules in [`crate::start`]. Errors
+//! are `std::io::Error`; the callers add the description.
 
 pub(crate) mod clock;
 pub(crate) mod entry;

@@ -1,9 +1,9 @@
-//! The process that code of the library runs in, and copies of it.
+//! Ending of forked copies of workers and servers.
 //!
-//! A task, an initializer or a destructor may fork, and the copy may come back from it:
-//! into the loop of a worker, whose memory it shares with the caller. Nothing of that
-//! is the copy's. Wherever code of the user returns to a worker or server, it asks whether
-//! it is still where it was; a copy ends there, at once and without a trace.
+//! A task, an initializer or a destructor may fork, and the copy may return from it into the main loop of
+//! the worker, whose memory is shared with the caller. The copy must not use any of this. Whenever code
+//! of the user returns to a worker or server, the library checks whether it is still in the original
+//! process. A copy ends there, immediately and silently.
 
 pub(crate) use super::generation::Original;
 use super::process;

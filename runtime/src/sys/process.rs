@@ -1,4 +1,4 @@
-//! Processes: fork, watch, reap, end.
+//! Forking, monitoring, reaping and ending processes.
 
 #![allow(unsafe_code, reason = "pidfds and fork")]
 

@@ -1,4 +1,4 @@
-//! Random numbers of the kernel.
+//! Random numbers from the kernel.
 
 #![allow(unsafe_code, reason = "a system call that fills memory")]
 

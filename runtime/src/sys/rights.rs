@@ -1,7 +1,7 @@
-//! What a thread of this process may do, as far as the kernel tells.
+//! The rights of a thread of this process, as far as the kernel reports them.
 //!
-//! Credentials, namespaces and filters belong to a thread, not to a process; `setuid` of
-//! the C library changes all threads, `prctl` and `unshare` only the calling one.
+//! Credentials, namespaces and filters belong to a thread, not to a process. The function `setuid` of the
+//! C library changes all threads, while `prctl` and `unshare` change only the calling thread.
 
 #![allow(unsafe_code, reason = "prctl, capget, capset and statx")]
 

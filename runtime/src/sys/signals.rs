@@ -1,4 +1,4 @@
-//! What signals do in a worker, and the record of a fault.
+//! Signals in a worker, and the fault record.
 
 #![allow(unsafe_code, reason = "signal actions, and the stack they run on")]
 

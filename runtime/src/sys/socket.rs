@@ -1,4 +1,4 @@
-//! Sequenced-packet sockets: messages with borders, order, and file descriptors.
+//! Sequenced-packet sockets, which transfer ordered messages and file descriptors.
 
 #![allow(unsafe_code, reason = "control messages are parsed by hand, to lose no fd")]
 

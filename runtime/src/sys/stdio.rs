@@ -1,4 +1,4 @@
-//! The numbers of the standard streams, which no file of the library takes.
+//! The numbers of the standard streams, which files of the library do not use.
 
 #![allow(unsafe_code, reason = "owns fds it just made")]
 

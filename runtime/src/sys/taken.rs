@@ -1,4 +1,4 @@
-//! Pipe ends that were given to the program, and that no template may keep open.
+//! Pipe ends that the program has taken, and that no template may keep open.
 
 #![allow(unsafe_code, reason = "fds are replaced by number")]
 

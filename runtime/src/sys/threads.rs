@@ -1,7 +1,7 @@
-//! The threads of this process, as the kernel lists them.
+//! The threads of this process, as listed by the kernel.
 //!
-//! They are numbered as in `/proc`, which may be that of another PID namespace than the
-//! one this process is in: its own numbers would then be others.
+//! Their numbers are those of `/proc`, which may belong to another PID namespace than that of this
+//! process. In that case the process itself uses other numbers.
 
 #![allow(unsafe_code, reason = "prctl")]
 

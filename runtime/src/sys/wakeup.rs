@@ -1,8 +1,7 @@
-//! What wakes the dispatcher of a pool: an eventfd.
+//! The wake-up eventfd, which wakes the dispatcher of a pool.
 //!
-//! Its number may be another file's when it is to be rung: a task may close all that it did
-//! not open, and open files of its own. So the file is looked at before it is
-//! written to.
+//! A task may close all descriptors that it has not opened, and then open files of its own. The number of
+//! the eventfd may therefore belong to another file, so the file is verified before each write.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,7 +1,7 @@
-//! What a worker is told at its start.
+//! The configuration that a worker receives when it starts.
 //!
-//! The caller writes it to the worker's worker page, where the first big slot will be, before
-//! the worker exists. The inputs of its initializers come in a file of their own.
+//! The caller writes it to the worker page before the worker exists, in the place of the first big
+//! slot. The inputs of the initializers are in a separate file.
 
 use std::io;
 

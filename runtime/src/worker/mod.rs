@@ -1,8 +1,8 @@
-//! The worker's side: what runs in a worker process or thread.
+//! The code that runs in a worker process or thread.
 //!
-//! A worker is [set up](setup), runs its initializers, says that it is ready, and then
-//! [serves](serve): claims chunks, runs them, answers. How it came to be is the
-//! business of `start`.
+//! A worker is set up, runs its initializers, and reports that it is ready. Then it
+//! [serves](serve): it claims chunks, runs their inputs and answers them. The module `start` creates
+//! workers.
 
 mod config;
 mod panic;

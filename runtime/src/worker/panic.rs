@@ -1,9 +1,9 @@
-//! Panics in workers: seen by a hook, told to the caller, printed by nobody twice.
+//! Reports of panics in workers, which a hook captures and which are printed at most once.
 //!
-//! The hook takes message, place, thread and backtrace down. If the task ends with a
-//! panic, the report goes to the caller; a panic that the task caught, or that ended a
-//! thread nobody joined, is printed as the standard library would have. In case
-//! the process does not survive, the report also lies in the crash box of the worker page.
+//! The hook records the message, location, thread and backtrace. If the panic ends the task, the report
+//! is sent to the caller. If the task has caught the panic, or if it has ended a thread that nobody
+//! joined, the report is printed as the standard library would print it. The report is also stored in
+//! the fault record of the worker page, in case the process does not survive.
 
 use std::any::Any;
 use std::backtrace::Backtrace;

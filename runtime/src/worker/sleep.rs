@@ -1,4 +1,4 @@
-//! How a worker waits, and how it wakes the caller (rules Q16 to Q18).
+//! Waiting in a worker, and waking the caller (rules Q16 to Q18).
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};

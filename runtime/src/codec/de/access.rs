@@ -1,4 +1,4 @@
-//! What visitors get to read from: elements, entries, fields and variants.
+//! The access types for visitors: elements, entries, fields and variants.
 
 use bincode::de::Decoder as _;
 use serde::de::{

@@ -1,4 +1,4 @@
-//! Sequences and maps: a count, then the elements or entries.
+//! Encoding of sequences and maps: a count, then the elements or entries.
 
 use bincode::enc::Encoder as _;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq};

@@ -1,4 +1,4 @@
-//! Tuples and structs, alone or in a variant: their fields in order, and nothing else.
+//! Encoding of the fields of tuples, structs and variants, in order.
 
 use serde::ser::{
     Serialize, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,

@@ -1,4 +1,4 @@
-//! Single behaviours of the scheduler, each in a few events.
+//! Tests of single behaviours of the scheduler, each with a few events.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What must be so after each step, and at the end.
+//! The checks after each step and at the end of a schedule.
 
 use super::caller::CallerState;
 use super::table::VirtualOutcome;

@@ -1,4 +1,4 @@
-//! Where a schedule takes its decisions from: a seed, or a list of earlier decisions.
+//! The source of the decisions of a schedule: a seed, or a list of earlier decisions.
 
 /// A source of decisions that remembers them.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What the callers are told, and what happened to each input.
+//! The outcomes that the callers received, and the history of each input.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,15 +1,14 @@
-//! The scheduler in a world of its own: virtual callers, workers, a launcher, a dispatcher
-//! and a clock, whose every next step is drawn from a seed.
+//! A simulation of the scheduler with virtual callers, workers, a launcher, a dispatcher and a clock,
+//! in which every step is drawn from a seed.
 //!
-//! A *schedule* is one life of a pool: some callers with a few calls each, workers that
-//! start, claim, answer, hang, die, lie or cannot be started, a pool that is resized, closed,
-//! dropped. After each step the [checks](checks) look at the scheduler and at what
-//! the callers were told. A schedule that breaks one is shrunk to a short trace, and can be
+//! A *schedule* is the whole life of one pool: some callers with a few calls each; workers that start,
+//! claim, answer, hang, die, violate the protocol or cannot be started; and a pool that is resized,
+//! closed and dropped. After each step the [checks](checks) examine the scheduler and the outcomes
+//! that the callers received. A schedule that fails a check is shrunk to a short trace, which can be
 //! replayed from its choices.
 //!
-//! What is not simulated is what stands beside the scheduler: the claim words and rings
-//! themselves (loom models them), a worker that overwrites the shared memory, the codec, and
-//! the kernel.
+//! The simulation does not include the surroundings of the scheduler: the claim words and rings
+//! (loom models them), workers that overwrite shared memory, the codec, and the kernel.
 
 #[cfg(test)]
 mod behaviours;

@@ -1,4 +1,4 @@
-//! What virtual callers do.
+//! The programs of virtual callers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A scheduler at sizes that no machine at hand has.
+//! The cost of the scheduler with more workers than real machines have.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From a schedule that breaks to a short one that does.
+//! Shrinking a schedule that fails a check.
 
 use super::{Broken, Choices, run};
 

@@ -1,4 +1,4 @@
-//! What can happen next, and the end of a schedule.
+//! The possible next steps, and the end of a schedule.
 
 mod caller;
 mod dispatcher;
