@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::codec::Source;
 use crate::handle::Object;
+use crate::registry::{self, Role};
 use crate::sys::fds;
 use crate::sys::memory::Mapping;
 
@@ -25,6 +26,14 @@ pub(crate) struct Preload {
     pub(crate) input: Arc<Vec<u8>>,
     /// The objects in its input.
     pub(crate) objects: Vec<Arc<Object>>,
+}
+
+impl Preload {
+    /// Whether it is a function of the library, not of the program.
+    #[cfg_attr(not(feature = "log"), allow(dead_code, reason = "logs are an optional feature"))]
+    pub(crate) fn is_internal(&self) -> bool {
+        registry::get(self.task).is_some_and(|entry| entry.registration.role == Role::Internal)
+    }
 }
 
 /// An input names its objects.

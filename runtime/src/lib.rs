@@ -90,6 +90,8 @@
 //!
 //! - `anyhow`: tasks can return `anyhow::Result`; see [`Opaque`].
 //! - `eyre`: tasks can return `eyre::Result`.
+//! - `log`: records of the crate `log` in workers reach the logger of the caller; see
+//!   [`PoolBuilder::forward_logs`].
 //! - `progress`: [`TaskCall::progress`] draws bars. [`TaskCall::on_progress`] needs no feature.
 
 // Shows on docs.rs which feature an item needs.
@@ -129,9 +131,12 @@ mod item;
 #[doc(hidden)]
 pub mod keeps;
 mod lock;
+#[cfg(feature = "log")]
+mod logs;
 mod opaque;
 mod poison;
 mod pool;
+mod present;
 mod process;
 mod progress;
 mod queue;

@@ -62,6 +62,7 @@ fn descriptor(chunk: &Chunk<Batch>) -> Descriptor {
         len: *len as u64,
         task: chunk.task,
         count: chunk.count as u32,
+        first: chunk.first as u64,
     }
 }
 

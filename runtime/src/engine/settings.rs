@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     /// The working directory of the workers if it is not the caller's.
     pub(crate) directory: Option<Kept>,
     pub(crate) nice: i32,
+    /// Whether records of the workers' loggers reach that of the program.
+    pub(crate) forward_logs: bool,
     pub(crate) fork_with_threads: bool,
     /// Whether a dead worker is replaced.
     pub(crate) replace: bool,
@@ -45,11 +47,11 @@ impl Settings {
     }
 
     /// The same settings for another pool, without those that only a [`Process`](crate::Process)
-    /// has.
+    /// has, and without what the library added for this pool.
     pub(crate) fn again(&self) -> Settings {
         Settings {
             name: self.name.clone(),
-            initializers: self.initializers.clone(),
+            initializers: self.initializers.iter().filter(|i| !i.is_internal()).cloned().collect(),
             preloads: self.preloads.clone(),
             env: self.env.clone(),
             directory: None,
@@ -69,12 +71,17 @@ impl Settings {
             StartMethod::Spawn => self.preloads.as_slice(),
             _ => &[],
         };
+        // That of the library comes first.
+        let initializers = match self.initializers.split_first() {
+            Some((first, others)) if first.is_internal() => others,
+            _ => &self.initializers,
+        };
         let list = |word: &str, functions: &[Preload]| match functions {
             [] => None,
             [_] => Some(format!("the {word} {}", names(functions))),
             _ => Some(format!("the {word}s {}", names(functions))),
         };
-        let both = [list("preload", preloads), list("initializer", &self.initializers)];
+        let both = [list("preload", preloads), list("initializer", initializers)];
         both.into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
 

@@ -73,6 +73,7 @@ impl Default for PoolBuilder {
                 env: Vec::new(),
                 directory: None,
                 nice: 0,
+                forward_logs: true,
                 fork_with_threads: false,
                 replace: true,
                 of_process: false,
@@ -330,6 +331,29 @@ impl PoolBuilder {
     /// ```
     pub fn inner_threads(mut self, threads: usize) -> Self {
         self.inner_threads = Some(threads);
+        self
+    }
+
+    /// Sets whether what workers log reaches the logger of this program; true by default. Needs the feature
+    /// `log`, and has no effect without it.
+    ///
+    /// If the program has a logger of the crate `log` when the pool is built, each worker process installs one that sends
+    /// its records here, before its initializers run. A thread of the library hands them to the
+    /// program's logger, with the key-values `worker`, `pid`, `task` and `index` besides their own. Those of one worker come in
+    /// their order, also the last ones of a worker that is killed, and all are handed on before the pool is gone.
+    /// A worker that logs faster than the logger can take waits.
+    ///
+    /// The level is that of [`log::max_level`] when the pool is built: a record above it costs a worker no more than a
+    /// comparison. What else the logger filters is filtered here. Records that a worker passes on from the workers
+    /// of a nested pool keep their own fields.
+    ///
+    /// With [`StartMethod::Fork`] a worker has a copy of a logger that was installed before the pool was built, which no
+    /// other can replace, and with [`StartMethod::Thread`] it is the logger itself; neither adds fields. With this
+    /// on, an initializer that installs a logger of its own fails to do so.
+    ///
+    /// [`log::max_level`]: https://docs.rs/log/latest/log/fn.max_level.html
+    pub fn forward_logs(mut self, forward: bool) -> Self {
+        self.settings.forward_logs = forward;
         self
     }
 

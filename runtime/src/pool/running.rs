@@ -17,10 +17,14 @@ pub(super) struct Running {
     dispatcher: Mutex<Option<JoinHandle<()>>>,
     /// The thread of the dispatcher.
     thread: ThreadId,
+    #[cfg(feature = "log")]
+    logs: Option<crate::logs::LogReader>,
 }
 
 impl Running {
     pub(super) fn new(settings: Settings) -> Result<Running> {
+        #[cfg(feature = "log")]
+        let mut settings = settings;
         let method = settings.method;
         let (launcher, shares) = match method {
             StartMethod::Thread => {
@@ -41,10 +45,18 @@ impl Running {
                 (Some(launcher), Vec::new())
             }
         };
+        #[cfg(feature = "log")]
+        let logs = read_logs(&mut settings)?;
         let shared = Arc::new(SharedPool::new(settings)?);
         let thread = engine::start(Arc::clone(&shared), launcher, shares)?;
         let id = thread.thread().id();
-        let started = Running { shared, dispatcher: Mutex::new(Some(thread)), thread: id };
+        let started = Running {
+            shared,
+            dispatcher: Mutex::new(Some(thread)),
+            thread: id,
+            #[cfg(feature = "log")]
+            logs,
+        };
         started.until_ready()?;
         Ok(started)
     }
@@ -86,8 +98,21 @@ impl Running {
         drop(engine);
         if ended {
             engine::join(&self.dispatcher);
+            #[cfg(feature = "log")]
+            self.logs.iter().for_each(crate::logs::LogReader::stop);
         }
     }
+}
+
+/// Begins to read the records of workers, which get what they need for it before anything else.
+#[cfg(feature = "log")]
+fn read_logs(settings: &mut Settings) -> Result<Option<crate::logs::LogReader>> {
+    if settings.method == StartMethod::Thread || !settings.forward_logs {
+        return Ok(None);
+    }
+    let Some((reader, initializer)) = crate::logs::start()? else { return Ok(None) };
+    settings.initializers.insert(0, initializer);
+    Ok(Some(reader))
 }
 
 impl Drop for Running {

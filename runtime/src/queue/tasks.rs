@@ -18,6 +18,8 @@ pub(crate) struct Descriptor {
     pub(crate) task: u32,
     /// How many inputs.
     pub(crate) count: u32,
+    /// The index of the first input in its call, for whoever tells where something comes from.
+    pub(crate) first: u64,
 }
 
 #[repr(C, align(64))]
@@ -27,6 +29,7 @@ pub(crate) struct DescriptorCell {
     len: AtomicU64,
     task: AtomicU32,
     count: AtomicU32,
+    first: AtomicU64,
 }
 
 impl DescriptorCell {
@@ -35,6 +38,7 @@ impl DescriptorCell {
         self.len.store(descriptor.len, Ordering::Relaxed);
         self.task.store(descriptor.task, Ordering::Relaxed);
         self.count.store(descriptor.count, Ordering::Relaxed);
+        self.first.store(descriptor.first, Ordering::Relaxed);
     }
 
     /// May be half of one descriptor and half of the next: valid only if the swap of
@@ -45,6 +49,7 @@ impl DescriptorCell {
             len: self.len.load(Ordering::Relaxed),
             task: self.task.load(Ordering::Relaxed),
             count: self.count.load(Ordering::Relaxed),
+            first: self.first.load(Ordering::Relaxed),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::handle::ObjectLink;
 use crate::identity;
 pub(crate) use crate::identity::{depth, pool_of_thread};
 use crate::inputs::Inputs;
+use crate::present;
 use crate::queue::WorkerPageMap;
 use crate::registry;
 pub(crate) use crate::sys::original::{Original, PANICKED};
@@ -107,6 +108,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
         say(&control, &message)?;
         return Ok(());
     }
+    present::set_page(Arc::clone(&page));
     let mut worker =
         WorkerLoop::open(config.slot, page, &tasks, &pool_page, wakeup, link, config.max_tasks)?;
     // Mapped; a task may close what is open and give the numbers to files of its own.

@@ -11,6 +11,7 @@ use super::{Failure, FailureKind, Original, PANICKED, panic};
 use crate::call::{Call, Thunk};
 use crate::fault::fault;
 use crate::handle::{self, ObjectLink};
+use crate::present;
 use crate::queue::{
     Descriptor, Encoded, Kind, OutputBuffer, Phase, Producer, Started, Tasks, Wake, WorkerPageMap,
 };
@@ -160,6 +161,7 @@ impl WorkerLoop {
         fence(Ordering::SeqCst);
         self.sleeper.tell_caller(Wake::Claimed);
         push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
+        present::set_chunk(descriptor.task, descriptor.first);
         fault("begun");
         let thunk = registry::get(descriptor.task).map(|entry| entry.registration.thunk);
         // Only chunks of one input are timed, cancelled or direct, so only they are condemned.

@@ -1,0 +1,103 @@
+//! In the worker: the logger that sends records to the caller.
+
+use std::cell::Cell;
+
+use log::kv::{Error, Key, Value, VisitSource};
+use log::{LevelFilter, Log, Metadata};
+
+use super::{LogMessage, Record};
+use crate::call::{Call, Outcome, Param};
+use crate::channel::Sender;
+use crate::registry::{Place, Registration};
+use crate::sys::generation::Original;
+use crate::{identity, present};
+
+thread_local! {
+    /// This thread passes on records of workers of this worker, which tell where they come from.
+    static PASSES_ON: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs code that logs what has the fields of its origin already.
+pub(super) fn passing_on<R>(act: impl FnOnce() -> R) -> R {
+    PASSES_ON.set(true);
+    let outcome = act();
+    PASSES_ON.set(false);
+    outcome
+}
+
+/// Stands for the initializer in the table.
+pub(super) struct Install;
+
+inventory::submit! {
+    Registration::internal::<Install>(
+        || "runtime::logs",
+        install,
+        Place { file: file!(), line: line!(), column: column!(), test: false },
+    )
+}
+
+/// Installs the logger, unless the process has one already.
+fn install(call: &mut Call<'_>) -> Outcome {
+    let (sender, filter): (Sender<LogMessage>, u8) = Param::take(call, "sender")?;
+    call.begin()?;
+    let forward = Forward { sender, original: Original::here() };
+    if log::set_boxed_logger(Box::new(forward)).is_ok() {
+        let filter = LevelFilter::iter().find(|each| *each as u8 == filter);
+        log::set_max_level(filter.unwrap_or(LevelFilter::Off));
+    }
+    Ok(())
+}
+
+struct Forward {
+    sender: Sender<LogMessage>,
+    original: Original,
+}
+
+impl Log for Forward {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // Copies that a task forks have no place in the order of records.
+        if !self.enabled(record.metadata()) || !self.original.is_here() {
+            return;
+        }
+        let mut fields = if PASSES_ON.get() { Vec::new() } else { origin() };
+        // A value that cannot be told is left out.
+        let _ = record.key_values().visit(&mut FieldCollector(&mut fields));
+        let record = Record {
+            level: record.level() as u8,
+            target: record.target().to_owned(),
+            text: record.args().to_string(),
+            module: record.module_path().map(str::to_owned),
+            file: record.file().map(str::to_owned),
+            line: record.line(),
+            fields,
+        };
+        // Nobody reads it any more if it cannot be sent.
+        let _ = self.sender.send(LogMessage::Record(Box::new(record)));
+    }
+
+    fn flush(&self) {}
+}
+
+/// Where a record comes from.
+fn origin() -> Vec<(String, String)> {
+    let worker = identity::worker_id().map(|id| ("worker", id.to_string()));
+    let pid = Some(("pid", std::process::id().to_string()));
+    let present = present::input();
+    let task = present.map(|(task, _)| ("task", task.to_owned()));
+    let index = present.map(|(_, index)| ("index", index.to_string()));
+    let fields = [worker, pid, task, index].into_iter().flatten();
+    fields.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+struct FieldCollector<'a>(&'a mut Vec<(String, String)>);
+
+impl<'kvs> VisitSource<'kvs> for FieldCollector<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        self.0.push((key.to_string(), value.to_string()));
+        Ok(())
+    }
+}
