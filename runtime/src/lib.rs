@@ -29,6 +29,7 @@
 //! | a single process for a single task | [`Process`] |
 //! | closures and borrowed data, in forked copies of the caller | [`fork_map`] |
 //! | shared arrays, and files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
+//! | locks, conditions, barriers and atomics of several processes | [`sync`] |
 //! | errors | [`Error`], [`ErrorKind`], [`PanicReport`] |
 //! | porting from other libraries, and a table of errors | [`guide`] |
 //!
@@ -145,6 +146,7 @@ mod scheduler;
 mod shared;
 mod start;
 mod state;
+pub mod sync;
 
 mod sys;
 #[doc(hidden)]

@@ -35,8 +35,11 @@ fn types(modules: &Modules) -> impl Iterator<Item = (&[String], &Type)> {
 /// Names that types of more than one file have, with the places. A file has a name twice only
 /// where the types differ with a feature.
 pub(crate) fn ambiguous(modules: &Modules) -> Vec<String> {
+    /// A name that users write, by its file: that of the standard term.
+    const PUBLIC: (&str, &str) = ("sync/event.rs", "Event");
     let mut places: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
-    for (_, of) in types(modules).filter(|(path, _)| *path != KINDS) {
+    let of_crate = types(modules).filter(|(path, _)| *path != KINDS);
+    for (_, of) in of_crate.filter(|(_, of)| (&*of.file, &*of.name) != PUBLIC) {
         places.entry(&of.name).or_default().insert(&of.file, format!("{}:{}", of.file, of.line));
     }
     let doubled = places.iter().filter(|(_, places)| places.len() > 1);

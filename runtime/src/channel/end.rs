@@ -59,7 +59,7 @@ pub(super) fn pair(capacity: usize) -> Result<(ChannelEnd, ChannelEnd)> {
     let (ours, theirs) = socket::pair().map_err(|error| cannot_make(&error))?;
     let end = |side, socket| {
         let object = Object::new(vec![socket]).map_err(|error| cannot_make(&error))?;
-        Ok(ChannelEnd::new(side, ring.clone(), object))
+        Ok::<_, Error>(ChannelEnd::new(side, ring.clone(), object))
     };
     Ok((end(ChannelSide::Sender, ours)?, end(ChannelSide::Receiver, theirs)?))
 }

@@ -55,12 +55,23 @@ pub enum ErrorKind {
     NestedTooDeep,
     /// Memory to share with the workers could not be allocated.
     OutOfMemory,
+    /// The last owner of a [lock](crate::sync) died with it, and nobody has recovered what it guards.
+    OwnerDied,
+    /// The calling thread would wait for itself, because it has the [lock](crate::sync) already, or has
+    /// one for which the owner of this one waits.
+    Deadlock,
+    /// A [barrier](crate::sync::Barrier) is broken.
+    Broken,
 }
 
 /// Writes the message of an error.
 pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use ErrorKind as K;
     match facts.kind {
+        // Of a lock, and not of a task.
+        K::TimedOut if facts.task.is_none() && facts.worker.is_none() => {
+            return f.write_str(&facts.detail);
+        }
         K::Panicked
         | K::Failed
         | K::Signaled

@@ -54,6 +54,11 @@ impl Holder {
         }
     }
 
+    /// Nobody, who owns nothing.
+    pub(crate) fn nobody() -> Self {
+        Holder(u64::MAX)
+    }
+
     pub(crate) fn from_raw(raw: u64) -> Option<Self> {
         (raw != 0).then_some(Holder(raw))
     }
@@ -68,6 +73,12 @@ impl Holder {
 
     fn started(self) -> u64 {
         self.0 >> TID_BITS
+    }
+
+    /// Whether the kernel has no thread of this id any more. Costs a system call, and is not true of a thread whose id was given to
+    /// another one.
+    pub(crate) fn has_ended(self) -> bool {
+        self.tid() != Holder::current().tid() && !pi::is_alive(self.tid())
     }
 
     /// Whether this thread has ended. Once true it stays true.

@@ -35,13 +35,13 @@
 //! - **K10.** A thread that would wait for itself, also by way of other locks and threads, is told so and gets nothing.
 //! - **K11.** A process that replaces itself by `exec` while a thread of it owns a lock remains its owner until it ends, unless a thread
 //!   waited at that moment. What is forked from a process owns nothing of it.
+//! - **K12.** A thread may hand the right to the lock to another thread of its process, by a value that is not copied. That one writes
+//!   itself, or 0, over the identity of the first by a compare-and-swap, which fails if the first has ended and somebody took the lock over.
 //!
 //! Without `/proc` no thread knows when it started, and reuse of ids goes unnoticed (K2, K7); such a process cannot make or receive locks
 //! unless it knew its home before (K3).
 //!
 //! Where workers are threads, a thread that ends while it owns a lock, because its guard was leaked, counts as dead like a process.
-
-#![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "channels and locks build on it"))]
 
 mod holder;
 #[cfg(all(test, loom))]

@@ -81,8 +81,13 @@ impl RawLock {
         self.lock_by(Holder::current(), until)
     }
 
+    /// The same for a thread that knows who it is.
+    ///
+    /// # Errors
+    ///
+    /// [`NotLocked`].
     #[inline]
-    fn lock_by(&self, me: Holder, until: u64) -> Result<Locked, NotLocked> {
+    pub(crate) fn lock_by(&self, me: Holder, until: u64) -> Result<Locked, NotLocked> {
         fault("lock-begun");
         if self.take_word(me) && self.take_owner(0, me) {
             return Ok(Locked::Clean);
@@ -95,7 +100,7 @@ impl RawLock {
     /// # Errors
     ///
     /// [`NotLocked::Deadlock`], if this thread has it.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn try_lock(&self) -> Result<Option<Locked>, NotLocked> {
         match self.lock_until(0) {
             Ok(locked) => Ok(Some(locked)),
@@ -112,8 +117,9 @@ impl RawLock {
         self.unlock_by(Holder::current());
     }
 
+    /// The same for a thread that knows who it is.
     #[inline]
-    fn unlock_by(&self, me: Holder) {
+    pub(crate) fn unlock_by(&self, me: Holder) {
         if self.owner.load(Ordering::Relaxed) != me.raw() {
             return;
         }
@@ -125,14 +131,53 @@ impl RawLock {
         fault("unlock-done");
     }
 
+    /// Gives the lock of another thread of this process back (rule K12).
+    pub(crate) fn unlock_for(&self, owner: Holder) {
+        if owner == Holder::current() {
+            self.unlock_by(owner);
+        } else if self.change_owner(owner, 0) {
+            let seen = self.word.load(Ordering::Relaxed);
+            if seen & TID_MASK == owner.tid() {
+                // Rule K9: the sleepers look for themselves.
+                let _ = self.word.compare_exchange(seen, 0, Ordering::Release, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes the lock over from another thread of this process (rule K12); false if that thread ended, and somebody else
+    /// has taken it over.
+    pub(crate) fn take_from(&self, owner: Holder) -> bool {
+        let me = Holder::current();
+        if owner == me {
+            return self.is_mine();
+        }
+        let taken = self.take_owner(owner.raw(), me);
+        if taken {
+            self.claim_word(me, Locked::Clean);
+        }
+        taken
+    }
+
+    fn change_owner(&self, from: Holder, to: u64) -> bool {
+        let changed =
+            self.owner.compare_exchange(from.raw(), to, Ordering::AcqRel, Ordering::Relaxed);
+        changed.is_ok()
+    }
+
+    /// Who owns the lock at this moment, dead or alive.
+    pub(crate) fn owner(&self) -> Option<Holder> {
+        Holder::from_raw(self.owner.load(Ordering::Relaxed))
+    }
+
     /// Whether the calling thread owns the lock.
     pub(crate) fn is_mine(&self) -> bool {
         self.owner.load(Ordering::Relaxed) == Holder::current().raw()
     }
 
     /// Whether a thread sleeps in the kernel for the lock.
+    #[cfg(test)]
     pub(crate) fn has_waiters(&self) -> bool {
-        pi::has_waiters(&self.word)
+        self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
     /// Word and turns, and the owner, for tests to write.

@@ -1,6 +1,6 @@
 //! Locks that know their owner (`FUTEX_LOCK_PI`).
 //!
-//! The word holds the id of the owner's thread, 0 when it is free. The kernel sets [`WAITERS`] while threads sleep, hands
+//! The word holds the id of the owner's thread, 0 when it is free. The kernel sets [`WAITERS`](super::WAITERS) while threads sleep, hands
 //! the word to the first of them when the owner unlocks it or ends, and says [`FutexAnswer::OwnerGone`] to
 //! who finds the word of a thread that ended before.
 
@@ -8,7 +8,7 @@
 
 #[cfg(not(any(miri, all(test, loom))))]
 use super::FutexAnswer;
-use super::WAITERS;
+
 use crate::atomics::{AtomicU32, Ordering};
 
 /// Waits for the word until a time of [`clock::now`](crate::sys::clock::now).
@@ -111,9 +111,3 @@ fn call(
 
 #[cfg(any(miri, all(test, loom)))]
 pub(crate) use super::simulated::{is_alive, lock, supported, try_lock, unlock};
-
-/// Whether threads sleep in the kernel for the word, so that unlocking it is a system call.
-#[inline]
-pub(crate) fn has_waiters(word: &AtomicU32) -> bool {
-    word.load(Ordering::Relaxed) & WAITERS != 0
-}

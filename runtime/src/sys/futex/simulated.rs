@@ -6,9 +6,16 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 #[cfg(all(test, loom))]
-use loom::{lazy_static, sync::Mutex, thread};
+use loom::{
+    lazy_static,
+    sync::{Condvar, Mutex},
+    thread,
+};
 #[cfg(not(all(test, loom)))]
-use std::{sync::Mutex, thread};
+use std::{
+    sync::{Condvar, Mutex},
+    thread,
+};
 
 use super::{FutexAnswer, TID_MASK, WAITERS};
 use crate::atomics::{AtomicU32, Ordering};
@@ -33,10 +40,15 @@ struct Kernel {
 #[cfg(all(test, loom))]
 lazy_static! {
     static ref KERNEL: Mutex<Kernel> = Mutex::new(Kernel::default());
+    /// A word was given to a sleeper.
+    static ref GIVEN: Condvar = Condvar::new();
 }
 
 #[cfg(not(all(test, loom)))]
 static KERNEL: std::sync::LazyLock<Mutex<Kernel>> = std::sync::LazyLock::new(Mutex::default);
+/// A word was given to a sleeper.
+#[cfg(not(all(test, loom)))]
+static GIVEN: Condvar = Condvar::new();
 
 fn kernel<R>(run: impl FnOnce(&mut Kernel) -> R) -> R {
     run(&mut KERNEL.lock().expect("nothing panics with it"))
@@ -135,23 +147,29 @@ pub(crate) fn lock(word: &AtomicU32, until: u64) -> FutexAnswer {
         thread::yield_now();
         return answer;
     }
+    let mut kernel = KERNEL.lock().expect("nothing panics with it");
     loop {
-        let given = kernel(|kernel| {
-            let queue = kernel.queues.entry(at(word)).or_default();
-            if queue.given.remove(&tid) {
-                return Some(FutexAnswer::Taken);
-            }
-            if cfg!(miri) && crate::sys::clock::now() >= until {
-                queue.sleepers.retain(|other| *other != tid);
-                return Some(FutexAnswer::TimedOut);
-            }
-            None
-        });
-        if let Some(answer) = given {
-            return answer;
+        let queue = kernel.queues.entry(at(word)).or_default();
+        if queue.given.remove(&tid) {
+            return FutexAnswer::Taken;
         }
-        thread::yield_now();
+        if cfg!(miri) && crate::sys::clock::now() >= until {
+            queue.sleepers.retain(|other| *other != tid);
+            return FutexAnswer::TimedOut;
+        }
+        kernel = sleep(kernel);
     }
+}
+
+#[cfg(all(test, loom))]
+fn sleep(kernel: loom::sync::MutexGuard<'_, Kernel>) -> loom::sync::MutexGuard<'_, Kernel> {
+    GIVEN.wait(kernel).expect("nothing panics with it")
+}
+
+#[cfg(not(all(test, loom)))]
+fn sleep(kernel: std::sync::MutexGuard<'_, Kernel>) -> std::sync::MutexGuard<'_, Kernel> {
+    let time = std::time::Duration::from_millis(1);
+    GIVEN.wait_timeout(kernel, time).expect("nothing panics with it").0
 }
 
 /// Gives the word to the next, or to nobody.
@@ -160,6 +178,7 @@ fn pass_on(word: &AtomicU32, queue: &mut Queue, died: u32) -> bool {
     queue.owner = next;
     queue.given.insert(next);
     word.store(next | WAITERS | died, Ordering::SeqCst);
+    GIVEN.notify_all();
     true
 }
 

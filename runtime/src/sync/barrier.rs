@@ -1,0 +1,328 @@
+//! A place where a number of threads wait for each other.
+
+#![allow(unsafe_code, reason = "a structure of shared memory")]
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+
+use super::block::{Head, LockMemory, Tag};
+use super::slots::{self, Looks};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fault::fault;
+use crate::lock::{Holder, Locked, NotLocked, RawLock};
+use crate::sys::memory::SharedMemory;
+use crate::sys::{clock, futex};
+
+/// The most parties of a barrier.
+const MOST: usize = 4096;
+
+/// Two slots for each party follow: those of a cycle that has ended are freed by their threads when they wake up.
+#[repr(C, align(8))]
+#[derive(Debug, Default)]
+struct BarrierHead {
+    tag: Tag,
+    /// Guards all but what a thread that waits writes to its own slot.
+    lock: RawLock,
+    /// When somebody looked for the dead the last time.
+    looked: AtomicU64,
+    /// The number of the cycle. A cycle ends, for whatever reason, by this store (rule Y3).
+    cycle: AtomicU32,
+    /// No thread waits until it is reset.
+    broken: AtomicU32,
+}
+
+// SAFETY: repr(C), of atomics.
+unsafe impl SharedMemory for BarrierHead {}
+// SAFETY: repr(C), with a tag first.
+unsafe impl Head for BarrierHead {
+    const KIND: u32 = 4;
+}
+
+/// A thread that waits.
+#[repr(C, align(8))]
+#[derive(Debug, Default)]
+struct Party {
+    /// 0 if it is free.
+    owner: AtomicU64,
+    /// The cycle that the thread waits in.
+    cycle: AtomicU32,
+    /// The cycle ended because the barrier broke or was reset.
+    broken: AtomicU32,
+}
+
+/// A place where a number of threads, of any processes, wait until all of them are there.
+///
+/// ```
+/// use runtime::sync::Barrier;
+/// use runtime::{Pool, worker};
+///
+/// #[worker]
+/// fn meet(barrier: Barrier) -> runtime::Result<bool> {
+///     barrier.wait()
+/// }
+///
+/// let barrier = Barrier::new(2)?;
+/// let first = Pool::builder().workers(2).build()?.broadcast(meet, &barrier);
+/// assert_eq!(first.into_iter().filter(|one| matches!(one, Ok(true))).count(), 1);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+///
+/// A barrier breaks if a thread that waits at it ends, killed or not, if a wait times out, or by [`abort`](Self::abort). All who wait, and
+/// all who come later, then get an error of kind [`ErrorKind::Broken`], until [`reset`](Self::reset). A thread that ends before
+/// it came to the barrier is not known to it; use [`wait_timeout`](Self::wait_timeout) where that can happen.
+#[derive(Clone)]
+pub struct Barrier {
+    block: LockMemory<BarrierHead>,
+}
+
+impl Barrier {
+    /// Creates a barrier for so many threads.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if there are none or more than 4,096; otherwise as [`Mutex::new`](super::Mutex::new).
+    pub fn new(parties: usize) -> Result<Self> {
+        if parties == 0 || parties > MOST {
+            let text = format!("a barrier is for 1 to {MOST} threads, and not for {parties}");
+            return Err(Error::new(ErrorKind::Configuration, text));
+        }
+        Ok(Barrier { block: LockMemory::new(2 * parties * size_of::<Party>(), 8)? })
+    }
+
+    fn slots(&self) -> &[Party] {
+        let len = self.block.extra_len();
+        let first = self.block.extra(8, len).cast::<Party>();
+        // SAFETY: within the block, aligned, of atomics.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), len / size_of::<Party>()) }
+    }
+
+    /// Returns the number of threads that the barrier is for.
+    pub fn parties(&self) -> usize {
+        self.slots().len() / 2
+    }
+
+    /// Returns how many threads wait at this moment.
+    pub fn waiting(&self) -> usize {
+        self.arrived(self.block.cycle.load(Ordering::SeqCst)).count()
+    }
+
+    /// Returns whether the barrier is broken.
+    pub fn is_broken(&self) -> bool {
+        self.block.broken.load(Ordering::SeqCst) != 0
+    }
+
+    /// Waits until as many threads as the barrier is for are here. Returns `true` to one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Broken`] if the barrier is broken, or breaks while the thread waits.
+    pub fn wait(&self) -> Result<bool> {
+        self.wait_until(u64::MAX)
+    }
+
+    /// The same, but not longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`ErrorKind::TimedOut`] if not all threads were there in time. The barrier is broken then.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
+        self.wait_until(slots::until(timeout))
+    }
+
+    /// Breaks the barrier: all who wait, and all who come until it is reset, get an error.
+    pub fn abort(&self) {
+        self.locked(u64::MAX, || self.end_broken());
+    }
+
+    /// Makes the barrier usable again. Threads that wait get an error of kind [`ErrorKind::Broken`].
+    pub fn reset(&self) {
+        self.locked(u64::MAX, || {
+            if self.waiting() > 0 {
+                self.end_cycle(true);
+            }
+            self.block.broken.store(0, Ordering::SeqCst);
+        });
+    }
+
+    fn wait_until(&self, until: u64) -> Result<bool> {
+        let head = &*self.block;
+        fault("barrier-begun");
+        let (mine, cycle) = loop {
+            match self.locked(until, || self.arrive()) {
+                Some(Arrival::Last) => return Ok(true),
+                Some(Arrival::Waits(slot, cycle)) => break (&self.slots()[slot], cycle),
+                Some(Arrival::Broken) => return Err(broken()),
+                Some(Arrival::NoSlot) => std::thread::yield_now(),
+                None => return Err(timed_out()),
+            }
+        };
+        fault("barrier-waits");
+        let (mut looks, mut timeout) = (Looks::default(), false);
+        while head.cycle.load(Ordering::SeqCst) == cycle {
+            match slots::slice(until) {
+                Some(slice) => futex::wait(&head.cycle, cycle, Some(slice)),
+                None => {
+                    timeout |= self.break_if(cycle, || true);
+                    continue;
+                }
+            }
+            let now = clock::now();
+            if now.wrapping_sub(head.looked.load(Ordering::Relaxed)) >= slots::SLICE / 2 {
+                head.looked.store(now, Ordering::Relaxed);
+                let is_gone = looks.next();
+                let dead = || self.arrived(cycle).any(|(_, holder)| is_gone(holder));
+                if dead() {
+                    self.break_if(cycle, dead);
+                }
+            }
+        }
+        fault("barrier-passed");
+        let is_broken = mine.broken.load(Ordering::SeqCst) != 0;
+        mine.owner.store(0, Ordering::SeqCst);
+        match is_broken {
+            true if timeout => Err(timed_out()),
+            true => Err(broken()),
+            false => Ok(false),
+        }
+    }
+
+    /// Runs code under the lock, after setting right what a dead owner left; `None` if the lock was not free in time.
+    fn locked<R>(&self, until: u64, run: impl FnOnce() -> R) -> Option<R> {
+        match self.block.lock.lock_until(until) {
+            Ok(Locked::Clean) => {}
+            Ok(Locked::OwnerDied) => self.mend(),
+            Err(NotLocked::TimedOut) => return None,
+            Err(NotLocked::Deadlock) => unreachable!("no code of others runs under the lock"),
+        }
+        fault("barrier-locked");
+        let outcome = run();
+        self.block.lock.unlock();
+        Some(outcome)
+    }
+
+    /// Ends the cycle if somebody died who was about to break it.
+    fn mend(&self) {
+        let cycle = self.block.cycle.load(Ordering::SeqCst);
+        let mut slots = self.arrived(cycle);
+        let half = slots.any(|(slot, _)| slot.broken.load(Ordering::SeqCst) != 0);
+        if half || self.is_broken() && self.waiting() > 0 {
+            self.end_cycle(true);
+        }
+    }
+
+    fn arrive(&self) -> Arrival {
+        let (head, me) = (&*self.block, Holder::current());
+        if self.is_broken() {
+            return Arrival::Broken;
+        }
+        let cycle = head.cycle.load(Ordering::SeqCst);
+        if self.arrived(cycle).any(|(_, holder)| holder.has_ended()) {
+            self.end_broken();
+            return Arrival::Broken;
+        }
+        let free = self.slots().iter().position(|slot| {
+            let owner = Holder::from_raw(slot.owner.load(Ordering::SeqCst));
+            owner.is_none_or(|owner| slot.cycle.load(Ordering::SeqCst) != cycle && owner.is_gone())
+        });
+        let Some(at) = free else { return Arrival::NoSlot };
+        let slot = &self.slots()[at];
+        slot.owner.store(0, Ordering::SeqCst);
+        slot.cycle.store(cycle, Ordering::SeqCst);
+        slot.broken.store(0, Ordering::SeqCst);
+        slot.owner.store(me.raw(), Ordering::SeqCst);
+        fault("barrier-arrived");
+        if self.waiting() < self.parties() {
+            return Arrival::Waits(at, cycle);
+        }
+        self.end_cycle(false);
+        slot.owner.store(0, Ordering::SeqCst);
+        Arrival::Last
+    }
+
+    /// Who waits in a cycle, under the lock or as an estimate.
+    fn arrived(&self, cycle: u32) -> impl Iterator<Item = (&Party, Holder)> {
+        self.slots().iter().filter_map(move |slot| {
+            let owner = Holder::from_raw(slot.owner.load(Ordering::SeqCst))?;
+            (slot.cycle.load(Ordering::SeqCst) == cycle).then_some((slot, owner))
+        })
+    }
+
+    /// Breaks the barrier if a cycle is still going on and something is so; whether it did.
+    fn break_if(&self, cycle: u32, is_so: impl FnOnce() -> bool) -> bool {
+        let breaks = || {
+            let is_so = self.block.cycle.load(Ordering::SeqCst) == cycle && is_so();
+            if is_so {
+                self.end_broken();
+            }
+            is_so
+        };
+        self.locked(u64::MAX, breaks).unwrap_or(false)
+    }
+
+    fn end_broken(&self) {
+        self.block.broken.store(1, Ordering::SeqCst);
+        fault("barrier-breaks");
+        self.end_cycle(true);
+    }
+
+    fn end_cycle(&self, is_broken: bool) {
+        let head = &*self.block;
+        let cycle = head.cycle.load(Ordering::SeqCst);
+        if is_broken {
+            self.arrived(cycle).for_each(|(slot, _)| slot.broken.store(1, Ordering::SeqCst));
+        }
+        fault("barrier-ends");
+        head.cycle.store(cycle.wrapping_add(1), Ordering::SeqCst);
+        fault("barrier-ended");
+        futex::wake(&head.cycle, i32::MAX);
+    }
+}
+
+enum Arrival {
+    /// It has this slot in this cycle.
+    Waits(usize, u32),
+    Last,
+    Broken,
+    /// Threads of cycles before this one have not woken up yet.
+    NoSlot,
+}
+
+fn broken() -> Error {
+    let text = "a barrier is broken: a thread that waited at it has ended, a wait timed out, or it was aborted or reset; \
+                `reset` makes it usable again";
+    Error::new(ErrorKind::Broken, text)
+}
+
+fn timed_out() -> Error {
+    let text = "not all threads came to a barrier in time; the barrier is broken now";
+    Error::new(ErrorKind::TimedOut, text)
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_broken() {
+            true => f.write_str("Barrier(broken)"),
+            false => write!(f, "Barrier({} of {} wait)", self.waiting(), self.parties()),
+        }
+    }
+}
+
+impl Serialize for Barrier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.block.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Barrier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let block: LockMemory<BarrierHead> = LockMemory::decode(deserializer, 8, None)?;
+        match block.extra_len() < 2 * size_of::<Party>() {
+            true => Err(D::Error::custom("a lock was refused: it has no room for anybody")),
+            false => Ok(Barrier { block }),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The memory of one lock, as a handle refers to it.
+
+#![allow(unsafe_code, reason = "refers to mapped memory")]
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+
+use super::pages::{self, UNIT};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::Result;
+use crate::handle::{self, DecodedObject, EncodedObject, Object};
+use crate::sys::memory::SharedMemory;
+
+/// What every lock begins with.
+#[repr(C, align(8))]
+#[derive(Debug, Default)]
+pub(super) struct Tag {
+    kind: AtomicU32,
+    /// The alignment of what follows the fixed part.
+    align: AtomicU32,
+    /// The bytes of what follows the fixed part.
+    extra: AtomicU64,
+}
+
+// SAFETY: repr(C), of atomics.
+unsafe impl SharedMemory for Tag {}
+
+/// The fixed part of a lock of some kind, which begins with a [`Tag`].
+///
+/// # Safety
+///
+/// `repr(C)`, with a `Tag` first.
+pub(super) unsafe trait Head: SharedMemory {
+    /// Differs for each kind of lock.
+    const KIND: u32;
+}
+
+/// A fixed part and the bytes that follow it, alive as long as this value.
+pub(super) struct LockMemory<H> {
+    object: Arc<Object>,
+    offset: usize,
+    head: NonNull<H>,
+    extra: usize,
+}
+
+// SAFETY: it refers to memory of the process, which `object` keeps; access is by atomics, or as the owner of the lock decides.
+unsafe impl<H> Send for LockMemory<H> {}
+// SAFETY: as above.
+unsafe impl<H> Sync for LockMemory<H> {}
+
+impl<H: Head> LockMemory<H> {
+    /// Makes a block, all zeroes behind the tag, with `extra` bytes that begin at a multiple of `align`.
+    pub(super) fn new(extra: usize, align: usize) -> Result<Self> {
+        let (object, offset) = pages::allocate(Self::extra_at(align) + extra)?;
+        let block = Self::at(object, offset, extra).map_err(|why| {
+            let text = format!("failed to map a lock: {why}");
+            crate::error::Error::new(crate::error::ErrorKind::OutOfMemory, text)
+        })?;
+        let tag = block.tag();
+        tag.extra.store(extra as u64, Ordering::Relaxed);
+        tag.align.store(align as u32, Ordering::Relaxed);
+        tag.kind.store(H::KIND, Ordering::Release);
+        Ok(block)
+    }
+
+    /// Where the rest begins, from the fixed part.
+    const fn extra_at(align: usize) -> usize {
+        size_of::<H>().next_multiple_of(align)
+    }
+
+    /// Rule Y1: within the object, aligned.
+    fn at(object: Arc<Object>, offset: usize, extra: usize) -> Result<Self, String> {
+        let memory = object.writable_memory().map_err(|error| error.to_string())?;
+        let end = offset.checked_add(size_of::<H>()).and_then(|end| end.checked_add(extra));
+        let inside = end.is_some_and(|end| end <= memory.len());
+        if offset < UNIT || !offset.is_multiple_of(UNIT) || !inside {
+            return Err("it lies outside of its memory".to_owned());
+        }
+        let head = memory.at(offset, size_of::<H>()).cast();
+        Ok(LockMemory { object, offset, head, extra })
+    }
+
+    fn tag(&self) -> &Tag {
+        // SAFETY: a head begins with a tag.
+        unsafe { self.head.cast::<Tag>().as_ref() }
+    }
+
+    /// The bytes behind the fixed part, which begin at a multiple of `align`.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer than `len`.
+    pub(super) fn extra(&self, align: usize, len: usize) -> NonNull<u8> {
+        assert!(len <= self.extra && align <= UNIT, "checked when it was made");
+        let memory = self.object.writable_memory().expect("it was mapped when it was made");
+        memory.at(self.offset + Self::extra_at(align), len)
+    }
+
+    /// How many bytes stand behind the fixed part.
+    pub(super) fn extra_len(&self) -> usize {
+        self.extra
+    }
+
+    /// Decodes a block whose rest has alignment `align`, and `extra` bytes if that is known.
+    pub(super) fn decode<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        align: usize,
+        extra: Option<usize>,
+    ) -> Result<Self, D::Error> {
+        let (DecodedObject(object), offset) = <(DecodedObject, u64)>::deserialize(deserializer)?;
+        let refused = |why: String| D::Error::custom(format!("a lock was refused: {why}"));
+        pages::check_home(&object).map_err(refused)?;
+        let block = Self::at(object, offset as usize, 0).map_err(refused)?;
+        let tag = block.tag();
+        let kind = tag.kind.load(Ordering::Acquire);
+        let found = tag.extra.load(Ordering::Relaxed) as usize;
+        if kind != H::KIND
+            || tag.align.load(Ordering::Relaxed) as usize != align
+            || extra.is_some_and(|extra| extra != found)
+        {
+            return Err(refused("it is of another type".to_owned()));
+        }
+        let end = Self::extra_at(align).checked_add(found).map(|len| len - size_of::<H>());
+        let padded = end.ok_or_else(|| refused("it is too long".to_owned()))?;
+        let mut block =
+            Self::at(Arc::clone(&block.object), block.offset, padded).map_err(refused)?;
+        block.extra = found;
+        handle::keep(&block.object);
+        Ok(block)
+    }
+}
+
+impl<H: Head> std::ops::Deref for LockMemory<H> {
+    type Target = H;
+
+    #[inline]
+    fn deref(&self) -> &H {
+        // SAFETY: checked when it was made (rule Y1), mapped as long as the object lives, and of atomics.
+        unsafe { self.head.as_ref() }
+    }
+}
+
+impl<H> Clone for LockMemory<H> {
+    fn clone(&self) -> Self {
+        let LockMemory { ref object, offset, head, extra } = *self;
+        LockMemory { object: Arc::clone(object), offset, head, extra }
+    }
+}
+
+impl<H> Serialize for LockMemory<H> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (EncodedObject(&self.object), self.offset as u64).serialize(serializer)
+    }
+}
+
+impl<H> fmt::Debug for LockMemory<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockMemory")
+    }
+}

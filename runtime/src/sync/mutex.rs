@@ -1,0 +1,383 @@
+//! A lock that guards a value.
+
+#![allow(unsafe_code, reason = "refers to mapped memory")]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use bytemuck::Pod;
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::block::{Head, LockMemory, Tag};
+use super::error::LockError;
+use super::slots;
+use crate::atomics::{AtomicU32, Ordering};
+use crate::error::Result;
+use crate::lock::{Holder, Locked, RawLock};
+use crate::sys::generation::Original;
+use crate::sys::memory::SharedMemory;
+
+#[repr(C, align(8))]
+#[derive(Debug, Default)]
+pub(super) struct MutexHead {
+    tag: Tag,
+    lock: RawLock,
+    /// An owner died, and nobody has recovered the value. Written by the owner of the lock.
+    poisoned: AtomicU32,
+    _pad: AtomicU32,
+}
+
+// SAFETY: repr(C), of atomics.
+unsafe impl SharedMemory for MutexHead {}
+// SAFETY: repr(C), with a tag first.
+unsafe impl Head for MutexHead {
+    const KIND: u32 = 1;
+}
+
+/// A value in shared memory that one thread of all processes at a time reads and changes.
+///
+/// [`lock`](Self::lock) returns a [`Guard`], which dereferences to the value in place. The value is of a type that is plain bytes
+/// ([`bytemuck::Pod`]), because other processes have no access to anything it would point to.
+///
+/// ```
+/// use runtime::sync::{LockError, Mutex};
+///
+/// let total = Mutex::new([0_u64; 4])?;
+/// let mut guard = match total.lock() {
+///     Ok(guard) => guard,
+///     // A process was killed while it had the lock.
+///     Err(LockError::OwnerDied(died)) => {
+///         let mut guard = died.recover();
+///         *guard = [0; 4];
+///         guard
+///     }
+///     Err(error) => return Err(error.into()),
+/// };
+/// guard[3] += 1;
+/// # drop(guard);
+/// # assert_eq!(*total.lock()?, [0, 0, 0, 1]);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+///
+/// A lock that nobody else wants costs no system call. Threads that wait get it in the order in which they came, by the priority of real-time
+/// threads.
+pub struct Mutex<T: Pod> {
+    block: LockMemory<MutexHead>,
+    value: NonNull<T>,
+}
+
+// SAFETY: access to the value is under the lock, and `T` is plain bytes.
+unsafe impl<T: Pod> Send for Mutex<T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod> Sync for Mutex<T> {}
+
+impl<T: Pod> Mutex<T> {
+    /// Creates a mutex.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) if there is no memory or no file descriptor for it, and
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the system has no such locks or `T` is aligned to more than 64 bytes.
+    pub fn new(value: T) -> Result<Self> {
+        let mutex = Self::of(LockMemory::new(size_of::<T>(), align::<T>()?)?);
+        // SAFETY: nobody else has it yet; within the block and aligned.
+        unsafe { mutex.value.write(value) };
+        Ok(mutex)
+    }
+
+    fn of(block: LockMemory<MutexHead>) -> Self {
+        let value = block.extra(align_of::<T>().max(8), size_of::<T>()).cast();
+        Mutex { block, value }
+    }
+
+    /// Waits until the calling thread has the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::OwnerDied`] if the owner before died with it, and [`LockError::Deadlock`] if the thread would wait for itself.
+    #[inline]
+    pub fn lock(&self) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
+        self.lock_until(u64::MAX)
+    }
+
+    /// Waits until the calling thread has the lock, but not longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock), and [`LockError::TimedOut`].
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
+        self.lock_until(slots::until(timeout))
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock), and [`LockError::WouldBlock`] if it is not free.
+    pub fn try_lock(&self) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
+        self.lock_until(0).map_err(|error| match error {
+            LockError::TimedOut => LockError::WouldBlock,
+            other => other,
+        })
+    }
+
+    #[inline]
+    fn lock_until(&self, until: u64) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
+        let me = Holder::current();
+        let locked = self.block.lock.lock_by(me, until).map_err(LockError::of)?;
+        if locked == Locked::Clean && self.block.poisoned.load(Ordering::Relaxed) == 0 {
+            return Ok(self.guard(me, MutexRef::Borrowed(self)));
+        }
+        Err(self.poison(me))
+    }
+
+    #[cold]
+    fn poison(&self, me: Holder) -> LockError<OwnerDied<T>> {
+        self.block.poisoned.store(1, Ordering::Relaxed);
+        LockError::OwnerDied(OwnerDied::new(self.clone(), me))
+    }
+
+    #[inline]
+    fn guard<'a>(&self, me: Holder, mutex: MutexRef<'a, T>) -> Guard<'a, T> {
+        Guard { mutex, value: self.value, me, original: Original::here(), of: PhantomData }
+    }
+
+    /// Takes the lock over from the thread that has it for [`OwnerDied`].
+    fn recover_from(self, by: Holder) -> Guard<'static, T> {
+        let lock = &self.block.lock;
+        if !lock.take_from(by) {
+            // That thread ended, and others came.
+            if let Err(error) = lock.lock() {
+                panic!("a lock is recovered by a thread that has it: {error:?}");
+            }
+        }
+        self.block.poisoned.store(0, Ordering::Relaxed);
+        self.guard(Holder::current(), MutexRef::Owned(self.clone()))
+    }
+
+    /// Gives the lock back without recovering the value.
+    fn give_up(&self, by: Holder) {
+        self.block.lock.unlock_for(by);
+    }
+
+    /// Returns whether a thread of any process has the lock at this moment.
+    pub fn is_locked(&self) -> bool {
+        self.block.lock.owner().is_some_and(|owner| !owner.is_gone())
+    }
+
+    /// Returns whether an owner died with the lock and nobody has recovered it.
+    pub fn is_poisoned(&self) -> bool {
+        let dead = self.block.lock.owner().is_some_and(Holder::is_gone);
+        dead || self.block.poisoned.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// The alignment of a value in a block.
+pub(super) fn align<T>() -> Result<usize> {
+    if align_of::<T>() > super::pages::UNIT {
+        let text = format!(
+            "a lock cannot guard a `{}`, which is aligned to more than {} bytes",
+            std::any::type_name::<T>(),
+            super::pages::UNIT
+        );
+        return Err(crate::Error::new(crate::ErrorKind::Configuration, text));
+    }
+    Ok(align_of::<T>().max(8))
+}
+
+impl<T: Pod> Clone for Mutex<T> {
+    fn clone(&self) -> Self {
+        Mutex { block: self.block.clone(), value: self.value }
+    }
+}
+
+/// Tells who has the lock, and not what it guards.
+impl<T: Pod> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mutex(")?;
+        write_owner(self.block.lock.owner(), f)?;
+        f.write_str(if self.is_poisoned() { ", poisoned)" } else { ")" })
+    }
+}
+
+pub(super) fn write_owner(owner: Option<Holder>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match owner {
+        None => f.write_str("free"),
+        Some(owner) if owner == Holder::current() => f.write_str("locked by this thread"),
+        Some(owner) if owner.is_gone() => {
+            write!(f, "locked by thread {}, which has ended", owner.tid())
+        }
+        Some(owner) => write!(f, "locked by thread {}", owner.tid()),
+    }
+}
+
+impl<T: Pod> Serialize for Mutex<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.block.serialize(serializer)
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for Mutex<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        LockMemory::decode(deserializer, align_of::<T>().max(8), Some(size_of::<T>())).map(Self::of)
+    }
+}
+
+/// A [`Mutex`] whose owner died, held by this value until it is recovered or dropped.
+///
+/// Nobody else changes what the mutex guards meanwhile. If the value is dropped, the mutex is given back and stays poisoned.
+#[must_use = "the lock stays poisoned unless it is recovered"]
+pub struct OwnerDied<T: Pod> {
+    mutex: Option<Mutex<T>>,
+    by: Holder,
+    original: Original,
+}
+
+impl<T: Pod> OwnerDied<T> {
+    fn new(mutex: Mutex<T>, by: Holder) -> Self {
+        OwnerDied { mutex: Some(mutex), by, original: Original::here() }
+    }
+
+    /// Returns a guard, and takes the poison from the mutex. What it guards is as the dead left it.
+    ///
+    /// Waits only if the thread that got this value has ended and others have taken the mutex since.
+    ///
+    /// # Panics
+    ///
+    /// In a forked copy of the process.
+    pub fn recover(mut self) -> Guard<'static, T> {
+        assert!(self.original.is_here(), "a lock is recovered in a forked copy of its process");
+        let mutex = self.mutex.take().expect("taken once");
+        mutex.recover_from(self.by)
+    }
+}
+
+impl<T: Pod> Drop for OwnerDied<T> {
+    fn drop(&mut self) {
+        if let Some(mutex) = &self.mutex
+            && self.original.is_here()
+        {
+            mutex.give_up(self.by);
+        }
+    }
+}
+
+impl<T: Pod> fmt::Debug for OwnerDied<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnerDied")
+    }
+}
+
+/// The right to read and change what a [`Mutex`] guards, given back when this value is dropped.
+///
+/// It belongs to the thread that took it, and is not `Send`.
+#[must_use = "the lock is given back at once if the guard is not kept"]
+pub struct Guard<'a, T: Pod> {
+    mutex: MutexRef<'a, T>,
+    value: NonNull<T>,
+    me: Holder,
+    /// Rule Y6.
+    original: Original,
+    of: PhantomData<&'a mut T>,
+}
+
+/// The mutex of a guard.
+enum MutexRef<'a, T: Pod> {
+    Borrowed(&'a Mutex<T>),
+    Owned(Mutex<T>),
+}
+
+// SAFETY: a shared guard gives shared references to plain bytes.
+unsafe impl<T: Pod + Sync> Sync for Guard<'_, T> {}
+
+impl<T: Pod> Guard<'_, T> {
+    #[inline]
+    fn head(&self) -> &MutexHead {
+        &self.mutex().block
+    }
+
+    /// # Panics
+    ///
+    /// In a forked copy of the process (rule Y6).
+    #[inline]
+    fn check(&self) {
+        assert!(self.original.is_here(), "a guard is used in a forked copy of its process");
+    }
+
+    /// Gives the lock back, until [`resume`](Self::resume).
+    pub(super) fn pause(&self) {
+        self.check();
+        self.head().lock.unlock_by(self.me);
+    }
+
+    /// Takes the lock again after [`pause`](Self::pause). The guard is dropped if that fails.
+    pub(super) fn resume(self) -> Result<Self, LockError<OwnerDied<T>>> {
+        let locked = self.head().lock.lock();
+        match locked {
+            Ok(Locked::Clean) if self.head().poisoned.load(Ordering::Relaxed) == 0 => Ok(self),
+            Ok(_) => {
+                self.head().poisoned.store(1, Ordering::Relaxed);
+                // The error has the lock from now on: of the guard nothing is left that would give it back.
+                let died = OwnerDied::new(self.mutex().clone(), self.me);
+                self.disarmed();
+                Err(LockError::OwnerDied(died))
+            }
+            Err(reason) => {
+                self.disarmed();
+                Err(LockError::of(reason))
+            }
+        }
+    }
+
+    /// Drops the guard without giving the lock back.
+    fn disarmed(mut self) {
+        self.me = Holder::nobody();
+    }
+
+    #[inline]
+    fn mutex(&self) -> &Mutex<T> {
+        match &self.mutex {
+            MutexRef::Borrowed(mutex) => mutex,
+            MutexRef::Owned(mutex) => mutex,
+        }
+    }
+}
+
+impl<T: Pod> Deref for Guard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.check();
+        // SAFETY: within the block, any bytes are a `T`, and the lock is this thread's (rule K1) until the guard is dropped.
+        unsafe { self.value.as_ref() }
+    }
+}
+
+impl<T: Pod> DerefMut for Guard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.check();
+        // SAFETY: as in `deref`, and borrowed exclusively.
+        unsafe { self.value.as_mut() }
+    }
+}
+
+impl<T: Pod> Drop for Guard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.original.is_here() {
+            self.head().lock.unlock_by(self.me);
+        }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for Guard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,67 @@
+//! Who takes part in something: identities in shared memory (rule Y2).
+
+use crate::atomics::{AtomicU64, Ordering};
+use crate::lock::Holder;
+use crate::sys::clock;
+
+/// The longest sleep of who waits for others that may die (rule Y4).
+pub(super) const SLICE: u64 = 20_000_000;
+
+/// How often a look costs one at `/proc` for each thread, in slices.
+const THOROUGH: u32 = 50;
+
+/// A time of [`clock::now`] that is so far ahead.
+pub(super) fn until(timeout: std::time::Duration) -> u64 {
+    let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    clock::now().saturating_add(ns)
+}
+
+/// What is left of a slice, or of the time until `until`; `None` if that is over.
+pub(super) fn slice(until: u64) -> Option<std::time::Duration> {
+    let left = until.checked_sub(clock::now()).filter(|left| *left > 0)?;
+    Some(std::time::Duration::from_nanos(left.min(SLICE)))
+}
+
+/// How thoroughly to look for the dead.
+#[derive(Default)]
+pub(super) struct Looks(u32);
+
+impl Looks {
+    /// Whether the thread in a slot has ended. Each time is one look at all slots.
+    pub(super) fn next(&mut self) -> impl Fn(Holder) -> bool + use<> {
+        self.0 += 1;
+        let thorough = self.0.is_multiple_of(THOROUGH);
+        move |holder| if thorough { holder.is_gone() } else { holder.has_ended() }
+    }
+}
+
+/// Takes a free slot, looking from `from` on.
+pub(super) fn claim(slots: &[AtomicU64], from: usize, me: Holder) -> Option<usize> {
+    let mut at = from;
+    for _ in 0..slots.len() {
+        at = if at >= slots.len() { 0 } else { at };
+        let slot = &slots[at];
+        // Rule Y5: seen by who looks at the slots after it said that it will.
+        if slot.load(Ordering::Relaxed) == 0
+            && slot.compare_exchange(0, me.raw(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Frees the slots of threads that have ended; tells how many there were.
+pub(super) fn sweep(slots: &[AtomicU64], is_gone: impl Fn(Holder) -> bool) -> usize {
+    let mut freed = 0;
+    for slot in slots {
+        let seen = slot.load(Ordering::SeqCst);
+        if Holder::from_raw(seen).is_some_and(&is_gone)
+            && slot.compare_exchange(seen, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        {
+            freed += 1;
+        }
+    }
+    freed
+}
