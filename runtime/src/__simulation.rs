@@ -2,7 +2,7 @@
 
 use crate::scheduler::simulation::{self, Choices, scale};
 
-/// What schedules did that went well.
+/// The statistics of schedules that passed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SimulationReport {
     /// Steps of callers, workers, launcher and dispatcher.
@@ -31,7 +31,7 @@ pub fn run(seeds: std::ops::Range<u64>) -> Result<SimulationReport, (u64, String
 ///
 /// # Errors
 ///
-/// What was wrong, with the trace.
+/// The failed check, with the trace.
 pub fn replay(choices: Vec<u32>) -> Result<(), String> {
     match simulation::run(&mut Choices::replayed(choices)) {
         Ok(_) => Ok(()),
@@ -43,22 +43,22 @@ pub fn replay(choices: Vec<u32>) -> Result<(), String> {
 pub struct SimulatedPool(scale::VirtualPool);
 
 impl SimulatedPool {
-    /// Starts so many workers.
+    /// Starts the given number of workers.
     pub fn new(workers: usize) -> Self {
         SimulatedPool(scale::VirtualPool::new(workers))
     }
 
-    /// Runs one call of so many inputs with all workers.
+    /// Runs one call with the given number of inputs on all workers.
     pub fn map(&mut self, inputs: u64) {
         self.0.map(inputs);
     }
 
-    /// Has so many workers die, one after the other, and be replaced, while all are busy.
+    /// Makes the given number of workers die one after another while all are busy, and replaces them.
     pub fn replace(&mut self, deaths: u64) {
         self.0.replace(deaths);
     }
 
-    /// Drops so many calls, each with a chunk that a worker has.
+    /// Drops the given number of calls, each of which has a chunk that a worker has claimed.
     pub fn drop_calls(&mut self, calls: u64) {
         self.0.drop_calls(calls);
     }

@@ -16,7 +16,7 @@ use crate::sys::original::Original;
 /// The generated function that decodes, calls and encodes.
 pub type Thunk = fn(&mut Call<'_>) -> Outcome;
 
-/// What a thunk returns.
+/// The result of a thunk.
 pub type Outcome = Result<(), Stop>;
 
 /// Why a call ended without a value.

@@ -6,7 +6,7 @@ use crate::codec::{Sink, Source};
 use crate::error::{Cause, Error, ErrorKind, PanicReport, causes};
 use crate::opaque::Opaque;
 
-/// What kind of failure.
+/// The kind of the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FailureKind {
     Panicked,
@@ -19,7 +19,7 @@ pub(crate) enum FailureKind {
     Failed,
 }
 
-/// Where a call is; a panic is judged by it.
+/// The phase of a call, which determines how a panic is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskPhase {
     Decoding,
@@ -35,11 +35,11 @@ pub(crate) struct Failure {
     pub(crate) panic: Option<PanicReport>,
     /// The texts of what caused it, the nearest first.
     pub(crate) causes: Vec<String>,
-    /// Of an error that has one; a panic has its own.
+    /// The backtrace of an error, if it has one. A panic has its own.
     pub(crate) backtrace: Option<String>,
 }
 
-/// How many causes of an error travel: more than this is a chain that bites its tail.
+/// The maximum number of causes that are sent. A longer chain is assumed to be circular.
 const MOST_CAUSES: usize = 128;
 
 impl Failure {
@@ -47,7 +47,7 @@ impl Failure {
         Failure { kind, text, panic: None, causes: Vec::new(), backtrace: None }
     }
 
-    /// What a task failed with, as far as it can travel.
+    /// The error of a task, as far as it can be sent.
     pub(crate) fn of_error(error: &impl Opaque) -> Self {
         let backtrace = error.backtrace();
         let error = error.as_error();
@@ -70,7 +70,7 @@ impl Failure {
         Failure { panic: Some(report), ..Failure::plain(kind, text) }
     }
 
-    /// The same, told of an initializer.
+    /// Returns the report as that of an initializer.
     pub(crate) fn of_initializer(mut self, name: &str) -> Self {
         self.text = match (&self.panic, self.kind) {
             (Some(panic), FailureKind::Panicked) => {

@@ -63,7 +63,7 @@ pub(crate) fn pack(preloads: &[&Preload]) -> io::Result<OwnedFd> {
     fds::blob(&parts.collect::<Vec<_>>())
 }
 
-/// What [`pack`] stored, mapped.
+/// The mapped contents of a file that [`pack`] has written.
 #[derive(Default)]
 pub(crate) struct Inputs {
     mapping: Option<Mapping>,
@@ -95,7 +95,7 @@ impl Inputs {
     }
 }
 
-/// What begins at an offset.
+/// Returns the bytes from an offset on.
 fn place(mapping: &Mapping, at: usize) -> Option<(u32, Range<usize>)> {
     let start = at.checked_add(HEAD).filter(|start| *start <= mapping.len())?;
     let task = u32::try_from(mapping.load_u64(at)).ok()?;

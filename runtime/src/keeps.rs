@@ -4,7 +4,7 @@ use crate::call::{Call, Outcome, Stop};
 use crate::failure::FailureKind;
 use crate::state;
 
-/// What an initializer returned, on its way to be kept.
+/// The value of an initializer, before it is stored.
 pub struct Made<T>(std::cell::Cell<Option<T>>);
 
 impl<T> Made<T> {
@@ -39,7 +39,7 @@ fn failed(error: &dyn std::fmt::Display) -> Stop {
 
 /// A `Result` whose value threads may share.
 pub trait KeepFallible {
-    /// What the initializer fails with.
+    /// The error of the initializer.
     type Error;
     /// Keeps the value.
     fn keep(&self, call: &mut Call<'_>) -> Outcome
@@ -59,7 +59,7 @@ impl<T: Send + Sync + 'static, E> KeepFallible for &&&Made<Result<T, E>> {
 
 /// A `Result` whose value stays in its thread.
 pub trait KeepFallibleLocal {
-    /// What the initializer fails with.
+    /// The error of the initializer.
     type Error;
     /// Keeps the value.
     fn keep(&self, call: &mut Call<'_>) -> Outcome

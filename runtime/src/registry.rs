@@ -30,7 +30,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a registered function is for.
+/// The role of a registered function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     Worker,

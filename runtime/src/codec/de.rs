@@ -26,7 +26,7 @@ pub(super) fn decode<T: DeserializeOwned>(source: &mut Source<'_>) -> Result<T, 
     Ok(value)
 }
 
-/// What all levels of one value share.
+/// The state that all levels of one value share.
 struct DecodeInput<'a> {
     /// A copy, so that a compiler which sees all of a type's decoding can keep it in registers.
     source: Source<'a>,

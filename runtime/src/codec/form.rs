@@ -5,7 +5,7 @@
 //! value without noticing. A struct therefore starts with the number of its fields, which costs one
 //! byte. A variant has this number in the upper bits of its tag, which costs nothing.
 
-/// What follows: nothing, one value, or so many fields.
+/// The contents of a value: nothing, one value, or a number of fields.
 ///
 /// Counts are kept modulo 254: what differs is what an attribute leaves out, a few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> E
     Ok(())
 }
 
-/// What all levels of one value share.
+/// The state that all levels of one value share.
 struct EncodeOutput<'s, 'a> {
     draft: Draft<'s, 'a>,
     empty_elements: u32,
@@ -146,7 +146,7 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         Ok(draft.write_reserved(bytes)?)
     }
 
-    /// Starts a struct or tuple struct of so many fields.
+    /// Starts a struct or tuple struct with the given number of fields.
     #[inline]
     fn record(self, fields: usize) -> Result<Self, EncodeError> {
         self.deeper()?.fields_after(&[Form::record(fields)], fields)

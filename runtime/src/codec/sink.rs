@@ -77,7 +77,7 @@ impl<'a> Sink<'a> {
         sink
     }
 
-    /// How many bytes were written.
+    /// Returns the number of bytes written.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -134,7 +134,7 @@ impl<'a> Sink<'a> {
         self.len = committed;
     }
 
-    /// What was written. In memory shared with other processes, only while none of them writes
+    /// The bytes written. In memory shared with other processes, only while none of them writes
     /// there.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -205,7 +205,7 @@ pub(super) struct Draft<'s, 'a> {
 }
 
 impl<'s, 'a> Draft<'s, 'a> {
-    /// How many bytes the sink will have.
+    /// The number of bytes that the sink will have.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len

@@ -59,7 +59,7 @@ impl<'a> Source<'a> {
         Source { ..*self }
     }
 
-    /// How many bytes are left.
+    /// Returns the number of remaining bytes.
     #[inline]
     pub(crate) fn remaining(&self) -> usize {
         self.remaining

@@ -21,7 +21,7 @@ pub(crate) enum ProcessHandle {
     Thread(ThreadBody),
 }
 
-/// What there is of a worker.
+/// The resources of a worker.
 pub(crate) struct Body {
     /// Its id, which no other worker of the pool ever has.
     pub(crate) id: usize,

@@ -15,7 +15,7 @@ use crate::scheduler::{CallOptions, Event, NewChunk, Refusal};
 /// Bytes of payload that a call fed by its owner keeps in the queue.
 const BYTES: usize = 64 << 20;
 
-/// What a call wants done differently.
+/// The options of a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) timeout: Option<Duration>,
@@ -134,7 +134,7 @@ impl Engine {
     #[inline]
     pub(crate) fn push(&mut self, shared: &SharedPool, chunk: ChunkIn) {
         if self.memory.note_payload(shared.arena.used()) {
-            // So that the dispatcher gives the memory back later.
+            // The dispatcher then returns the memory later.
             shared.wake_dispatcher();
         }
         let (call, chunk) = chunk.into_new();
@@ -147,7 +147,7 @@ impl Engine {
         self.event(shared, Event::HandedToOne { call, slot, chunk });
     }
 
-    /// How many inputs the next chunk of a call shall have, if one is wanted now.
+    /// Returns the number of inputs that the next chunk of a call should have, if one is wanted now.
     #[inline]
     pub(crate) fn room(
         &mut self,
@@ -207,7 +207,7 @@ impl Engine {
         self.scheduler.pace(id)
     }
 
-    /// How many inputs a chunk of a call has at present.
+    /// Returns the current number of inputs in a chunk of a call.
     pub(crate) fn chunk_len(&self, id: CallId) -> usize {
         self.scheduler.chunk_len(id)
     }

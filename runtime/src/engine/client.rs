@@ -10,7 +10,7 @@ use crate::registry::Entry;
 /// The caller's side of a call.
 pub(crate) struct Client {
     pub(super) entry: Entry,
-    /// What came and was not taken.
+    /// The results that have arrived and were not taken.
     pub(super) inbox: Inbox,
     /// A thread follows here while another one leads.
     pub(super) follower: Option<Arc<Condvar>>,

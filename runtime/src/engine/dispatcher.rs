@@ -25,7 +25,7 @@ use crate::sys::signals::SIGKILL;
 use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, process, socket};
 
-/// How long the news of how a process ended may take after its end.
+/// The maximum time between the end of a process and the report of its exit status.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a process that this one may not kill has to end in another way, and how often
@@ -76,7 +76,7 @@ impl LeftBehind {
     }
 }
 
-/// What the dispatcher sleeps for.
+/// The events for which the dispatcher sleeps.
 struct Rest {
     fds: Vec<Arc<OwnedFd>>,
     time: Option<Duration>,
@@ -151,7 +151,7 @@ impl Dispatcher {
         Some(self.rest(&mut engine, left, half))
     }
 
-    /// What to wait for.
+    /// The descriptors to wait for.
     fn rest(
         &mut self,
         engine: &mut Engine,
@@ -367,8 +367,8 @@ impl Dispatcher {
         })
     }
 
-    /// Once in a while, sets right what a worker that scribbles over the pool page may have
-    /// done (rule Q19): a claim in the name of a worker that knows nothing of it.
+    /// Occasionally repairs the pool page, which a worker may have overwritten (rule Q19), and finds
+    /// claims in the name of workers that have not made them.
     fn audit(&mut self, engine: &mut Engine) {
         if engine.scheduler.outstanding() == 0 || self.audited.elapsed() < TICK {
             return;
@@ -384,7 +384,7 @@ impl Dispatcher {
     }
 }
 
-/// Ends the pool when the dispatcher ends, however that is: nobody waits for ever.
+/// Ends the pool when the dispatcher ends for any reason, so that no thread waits forever.
 struct End(Arc<SharedPool>);
 
 impl Drop for End {

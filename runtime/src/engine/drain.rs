@@ -128,7 +128,7 @@ impl Engine {
                 Err(violation) => break Err(violation),
             }
         };
-        // What was taken counts, also if nonsense follows.
+        // Messages that were read count, even if invalid ones follow.
         if next > answered {
             self.scheduler.answered(slot, next - answered, false)?;
         }

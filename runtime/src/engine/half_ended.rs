@@ -14,10 +14,10 @@ use crate::error::{Error, ErrorKind};
 use crate::scheduler::{Event, Worker};
 use crate::sys::process;
 
-/// How long a worker is at something before it is looked at, and then from look to look.
+/// The time for which a worker is busy before it is checked, and then the interval of the checks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How soon it is looked at again before it is taken for one.
+/// The delay before the second check, which confirms the first.
 const AGAIN: Duration = Duration::from_millis(200);
 
 impl Engine {

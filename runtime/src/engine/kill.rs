@@ -32,8 +32,8 @@ impl Engine {
         }
     }
 
-    /// Sends a signal to the process in a slot. Where this process has not the right to, it
-    /// has the kernel kill the worker, and whoever made it is asked to.
+    /// Sends a signal to the process in a slot. If this process is not permitted to, it makes the kernel
+    /// kill the worker, and asks the process that created the worker to kill it.
     fn signal(&mut self, slot: usize, signal: i32) {
         let Some(body) = self.body_mut(slot) else { return };
         let ProcessHandle::Child { pidfd, .. } = &body.process else { return };

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// How long after the last work memory is given back.
+/// The time between the last work and the return of memory.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Bytes of payload that are not worth giving back.
 const KEPT: usize = 1 << 20;
 
-/// So many calls at a time take memory that is worth giving back, about a kilobyte each.
+/// The number of simultaneous calls whose memory is worth returning, at about a kilobyte each.
 const PEAK: usize = 32 << 10;
 
-/// What is known of the memory of a pool.
+/// The state of the memory of a pool.
 pub(super) struct MemoryUse {
     last_work: Instant,
     trimmed: bool,
@@ -45,7 +45,7 @@ impl MemoryUse {
         if over {
             self.most_calls = calls;
             (self.peak_is_over, self.trimmed) = (true, false);
-            // What is left of it is about to go too.
+            // The rest of it will be returned soon.
             self.last_work = Instant::now();
         }
         over
@@ -65,7 +65,7 @@ impl MemoryUse {
             self.last_work = Instant::now();
         } else if self.last_work.elapsed() >= IDLE {
             self.trimmed = trim();
-            // What is left is given back step by step.
+            // The rest is returned step by step.
             let next = (!self.trimmed).then_some(Duration::from_millis(1));
             return (next, self.trimmed && std::mem::take(&mut self.peak_is_over));
         }

@@ -72,7 +72,7 @@ pub(crate) struct Engine {
     starts: Vec<(usize, usize)>,
     /// Workers to be given up: a killed thread, or a process that does not end.
     given_up: Vec<usize>,
-    /// Signals to workers that this process may not send: for whoever made them.
+    /// Signals that this process is not permitted to send, for the processes that created the workers.
     refused: Vec<(u64, i32)>,
     /// To be called, and to be dropped, when the lock is given back.
     wakers: Vec<Waker>,
@@ -82,7 +82,7 @@ pub(crate) struct Engine {
     /// Room for the payload of a message.
     scratch: Vec<u64>,
     memory: MemoryUse,
-    /// How the last worker ended: its exit code, or the signal.
+    /// The exit code or the signal of the worker that ended last.
     last_exit: Option<(Option<i32>, Option<i32>)>,
     /// Workers that were killed because they did not end when they were to leave.
     killed_leaving: u64,
@@ -119,7 +119,7 @@ impl Engine {
         self.carry_out(shared);
     }
 
-    /// How far the pool is from its end.
+    /// The phase of the life cycle of the pool.
     pub(crate) fn life(&self) -> Life {
         self.scheduler.life()
     }
@@ -137,7 +137,7 @@ impl Engine {
         self.scheduler.is_complete().then_some(Ok(()))
     }
 
-    /// How the last worker ended: its exit code, or the signal.
+    /// The exit code or the signal of the worker that ended last.
     pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
         self.last_exit
     }

@@ -14,10 +14,10 @@ use crate::queue::Malformed;
 use crate::scheduler::Event;
 use crate::sys::fds::Kept;
 
-/// What there is of the objects of one worker.
+/// The objects of one worker.
 pub(super) struct WorkerObjects {
     way: ObjectWay,
-    /// How often it had asked when its socket was read last.
+    /// The number of requests when the socket was last read.
     asks: u32,
     /// Parts of an output that is not in the ring yet.
     early: VecDeque<Held>,

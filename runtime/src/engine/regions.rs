@@ -22,19 +22,19 @@ use crate::sys::wakeup::Wakeup;
 /// Address space for payloads; pages exist when written.
 const REGION: usize = 1 << 40;
 
-/// How long the end of a killed worker is waited for before it is given up.
+/// The maximum time to wait for the end of a killed worker before it is abandoned.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pool, as its handles and its dispatcher share it.
 pub(crate) struct SharedPool {
     pub(crate) id: u64,
     pub(crate) generation: u64,
-    /// How many pools the code that built this one is nested in. Only that thread knows.
+    /// The nesting depth of the code that built this pool, which only that thread knows.
     pub(super) depth: usize,
     pub(crate) settings: Settings,
     pub(super) regions: Regions,
     pub(crate) arena: Arc<Arena>,
-    /// What workers may ask for.
+    /// The objects that workers may request.
     pub(crate) exports: Arc<Exports>,
     /// The objects in the inputs of initializers.
     _offer: Offer,
@@ -52,7 +52,7 @@ pub(super) struct Regions {
     pub(super) tasks_fd: Kept,
     pub(super) pool_page: Arc<Mapping>,
     pub(super) pool_page_fd: Kept,
-    /// What the initializers of worker processes are given, if they are given anything.
+    /// The inputs of the initializers of worker processes, if there are any.
     pub(super) inputs_fd: Option<Kept>,
 }
 

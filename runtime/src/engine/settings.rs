@@ -65,7 +65,7 @@ impl Settings {
         std::mem::take(&mut self.stdio.lock().ignore_poison())
     }
 
-    /// What a worker runs before it is ready, by its names; empty if there is nothing.
+    /// The names of the functions that a worker runs before it is ready; empty if there are none.
     pub(crate) fn what_initializes(&self) -> String {
         let preloads = match self.method {
             StartMethod::Spawn => self.preloads.as_slice(),

@@ -7,8 +7,8 @@ use crate::scheduler::Event;
 use crate::sys::clock;
 
 impl Engine {
-    /// Tells the scheduler of workers that are at a chunk for long. They stop after the
-    /// present input (rule Q10), and what they had not begun goes to whoever is free.
+    /// Reports to the scheduler the workers that take long for their chunk. They stop after their
+    /// current input (rule Q10), and other workers run the rest of the chunk.
     pub(super) fn watch_slow(&mut self, shared: &SharedPool) {
         let now = clock::now();
         for slot in 0..self.bodies.len() {

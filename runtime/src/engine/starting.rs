@@ -115,7 +115,7 @@ impl Engine {
         }
     }
 
-    /// What a message of a worker means.
+    /// The meaning of a message of a worker.
     fn understand(&self, slot: usize, message: &[u8]) -> Event<super::port::SharedQueue> {
         let body = self.body(slot);
         let said_hello = body.is_some_and(|body| body.said_hello.get());

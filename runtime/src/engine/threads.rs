@@ -16,10 +16,10 @@ use crate::start::preload::PreloadPatience;
 use crate::state::Share;
 use crate::worker::{self, Failure, Original, WorkerLoop};
 
-/// How its initializers went, once they did.
+/// The result of its initializers, once they have run.
 type News = Mutex<Option<Result<(), Box<Failure>>>>;
 
-/// What the dispatcher sees of a worker thread.
+/// The dispatcher's view of a worker thread.
 pub(crate) struct ThreadBody {
     handle: Option<JoinHandle<()>>,
     news: Arc<News>,
@@ -36,7 +36,7 @@ impl ThreadBody {
         ThreadBody { handle: None, news, ending, number, started: false }
     }
 
-    /// The same, for the side that starts the thread.
+    /// The counterpart for the side that starts the thread.
     pub(super) fn shared(&self) -> Self {
         let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
@@ -48,7 +48,7 @@ impl ThreadBody {
         (self.handle, self.started) = (Some(handle), true);
     }
 
-    /// What its initializers said; once.
+    /// Takes the result of its initializers.
     pub(super) fn news(&self) -> Option<Result<(), Box<Failure>>> {
         self.news.lock().ignore_poison().take()
     }
@@ -122,7 +122,7 @@ pub(super) fn start(
             let serve = || {
                 WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, max_tasks).serve();
             };
-            // Whatever happens, the dispatcher learns of the end.
+            // The dispatcher is informed of the end in any case.
             let _ = catch_unwind(AssertUnwindSafe(serve));
         }
         let _ = catch_unwind(crate::state::clear);

@@ -126,7 +126,7 @@ impl Engine {
             || self.scheduler.outstanding_of(id) == 0
     }
 
-    /// How many workers have something to do, by the pool page.
+    /// Returns the number of busy workers according to the pool page.
     fn busy(&self, shared: &SharedPool) -> usize {
         let pool_page = shared.pool_page();
         let waiting = pool_page.idle.count() + pool_page.spinning.count();

@@ -22,7 +22,7 @@ struct BacktraceFrame<'a> {
 }
 
 impl BacktraceFrame<'_> {
-    /// Of the standard library.
+    /// A frame of the standard library.
     fn is_std(self) -> bool {
         let symbol = self.symbol.trim_start_matches(['<', '&']);
         ["core::", "std::", "alloc::", "__rustc::", "__rust", "rust_"]
@@ -31,7 +31,7 @@ impl BacktraceFrame<'_> {
             || self.place.is_some_and(|place| place.starts_with("/rustc/"))
     }
 
-    /// Of this library. Inlined functions have no path in their name, but a file.
+    /// A frame of this library. Inlined functions have no path in their name, but a file.
     fn is_ours(self) -> bool {
         let symbol = self.symbol.trim_start_matches('<');
         symbol.starts_with("runtime::") || self.place.is_some_and(is_our_file)
@@ -48,7 +48,7 @@ impl BacktraceFrame<'_> {
             })
     }
 
-    /// What `#[worker]` puts between the task and this library.
+    /// A frame of the code that `#[worker]` generates.
     fn is_glue(self) -> bool {
         self.symbol.starts_with("{closure") || self.symbol.contains(THUNK)
     }

@@ -18,7 +18,7 @@ impl Cause {
     }
 }
 
-/// What caused an error, the nearest first.
+/// Returns the causes of an error, the nearest first.
 pub(crate) fn causes<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {

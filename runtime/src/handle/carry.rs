@@ -20,11 +20,11 @@ const FOREIGN: &str = "shared memory and open files pass only as parameters and 
                        they cannot be written anywhere else";
 
 thread_local! {
-    /// What is encoded was moved into the call.
+    /// Whether the encoded value was moved into the call.
     static MOVED: Cell<bool> = const { Cell::new(false) };
     /// More than one worker will decode what is encoded.
     static FOR_MANY: Cell<bool> = const { Cell::new(false) };
-    /// How many objects are in [`CARRIED`].
+    /// Returns the number of objects in [`CARRIED`].
     static COUNT: Cell<usize> = const { Cell::new(0) };
     /// The objects in what was encoded on this thread and not sent yet.
     static CARRIED: RefCell<Vec<Arc<Object>>> = const { RefCell::new(Vec::new()) };
@@ -153,7 +153,7 @@ impl Serialize for EncodedObject<'_> {
     }
 }
 
-/// The same, decoded.
+/// A decoded object.
 pub(crate) struct DecodedObject(pub(crate) Arc<Object>);
 
 impl<'de> Deserialize<'de> for DecodedObject {

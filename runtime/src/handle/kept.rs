@@ -11,7 +11,7 @@ use super::Object;
 use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
-/// How long an object is kept that is not used.
+/// The time for which an unused object is kept.
 const TIME: Duration = Duration::from_secs(1);
 
 /// The most objects that are kept.
@@ -19,7 +19,7 @@ const MOST: usize = 16;
 
 #[derive(Default)]
 struct Keep {
-    /// How many there are, to be looked at without the lock.
+    /// The number of objects, which can be read without the lock.
     count: AtomicUsize,
     objects: Mutex<Vec<(Arc<Object>, Instant)>>,
 }

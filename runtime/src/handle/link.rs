@@ -137,15 +137,15 @@ impl ObjectLink {
     }
 }
 
-/// Why the objects of an output were not sent.
+/// The reason why the objects of an output were not sent.
 pub(crate) struct NotGiven {
     pub(crate) why: io::Error,
-    /// Some may have been sent, which would be taken for those of its next output.
+    /// Whether some objects may have been sent, which would be mistaken for those of the next output.
     pub(crate) worker_has_to_leave: bool,
 }
 
-/// How often a full socket is tried again, and for how long one waits in between: the caller
-/// reads as soon as it is rung for.
+/// The number of attempts to write to a full socket, and the pause between them. The caller reads the
+/// socket as soon as it is woken.
 const TRIES: u32 = 5000;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -167,11 +167,11 @@ fn give_one(socket: BorrowedFd<'_>, object: &Object, ring: &dyn Fn()) -> io::Res
     }
 }
 
-/// What a process is told that cannot open more files.
+/// The message for a process that cannot open more files.
 pub(crate) const TOO_MANY: &str =
     "this process has too many open files; raise RLIMIT_NOFILE (`ulimit -n`) or keep fewer handles";
 
-/// What a caller read from a worker.
+/// The objects that a caller has read from a worker.
 pub(crate) enum Received {
     /// The worker asks for an object.
     Wanted(ObjectId),

@@ -52,7 +52,7 @@ pub(crate) struct Object {
     fds: Vec<OwnedFd>,
     /// Its first descriptor, mapped for reading.
     mapping: OnceLock<Mapping>,
-    /// The same, mapped for reading and writing.
+    /// Like `memory`, but mapped for reading and writing.
     writable: OnceLock<Mapping>,
     /// The process that it was made or received in.
     generation: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Object {
 /// The last generation whose connections this process does not have (rule H7).
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// What is alive in this process. A forked child begins with nothing (rule H7).
+/// The objects of this process. The table of a forked child is empty (rule H7).
 static ALIVE: PerProcess<Mutex<HashMap<ObjectId, Weak<Object>>>> = PerProcess::new();
 
 impl Object {
@@ -134,7 +134,7 @@ impl Object {
         self.id
     }
 
-    /// How many descriptors it has.
+    /// Returns the number of its descriptors.
     pub(crate) fn len(&self) -> usize {
         self.fds.len()
     }
@@ -215,7 +215,7 @@ pub(crate) struct Connections {
     generation: u64,
 }
 
-/// What has to be closed after a fork; taken before it.
+/// The descriptors to close after a fork, collected before the fork.
 pub(crate) fn connections() -> Connections {
     let alive = ALIVE.get().lock().ignore_poison();
     let objects: Vec<_> = alive.values().filter_map(Weak::upgrade).collect();

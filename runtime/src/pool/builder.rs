@@ -450,7 +450,7 @@ impl PoolBuilder {
                     "inner_threads(0) would leave a library no thread; give 1 or more".to_owned()
                 );
             }
-            // Of two values of a variable the later one counts.
+            // If a variable has two values, the later one counts.
             let variables =
                 NUMBERS_OF_THREADS.map(|name| (name.into(), threads.to_string().into()));
             settings.env.splice(0..0, variables);

@@ -20,10 +20,10 @@ use crate::worker::Original;
 /// Bytes of a chunk chosen by pace.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What user code panicked with.
+/// The payload of a panic in user code.
 pub(super) type Panic = Box<dyn std::any::Any + Send>;
 
-/// What came of encoding some inputs.
+/// The result of encoding some inputs.
 pub(super) struct EncodedInputs {
     pub(super) chunk: Option<ChunkIn>,
     /// Inputs that were taken and will not be run, and why.
@@ -40,7 +40,7 @@ impl EncodedInputs {
     }
 }
 
-/// What a thread needs to hand inputs of a call in.
+/// The data that a thread needs to submit inputs of a call.
 #[derive(Clone)]
 pub(super) struct CallRef {
     pub(super) shared: Arc<SharedPool>,
@@ -70,7 +70,7 @@ impl OpenCall {
         Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false, tracker })
     }
 
-    /// The call has so many inputs, as far as is known.
+    /// Sets the number of inputs of the call, as far as it is known.
     pub(super) fn expect(&self, total: Option<usize>) {
         if let Some(tracker) = &self.tracker {
             tracker.expect(total);
@@ -113,7 +113,7 @@ impl OpenCall {
         })
     }
 
-    /// Decodes what was taken; tells of each result how many bytes it had.
+    /// Decodes the results that were taken, and passes the number of bytes of each to `each`.
     pub(super) fn decode_sized<R: DeserializeOwned, E>(
         &mut self,
         mut each: impl FnMut(usize, Result<R>, usize) -> Result<(), E>,
@@ -321,7 +321,7 @@ impl Filled {
         while self.count < most && self.len < CHUNK_BYTES {
             let Some(input) = inputs.next() else { break };
             if !original.is_here() {
-                // What follows would be written to the memory of the parent.
+                // Otherwise the following writes would go to the memory of the parent.
                 self.failed = Some(Refused::Foreign);
                 self.count = 0;
                 break;
@@ -388,7 +388,7 @@ pub(super) fn decoded<R: DeserializeOwned>(
     }
 }
 
-/// What came of feeding a call.
+/// The result of feeding a call.
 pub(super) struct Fed {
     /// Bytes that were handed in.
     pub(super) bytes: usize,
@@ -415,7 +415,7 @@ where
         Feeder { inputs: inputs.fuse(), payload, fed: 0, exhausted: false }
     }
 
-    /// How many inputs are left, if the iterator knows.
+    /// The number of remaining inputs, if the iterator knows it.
     pub(super) fn remaining(&self) -> Option<usize> {
         let (least, most) = self.inputs.size_hint();
         (most == Some(least)).then_some(least)

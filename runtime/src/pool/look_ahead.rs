@@ -1,26 +1,26 @@
 //! The look-ahead of a stream: the number of inputs that it may publish before their outcomes are
 //! returned.
 
-/// Inputs for each worker that are handed out and not given back, at most.
+/// The maximum number of inputs per worker that are published and not yet returned.
 const MOST: usize = 128;
 
-/// Inputs for each worker that are handed out and not finished, whatever they take.
+/// The number of inputs per worker that may be unfinished, whatever their duration.
 const LEAST: usize = 4;
 
-/// Otherwise so many as take a worker about this many nanoseconds.
+/// Beyond that number, the unfinished inputs take a worker about this many nanoseconds.
 const AHEAD_NS: f64 = 100_000_000.0;
 
-/// Bytes of inputs and outputs that are held, where the call says nothing.
+/// The default of the maximum number of bytes of inputs and outputs.
 const BYTES: usize = 64 << 20;
 
-/// What limits a stream, and what it has in hand.
+/// The limits of a stream, and its current numbers.
 #[derive(Debug)]
 pub(super) struct LookAhead {
-    /// What the call asks for.
+    /// The limit that the call sets.
     inputs: Option<usize>,
     bytes: usize,
     chunk_size: usize,
-    /// Inputs that were handed out.
+    /// The number of inputs that were published.
     pub(super) fed: usize,
     /// Those of them whose outcome is known here.
     pub(super) answered: usize,
@@ -33,7 +33,7 @@ pub(super) struct LookAhead {
     output: Option<usize>,
 }
 
-/// What a pool is like at the moment.
+/// The current state of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Present {
     pub(super) workers: usize,
@@ -79,7 +79,7 @@ impl LookAhead {
         self.waiting -= bytes;
     }
 
-    /// How many inputs may be handed out now, and how many of them together.
+    /// Returns how many inputs may be published now, and how many of them together.
     pub(super) fn free(&self, now: Present) -> (usize, usize) {
         let workers = now.workers;
         let each = MOST.max(self.chunk_size.saturating_mul(2));
@@ -98,7 +98,7 @@ impl LookAhead {
         let each = match (self.inputs, now.pace, self.output) {
             (Some(_), ..) => return usize::MAX,
             (None, Some(pace), Some(_)) => ((AHEAD_NS / pace.max(1.0)) as usize).max(least),
-            // How long they are, and how long they take, the first ones tell.
+            // The first inputs determine the estimates of length and duration.
             _ => least,
         };
         each.saturating_mul(now.workers)

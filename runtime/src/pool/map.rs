@@ -179,7 +179,7 @@ where
     }
 }
 
-/// The same error for every input.
+/// Returns the same error for every input.
 pub(super) fn refused<T, R>(error: &Error, inputs: impl Iterator<Item = T>) -> Vec<Result<R>> {
     inputs.enumerate().map(|(index, _)| Err(error.duplicate().at(index))).collect()
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::poison::IgnorePoison;
 use crate::queue::PayloadBuffer;
 
-/// How long the reader waits before it looks at everything.
+/// The maximum time that the reader waits before it checks everything.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The reader's side: ends the thread when dropped.
@@ -26,7 +26,7 @@ pub(super) struct Puller {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the reader learns of the thread.
+/// The messages of the thread to the reader.
 pub(super) struct PullerNews {
     /// Inputs that are handed out.
     pub(super) fed: usize,
@@ -37,15 +37,15 @@ pub(super) struct PullerNews {
     pub(super) panic: Option<Panic>,
 }
 
-/// What both sides share, whatever the type of the inputs.
+/// The interface of the reader to the thread, independent of the type of the inputs.
 pub(super) trait PullerLink: Send + Sync {
-    /// Hands out what is in the buffer.
+    /// Publishes the inputs in the buffer.
     fn hand_out(&self, call: &CallRef) -> PullerNews;
 
-    /// Lets the thread pull so many inputs more, and hand out so many together.
+    /// Permits the thread to pull `free` more inputs, and to publish `together` inputs at once.
     fn allow(&self, free: usize, together: usize);
 
-    /// Waits until there is more than `fed` inputs, or there will be none, or `end`.
+    /// Waits until there are more than `fed` inputs, until the iterator has ended, or until `end`.
     fn wait(&self, fed: usize, end: Option<Instant>);
 
     /// Lets the thread end; tells whether it does so soon.

@@ -31,7 +31,7 @@ pub(super) trait Outcomes<R> {
     fn is_ready(&self) -> bool;
 }
 
-/// How waiting for an outcome ended.
+/// The result of waiting for an outcome.
 pub(super) enum StreamStep {
     Ready,
     Over,
@@ -42,7 +42,7 @@ pub(super) struct Stream<I: Iterator> {
     call: OpenCall,
     inputs: StreamInputs<I>,
     pub(super) look: LookAhead,
-    /// What the iterator panicked with; raised when all else was given out.
+    /// The payload of a panic of the iterator, which is raised after all outcomes were returned.
     panic: Option<Panic>,
     /// The thread that reads.
     reader: ThreadId,

@@ -182,7 +182,7 @@ impl Tracker {
         Some(Tracker { tracked, original: Original::here(), finished: false })
     }
 
-    /// The call has so many inputs, as far as is known.
+    /// Sets the number of inputs of the call, as far as it is known.
     pub(crate) fn expect(&self, total: Option<usize>) {
         let total = total.map_or(UNKNOWN, |total| total as u64);
         self.tracked.total.store(total, Ordering::Release);

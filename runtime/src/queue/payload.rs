@@ -96,7 +96,7 @@ unsafe impl Backing for PayloadBuffer {
     }
 }
 
-/// Of a big slot, what is kept when the worker has been idle for a while.
+/// The part of a big slot that is kept when the worker has been idle for some time.
 const KEEP: usize = 1 << 20;
 
 /// The output of a task on its way into the ring or a big slot (rule Q9).
@@ -115,12 +115,12 @@ pub(crate) struct OutputBuffer {
     original: Original,
 }
 
-/// What a worker knows of one of its big slots.
+/// The state of a big slot in its worker.
 #[derive(Clone, Copy, Default)]
 struct LongSlot {
     /// Free if the caller freed this ticket.
     ticket: u64,
-    /// How far it was written since it was trimmed.
+    /// The end of the part that was written since the slot was trimmed.
     written: usize,
 }
 
@@ -188,7 +188,7 @@ impl OutputBuffer {
         unsafe { Sink::new(self, region) }
     }
 
-    /// What the sink left.
+    /// The result of the sink.
     #[inline]
     pub(crate) fn encoded(&mut self) -> Encoded<'_> {
         match self.current.take() {

@@ -47,7 +47,7 @@ impl Bits {
     }
 }
 
-/// What a waiting caller waits for.
+/// The condition for which a caller waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Waiting {
@@ -94,7 +94,7 @@ impl PoolPage {
         Claims::new(&self.words, &self.cursor.0)
     }
 
-    /// How many chunks ended, roughly; a spinning caller looks at it.
+    /// The approximate number of chunks that have ended, which a spinning caller reads.
     #[inline]
     pub(crate) fn ended(&self) -> u64 {
         self.ended.0.load(Ordering::Relaxed)

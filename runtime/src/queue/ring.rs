@@ -9,7 +9,7 @@ use crate::atomics::{AtomicU64, Ordering};
 /// The longest payload that goes through the ring itself (rule Q9).
 pub(crate) const INLINE_LEN: usize = if cfg!(miri) { 256 } else { 16 << 10 };
 
-/// What a message says.
+/// The contents of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -96,7 +96,7 @@ impl<'a> Ring<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Producer {
     at: u64,
-    /// What is known of `consumed`.
+    /// The last known value of `consumed`.
     seen: u64,
 }
 
@@ -157,7 +157,7 @@ impl Consumer {
         ring.produced.load(Ordering::Acquire) != self.at
     }
 
-    /// How far the ring can be read now.
+    /// Returns the position up to which the ring can be read.
     ///
     /// # Errors
     ///

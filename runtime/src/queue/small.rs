@@ -18,9 +18,9 @@ const KEPT: usize = 16;
 pub(super) struct SmallPages {
     /// By their offset.
     pages: HashMap<usize, Page, Spread>,
-    /// Of each size, those that have a free block.
+    /// For each size, the pages that have a free block.
     open: [Vec<usize>; SIZES],
-    /// How many pages of each size are free altogether.
+    /// For each size, the number of pages that are completely free.
     empty: [usize; SIZES],
 }
 

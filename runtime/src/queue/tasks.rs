@@ -16,7 +16,7 @@ pub(crate) struct Descriptor {
     pub(crate) len: u64,
     /// The task: its place in the registry.
     pub(crate) task: u32,
-    /// How many inputs.
+    /// The number of inputs.
     pub(crate) count: u32,
     /// The index of the first input in its call, for whoever tells where something comes from.
     pub(crate) first: u64,

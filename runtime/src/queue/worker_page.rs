@@ -97,7 +97,7 @@ pub(crate) struct WorkerPage {
 unsafe impl SharedMemory for WorkerPage {}
 
 impl WorkerPage {
-    // What the worker writes and the caller reads.
+    // The words that the worker writes and the caller reads.
 
     /// The ring of results.
     #[inline]
@@ -114,14 +114,14 @@ impl WorkerPage {
         Started::from_word(self.worker.started.load(Ordering::SeqCst))
     }
 
-    /// The chunk in hand and when it was claimed.
+    /// Stores the current chunk and the time of its claim.
     #[inline]
     pub(crate) fn set_chunk(&self, position: u64, since: u64) {
         self.worker.since.store(since, Ordering::Relaxed);
         self.worker.chunk.store(position, Ordering::Release);
     }
 
-    /// No chunk is in hand.
+    /// Stores that there is no current chunk.
     #[inline]
     pub(crate) fn clear_chunk(&self) {
         self.worker.chunk.store(0, Ordering::Release);
@@ -159,12 +159,12 @@ impl WorkerPage {
         self.worker.asks.fetch_add(1, Ordering::Release);
     }
 
-    /// How often the worker asked for that.
+    /// The number of requests of the worker.
     pub(crate) fn asks(&self) -> u32 {
         self.worker.asks.load(Ordering::Acquire)
     }
 
-    // What the caller writes and the worker reads.
+    // The words that the caller writes and the worker reads.
 
     /// Asks the worker to stop before the next input of a chunk (rule Q10).
     pub(crate) fn set_skip(&self, position: u64) {
@@ -208,7 +208,7 @@ impl WorkerPage {
         self.caller.leave.load(Ordering::SeqCst) != 0
     }
 
-    /// How many workers may spin at a time (rule Q17).
+    /// The maximum number of workers that spin at the same time (rule Q17).
     pub(crate) fn set_spin(&self, limit: u32) {
         self.caller.spin.store(limit, Ordering::Relaxed);
     }

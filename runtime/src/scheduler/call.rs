@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use super::{Chunk, Port};
 
-/// What a call wants done differently.
+/// The options of a call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CallOptions {
-    /// How long one input may run.
+    /// The timeout of one input.
     pub(crate) timeout: Option<Duration>,
-    /// How often an input is run again after the death of its worker.
+    /// The number of retries of an input after the death of its worker.
     pub(crate) retries: u32,
-    /// How many inputs travel together.
+    /// The number of inputs in a chunk.
     pub(crate) chunk_size: Option<usize>,
     /// How far to look ahead is the business of the owner.
     pub(crate) looks_ahead: bool,
-    /// How many inputs may be with the workers at a time.
+    /// The maximum number of inputs that are with workers at the same time.
     pub(crate) max_active: Option<usize>,
     /// Higher ones go first among what has not started.
     pub(crate) priority: i32,
@@ -39,7 +39,7 @@ pub(super) struct CallState<P: Port> {
     pub(super) pending: VecDeque<Chunk<P::Payload>>,
     /// Chunks that are published or with a worker.
     pub(super) active: usize,
-    /// How often inputs were lost with their worker, where that is more than never.
+    /// The number of times that inputs were lost with their worker, if it is not zero.
     pub(super) losses: BTreeMap<usize, u32>,
     /// Nanoseconds that an input took recently; `None` before the first.
     pub(super) pace: Option<f64>,
@@ -47,7 +47,7 @@ pub(super) struct CallState<P: Port> {
     pub(super) detached: bool,
     /// More inputs will be handed in.
     pub(super) feeding: bool,
-    /// What is not begun shall not be begun any more.
+    /// Inputs that have not begun must not begin any more.
     pub(super) taken_back: bool,
     /// It stands in the queue of calls that have pending chunks.
     pub(super) in_turn: bool,

@@ -18,7 +18,7 @@ pub(super) struct Calls<P: Port> {
     feeding: usize,
     /// Open calls whose priority is not 0.
     prioritized: usize,
-    /// What the engine kept with calls that ended by themselves.
+    /// The engine's data of calls that have ended on their own.
     closed: Vec<P::Client>,
 }
 
@@ -221,13 +221,13 @@ impl<P: Port> Scheduler<P> {
         }
         self.in_flight.forget_waiting(id);
         let call = self.calls.remove(id);
-        // What was taken back made room for others.
+        // The chunks that were taken back have made room for others.
         self.publish(port);
         self.tell_if_empty();
         call.map(|call| call.client)
     }
 
-    /// What the engine kept with a call that ended by itself.
+    /// The engine's data of a call that has ended on its own.
     #[inline]
     pub(crate) fn next_closed(&mut self) -> Option<P::Client> {
         self.calls.closed.pop()
@@ -271,7 +271,7 @@ impl<P: Port> Scheduler<P> {
     /// Fails what no worker has of a call; returns how many inputs that were.
     pub(crate) fn cancel(&mut self, id: CallId, port: &mut P) -> usize {
         let cancelled = self.end_call(id, &Reason::Cancelled, port);
-        // What was taken back made room for others.
+        // The chunks that were taken back have made room for others.
         self.publish(port);
         cancelled
     }

@@ -32,9 +32,9 @@ pub(crate) struct Chunk<L> {
     /// The index of its first input in the call.
     pub(crate) first: usize,
     pub(crate) count: usize,
-    /// How many of the inputs, from the first on, have an outcome.
+    /// The number of inputs, from the first on, that have an outcome.
     pub(crate) answered: usize,
-    /// How often its worker ended and no input was known to have begun.
+    /// The number of times that its worker has ended while no input was known to have begun.
     pub(super) strays: u32,
     pub(super) divisible: bool,
     /// Only the worker in this slot may run it.
@@ -57,7 +57,7 @@ impl<L: Payload> Chunk<L> {
         front
     }
 
-    /// What is left without the inputs that have an outcome.
+    /// Returns the part of the chunk without the inputs that have an outcome.
     pub(super) fn into_rest(mut self) -> Option<Self> {
         let answered = std::mem::take(&mut self.answered);
         if answered == self.count {

@@ -15,7 +15,7 @@ impl<P: Port> Scheduler<P> {
     ///
     /// # Errors
     ///
-    /// What is wrong, as a message.
+    /// Returns the violated invariant as a message.
     pub(super) fn check(&self, port: &P) -> Result<(), String> {
         let wrong = |what: String| Err(what);
         let mut outstanding: BTreeMap<CallId, usize> = BTreeMap::new();

@@ -6,10 +6,9 @@ use super::time::after;
 use super::{Life, Port, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
-    /// The next time at which [`Event::TimePassed`](super::Event::TimePassed) is due; `None`
-    /// if nothing waits for time to pass. `left` is how long the running inputs have at least,
-    /// of those with a limit. The tick is not counted: it only makes good what a
-    /// worker that scribbles over the queue can do.
+    /// The next time at which [`Event::TimePassed`](super::Event::TimePassed) is due, or `None` if there
+    /// is no deadline. `left` is the shortest remaining time of the running inputs with a timeout. The
+    /// tick is not included, because it only repairs damage by workers that overwrite the queue.
     pub(crate) fn next_deadline(&self, now: Time, left: Option<Duration>) -> Option<Time> {
         let times = [
             self.workers.next_deadline(),

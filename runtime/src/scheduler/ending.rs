@@ -69,7 +69,7 @@ impl<P: Port> Scheduler<P> {
         let Some(mut chunk) = self.in_flight.take(position) else { return };
         let id = chunk.call;
         let mut begun = ending.started == Some((position, chunk.answered));
-        // What it did not say that it took it had not begun.
+        // A chunk that the worker has not reported as claimed had not begun.
         chunk.strays += u32::from(!begun && told);
         begun |= chunk.strays > Limits::STRAYS;
         begun &= may_blame;

@@ -32,7 +32,7 @@ pub(crate) enum Event<P: Port> {
     /// The input that a worker runs is over its limit of time, and the worker cannot begin
     /// another one.
     Overdue { slot: usize, limit: Duration },
-    /// A worker is at the chunk at a position for long, and has begun so many of its inputs.
+    /// A worker takes long for the chunk at a position, and has begun the given number of its inputs.
     Slow { slot: usize, position: u64, took: Duration, begun: usize },
     /// Somebody asked for the end of a worker.
     KillRequested { slot: usize },
@@ -58,7 +58,7 @@ pub(crate) enum Event<P: Port> {
     TimePassed,
 }
 
-/// How a worker ended.
+/// The way in which a worker has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ending<E> {
     /// It exited, with code 0.
@@ -69,7 +69,7 @@ pub(crate) struct Ending<E> {
     pub(crate) from_outside: bool,
     /// The input that it had begun: the position of the chunk, and the index in it.
     pub(crate) started: Option<(u64, usize)>,
-    /// What to say of the input that it cost.
+    /// The failure of the input that was lost.
     pub(crate) error: E,
 }
 
@@ -107,7 +107,7 @@ pub(crate) enum Action<E> {
     WakeLeader,
     /// Wake the dispatcher.
     WakeDispatcher,
-    /// Wake whoever waits for the pool to be ready, empty, or over.
+    /// Wake the threads that wait for the pool to be ready, empty, or over.
     Changed,
 }
 
@@ -118,12 +118,12 @@ pub(crate) enum Reason<E> {
     PoolEnded,
     /// The call was cancelled before a worker took it.
     Cancelled,
-    /// So many workers ended one after the other without an answer.
+    /// The given number of workers have ended one after another without an answer.
     RestartStorm { deaths: usize },
     /// It could not be handed in.
     Refused(E),
     /// No worker can be started.
     NotStarted(E),
-    /// The worker that ran it ended; it was tried so many times.
+    /// The worker that ran the input has ended. The field is the number of tries.
     WorkerEnded { error: E, tries: u32 },
 }

@@ -53,7 +53,7 @@ impl<L: Payload> InFlight<L> {
 
     /// Published chunks that nobody claimed, as far as the cursor tells.
     pub(super) fn unclaimed<P: Port<Payload = L>>(&mut self, port: &P) -> u64 {
-        // What is further back is not in the queue any more.
+        // Earlier positions are not in the queue any more.
         let first = port.cursor().max(self.tail.saturating_sub(self.slots.len() as u64));
         while self.withdrawn.front().is_some_and(|position| *position < first) {
             self.withdrawn.pop_front();

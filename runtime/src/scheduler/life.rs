@@ -3,7 +3,7 @@
 use super::time::{TICK, after};
 use super::{Action, KillReason, Limits, Port, Reason, Scheduler, Time};
 
-/// How far a pool is from its end.
+/// The phase of the life cycle of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Life {
     Open,
@@ -17,7 +17,7 @@ pub(crate) enum Life {
     Ended,
 }
 
-/// What is known of a pool as a whole.
+/// The state of a pool as a whole.
 pub(super) struct Health<E> {
     pub(super) life: Life,
     /// All workers served at the same time once.
@@ -179,7 +179,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// What remains when the last worker is gone.
+    /// Handles the remaining work when the last worker has ended.
     pub(super) fn nobody_left(&mut self, error: P::Error, port: &mut P) {
         if self.health.life >= Life::Leaving {
             self.end_calls(&Reason::PoolEnded, port);

@@ -13,15 +13,15 @@ pub(crate) struct Limits {
     pub(crate) first_direct: u64,
     /// Whether a worker that ended gets a successor.
     pub(crate) replace: bool,
-    /// How long a worker may take until its handshake.
+    /// The maximum time from the start of a worker to its handshake.
     pub(crate) start_timeout: Duration,
-    /// How long its initializers may take.
+    /// The maximum time that its initializers may take.
     pub(crate) init_timeout: Option<Duration>,
-    /// How long a worker that leaves may take after its last chunk.
+    /// The maximum time that a leaving worker may take after its last chunk.
     pub(crate) leave_timeout: Duration,
-    /// How long a worker may be idle before it is asked to leave.
+    /// The maximum time that a worker may be idle before it is asked to leave.
     pub(crate) idle_timeout: Option<Duration>,
-    /// How long the end of a killed worker is waited for before it is given up.
+    /// The maximum time to wait for the end of a killed worker before it is abandoned.
     pub(crate) kill_patience: Duration,
 }
 
@@ -29,12 +29,12 @@ impl Limits {
     /// Failed starts in a row after which the calls fail.
     pub(super) const FAILED_STARTS: usize = 3;
 
-    /// Deaths in a row, without an answer in between, after which the calls fail.
+    /// The number of consecutive deaths without an answer in between, after which the calls fail.
     pub(super) fn deaths(workers: usize) -> usize {
         100 + 10 * workers
     }
 
-    /// Times that a chunk may lose its worker with no input begun before its first input is
-    /// blamed: a task that hides that it was begun does not kill workers for ever.
+    /// The number of times that a chunk may lose its worker before any input has begun. Then the first
+    /// input is blamed, so that a task that hides its start does not kill workers forever.
     pub(super) const STRAYS: u32 = 8;
 }

@@ -99,7 +99,7 @@ pub(crate) struct Scheduler<P: Port> {
     workers: Workers<P::Error>,
     health: Health<P::Error>,
     waiters: Waiters,
-    /// How long an input of each task took recently, as a first guess for the next call.
+    /// The recent duration of an input of each task, as a first estimate for the next call.
     paces: HashMap<u32, f64>,
     actions: VecDeque<Action<P::Error>>,
 }
@@ -180,7 +180,7 @@ impl<P: Port> Scheduler<P> {
         self.calls.outstanding()
     }
 
-    /// How far the pool is from its end.
+    /// The phase of the life cycle of the pool.
     pub(crate) fn life(&self) -> Life {
         self.health.life
     }
@@ -205,7 +205,7 @@ impl<P: Port> Scheduler<P> {
         self.workers.get(slot)
     }
 
-    /// What the engine keeps with a call.
+    /// The engine's data of a call.
     pub(crate) fn client(&mut self, call: CallId) -> Option<&mut P::Client> {
         self.calls.get_mut(call).map(|call| &mut call.client)
     }
@@ -230,7 +230,7 @@ impl<P: Port> Scheduler<P> {
         self.calls.get(call)?.pace
     }
 
-    /// How many inputs a chunk of a call has at present.
+    /// Returns the current number of inputs in a chunk of a call.
     pub(crate) fn chunk_len(&self, call: CallId) -> usize {
         let workers = self.target().max(1);
         self.calls.get(call).map_or(1, |call| call.chunk_len(workers, None))

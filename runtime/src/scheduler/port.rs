@@ -8,9 +8,9 @@ use super::{Chunk, Payload};
 pub(crate) trait Port: Sized {
     /// The encoded inputs of a chunk.
     type Payload: Payload;
-    /// What is known of a failure outside; the scheduler only passes it on.
+    /// The description of a failure, which the scheduler only passes on.
     type Error: Clone;
-    /// What the engine keeps with a call; the scheduler only keeps it.
+    /// The engine's data of a call, which the scheduler only stores.
     type Client;
 
     /// Makes a chunk claimable at the next position.

@@ -58,12 +58,12 @@ impl<P: Port> Scheduler<P> {
         Ok(CurrentChunk { call, first, answered: chunk.answered, count: chunk.count, wanted })
     }
 
-    /// A worker answered the next inputs of its chunk. `failed` says that the last of them
-    /// is a failure, which whoever waits for the call is told at once.
+    /// A worker has answered the next inputs of its chunk. `failed` means that the last answer is a
+    /// failure, which wakes the thread that waits for the call.
     ///
     /// # Errors
     ///
-    /// If it has not so many.
+    /// Returns an error if the chunk does not have that many inputs left.
     #[inline]
     pub(crate) fn answered(
         &mut self,
@@ -87,7 +87,7 @@ impl<P: Port> Scheduler<P> {
         Ok(())
     }
 
-    /// A worker ended its chunk, which took it so many nanoseconds.
+    /// A worker has ended its chunk after `nanoseconds`.
     ///
     /// # Errors
     ///

@@ -26,14 +26,14 @@ const AHEAD: u64 = 32;
 const FIRST: u64 = 8;
 const LEAST_AHEAD: u64 = 2;
 
-/// The pace of a task, in nanoseconds an input, after a chunk of so many inputs.
+/// Returns the measured duration of a task, in nanoseconds per input, updated with one more chunk.
 pub(super) fn learn(pace: Option<f64>, nanoseconds: u64, inputs: usize) -> f64 {
     let sample = nanoseconds as f64 / inputs.max(1) as f64;
     pace.map_or(sample, |pace| (pace + sample) / 2.0)
 }
 
 impl<P: Port> CallState<P> {
-    /// How many inputs the next chunk shall have.
+    /// Returns the number of inputs that the next chunk should have.
     ///
     /// As many as take [`CHUNK_NS`], but at most a third of each worker's share of what
     /// remains, so that all end at about the same time; and not less than [`LEAST_NS`].
@@ -73,7 +73,7 @@ impl<P: Port> Scheduler<P> {
         (AHEAD * workers).min(self.limits.queue_slots as u64 / 2)
     }
 
-    /// How many inputs the next chunk of a call shall have, if one is wanted now.
+    /// Returns the number of inputs that the next chunk of a call should have, if one is wanted now.
     ///
     /// `crowded` says that the memory for inputs is short.
     pub(crate) fn room(

@@ -63,8 +63,8 @@ impl<P: Port> Scheduler<P> {
         self.act(Action::Changed);
     }
 
-    /// Notes when all workers serve and are known; a worker may be ready before the pool was
-    /// told of its process.
+    /// Records whether all workers serve and have reported their process. A worker may be ready before
+    /// its process is reported.
     pub(super) fn note_complete(&mut self) {
         self.health.complete |= self.workers.all_serve();
     }

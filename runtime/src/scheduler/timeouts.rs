@@ -33,7 +33,7 @@ impl Timeouts {
         self.0.is_empty()
     }
 
-    /// How long the dispatcher may sleep; `left` is what the running inputs have left.
+    /// Returns how long the dispatcher may sleep; `left` is the remaining time of the running inputs.
     pub(super) fn until_next(&self, left: Option<Duration>) -> Option<Duration> {
         let shortest = *self.0.keys().next()?;
         Some(left.map_or(shortest, |left| left.min(shortest)).max(LEAST))

@@ -21,25 +21,25 @@ use std::time::Duration;
 use super::time::{TICK, after};
 use super::{Action, CallId, Life, Port, Scheduler, Time};
 
-/// How soon a thread wants to know of outcomes.
+/// The outcomes for which a thread wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// Of every one.
+    /// Every outcome.
     None,
     /// When the queue gets short.
     Some,
 }
 
-/// What a thread that leads sleeps for.
+/// The condition for which a leading thread sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sleep {
     /// The end of any chunk.
     End,
-    /// That all positions below this one are claimed.
+    /// All positions below this one are claimed.
     Low(u64),
 }
 
-/// What a thread that wants to wait has to do.
+/// The instruction for a thread that wants to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitDecision {
     /// Not to wait: there is something for it, or will be nothing more.
@@ -50,7 +50,7 @@ pub(crate) enum WaitDecision {
     Follow,
 }
 
-/// How a thread waited.
+/// The way in which a thread has waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaiterRole {
     Leader,
@@ -59,7 +59,7 @@ pub(crate) enum WaiterRole {
 
 /// Who waits at present.
 pub(super) struct Waiters {
-    /// What the thread that leads sleeps for.
+    /// The condition for which the leading thread sleeps.
     leading: Option<Sleep>,
     /// The calls whose threads follow.
     following: BTreeSet<CallId>,
@@ -123,7 +123,7 @@ impl<P: Port> Scheduler<P> {
     pub(crate) fn pass_on(&mut self, own: Option<CallId>, now: Time) -> bool {
         if self.waiters.leading.is_some() {
             if self.waiters.news {
-                // What this thread read may be what the leader waits for.
+                // The leader may be waiting for the messages that this thread has read.
                 self.tell_patient_leader();
             }
             return false;

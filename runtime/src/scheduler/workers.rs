@@ -18,17 +18,17 @@ pub(super) struct Workers<E> {
     /// Workers that leave.
     leaving: usize,
     next_id: usize,
-    /// When something has to be done about a worker, with its slot.
+    /// The deadline of each worker that has one, with its slot.
     deadlines: BTreeSet<(Time, usize)>,
-    /// Slots below the target that are free.
+    /// The free slots below the target.
     vacant: BTreeSet<usize>,
 }
 
-/// The least time for which a limit is set: with none at all a state would be over the moment it
-/// is entered, and what prolongs it, as idle time is while there is work, would go round for ever.
+/// The minimum of a timeout. With a timeout of zero a state would expire when it is entered, and
+/// prolonging it, as for an idle worker while there is work, would repeat forever.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// When a state is over by itself.
+/// The time at which the state of a worker expires.
 fn deadline<E>(worker: &Worker<E>, limits: &Limits) -> Option<Time> {
     match worker {
         Worker::Starting { since } => Some(after(*since, limits.start_timeout)),

@@ -17,7 +17,7 @@ pub(super) struct RegionPlace {
     pub(super) len: usize,
 }
 
-/// Makes an object for `len` elements of so many bytes, all zero (rule M1).
+/// Allocates an object for `len` zeroed elements of the given size (rule M1).
 pub(super) fn allocate(len: usize, element: usize) -> Result<Arc<Object>> {
     let cannot = |error: io::Error| {
         let text = format!(

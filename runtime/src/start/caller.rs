@@ -23,7 +23,7 @@ impl Caller {
         Caller { thread: threads::current(), known: Rights::own().rights }
     }
 
-    /// What it may do, seen by itself.
+    /// Its rights, as it reads them itself.
     pub(super) fn rights(&self) -> &Rights {
         &self.known
     }

@@ -22,11 +22,11 @@ pub(super) struct Connection {
     /// The other side has closed; kept until the last worker is reaped, so that its
     /// end tells that too.
     closing: bool,
-    /// What the socket did not take yet.
+    /// The messages that the socket has not accepted yet.
     outbox: VecDeque<(Frame, Option<OwnedFd>)>,
 }
 
-/// What a launcher wants.
+/// The request of a launcher.
 pub(super) enum Request {
     Nothing,
     Order(OrderFrame, Vec<OwnedFd>),
@@ -58,7 +58,7 @@ impl Connection {
             let sent = socket::send(self.socket.as_fd(), &frame.write(), &fds, Wait::Never);
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // That the other side is gone shows when it is read.
+                // The next read reports that the other side has ended.
                 _ => self.outbox.pop_front(),
             };
         }

@@ -58,7 +58,7 @@ impl Drop for Registered {
 /// The fork lock, closed: no thread of the library is anywhere but in `poll`, or here.
 pub(super) struct Closed(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>);
 
-/// How long a thread that was joined may still be listed by the kernel.
+/// The maximum time for which the kernel may still list a thread that was joined.
 const PATIENCE: u32 = 50;
 
 /// Closes the fork lock, if no thread of the program stands in the way or that is allowed.

@@ -30,7 +30,7 @@ struct Key {
 }
 
 impl Key {
-    /// The same for comparing alone, which keeps nothing alive.
+    /// A copy that serves only for comparison and keeps nothing alive.
     fn without_objects(&self) -> Key {
         let mut key = self.clone();
         key.preloads.iter_mut().for_each(|preload| preload.objects.clear());

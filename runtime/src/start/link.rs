@@ -21,7 +21,7 @@ pub(super) struct Link {
     pub(super) open: Vec<u64>,
     /// Its workers whose exit was not told: pid and ticket.
     workers: Vec<(u32, u64)>,
-    /// What the server said before it gave up.
+    /// The last report of the server before it ended.
     failure: Option<Error>,
     /// Keeps a server alive whose pool has gone on to another one; last, so that the
     /// connection is closed first.
@@ -180,5 +180,5 @@ impl Link {
     }
 }
 
-/// How a worker ended of which no server tells any more.
+/// Returns the exit of a worker whose server cannot report it any more.
 pub(super) const UNTOLD: Exit = Exit::Signal(signals::SIGKILL);

@@ -103,7 +103,7 @@ pub(crate) use crate::sys::process::Exit;
 use crate::sys::socket::{self, Wait};
 use wire::Frame;
 
-/// What a new worker is given.
+/// The request to start a worker.
 pub(crate) struct Order<'a> {
     /// Names this start in events.
     pub(crate) ticket: u64,
@@ -119,7 +119,7 @@ pub(crate) struct Order<'a> {
     pub(crate) control: BorrowedFd<'a>,
 }
 
-/// What became of a worker.
+/// The events of a launcher.
 pub(crate) enum LaunchEvent {
     Started {
         ticket: u64,
@@ -152,21 +152,23 @@ pub(crate) trait Launcher: Send {
     /// Initiates one start.
     fn launch(&mut self, order: &Order<'_>) -> Result<()>;
 
-    /// Appends what happened; never blocks.
+    /// Appends the events that have occurred. Does not block.
     fn events(&mut self, out: &mut Vec<LaunchEvent>);
 
-    /// How a worker ended whose pidfd is readable; `None` if an event will say it.
+    /// Returns the exit of a worker whose pidfd is readable, or `None` if an event will report it.
     fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit>;
 
-    /// Asks whoever made a worker to send it a signal, since this process may not.
+    /// Asks the process that created a worker to send it a signal, because this process is not permitted
+    /// to.
     ///
     /// # Errors
     ///
-    /// If nobody can be asked; that it cannot either is told by [`LaunchEvent::NotKilled`].
+    /// Returns an error if no process can be asked. [`LaunchEvent::NotKilled`] reports that the other
+    /// process is not permitted to either.
     fn signal(&mut self, ticket: u64, signal: i32) -> std::io::Result<()>;
 }
 
-/// For whom a server works.
+/// The parent of a server.
 #[derive(Clone, Copy)]
 struct ServerRole {
     method: StartMethod,

@@ -10,7 +10,7 @@ use crate::sys::fds::Kept;
 use crate::sys::process::{self, Exit};
 use crate::sys::socket::{self, Wait};
 
-/// How long a server may take to end by itself.
+/// The maximum time that a server may take to end on its own.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A living process, or one to be reaped.

@@ -14,7 +14,7 @@ use crate::sys::poll::wait_readable;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process};
 
-/// How long a server may take until it takes orders.
+/// The maximum time until a server accepts requests.
 pub(crate) struct PreloadPatience {
     pub(crate) limit: Option<Duration>,
     /// The names of what it runs before.
@@ -112,7 +112,7 @@ pub(super) fn give_up(
     let mut buffer = [0; wire::LIMIT];
     let fds: Vec<_> = report.iter().map(|report| report.as_fd()).collect();
     loop {
-        // At least one comes: whoever started this process.
+        // At least one client attaches: the process that started this one.
         if !told && !wait(main, watch) {
             break;
         }

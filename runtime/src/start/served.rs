@@ -45,10 +45,10 @@ pub(super) trait Host: Send {
     fn tend(&mut self) {}
 }
 
-/// Starts of workers under way at most: what is in flight counts against the open files of the
-/// user, and has to fit in the buffer of the socket.
+/// The maximum number of starts in progress. Descriptors in transit count towards the limit of open
+/// files, and the messages have to fit in the buffer of the socket.
 const UNDER_WAY: usize = 16;
-/// How long a server may leave so many unanswered.
+/// The maximum time for which a server may leave that many starts unanswered.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The launcher of the methods that have a server.

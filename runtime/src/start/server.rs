@@ -24,7 +24,7 @@ use crate::sys::signals::SIGKILL;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{process, signals};
 
-/// How soon a standby that could not be made, or died, is made again.
+/// The delay before a standby is created again, after it could not be created or has died.
 const PAUSE: Duration = Duration::from_millis(50);
 
 struct Server {
@@ -47,7 +47,7 @@ struct ForkedWorker {
     connection: u64,
 }
 
-/// What a turn of the loop leads to.
+/// The result of an iteration of the loop.
 enum Next {
     Turn,
     End,

@@ -96,7 +96,7 @@ impl Frame {
         }
     }
 
-    /// How many fds the message has.
+    /// The number of descriptors of the message.
     fn fds(&self) -> usize {
         match self {
             Frame::Setup(setup) => setup.count(),

@@ -14,7 +14,7 @@ pub(crate) fn after(timeout: std::time::Duration) -> u64 {
     now().saturating_add(nanos).max(1)
 }
 
-/// The same clock, read at the last tick of the kernel: cheaper, and some milliseconds late.
+/// The same clock as of the last tick of the kernel: cheaper to read, and some milliseconds late.
 #[inline]
 pub(crate) fn coarse() -> u64 {
     #[cfg(miri)]

@@ -85,7 +85,7 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     if !marker.closed {
         fds::close_from(SOCKET + 1);
     }
-    // What this process starts has no part in it.
+    // Processes that this one starts must not inherit it.
     // SAFETY: fcntl with integers only.
     unsafe { libc::fcntl(SOCKET, libc::F_SETFD, libc::FD_CLOEXEC) };
     fds::open_stdio();
@@ -100,7 +100,7 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     Executed::goes_on(socket, marker.pid)
 }
 
-/// What a process that was executed again goes on with.
+/// The function with which an executed process continues.
 ///
 /// It is a trait because what implements it stands above this module, and is not to be named here. A
 /// function that is submitted to a table would not do: nothing refers to it, and the linker leaves it
@@ -113,7 +113,7 @@ pub(crate) trait GoesOn {
 /// A process that was executed again.
 pub(crate) struct Executed;
 
-/// What the marker says.
+/// The contents of the marker.
 struct Marker {
     /// The caller, as it numbers itself.
     pid: u32,
@@ -241,7 +241,7 @@ pub(crate) fn fingerprint() -> u64 {
     image().map_or(0, |image| image.hash)
 }
 
-/// What is known of the executable of this process.
+/// The properties of the executable of this process.
 struct Image {
     /// Where [`ENTRY`] lies from its start, if it lies in it at all.
     offset: Option<usize>,

@@ -65,7 +65,7 @@ extern "C" fn in_copy() {
     }
 }
 
-/// The same number in the copy that a thread makes.
+/// The number is the same in a copy that a thread makes.
 fn this_thread() -> usize {
     // SAFETY: no memory is passed.
     unsafe { libc::pthread_self() as usize }

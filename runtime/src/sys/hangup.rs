@@ -8,7 +8,7 @@ use nix::sys::time::TimeSpec;
 
 use super::clock;
 
-/// What is known of a descriptor.
+/// The state of a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ready {
     /// Something can be read.
@@ -34,7 +34,7 @@ pub(crate) fn wait(fd: BorrowedFd<'_>, until: u64) -> Ready {
     wait_for_any(&[fd], until)[0]
 }
 
-/// The same for several descriptors.
+/// Like the function above, for several descriptors.
 pub(crate) fn wait_for_any(fds: &[BorrowedFd<'_>], until: u64) -> Vec<Ready> {
     let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     // Interrupted: the caller looks again.

@@ -63,7 +63,7 @@ pub(crate) fn stack() -> Option<usize> {
     (limit != libc::RLIM_INFINITY).then_some(usize::try_from(limit).ok()?)
 }
 
-/// How many resources the kernel limits.
+/// The number of resources that the kernel limits.
 const RESOURCES: usize = 16;
 
 /// The umask and the resource limits of a process, for another one.

@@ -133,7 +133,7 @@ fn add_seals(fd: &OwnedFd, seals: i32) {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) };
 }
 
-/// The same file for whoever shall not write it.
+/// Opens the same file for processes that must not write to it.
 ///
 /// It is opened again for reading only, which leaves its owner free to give pages back
 /// (a sealed file could not). Without `/proc` the file is sealed against new writable

@@ -52,6 +52,6 @@ pub(crate) fn becomes_readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
 }
 
 fn is_ready(file: &PollFd<'_>) -> bool {
-    // What is not known is looked at.
+    // Unknown descriptors are polled.
     file.revents().is_none_or(|events| !events.is_empty())
 }

@@ -14,7 +14,7 @@ use super::generation::PerProcess;
 
 use crate::poison::IgnorePoison;
 
-/// How a process ended.
+/// The exit of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Code(i32),
@@ -147,7 +147,7 @@ pub(crate) fn die_with_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The same number on every architecture; libc has it for some only.
+/// The number is the same on every architecture, but libc defines it only for some.
 const F_SETSIG: c_int = 10;
 
 /// Asks the kernel to kill this process when the thread that started it ends; says
@@ -199,7 +199,7 @@ pub(crate) fn leave(code: i32, is_fork_of_caller: bool) -> ! {
     std::process::exit(code)
 }
 
-/// Has the kernel end this process after so many seconds, whatever it does.
+/// Makes the kernel end this process after the given number of seconds, whatever it does.
 pub(crate) fn end_within(seconds: u32) {
     // SAFETY: the default action is no code of ours; no memory is passed but the set, which
     // is initialised before it is used.

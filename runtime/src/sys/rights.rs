@@ -33,7 +33,7 @@ pub(crate) struct Rights {
     capabilities: Option<Vec<u8>>,
     /// `no_new_privs` and seccomp filters.
     filters: Option<Vec<u8>>,
-    /// Of the calling thread only.
+    /// The rights of the calling thread only.
     securebits: Option<i32>,
     /// Device and inode of each of [`NAMESPACES`].
     namespaces: [Option<(u64, u64)>; NAMESPACES.len()],
@@ -44,7 +44,7 @@ pub(crate) struct Rights {
     label: Option<Vec<u8>>,
 }
 
-/// What a thread may do, and its umask, which is seen at the same place.
+/// The rights of a thread, and its umask, which is read from the same file.
 pub(crate) struct PresentRights {
     pub(crate) rights: Rights,
     pub(crate) umask: Option<u32>,
@@ -139,7 +139,7 @@ impl Rights {
     }
 }
 
-/// What `/proc` tells of a thread.
+/// The information in `/proc` about a thread.
 fn read(place: &str, root_of: &str) -> Option<PresentRights> {
     let status = contents(&format!("{place}/status")).ok()?;
     let (mut ids, mut capabilities, mut filters) = (Vec::new(), Vec::new(), Vec::new());

@@ -14,7 +14,7 @@ pub(crate) use libc::{SIGABRT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGTER
 use super::generation::generation;
 use super::process;
 
-/// How a worker was hit by a fault; may lie in memory that the caller shares.
+/// The record of a fault in a worker, which may be in memory that the caller shares.
 ///
 /// `signal` is written last: while it is 0, nothing was recorded.
 #[repr(C)]

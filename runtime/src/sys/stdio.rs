@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-/// Moves an fd away from the numbers of the standard streams, which may be closed: whoever
+/// Moves a descriptor away from the numbers of the standard streams. These may be closed, and code that
 /// writes to them must not write to a file of this library.
 pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     match fd.as_raw_fd() {

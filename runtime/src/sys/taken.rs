@@ -27,7 +27,7 @@ pub(crate) struct Taken {
 
 static TAKEN: PerProcess<Mutex<Vec<Taken>>> = PerProcess::new();
 
-/// From so many on, those that were closed are looked for when there are twice as many.
+/// The number of entries from which closed pipes are searched for, whenever the number has doubled.
 const MANY: usize = 64;
 
 /// Remembers an end of a pipe that the program is given.

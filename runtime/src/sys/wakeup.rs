@@ -23,7 +23,7 @@ impl Wakeup {
         Wakeup::open(stdio::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())?)
     }
 
-    /// One that another process made.
+    /// Opens a wake-up eventfd that another process has created.
     pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
         Ok(Wakeup { fd: Checked::new(fd)? })
     }
@@ -31,15 +31,15 @@ impl Wakeup {
     /// Wakes the dispatcher; nothing happens if the wake-up eventfd is not there any more.
     pub(crate) fn ring(&self) {
         if let Ok(fd) = self.fd.get() {
-            // Full means that it is rung already.
+            // If the counter is full, the dispatcher is already being woken.
             let _ = nix::unistd::write(fd, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Forgets that it was rung.
+    /// Resets the eventfd.
     pub(crate) fn clear(&self) {
         let mut count = [0; 8];
-        // Empty means that it was not.
+        // The read fails if the counter is zero.
         let _ = nix::unistd::read(&self.fd, &mut count);
     }
 }

@@ -16,9 +16,9 @@ use crate::queue::WorkerPageMap;
 pub(crate) struct WorkerConfig {
     /// Its slot in the pool: its bit on the pool page.
     pub(crate) slot: usize,
-    /// What no other worker of the pool was or will be called.
+    /// The id, which no other worker of the pool ever has.
     pub(crate) id: usize,
-    /// How many pools it is nested in.
+    /// The nesting depth.
     pub(crate) depth: usize,
     /// Leaves after this many tasks.
     pub(crate) max_tasks: Option<u64>,

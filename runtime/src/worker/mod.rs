@@ -32,15 +32,15 @@ use crate::registry;
 pub(crate) use crate::sys::original::{Original, PANICKED};
 use crate::sys::wakeup::Wakeup;
 
-/// What a worker says on its control socket after the hello.
+/// The messages of a worker on its control socket after the hello.
 pub(crate) const READY: u8 = 1;
-/// The same, followed by an encoded [`Failure`].
+/// Like the one above, followed by an encoded [`Failure`].
 pub(crate) const FAILED: u8 = 2;
 
 /// The longest message on a control socket.
 pub(crate) const MESSAGE_LEN: usize = 48 << 10;
 
-/// What a new worker process is given.
+/// The arguments of a new worker process.
 pub(crate) struct Inherited {
     pub(crate) control: OwnedFd,
     pub(crate) fds: Vec<OwnedFd>,
@@ -190,7 +190,7 @@ pub(crate) fn preload_error(bytes: &[u8]) -> Error {
     Failure::decoded(bytes).into_initializer_error("a preload")
 }
 
-/// What a crash box holds.
+/// The contents of a fault record.
 pub(crate) fn crash_report(bytes: &[u8]) -> PanicReport {
     crate::codec::decode(&mut Source::new(bytes)).unwrap_or_else(|_| PanicReport {
         message: "a panic whose report was damaged".to_owned(),

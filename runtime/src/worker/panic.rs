@@ -111,7 +111,7 @@ pub(crate) fn install_in_thread() {
     mark_below();
 }
 
-/// What threads that a worker thread started have seen of panics.
+/// The panics in threads that a worker thread has started.
 type Below = Arc<Mutex<Vec<Seen>>>;
 
 /// The mark that a worker thread and all threads below it have, and what those have seen.

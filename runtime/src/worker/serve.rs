@@ -265,7 +265,7 @@ impl WorkerLoop {
     #[cold]
     fn fail(&mut self, index: usize, failure: &Failure) {
         if !handle::is_empty() {
-            // Of an output that was not encoded to its end.
+            // These belong to an output that was not encoded completely.
             drop(handle::take());
         }
         let outcome = crate::codec::encode(failure, &mut self.output.sink());

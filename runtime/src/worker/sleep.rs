@@ -14,7 +14,7 @@ use crate::sys::wakeup::Wakeup;
 /// what a sleep and a wake-up cost, so that it loses at most twice the best.
 const SPIN_NS: u64 = 50_000;
 
-/// How long a worker sleeps at first; then it tidies up.
+/// The time that a worker sleeps before it releases resources.
 const NAP: Duration = Duration::from_secs(1);
 
 /// The parts of a worker that wait and wake.
@@ -32,7 +32,7 @@ impl Sleeper {
         self.pool_page.view(0)
     }
 
-    /// Wakes whoever waits for this (rule Q18). A full fence has to stand before.
+    /// Wakes the thread that waits for `why` (rule Q18). The caller has executed a full fence before.
     #[inline]
     pub(super) fn tell_caller(&self, why: Wake) {
         match self.pool_page().whom_to_wake(why) {

@@ -15,7 +15,7 @@ pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
 /// In the word: whose it is.
 pub(crate) const TID_MASK: u32 = libc::FUTEX_TID_MASK;
 
-/// What the kernel says to a thread that wants a word.
+/// The answer of the kernel to a thread that requests a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FutexAnswer {
     /// It has it.
@@ -30,8 +30,8 @@ pub(crate) enum FutexAnswer {
     Unclear,
 }
 
-/// Waits until someone wakes the word, it differs from `seen`, the time is over, or
-/// for no reason at all; the caller looks again.
+/// Waits until the word is woken, differs from `seen`, or the timeout expires. May wake spuriously, so
+/// the caller must check its condition again.
 #[cfg(not(all(test, loom)))]
 pub(crate) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
     let time = timeout.map(|timeout| libc::timespec {
@@ -51,7 +51,7 @@ pub(crate) fn wake(word: &AtomicU32, count: i32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
 }
 
-/// In a model nobody sleeps, and no time passes: a wake-up that is lost is lost for ever.
+/// In a model no time passes, so that a lost wake-up stays lost.
 #[cfg(all(test, loom))]
 pub(crate) fn wait(word: &AtomicU32, seen: u32, _: Option<Duration>) {
     while word.load(crate::atomics::Ordering::SeqCst) == seen {
