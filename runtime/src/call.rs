@@ -130,12 +130,21 @@ impl<T: 'static> Param for StateMut<T> {
 /// Found, and said otherwise, where a process has no pool that its program knows of.
 pub(crate) const WHERE_STATES_ARE_MADE: &str = "no initializer of this pool makes";
 
+/// The name of a type of the standard library as programs write it; others have their path.
+pub(crate) fn without_path(name: &str) -> &str {
+    let is_std = ["alloc::", "core::", "std::"].iter().any(|of| name.starts_with(of));
+    match name.split_once('<').map_or(name, |(path, _)| path).rfind("::") {
+        Some(at) if is_std => &name[at + 2..],
+        _ => name,
+    }
+}
+
 #[cold]
 fn missing<T>(why: Missing, wrapper: &str, name: &str) -> Stop {
-    let of = type_name::<T>();
+    let of = without_path(type_name::<T>());
     let text = match why {
         Missing::Never => format!(
-            "its parameter `{name}` is a {wrapper}<{of}>, but {WHERE_STATES_ARE_MADE} a `{of}`; \
+            "its parameter `{name}` is a {wrapper}<{of}>, but {WHERE_STATES_ARE_MADE} a value of type `{of}`; \
              add one with Pool::builder().initializer(..)"
         ),
         Missing::InUse => format!(

@@ -37,6 +37,9 @@ pub(crate) struct Failure {
     pub(crate) causes: Vec<String>,
     /// The backtrace of an error, if it has one. A panic has its own.
     pub(crate) backtrace: Option<String>,
+    /// Of the error of another task, in a pool that the task used: how many tasks between them
+    /// passed it on.
+    pub(crate) passed_on: Option<u32>,
 }
 
 /// The maximum number of causes that are sent. A longer chain is assumed to be circular.
@@ -44,7 +47,8 @@ const MOST_CAUSES: usize = 128;
 
 impl Failure {
     pub(crate) fn plain(kind: FailureKind, text: String) -> Self {
-        Failure { kind, text, panic: None, causes: Vec::new(), backtrace: None }
+        let (panic, causes, backtrace, passed_on) = (None, Vec::new(), None, None);
+        Failure { kind, text, panic, causes, backtrace, passed_on }
     }
 
     /// The error of a task, as far as it can be sent.
@@ -52,7 +56,11 @@ impl Failure {
         let backtrace = error.backtrace();
         let error = error.as_error();
         let causes = causes(error).take(MOST_CAUSES).map(ToString::to_string).collect();
-        Failure { causes, backtrace, ..Failure::plain(FailureKind::Failed, error.to_string()) }
+        let (text, passed_on) = match error.downcast_ref::<Error>().map(Error::passed_on) {
+            Some((text, left_out)) => (text, Some(left_out)),
+            None => (error.to_string(), None),
+        };
+        Failure { causes, backtrace, passed_on, ..Failure::plain(FailureKind::Failed, text) }
     }
 
     /// A panic is the task's own while it runs; before and after, it is the decoding
@@ -126,6 +134,8 @@ impl Failure {
         Error::new(kind, self.text).with(|facts| {
             facts.panic = self.panic.map(Box::new);
             facts.cause = Cause::chain(self.causes);
+            facts.passes_on = self.passed_on.is_some();
+            facts.left_out = self.passed_on.unwrap_or(0);
             facts.backtrace = self.backtrace.map(String::into_boxed_str);
         })
     }

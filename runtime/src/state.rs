@@ -194,6 +194,8 @@ struct StateSlot {
     share: Option<fn(&dyn Any) -> Option<Share>>,
     /// The process that created the value.
     original: Original,
+    /// The initializer that made it, by its number; none for a value that other threads have.
+    maker: Option<u32>,
 }
 
 impl Drop for StateSlot {
@@ -211,14 +213,36 @@ pub(crate) type Share = Arc<dyn Fn() + Send + Sync>;
 
 thread_local! {
     static SLOTS: RefCell<HashMap<TypeId, StateSlot>> = RefCell::default();
+    static MAKER: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+    static TWICE: std::cell::Cell<Option<Twice>> = const { std::cell::Cell::new(None) };
     static HALF_CHANGED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Two initializers made values of one type: the type, and the first of them if it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Twice {
+    pub(crate) of: &'static str,
+    pub(crate) first: Option<u32>,
+}
+
+/// Runs an initializer; says whether it made a value of a type of which there was one.
+pub(crate) fn made_by<R>(initializer: u32, run: impl FnOnce() -> R) -> (R, Option<Twice>) {
+    MAKER.set(Some(initializer));
+    TWICE.set(None);
+    let outcome = run();
+    MAKER.set(None);
+    (outcome, TWICE.take())
 }
 
 fn insert<T: 'static>(value: Arc<T>, share: Option<fn(&dyn Any) -> Option<Share>>) {
     let value: Box<dyn Any> = Box::new(Some(value));
-    let slot = StateSlot { value, share, original: Original::here() };
+    let slot = StateSlot { value, share, original: Original::here(), maker: MAKER.get() };
     // Dropped outside of the borrow, because its destructor may use other states.
     let before = SLOTS.with_borrow_mut(|slots| slots.insert(TypeId::of::<T>(), slot));
+    // That initializers return nothing is no value.
+    if let Some(before) = before.as_ref().filter(|_| TypeId::of::<T>() != TypeId::of::<()>()) {
+        TWICE.set(Some(Twice { of: std::any::type_name::<T>(), first: before.maker }));
+    }
     drop(before);
 }
 

@@ -1,17 +1,20 @@
 //! Workers that end before they are ready.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use procession_tests::{PROCESSES, StartMethod, conformance, processes, wait};
-use runtime::{ErrorKind, Pool, initializer, worker};
+use runtime::{ErrorKind, Pool, WorkerState, initializer, worker};
 
 conformance! {
     PROCESSES => [
         killed_births_end_no_task_of_others,
         a_pool_shrinks_and_grows_while_births_are_held_up,
         an_initializer_that_crashes_each_time_is_told,
+        births_that_fail_end_no_task_while_a_worker_serves,
         killed_births_without_end_are_told,
     ];
 }
@@ -30,6 +33,16 @@ fn crash(file: PathBuf) {
     if file.exists() {
         std::process::abort();
     }
+}
+
+/// Fails if the file is there, and adds a byte to it.
+#[initializer]
+fn fail_and_count(file: PathBuf) -> Result<u64, String> {
+    if !file.exists() {
+        return Ok(1);
+    }
+    let added = File::options().append(true).open(&file).and_then(|mut f| f.write_all(b"."));
+    Err(format!("the file is there ({added:?})"))
 }
 
 /// Is killed, as from outside, if the file is there.
@@ -119,6 +132,37 @@ fn an_initializer_that_crashes_each_time_is_told(method: StartMethod) {
     assert_eq!(error.signal(), Some(6), "{error}");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(pool.apply(square, 3).unwrap(), 9);
+}
+
+fn births_that_fail_end_no_task_while_a_worker_serves(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let [bad, first, second] = ["bad", "first", "second"].map(|name| dir.path().join(name));
+    let builder = Pool::builder().start_method(method).workers(2);
+    let pool = builder.initializer(fail_and_count, bad.clone()).build().unwrap();
+    for file in [&bad, &first, &second] {
+        std::fs::write(file, "").unwrap();
+    }
+    let calls = [&first, &second].map(|file| pool.submit(wait_for, file.clone()));
+    let busy = || pool.workers().iter().filter(|worker| worker.task().is_some()).count();
+    wait::for_it("both run", || busy() == 2);
+    let queued = pool.submit(square, 7);
+    processes::signal(pool.workers()[0].pid(), Signal::SIGKILL);
+    let tries = || std::fs::metadata(&bad).map_or(0, |file| file.len());
+    wait::for_it("births fail", || tries() >= 5);
+    std::fs::remove_file(first).unwrap();
+    std::fs::remove_file(second).unwrap();
+    // One of them was killed, the other one goes on and does what is queued as well.
+    let mut values: Vec<u64> = calls.into_iter().filter_map(|call| call.wait().ok()).collect();
+    values.push(queued.wait().unwrap());
+    assert_eq!(values, [1, 7 * 7]);
+    // What only the missing worker could run does not wait without end.
+    let outcomes = pool.broadcast(square, 3);
+    let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert!(outcomes.len() - failed.len() == 1, "{outcomes:?}");
+    assert!(failed.iter().all(|e| e.to_string().contains("the file is there")), "{outcomes:?}");
+    std::fs::remove_file(bad).unwrap();
+    let ready = || pool.workers().iter().filter(|w| w.state() == WorkerState::Idle).count();
+    wait::for_it("the pool is whole again", || ready() == 2);
 }
 
 fn killed_births_without_end_are_told(method: StartMethod) {

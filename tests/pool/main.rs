@@ -27,6 +27,8 @@ mod peaks;
 mod preloads;
 mod priorities;
 mod progress;
+mod refused;
+mod servers;
 mod state;
 mod streams;
 mod timeouts;
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         wakers::tests(),
         preloads::tests(),
         births::tests(),
+        refused::tests(),
+        servers::tests(),
     ];
     procession_tests::harness::main(files.into_iter().flatten().collect())
 }

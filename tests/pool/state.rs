@@ -95,9 +95,10 @@ fn join_them(text: String) -> Joined {
     Joined(text)
 }
 
+/// Adds to what another one made.
 #[initializer]
-fn replace_first(text: String) -> Vec<String> {
-    vec![text, "again".to_owned()]
+fn log_again(mut log: StateMut<Vec<String>>, text: String) {
+    log.push(text);
 }
 
 #[worker]
@@ -209,10 +210,9 @@ fn several_initializers_run_in_order(method: StartMethod) {
     let builder = builder(method, 2)
         .initializer(log_first, "first".to_owned())
         .initializer(join_them, "joined".to_owned())
-        // A later one of the same type wins.
-        .initializer(replace_first, "second".to_owned());
+        .initializer(log_again, "second".to_owned());
     let pool = builder.build().unwrap();
-    assert_eq!(pool.apply(both, ()).unwrap(), "second+again joined");
+    assert_eq!(pool.apply(both, ()).unwrap(), "first+second joined");
 }
 
 fn what_an_initializer_makes_need_not_be_sent(method: StartMethod) {

@@ -16,6 +16,7 @@ conformance! {
         a_waker_that_is_dropped_may_drop_the_pool,
         a_waker_may_drop_the_pool_while_another_thread_waits,
         a_waker_may_end_the_pool_in_every_way,
+        a_waker_that_drops_a_busy_pool_blocks_no_thread,
         a_waker_that_panics_ends_nothing,
     ];
 }
@@ -123,6 +124,33 @@ fn a_waker_may_drop_the_pool_while_another_thread_waits(method: StartMethod) {
     assert_eq!(handle.wait().unwrap(), 1);
     // It runs as the pool is dropped, which may take its worker along.
     drop(waiting.join().unwrap());
+}
+
+/// Whoever wakes reads the results of others, be it a thread that waits or the dispatcher.
+fn a_waker_that_drops_a_busy_pool_blocks_no_thread(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let busy = || Pool::builder().start_method(method).workers(1).grace(Duration::from_secs(40));
+    for waits in [false, true] {
+        let [go, later] = ["go", "later"].map(|name| dir.path().join(format!("{name}{waits}")));
+        let (busy, pool) = (busy().build().unwrap(), pool(method, 2));
+        let running = busy.submit(until_file, later.clone());
+        wait::for_it("it runs", || busy.workers()[0].task().is_some());
+        let mut handle = pool.submit(until_file, go.clone());
+        let (waker, hear) = owner(busy, |_| ());
+        poll(&mut handle, &waker);
+        drop(waker);
+        let second = pool.submit(until_file, go.clone());
+        std::fs::write(&go, "").unwrap();
+        if waits {
+            assert_eq!(second.wait().unwrap(), 1);
+        }
+        let took = hear.recv_timeout(Duration::from_secs(30)).expect("the pool was dropped");
+        assert!(took < Duration::from_secs(10), "the drop took {took:?}");
+        // It goes on to its end by itself, and what ran in it has its value.
+        std::fs::write(&later, "").unwrap();
+        assert_eq!(running.wait().unwrap(), 1);
+        assert_eq!(handle.wait().unwrap(), 1);
+    }
 }
 
 fn a_waker_may_end_the_pool_in_every_way(method: StartMethod) {

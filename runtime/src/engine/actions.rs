@@ -103,16 +103,14 @@ impl Engine {
     /// A worker is over its time to start or to initialize.
     fn not_ready_in_time(&mut self, shared: &SharedPool, slot: usize) {
         let Some(worker) = self.scheduler.slot(slot) else { return };
-        let known = worker.known && self.body(slot).is_some();
-        let error = endings::late(shared, worker, self.body(slot)).into();
-        self.event(
-            shared,
-            match known {
-                true => Event::NotReady { slot, error },
-                // Its server does not answer. Should it be there after all, it is killed.
-                false => Event::NotStarted { slot, error },
-            },
-        );
+        if worker.known && self.body(slot).is_some() {
+            let error = endings::late(shared, worker, self.body(slot)).into();
+            self.event(shared, Event::NotReady { slot, error });
+        } else {
+            // The dispatcher is on its way: the deadline is one of those that it keeps.
+            self.unanswered.push(slot);
+            shared.wake_dispatcher();
+        }
     }
 
     /// Why a worker was killed, if it was.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::bodies::ProcessHandle;
 use super::objects::WorkerObjects;
 use super::threads::ThreadBody;
-use super::{Batch, Engine, SharedPool, starting, threads};
+use super::{Batch, Engine, SharedPool, endings, starting, threads};
 use crate::error::Error;
 use crate::handle::ObjectQueue;
 use crate::poison::IgnorePoison;
@@ -138,6 +138,7 @@ impl Dispatcher {
         self.audit(&mut engine);
         engine.event(&shared, Event::TimePassed);
         self.leave_behind(&mut engine);
+        self.give_up_unanswered(&mut engine);
         let starts = std::mem::take(&mut engine.starts);
         drop(engine);
         for (slot, id) in starts {
@@ -218,6 +219,11 @@ impl Dispatcher {
                         engine.event(shared, Event::NotStarted { slot, error: error.into() });
                     }
                 }
+                start::LaunchEvent::GivenUp { ticket } => {
+                    if let Some(slot) = engine.slot_of(ticket as usize) {
+                        engine.reap_nobody(shared, slot);
+                    }
+                }
                 start::LaunchEvent::Exited { ticket, exit } => {
                     if let Some(slot) = engine.slot_of(ticket as usize) {
                         engine.reap(shared, slot, exit);
@@ -269,6 +275,19 @@ impl Dispatcher {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives up the starts that were not answered in time. Should such a worker be there after all,
+    /// it is killed.
+    fn give_up_unanswered(&mut self, engine: &mut Engine) {
+        for slot in std::mem::take(&mut engine.unanswered) {
+            let Some(worker) = engine.scheduler.slot(slot) else { continue };
+            let (ticket, limit) = (worker.id as u64, self.shared.settings.start_timeout);
+            let said = self.launcher.as_mut().and_then(|l| l.overdue(ticket, limit));
+            let known = || endings::late(&self.shared, worker, engine.body(slot));
+            let error = said.unwrap_or_else(known).into();
+            engine.event(&self.shared, Event::NotStarted { slot, error });
         }
     }
 

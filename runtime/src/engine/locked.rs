@@ -1,5 +1,6 @@
 //! The lock of a pool, which calls wakers after its release (rule E1).
 
+use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -59,9 +60,23 @@ impl Drop for LockedEngine<'_> {
     }
 }
 
+thread_local! {
+    /// How many wakers are being called, or dropped, on this thread.
+    static IN_WAKERS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether this thread is in a waker that a pool wakes or drops. Whoever waits there keeps the
+/// thread from what it does for others: the results of a pool may be read by it.
+pub(crate) fn in_waker() -> bool {
+    IN_WAKERS.get() > 0
+}
+
 /// Wakes or drops a waker: code of an executor, which must not take ours down.
 fn guarded(call: impl FnOnce()) {
-    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+    IN_WAKERS.set(IN_WAKERS.get() + 1);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    IN_WAKERS.set(IN_WAKERS.get() - 1);
+    if let Err(payload) = outcome {
         // Its destructor is the user's code as well.
         std::mem::forget(payload);
     }

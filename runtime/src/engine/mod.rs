@@ -45,6 +45,7 @@ pub(crate) use call_ref::{ChunkIn, Options};
 pub(crate) use dispatcher::{join, start};
 pub(crate) use inbox::{Answer, Inbox};
 pub use info::{WorkerInfo, WorkerState};
+pub(crate) use locked::in_waker;
 pub(crate) use port::Batch;
 pub(crate) use regions::SharedPool;
 pub(crate) use settings::Settings;
@@ -70,6 +71,8 @@ pub(crate) struct Engine {
     bodies: Vec<Option<Body>>,
     /// Workers that the dispatcher has to start: their slots and ids.
     starts: Vec<(usize, usize)>,
+    /// Workers whose start is not answered in time.
+    unanswered: Vec<usize>,
     /// Workers to be given up: a killed thread, or a process that does not end.
     given_up: Vec<usize>,
     /// Signals that this process is not permitted to send, for the processes that created the workers.
@@ -95,6 +98,7 @@ impl Engine {
             queue,
             bodies: Vec::new(),
             starts: Vec::new(),
+            unanswered: Vec::new(),
             given_up: Vec::new(),
             refused: Vec::new(),
             wakers: Vec::new(),

@@ -40,6 +40,12 @@ pub(crate) struct Settings {
     pub(crate) stdio: std::sync::Mutex<[Option<OwnedFd>; 3]>,
 }
 
+/// The difference between the highest and the lowest nice value.
+const MOST_NICE: u32 = 39;
+
+/// Below this not even the heap of a program at its begin fits.
+const LEAST_MEMORY: u64 = 1 << 20;
+
 impl Settings {
     pub(crate) fn of_process(mut self) -> Settings {
         self.of_process = true;
@@ -85,8 +91,54 @@ impl Settings {
         both.into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
 
+    /// Why a value makes no sense, in a sentence.
+    pub(crate) fn unreasonable(&mut self) -> Option<String> {
+        if self.max_tasks == Some(0) {
+            let text = "max_tasks_per_worker(0) lets no worker run a task; allow at least one task, or leave it \
+                        out for workers that stay";
+            return Some(text.to_owned());
+        }
+        let limits =
+            [("start_timeout", Some(self.start_timeout)), ("init_timeout", self.init_timeout)];
+        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == Some(Duration::ZERO)) {
+            return Some(format!("{name}(..) of no time lets no worker start; give it some time"));
+        }
+        if self.nice.unsigned_abs() > MOST_NICE {
+            return Some(format!(
+                "nice({}) is out of range: nice values are from -20 to 19, so that at most \
+                 {MOST_NICE} can be added or taken away",
+                self.nice
+            ));
+        }
+        if let Some(bytes) = self.memory_limit.filter(|bytes| *bytes < LEAST_MEMORY) {
+            return Some(format!(
+                "memory_limit({bytes}) is less than a worker needs by itself; give it at least \
+                 {LEAST_MEMORY} bytes"
+            ));
+        }
+        let what = self.needs_processes().filter(|_| self.method == StartMethod::Thread);
+        what.map(Settings::for_processes)
+    }
+
+    /// Why workers that are threads cannot have this setting.
+    pub(crate) fn for_processes(what: &str) -> String {
+        format!("{what} needs workers that are processes; choose another start method than thread")
+    }
+
+    /// The first setting that workers which are threads cannot have.
+    fn needs_processes(&mut self) -> Option<&'static str> {
+        let given = [
+            ("memory_limit(..)", self.memory_limit.is_some()),
+            ("env(..)", !self.env.is_empty()),
+            ("nice(..)", self.nice != 0),
+            ("current_dir(..)", self.directory.is_some()),
+            ("a redirected standard stream", self.has_stdio()),
+        ];
+        given.into_iter().find_map(|(what, given)| given.then_some(what))
+    }
+
     /// Whether a standard stream is redirected.
-    pub(crate) fn has_stdio(&mut self) -> bool {
+    fn has_stdio(&mut self) -> bool {
         let stdio = self.stdio.get_mut().ignore_poison();
         stdio.iter().any(Option::is_some)
     }

@@ -166,7 +166,7 @@ pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<V
     if preloads.is_empty() {
         return Ok(Vec::new());
     }
-    let patience = PreloadPatience::new(preloads, limit);
+    let patience = PreloadPatience::new(preloads, limit, Duration::MAX);
     let preloads = preloads.to_vec();
     let run = move || -> Result<Vec<Share>> {
         worker::watch_panics();

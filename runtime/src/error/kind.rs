@@ -110,6 +110,11 @@ pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::R
         K::Failed => {
             f.write_str(" failed")?;
             place(facts, f)?;
+            match facts.left_out {
+                0 => {}
+                1 => f.write_str(", and one more task below it")?,
+                tasks => write!(f, ", and {tasks} more tasks below it")?,
+            }
             write!(f, ": {}", facts.detail)
         }
         K::Signaled => {

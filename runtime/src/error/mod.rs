@@ -55,6 +55,10 @@ pub(crate) struct Facts {
     pub(crate) exit_code: Option<i32>,
     pub(crate) panic: Option<Box<PanicReport>>,
     pub(crate) detail: Cow<'static, str>,
+    /// Whether `detail` is the error of another task, in a pool that this one used.
+    pub(crate) passes_on: bool,
+    /// How many tasks between the two passed it on, which `detail` leaves out.
+    pub(crate) left_out: u32,
     /// The cause of the error that the task returned.
     pub(crate) cause: Option<Box<Cause>>,
     /// The backtrace of the error that the task returned.
@@ -73,9 +77,22 @@ impl Error {
             exit_code: None,
             panic: None,
             detail: detail.into(),
+            passes_on: false,
+            left_out: 0,
             cause: None,
             backtrace: None,
         }))
+    }
+
+    /// Of the error of a task that failed with that of another task, in a pool of its own: what to
+    /// say of it. The text of that other task stays, whoever passes it on, and those between are
+    /// counted.
+    pub(crate) fn passed_on(&self) -> (String, u32) {
+        let facts = &*self.0;
+        match facts.kind == ErrorKind::Failed && facts.passes_on {
+            true => (facts.detail.to_string(), facts.left_out + 1),
+            false => (self.to_string(), 0),
+        }
     }
 
     pub(crate) fn start(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -138,6 +155,8 @@ impl Error {
             exit_code: facts.exit_code,
             panic: facts.panic.clone(),
             detail: facts.detail.clone(),
+            passes_on: facts.passes_on,
+            left_out: facts.left_out,
             cause: facts.cause.clone(),
             backtrace: facts.backtrace.clone(),
         }))

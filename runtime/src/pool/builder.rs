@@ -106,7 +106,8 @@ impl PoolBuilder {
     /// Workers that replace others run it too. Tasks get the returned value as a
     /// [`State`](crate::State) or [`StateMut`](crate::StateMut) parameter. If the function returns a
     /// `Result`, the `Ok` value is kept, and an `Err` makes [`build`](Self::build) fail. This method
-    /// can be called several times; the initializers run in the same order.
+    /// can be called several times; the initializers run in the same order. Tasks ask for a value by its
+    /// type, so that each initializer or preload must return a value of another type, or nothing.
     ///
     /// `input` must have exactly the type of the parameter. It is a tuple for several parameters and
     /// `()` for none. The conversions that the calls of a pool accept (see [`Arg`](crate::Arg)) do
@@ -201,7 +202,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Replaces each worker after it has run `tasks` tasks; never by default.
+    /// Replaces each worker after it has run `tasks` tasks, at least 1; never by default.
     ///
     /// Use it for code that leaks memory or other resources.
     pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
@@ -218,14 +219,17 @@ impl PoolBuilder {
     }
 
     /// Sets the maximum time a worker may take from its start to its handshake; 30 seconds by
-    /// default.
+    /// default. [`build`](Self::build) refuses zero.
+    ///
+    /// With `ForkServer` and `Fork` a server that is stopped, by a signal such as SIGSTOP, and has
+    /// not started a worker in this time is replaced. Its workers go on.
     pub fn start_timeout(mut self, time: Duration) -> Self {
         self.settings.start_timeout = time;
         self
     }
 
     /// Sets the maximum time that the initializers of a worker may take, and that the preloads may
-    /// take; unlimited by default.
+    /// take; unlimited by default. [`build`](Self::build) refuses zero.
     ///
     /// If they take longer, [`build`](Self::build) fails with [`ErrorKind::Initializer`]. The process
     /// that runs them is killed; with [`StartMethod::Thread`] the thread is abandoned.
@@ -277,7 +281,9 @@ impl PoolBuilder {
     ///
     /// If a task exceeds the limit, its allocation fails, which aborts a Rust program; the outcome is
     /// then [`Signaled`](ErrorKind::Signaled). Shared memory does not count. The limit of the caller
-    /// is never raised. [`build`](Self::build) refuses this with [`StartMethod::Thread`].
+    /// is never raised. [`build`](Self::build) refuses this with [`StartMethod::Thread`], and a limit
+    /// below what a worker has at its start, which with `ForkServer` and `Fork` includes what the
+    /// preloads and the caller have left it.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
         self
@@ -360,7 +366,8 @@ impl PoolBuilder {
     /// Adds `by` to the nice value of the workers, so that they yield to other processes; 0 by
     /// default.
     ///
-    /// [`build`](Self::build) refuses this with [`StartMethod::Thread`].
+    /// [`build`](Self::build) refuses this with [`StartMethod::Thread`], and a number above 39 or below
+    /// -39. A negative number needs the right to it.
     pub fn nice(mut self, by: i32) -> Self {
         self.settings.nice = by;
         self
@@ -405,8 +412,10 @@ impl PoolBuilder {
     ///
     /// - [`Configuration`](ErrorKind::Configuration) if a setting is invalid, or does not apply to
     ///   the start method;
-    /// - [`Initializer`](ErrorKind::Initializer) if an initializer or preload failed, panicked, or
-    ///   exceeded [`init_timeout`](Self::init_timeout);
+    /// - [`Initializer`](ErrorKind::Initializer) if an initializer or preload failed, panicked, ended
+    ///   its process, exceeded [`init_timeout`](Self::init_timeout), or returned a value of a type
+    ///   that another one has returned, or if [`memory_limit`](Self::memory_limit) is less than a
+    ///   worker has at its start;
     /// - [`NotRegistered`](ErrorKind::NotRegistered) or [`Encode`](ErrorKind::Encode) if an
     ///   initializer or preload is not annotated, or its input cannot be encoded;
     /// - [`ForkWithThreads`](ErrorKind::ForkWithThreads) if [`StartMethod::Fork`] is used while the
@@ -450,25 +459,16 @@ impl PoolBuilder {
                     "inner_threads(0) would leave a library no thread; give 1 or more".to_owned()
                 );
             }
+            if settings.method == StartMethod::Thread {
+                return bad(Settings::for_processes("inner_threads(..)"));
+            }
             // If a variable has two values, the later one counts.
             let variables =
                 NUMBERS_OF_THREADS.map(|name| (name.into(), threads.to_string().into()));
             settings.env.splice(0..0, variables);
         }
-        if settings.max_tasks == Some(0) {
-            return bad("a worker must be allowed at least one task".to_owned());
-        }
-        let of_processes = settings.memory_limit.is_some()
-            || !settings.env.is_empty()
-            || settings.nice != 0
-            || settings.directory.is_some()
-            || settings.has_stdio();
-        if settings.method == StartMethod::Thread && of_processes {
-            return bad(
-                "memory_limit, env, inner_threads, nice, current_dir and redirected streams need workers that are processes; \
-                 choose another start method than thread"
-                    .to_owned(),
-            );
+        if let Some(text) = settings.unreasonable() {
+            return bad(text);
         }
         if crate::worker::depth() >= super::MOST_NESTED {
             return Err(Error::new(

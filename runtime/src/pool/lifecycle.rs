@@ -131,8 +131,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Configuration`] if `workers` is 0 or more than a pool can have, and the
-    /// error of starting the process-wide pool if that fails.
+    /// Returns [`ErrorKind::Configuration`] if `workers` is 0 or more than a pool can have,
+    /// [`ErrorKind::Closed`] if the workers of the pool have ended or leave, after
+    /// [`join`](Self::join) or [`terminate`](Self::terminate), and the error of starting the process-wide pool if that fails.
     pub fn resize(&self, workers: usize) -> Result<()> {
         let shared = self.started()?;
         if workers == 0 || workers > crate::queue::MAX_WORKERS {
@@ -141,7 +142,11 @@ impl Pool {
                 format!("a pool has 1 to {} workers, not {workers}", crate::queue::MAX_WORKERS),
             ));
         }
-        shared.lock().resize(&shared, workers);
+        let mut engine = shared.lock();
+        if engine.life() >= Life::Leaving {
+            return Err(Error::closed(shared.settings.of_process));
+        }
+        engine.resize(&shared, workers);
         Ok(())
     }
 

@@ -30,9 +30,10 @@ impl Running {
             StartMethod::Thread => {
                 (None, engine::preload(&settings.preloads, settings.init_timeout)?)
             }
-            StartMethod::Spawn => {
-                (Some(crate::start::launcher(method, &[], false, None)?), Vec::new())
-            }
+            StartMethod::Spawn => (
+                Some(crate::start::launcher(method, &[], false, None, settings.start_timeout)?),
+                Vec::new(),
+            ),
             _ => {
                 let preloads = &settings.preloads;
                 // Preloads take as long as the program allows initializers to take.
@@ -41,7 +42,13 @@ impl Running {
                     false => settings.init_timeout,
                 };
                 let with_threads = settings.fork_with_threads;
-                let launcher = crate::start::launcher(method, preloads, with_threads, patience)?;
+                let launcher = crate::start::launcher(
+                    method,
+                    preloads,
+                    with_threads,
+                    patience,
+                    settings.start_timeout,
+                )?;
                 (Some(launcher), Vec::new())
             }
         };
@@ -123,6 +130,10 @@ impl Drop for Running {
         }
         let grace = self.shared.settings.grace;
         self.shared.lock().leave(&self.shared, grace);
+        if engine::in_waker() {
+            // The pool ends by itself, and nobody has to join its thread.
+            return;
+        }
         self.wait_for_end(Some(grace.saturating_add(LAST_WAIT)));
     }
 }

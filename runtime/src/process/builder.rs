@@ -54,7 +54,7 @@ impl ProcessBuilder {
     pub(super) fn new() -> Self {
         ProcessBuilder {
             pool: Pool::builder(),
-            name: "process".to_owned(),
+            name: UNNAMED.to_owned(),
             directory: None,
             stdin: Stdio::Inherit,
             stdout: Stdio::Inherit,
@@ -214,8 +214,9 @@ impl ProcessBuilder {
     {
         registry::find::<F>(Role::Worker)?;
         let name = self.name;
+        let title = title(&name);
         let failed = |error: io::Error| {
-            Error::start(format!("a standard stream of process `{name}` cannot be opened: {error}"))
+            Error::start(format!("a standard stream of {title} cannot be opened: {error}"))
         };
         let (stdin, stdin_pipe) = self.stdin.open_input().map_err(failed)?;
         let (stdout, stdout_pipe) = self.stdout.open_output().map_err(failed)?;
@@ -223,7 +224,7 @@ impl ProcessBuilder {
         let mut builder = self.pool.workers(1).name(name.clone()).once();
         if let Some(path) = self.directory {
             let directory = fds::open_directory(&path).map_err(|error| {
-                let text = format!("process `{name}` cannot start in {path:?}: {error}");
+                let text = format!("{title} cannot start in {path:?}: {error}");
                 Error::new(ErrorKind::Start, text)
             })?;
             builder = builder.directory(Kept::new(directory));
@@ -241,5 +242,16 @@ impl ProcessBuilder {
             stdout: stdout_pipe,
             stderr: stderr_pipe,
         })
+    }
+}
+
+/// The name of a process that was given none.
+const UNNAMED: &str = "process";
+
+/// A process as messages name it.
+pub(super) fn title(name: &str) -> String {
+    match name {
+        UNNAMED => "the process".to_owned(),
+        name => format!("process `{name}`"),
     }
 }

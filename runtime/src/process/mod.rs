@@ -24,6 +24,7 @@ use crate::pool::{Handle, Pool};
 use crate::sys::fds::Kept;
 use crate::sys::signals;
 use crate::task::Task;
+use builder::title;
 use error::of_process;
 
 /// A process that runs one task and then ends.
@@ -188,8 +189,8 @@ impl<R> Process<R> {
             _ => Err(Error::new(
                 ErrorKind::Configuration,
                 format!(
-                    "the value of process `{}` has already been returned; it is returned only once",
-                    self.name
+                    "the value of {} has already been returned; it is returned only once",
+                    title(&self.name)
                 ),
             )),
         }

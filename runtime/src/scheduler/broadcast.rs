@@ -1,6 +1,6 @@
 //! Direct chunks for particular workers, which a broadcast uses.
 
-use super::{Action, CallId, Chunk, NewChunk, Port, Scheduler, Time};
+use super::{Action, CallId, Chunk, NewChunk, Port, Reason, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
     /// Takes an input that only the worker in `slot` may run.
@@ -39,6 +39,20 @@ impl<P: Port> Scheduler<P> {
         let position = self.in_flight.give(slot, chunk, port);
         self.workers.give(slot, position);
         self.act(Action::WakeWorker { slot });
+    }
+
+    /// Fails what waits for workers that do not serve.
+    pub(super) fn refuse_waiting(&mut self, reason: &Reason<P::Error>) {
+        for slot in self.in_flight.waiting_slots() {
+            if self.workers.get(slot).is_some_and(|slot| slot.worker.is_serving()) {
+                continue;
+            }
+            while let Some(chunk) = self.in_flight.next_waiting(slot) {
+                for index in chunk.first..chunk.first + chunk.count {
+                    self.fail(chunk.call, index, reason.clone(), None);
+                }
+            }
+        }
     }
 
     /// Gives up what waits for workers that neither are there nor will be: a broadcast is for

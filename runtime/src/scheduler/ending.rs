@@ -46,6 +46,7 @@ impl<P: Port> Scheduler<P> {
         }
         self.act(Action::Vacate { slot });
         self.limit_storm(port);
+        self.nobody_serves();
         self.refuse_waiting_without_worker();
         if self.workers.is_empty() {
             self.nobody_left(ending.error, port);

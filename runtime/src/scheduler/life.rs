@@ -171,11 +171,25 @@ impl<P: Port> Scheduler<P> {
     /// A worker could not be started, or ended before it was ready.
     pub(super) fn failed_start(&mut self, error: P::Error, now: Time, port: &mut P) {
         self.health.failed_starts += 1;
-        self.health.retry_at = Some(after(now, TICK));
+        let failed = self.health.failed_starts;
+        let last = failed >= Limits::FAILED_STARTS;
         // Before it first was complete, a pool does not try twice.
-        let last = self.health.failed_starts >= Limits::FAILED_STARTS;
-        if !self.health.complete || last || !self.limits.replace {
-            self.give_up(Reason::NotStarted(error), port);
+        let once = !self.health.complete || !self.limits.replace;
+        if once || (last && !self.workers.any_serves()) {
+            self.give_up(Reason::NotStarted(error.clone()), port);
+        } else if last {
+            // Whoever serves runs what is there for all, and nobody what is for others.
+            self.refuse_waiting(&Reason::NotStarted(error));
+        }
+        let pause = TICK * (1 << failed.saturating_sub(Limits::FAILED_STARTS).min(6));
+        self.health.retry_at = Some(after(now, pause));
+    }
+
+    /// The last worker that served is gone: whether another one starts decides what becomes of the
+    /// calls, and so it is tried without a pause.
+    pub(super) fn nobody_serves(&mut self) {
+        if self.health.failed_starts >= Limits::FAILED_STARTS && !self.workers.any_serves() {
+            self.health.retry_at = None;
         }
     }
 

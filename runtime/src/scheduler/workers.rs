@@ -99,6 +99,11 @@ impl<E> Workers<E> {
         self.complete >= self.target
     }
 
+    /// Whether a worker serves.
+    pub(super) fn any_serves(&self) -> bool {
+        self.occupied().any(|(_, slot)| slot.worker.is_serving())
+    }
+
     /// Whether a worker leaves.
     pub(super) fn any_leaves(&self) -> bool {
         self.leaving > 0

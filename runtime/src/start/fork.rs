@@ -21,7 +21,7 @@ use crate::sys::{fds, process, signals, taken};
 
 /// The host of one pool.
 pub(super) struct Fork {
-    template: Peer,
+    template: Arc<Peer>,
     standby: Option<Peer>,
     /// Whether it was ever reached: it may be dead before that, by its preloads.
     reached: bool,
@@ -74,12 +74,14 @@ pub(super) fn start(
         process::discard(pid);
         cannot(e)
     })?;
-    let template = Peer::new(ours, pidfd, pid);
+    let template = Arc::new(Peer::new(ours, pidfd, pid));
     let preloads = preload::phrase(preloads);
     Served::new(Fork { template, standby: None, reached: false, rights, preloads }, patience)
 }
 
 impl Host for Fork {
+    const WHAT: &'static str = "the template";
+
     fn suits(&self, rights: &Rights) -> Result<bool> {
         let differ = self.rights.difference(rights);
         if differ.is_empty() {
@@ -95,6 +97,20 @@ impl Host for Fork {
 
     fn leave(&mut self) -> Option<Arc<Peer>> {
         None
+    }
+
+    fn peer(&self) -> Option<&Peer> {
+        Some(&self.template)
+    }
+
+    fn replace(&mut self) -> Option<Arc<Peer>> {
+        self.tend();
+        let standby =
+            self.standby.take_if(|standby| standby.is_alive() && !standby.is_stopped())?;
+        // What the template has unread of its standbys is older than this one.
+        let template = std::mem::replace(&mut self.template, Arc::new(standby));
+        template.give_up();
+        Some(template)
     }
 
     fn give_up(&mut self) {
@@ -118,7 +134,7 @@ impl Host for Fork {
                 }
             }
             match self.standby.take() {
-                Some(standby) => self.template = standby,
+                Some(standby) => self.template = Arc::new(standby),
                 None if !self.reached => return Err(self.lost(false)),
                 None => {
                     return Err(Error::start(
@@ -131,7 +147,7 @@ impl Host for Fork {
     }
 
     fn lost(&mut self, was_ready: bool) -> Error {
-        self.template.lost("the template", if was_ready { "" } else { &self.preloads })
+        self.template.lost(Self::WHAT, if was_ready { "" } else { &self.preloads })
     }
 
     fn tend(&mut self) {

@@ -70,12 +70,24 @@ pub(super) fn start(
 }
 
 impl Host for ForkServer {
+    const WHAT: &'static str = "the forkserver";
+
     fn suits(&self, rights: &Rights) -> Result<bool> {
         Ok(self.key.rights.difference(rights).is_empty())
     }
 
     fn leave(&mut self) -> Option<Arc<Peer>> {
         self.server.take()
+    }
+
+    fn peer(&self) -> Option<&Peer> {
+        self.server.as_deref()
+    }
+
+    fn replace(&mut self) -> Option<Arc<Peer>> {
+        let server = self.server.take()?;
+        server.give_up();
+        Some(server)
     }
 
     fn give_up(&mut self) {
@@ -110,7 +122,7 @@ impl Host for ForkServer {
         forget(&self.key, self.server.as_ref());
         let running = if was_ready { String::new() } else { preload::phrase(&self.key.preloads) };
         match self.server.take() {
-            Some(server) => server.lost("the forkserver", &running),
+            Some(server) => server.lost(Self::WHAT, &running),
             None => Error::start("the forkserver was lost"),
         }
     }
@@ -120,14 +132,14 @@ impl Host for ForkServer {
 fn forget(key: &Key, lost: Option<&Arc<Peer>>) {
     let mut servers = SERVERS.get().lock().ignore_poison();
     let is_lost = |server: &Arc<Peer>| lost.is_some_and(|lost| Arc::ptr_eq(lost, server));
-    let of_use = |server: Arc<Peer>| server.is_alive() && !is_lost(&server);
+    let of_use = |server: Arc<Peer>| server.is_of_use() && !is_lost(&server);
     servers.retain(|(other, server)| !other.suits(key) || server.upgrade().is_some_and(of_use));
 }
 
 /// The living server with this key, started if there is none.
 fn find(key: &Key) -> Result<Arc<Peer>> {
     let mut servers = SERVERS.get().lock().ignore_poison();
-    let living = |server: &Weak<Peer>| server.upgrade().filter(|server| server.is_alive());
+    let living = |server: &Weak<Peer>| server.upgrade().filter(|server| server.is_of_use());
     if let Some(server) =
         servers.iter().find_map(|(other, s)| living(s).filter(|_| other.suits(key)))
     {

@@ -138,6 +138,16 @@ impl Link {
         self.open.is_empty() && self.workers.is_empty()
     }
 
+    /// Whether its server can say nothing at present.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.is_stopped())
+    }
+
+    /// The end of this worker is not to be told any more.
+    pub(super) fn forget(&mut self, ticket: u64) {
+        self.workers.retain(|(_, other)| *other != ticket);
+    }
+
     /// Asks the server to send a signal to a worker of this connection.
     pub(super) fn signal(&self, ticket: u64, signal: i32) -> std::io::Result<()> {
         let Some((pid, _)) = self.workers.iter().find(|(_, other)| *other == ticket) else {

@@ -13,7 +13,8 @@
 //! # Contract of a launcher
 //!
 //! - [`Launcher::launch`] initiates one start. Each accepted ticket is answered by exactly one
-//!   [LaunchEvent::Started] or [`LaunchEvent::NotStarted`]. If `launch` returns an error, its ticket
+//!   [`LaunchEvent::Started`], [`LaunchEvent::NotStarted`] or [`LaunchEvent::GivenUp`], or by
+//!   [`Launcher::overdue`]. If `launch` returns an error, its ticket
 //!   gets no answer.
 //! - `Started` means that the process exists. The worker then sends a hello on its control socket if it
 //!   can work, or a refusal ([`handshake`]). It may also end without a message. The caller of the
@@ -38,6 +39,8 @@
 //!   only thread of the server. A server outlives the thread that started it, once its preloads are
 //!   done. It ends with the caller, whose pidfd it polls, or with its main socket. A server that was
 //!   stopped by SIGSTOP therefore keeps its workers until it is continued or killed.
+//!   If it does not answer a start before the deadline, the pool leaves it: the forkserver for a new
+//!   one, the template for its standby. It is killed after its last worker for the pool has ended.
 //! - **L3.** *A pid is used only while it cannot belong to another process*: by the parent, between the
 //!   start and the reaping of the process, to open the pidfd. Only then may the pidfd leave the parent.
 //! - **L4.** *A server has one thread when it forks.* It checks this after the preloads, and refuses to
@@ -55,8 +58,8 @@
 //! - **L8.** *The environment is that of the moment of the launch*, and not that of the start of the
 //!   server. So is the directory, which is sent as a descriptor.
 //! - **L9.** *The template has a standby.* The standby is a fork of the template, created right after
-//!   the preloads, that has never served. When the template dies, the standby creates its own standby
-//!   and replaces the template, so that later workers see the same snapshot of the caller. Only if both
+//!   the preloads, that has never served. When the template dies, or is left because it is stopped,
+//!   the standby creates its own standby and replaces the template, so that later workers see the same snapshot of the caller. Only if both
 //!   die at the same time is the snapshot lost; launching then fails.
 //! - **L10.** *A worker starts with no more rights than its caller has at that moment.* The caller is
 //!   the thread that built the pool ([`caller`]). Its rights ([`Rights`]) are read before each start. An
@@ -130,6 +133,10 @@ pub(crate) enum LaunchEvent {
         ticket: u64,
         error: Error,
     },
+    /// Its server was left for another one. That says nothing of the next start.
+    GivenUp {
+        ticket: u64,
+    },
     Exited {
         ticket: u64,
         exit: Exit,
@@ -157,6 +164,12 @@ pub(crate) trait Launcher: Send {
 
     /// Returns the exit of a worker whose pidfd is readable, or `None` if an event will report it.
     fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit>;
+
+    /// Gives up a start that was not answered within `limit`, and returns the reason if it is known. A
+    /// server that is stopped is left for another one.
+    fn overdue(&mut self, _ticket: u64, _limit: Duration) -> Option<Error> {
+        None
+    }
 
     /// Asks the process that created a worker to send it a signal, because this process is not permitted
     /// to.
@@ -189,10 +202,11 @@ pub(crate) fn launcher(
     preloads: &[Preload],
     allow_fork_with_threads: bool,
     patience: Option<Duration>,
+    start_timeout: Duration,
 ) -> Result<Box<dyn Launcher>> {
     generation();
     process::reap_left();
-    let patience = &preload::PreloadPatience::new(preloads, patience);
+    let patience = &preload::PreloadPatience::new(preloads, patience, start_timeout);
     match method {
         StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
         StartMethod::ForkServer => {

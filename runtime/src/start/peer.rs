@@ -35,13 +35,27 @@ impl Peer {
         }
     }
 
-    /// Lets it end at once when it is dropped: it may be in a preload that never ends.
+    /// Lets it end at once when it is dropped: it may be in a preload that never ends, or
+    /// stopped.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it is of use to pools that come.
+    pub(super) fn is_of_use(&self) -> bool {
+        !self.given_up.load(Ordering::Relaxed) && self.is_alive()
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         !process::ended(self.pidfd.as_fd(), Duration::ZERO)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        process::is_stopped(self.pidfd.as_fd())
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
     }
 
     pub(super) fn attach(&self, connection: &OwnedFd) -> std::io::Result<()> {
@@ -86,9 +100,14 @@ impl Drop for Peer {
         if self.owner != std::process::id() {
             return;
         }
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        if given_up {
+            // Before it sees that its socket ends: a template would end its standby then, which
+            // may have taken its place.
+            let _ = process::signal(self.pidfd.as_fd(), libc::SIGKILL);
+        }
         // Not only closed: a copy in another process must not keep the server alive.
         let _ = socket::shut(self.main.as_fd());
-        let given_up = self.given_up.load(Ordering::Relaxed);
         // One with more rights than this process can only be told, as was done above.
         if process::ended(self.pidfd.as_fd(), if given_up { Duration::ZERO } else { GRACE }) {
             process::reap(self.pidfd.as_fd());

@@ -17,13 +17,16 @@ use crate::sys::{fds, process};
 /// The maximum time until a server accepts requests.
 pub(crate) struct PreloadPatience {
     pub(crate) limit: Option<Duration>,
+    /// After which one that is stopped is left.
+    pub(super) stopped: Duration,
     /// The names of what it runs before.
     preloads: String,
 }
 
 impl PreloadPatience {
-    pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>) -> Self {
-        PreloadPatience { limit, preloads: phrase(preloads) }
+    pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>, start: Duration) -> Self {
+        let stopped = limit.map_or(start, |limit| limit.min(start));
+        PreloadPatience { limit, stopped, preloads: phrase(preloads) }
     }
 
     /// The error when the time is over.

@@ -22,6 +22,9 @@ use crate::sys::socket;
 
 /// Where workers are forked: keeps a server alive.
 pub(super) trait Host: Send {
+    /// What its servers are called.
+    const WHAT: &'static str;
+
     /// Whether the present server has just these rights.
     ///
     /// # Errors
@@ -34,6 +37,12 @@ pub(super) trait Host: Send {
 
     /// The present server, for a pool that goes on to another one.
     fn leave(&mut self) -> Option<Arc<Peer>>;
+
+    /// The present server.
+    fn peer(&self) -> Option<&Peer>;
+
+    /// Leaves the present server, which is stopped; `None` if there is no other for it.
+    fn replace(&mut self) -> Option<Arc<Peer>>;
 
     /// Why a connection ended, before or after the server took orders on it.
     fn lost(&mut self, was_ready: bool) -> Error;
@@ -52,7 +61,7 @@ const UNDER_WAY: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The launcher of the methods that have a server.
-pub(super) struct Served<H> {
+pub(super) struct Served<H: Host> {
     caller: Caller,
     link: Option<Link>,
     /// Those to servers with other rights.
@@ -65,7 +74,7 @@ pub(super) struct Served<H> {
 impl<H: Host> Served<H> {
     /// Connects to the server, and waits until it takes orders; `patience` bounds that.
     pub(super) fn new(host: H, patience: &preload::PreloadPatience) -> Result<Self> {
-        let (caller, begun) = (Caller::here(), Instant::now());
+        let (caller, mut begun, mut replaced) = (Caller::here(), Instant::now(), false);
         let rights = caller.rights().clone();
         let (link, older, events) = (None, Vec::new(), Vec::new());
         let mut served = Served { caller, link, older, events, host };
@@ -73,8 +82,21 @@ impl<H: Host> Served<H> {
         while let Some(link) = served.link.as_ref().filter(|link| !link.ready) {
             let left =
                 patience.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
-            process::ended(link.socket.as_fd(), left.min(Duration::from_secs(60)));
+            process::ended(link.socket.as_fd(), left.min(Duration::from_secs(1)));
             served.read();
+            if begun.elapsed() >= patience.stopped
+                && served.link.as_ref().is_some_and(|link| !link.ready)
+                && served.host.peer().is_some_and(Peer::is_stopped)
+            {
+                let error = served.of_stopped(patience.stopped);
+                if replaced || !served.replace_stopped() {
+                    served.host.give_up();
+                    return Err(error);
+                }
+                served.connect(&rights)?;
+                (replaced, begun) = (true, Instant::now());
+                continue;
+            }
             if left.is_zero() && served.link.as_ref().is_some_and(|link| !link.ready) {
                 served.host.give_up();
                 return Err(patience.over());
@@ -120,11 +142,39 @@ impl<H: Host> Served<H> {
         self.host.tend();
     }
 
+    /// Leaves a server that is stopped. What it made goes on, since it ends with it: the server is
+    /// killed when its last worker for this pool has ended. Starts that were ordered from it are
+    /// given up. Returns whether the next one may go to another server.
+    fn replace_stopped(&mut self) -> bool {
+        let Some(server) = self.host.replace() else { return false };
+        if let Some(mut link) = self.link.take() {
+            for ticket in link.open.drain(..) {
+                self.events.push(LaunchEvent::GivenUp { ticket });
+            }
+            link.server = Some(server);
+            self.older.push(link);
+        }
+        true
+    }
+
+    /// That the present server is stopped.
+    fn of_stopped(&self, limit: Duration) -> Error {
+        let pid = self.host.peer().map_or(0, Peer::pid);
+        let what = H::WHAT;
+        Error::start(format!(
+            "{what} (pid {pid}), which forks the workers of this pool, is stopped, by a signal such \
+             as SIGSTOP or by a debugger, and has not answered within {limit:?}; continue it \
+             (kill -CONT {pid}) or build another pool"
+        ))
+    }
+
     /// Waits until fewer starts of workers are under way than are allowed.
     fn make_room(&mut self) -> Result<()> {
         while let Some(link) = self.link.as_ref().filter(|link| link.open.len() >= UNDER_WAY) {
             if !process::ended(link.socket.as_fd(), PATIENCE) {
-                return Err(Error::start("the server of workers does not answer"));
+                let pid = self.host.peer().map_or(0, Peer::pid);
+                let text = format!("{} (pid {pid}) has not answered within {PATIENCE:?}", H::WHAT);
+                return Err(Error::start(text));
             }
             self.read();
         }
@@ -184,8 +234,19 @@ impl<H: Host> Launcher for Served<H> {
         out.append(&mut self.events);
     }
 
-    fn exit_of(&mut self, ticket: u64, _pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit> {
         self.read();
+        let is_its = |link: &&mut Link| link.has(ticket);
+        let stopped = self.host.peer().is_some_and(Peer::is_stopped);
+        let present = self.link.as_mut().filter(is_its).filter(|_| stopped);
+        let stopped = |link: &&mut Link| is_its(link) && link.is_stopped();
+        if let Some(link) = present.or_else(|| self.older.iter_mut().find(stopped))
+            && let Some(exit) = process::exit_of_zombie(pidfd)
+        {
+            // Whoever made it will tell that later, or never.
+            link.forget(ticket);
+            return Some(exit);
+        }
         let told = |event: &LaunchEvent| matches!(event, LaunchEvent::Exited { ticket: t, .. } if *t == ticket);
         let known = self.link.iter().chain(&self.older).any(|link| link.has(ticket));
         if known || self.events.iter().any(told) {
@@ -194,17 +255,44 @@ impl<H: Host> Launcher for Served<H> {
         Some(UNTOLD)
     }
 
+    fn overdue(&mut self, ticket: u64, limit: Duration) -> Option<Error> {
+        self.read();
+        let is_open = |link: &&mut Link| link.open.contains(&ticket);
+        let link = self.link.as_mut().filter(is_open)?;
+        // It is answered by this.
+        link.open.retain(|other| *other != ticket);
+        let peer = self.host.peer()?;
+        if !peer.is_stopped() {
+            let text = format!(
+                "{} (pid {}) has not started a worker within {limit:?}; give it more time with \
+                 start_timeout(..)",
+                H::WHAT,
+                peer.pid()
+            );
+            return Some(Error::start(text));
+        }
+        let error = self.of_stopped(limit);
+        self.replace_stopped();
+        Some(error)
+    }
+
     fn signal(&mut self, ticket: u64, signal: i32) -> std::io::Result<()> {
         let link = self.link.iter().chain(&self.older).find(|link| link.has(ticket));
         link.map_or(Ok(()), |link| link.signal(ticket, signal))
     }
 }
 
-impl<H> Drop for Served<H> {
+impl<H: Host> Drop for Served<H> {
     fn drop(&mut self) {
         // The servers kill the workers of a connection that ends, and close their own
         // end when all are reaped. One that is not ready has none, and may never be.
-        let links = || self.link.iter().filter(|link| link.ready).chain(&self.older);
+        // Nor does one answer that is stopped.
+        let older = || self.older.iter().filter(|link| !link.is_stopped());
+        let is_stopped = self.host.peer().is_some_and(Peer::is_stopped);
+        if is_stopped {
+            self.host.give_up();
+        }
+        let links = || self.link.iter().filter(|link| link.ready && !is_stopped).chain(older());
         links().for_each(Link::finish);
         let deadline = Instant::now() + PATIENCE;
         links().for_each(|link| link.wait(deadline));

@@ -144,7 +144,11 @@ impl Server {
         if predecessor {
             self.predecessor = None;
         } else if self.predecessor.is_some() && main {
-            return Next::End;
+            // The caller has ended, or it attaches because the template is stopped.
+            if !self.accept() || self.clients.open().next().is_none() {
+                return Next::End;
+            }
+            self.predecessor = None;
         }
         if standby {
             self.standby.take_if(|standby| process::reap(standby.as_fd()).is_some());
@@ -167,13 +171,8 @@ impl Server {
 
     /// Which are ready: main, watch, predecessor, standby, workers, connections.
     fn poll(&self, patience: Option<Duration>) -> Option<Vec<bool>> {
-        // A standby leaves its main socket unread until it takes over; that the other
-        // side is gone shows all the same.
-        let main = match self.predecessor {
-            Some(_) => Awaited::closed(self.main.as_fd()),
-            None => Awaited::readable(self.main.as_fd()),
-        };
-        let mut awaited = vec![main, Awaited::readable(self.watch.as_fd())];
+        let mut awaited =
+            vec![Awaited::readable(self.main.as_fd()), Awaited::readable(self.watch.as_fd())];
         for process in [&self.predecessor, &self.standby] {
             awaited.push(match process {
                 Some(pidfd) => Awaited::readable(pidfd.as_fd()),

@@ -57,6 +57,13 @@ pub(crate) fn limit_data(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?)
 }
 
+/// The bytes of private writable memory that this process has.
+pub(crate) fn data() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmData:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
 /// The stack that the main thread of a process may have; `None` without a limit.
 pub(crate) fn stack() -> Option<usize> {
     let limit = getrlimit(Resource::RLIMIT_STACK).ok()?.0;

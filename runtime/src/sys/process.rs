@@ -42,19 +42,41 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
     super::stdio::above_stdio(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }
 
-/// Whether the main thread of a process has ended and the process has not; false if that
-/// cannot be known.
-pub(crate) fn main_thread_ended(pidfd: BorrowedFd<'_>) -> bool {
+/// What `/proc` says of a process, from its state on; empty if that cannot be known.
+fn stat(pidfd: BorrowedFd<'_>) -> String {
     // Numbers it as this `/proc` does.
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
     let info = info.unwrap_or_default();
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).map(str::trim);
     let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()).filter(|pid| *pid != 0) else {
-        return false;
+        return String::new();
     };
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let is_zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
-    is_zombie && !ended(pidfd, Duration::ZERO)
+    stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+}
+
+/// Whether the main thread of a process has ended and the process has not; false if that
+/// cannot be known.
+pub(crate) fn main_thread_ended(pidfd: BorrowedFd<'_>) -> bool {
+    stat(pidfd).starts_with('Z') && !ended(pidfd, Duration::ZERO)
+}
+
+/// Whether a process is stopped, by a signal such as SIGSTOP or by a debugger; false if that
+/// cannot be known.
+pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
+    stat(pidfd).starts_with(['T', 't'])
+}
+
+/// How a process ended that is not a child of this one and was not reaped yet.
+pub(crate) fn exit_of_zombie(pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    // The last of the fields, of which the state is the third, has what `waitpid` would give.
+    let stat = stat(pidfd);
+    let status = stat.split_whitespace().nth(49)?.parse::<c_int>().ok();
+    let status = status.filter(|_| stat.starts_with('Z') && ended(pidfd, Duration::ZERO))?;
+    Some(match libc::WIFSIGNALED(status) {
+        true => Exit::Signal(libc::WTERMSIG(status)),
+        false => Exit::Code(libc::WEXITSTATUS(status)),
+    })
 }
 
 /// Waits until the process has ended, or the time is over.

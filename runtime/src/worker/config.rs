@@ -30,6 +30,9 @@ pub(crate) struct WorkerConfig {
     pub(crate) memory_limit: Option<u64>,
 }
 
+/// What a worker needs for itself after its start, of the memory that it may have.
+const LEAST_LEFT: u64 = 256 << 10;
+
 impl WorkerConfig {
     /// Writes it to a worker page that no worker has yet.
     pub(crate) fn write(&self, page: &WorkerPageMap) -> io::Result<()> {
@@ -50,6 +53,14 @@ impl WorkerConfig {
             crate::sys::limits::pin(cpu)?;
         }
         if let Some(bytes) = self.memory_limit {
+            if let Some(present) =
+                crate::sys::limits::data().filter(|data| data + LEAST_LEFT > bytes)
+            {
+                return Err(io::Error::other(format!(
+                    "memory_limit({bytes}) is not enough for a worker, which has {present} bytes \
+                     at its start and needs {LEAST_LEFT} more"
+                )));
+            }
             crate::sys::limits::limit_data(bytes)?;
         }
         Ok(())

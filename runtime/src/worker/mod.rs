@@ -165,16 +165,31 @@ pub(crate) fn initialize<'a>(
             return Err(Box::new(Failure::plain(FailureKind::NotRegistered, String::new())));
         };
         let mut call = Call::initializing(input, original);
-        let outcome = catch_unwind(AssertUnwindSafe(|| (entry.registration.thunk)(&mut call)));
+        let run = || catch_unwind(AssertUnwindSafe(|| (entry.registration.thunk)(&mut call)));
+        let (outcome, twice) = crate::state::made_by(task, run);
         original.or_end(if outcome.is_ok() { 0 } else { PANICKED });
         panic::survived();
         let failure = match outcome {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => match twice {
+                None => return Ok(()),
+                Some(twice) => Failure::plain(FailureKind::Initializer, made_twice(twice)),
+            },
             Ok(Err(stop)) => *stop.0,
             Err(payload) => Failure::of_panic(call.phase, panic::report(&*payload)),
         };
         Err(Box::new(failure.of_initializer(entry.name())))
     })
+}
+
+/// That a value of this type was there already.
+fn made_twice(twice: crate::state::Twice) -> String {
+    let of = crate::call::without_path(twice.of);
+    let first = twice.first.and_then(registry::get);
+    let first = first.map_or("a preload".to_owned(), |entry| format!("`{}`", entry.name()));
+    format!(
+        "it makes a value of type `{of}`, as {first} did before it, and a worker keeps one of each \
+         type; give one of the two a type of its own"
+    )
 }
 
 /// Runs the preloads in a server process; the bytes are for [`preload_error`].

@@ -99,6 +99,17 @@ impl Few {
         self.scheduler.ended(slot, 1_000, self.now, &mut self.table).unwrap();
     }
 
+    /// Time passes until a worker is asked for; returns when that is.
+    fn sleep_until_start(&mut self) -> u64 {
+        loop {
+            self.event(Event::TimePassed);
+            if self.actions().iter().any(|action| matches!(action, Action::Start { .. })) {
+                return self.now;
+            }
+            self.now = self.scheduler.next_deadline(self.now, None).unwrap();
+        }
+    }
+
     /// The dispatcher looks at everything and sleeps; returns until when.
     fn sleep(&mut self) -> Option<u64> {
         self.event(Event::TimePassed);
@@ -201,6 +212,38 @@ fn a_worker_that_was_killed_before_it_was_there_is_no_failed_start() {
     few.event(Event::TimePassed);
     few.event(Event::NotStarted { slot: 0, error: "not started" });
     assert!(few.scheduler.broken().is_some());
+}
+
+#[test]
+fn starts_that_fail_end_no_call_while_a_worker_serves() {
+    let mut few = Few::new(2);
+    let broadcast = few.open(CallOptions::default());
+    let call = few.call(2, CallOptions::default());
+    few.die(0);
+    let payload = VirtualInputs { call: 0, first: 0, count: 1 };
+    let chunk = NewChunk { first: 0, count: 1, divisible: false, payload };
+    few.event(Event::HandedToOne { call: broadcast, slot: 0, chunk });
+    let mut failed = Vec::new();
+    for _ in 0..20 {
+        few.now = few.sleep_until_start();
+        few.event(Event::NotStarted { slot: 0, error: "not started" });
+        let fails = few.actions().into_iter();
+        failed.extend(fails.filter_map(|action| match action {
+            Action::Fail { call, .. } => Some(call),
+            _ => None,
+        }));
+        assert!(few.scheduler.broken().is_none());
+    }
+    // What only the missing worker can run is not waited for without end.
+    assert_eq!(failed, [broadcast]);
+    few.claim(1);
+    few.end(1);
+    // Without the one that serves, the next start that fails ends what is left.
+    few.die(1);
+    few.event(Event::TimePassed);
+    few.event(Event::NotStarted { slot: 0, error: "not started" });
+    assert!(few.scheduler.broken().is_some());
+    assert_eq!(few.scheduler.outstanding_of(call), 0);
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(super) struct Counts {
     pub(super) failed_starts: usize,
     /// Workers that ended since an input was answered.
     pub(super) deaths: usize,
-    /// How often time passed since a caller, worker or the launcher did something.
+    /// How often time passed since a caller or worker did something.
     pub(super) quiet: u32,
 }
 
@@ -128,8 +128,23 @@ impl<'a> World<'a> {
 
     /// Tells the scheduler what happened, and does what it says.
     pub(super) fn event(&mut self, event: Event<VirtualQueue>) {
+        let was_broken = self.scheduler.broken().is_some();
         self.scheduler.handle(event, self.now, &mut self.table);
+        let gave_up = matches!(self.scheduler.broken(), Some(Reason::NotStarted(_)));
+        if gave_up && !was_broken && self.program.replace && self.anybody_serves() {
+            self.fail("the calls are given up though a worker serves".to_owned());
+        }
         self.carry_out();
+    }
+
+    /// Whether a worker is there that goes on serving, as far as anybody can know. Before
+    /// all served once, one that does not start ends the pool.
+    pub(super) fn anybody_serves(&self) -> bool {
+        let serves = |worker: &VirtualWorker| {
+            let heard = worker.control.is_empty() && worker.stage == Stage::Serving;
+            heard && !worker.killed && !worker.asked_to_leave && !worker.lied
+        };
+        self.scheduler.is_complete() && self.workers.iter().flatten().any(serves)
     }
 
     /// Does what the scheduler says.

@@ -25,7 +25,9 @@ impl World<'_> {
         for slot in std::mem::take(&mut self.dispatcher.not_started) {
             let asked = |worker: &VirtualWorker| worker.stage == Stage::Asked;
             if self.workers[slot].as_ref().is_some_and(asked) {
-                self.counts.failed_starts += 1;
+                // While one serves they are tried again for as long as it does.
+                let failed = self.counts.failed_starts;
+                self.counts.failed_starts = if self.anybody_serves() { 0 } else { failed + 1 };
                 self.event(Event::NotStarted { slot, error: "not started" });
                 if self.counts.failed_starts > FAILED_STARTS {
                     self.fail("starts are tried again for ever".to_owned());

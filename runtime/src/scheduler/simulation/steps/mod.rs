@@ -57,7 +57,8 @@ impl World<'_> {
             return self.let_time_pass();
         }
         let step = steps[self.choices.pick(steps.len())];
-        if !matches!(step, Step::Dispatcher) {
+        // Starts that fail go on for as long as another worker serves.
+        if !matches!(step, Step::Dispatcher | Step::Launcher(_)) {
             self.counts.quiet = 0;
         }
         match step {

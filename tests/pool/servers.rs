@@ -1,0 +1,159 @@
+//! Servers of workers that do not answer, because somebody has stopped them.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use procession_tests::{ONCE, StartMethod, conformance, processes, wait};
+use runtime::{ErrorKind, Pool, PoolBuilder, worker};
+
+conformance! {
+    &[StartMethod::ForkServer, StartMethod::Fork] => [
+        a_stopped_server_is_replaced,
+        a_worker_of_a_stopped_server_ends_as_it_does,
+        a_pool_ends_beside_a_stopped_server,
+    ];
+    &[StartMethod::Fork] => [a_stopped_template_without_a_standby_is_told];
+    ONCE => [a_pool_is_built_beside_a_stopped_server];
+}
+
+#[worker]
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+/// Takes until the file is there.
+#[worker]
+fn wait_for_file(path: PathBuf) -> u64 {
+    wait::for_it("the file is there", || path.exists());
+    7
+}
+
+#[worker]
+fn exit_with(code: i32) {
+    std::process::exit(code)
+}
+
+fn builder(method: StartMethod) -> PoolBuilder {
+    let limit = Duration::from_millis(400);
+    Pool::builder().start_method(method).workers(2).start_timeout(limit)
+}
+
+/// The server that made the workers of a pool, now stopped.
+fn stop_server(pool: &Pool) -> u32 {
+    let worker = pool.workers()[0].pid();
+    let server = processes::entry(worker).unwrap().parent;
+    assert_ne!(server, std::process::id());
+    stop(server);
+    server
+}
+
+fn stop(pid: u32) {
+    processes::signal(pid, Signal::SIGSTOP);
+    wait::for_it("it is stopped", || processes::entry(pid).is_some_and(|e| e.state == 'T'));
+}
+
+/// The standby of a template: its child that is no worker.
+fn standby(pool: &Pool, template: u32) -> u32 {
+    let workers: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
+    let mut standby = None;
+    wait::for_it("there is a standby", || {
+        let children = processes::children(template).into_iter().map(|child| child.pid);
+        standby = children.filter(|pid| !workers.contains(pid)).max();
+        standby.is_some()
+    });
+    standby.unwrap()
+}
+
+fn pids(pool: &Pool) -> Vec<u32> {
+    pool.workers().iter().map(|worker| worker.pid()).filter(|pid| *pid != 0).collect()
+}
+
+fn a_stopped_server_is_replaced(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = builder(method).build().unwrap();
+    if method == StartMethod::Fork {
+        let template = processes::entry(pids(&pool)[0]).unwrap().parent;
+        standby(&pool, template);
+    }
+    for round in 0..3 {
+        let file = dir.path().join(round.to_string());
+        let running = pool.submit(wait_for_file, file.clone());
+        let handed_in = || pool.workers().iter().any(|w| w.state() == runtime::WorkerState::Busy);
+        wait::for_it("it runs", handed_in);
+        let server = stop_server(&pool);
+        let idle = pool.workers().into_iter().find(|w| w.state() != runtime::WorkerState::Busy);
+        processes::signal(idle.unwrap().pid(), Signal::SIGKILL);
+        // Its successor comes from another server, and what runs goes on.
+        let others = || {
+            pids(&pool)
+                .iter()
+                .any(|pid| processes::entry(*pid).is_some_and(|entry| entry.parent != server))
+        };
+        wait::for_it("there is a successor", others);
+        assert_eq!(pool.apply(square, 5).unwrap(), 25);
+        std::fs::write(file, "").unwrap();
+        assert_eq!(running.wait().unwrap(), 7);
+        // The next round needs one that runs.
+        for worker in pool.workers() {
+            let entry = processes::entry(worker.pid());
+            if entry.is_some_and(|entry| entry.parent == server) {
+                processes::signal(worker.pid(), Signal::SIGKILL);
+            }
+        }
+        wait::for_it("all have another server", || {
+            let pids = pids(&pool);
+            let new = |pid: &u32| processes::entry(*pid).is_some_and(|e| e.parent != server);
+            pids.len() == 2 && pids.iter().all(new)
+        });
+        assert_eq!(pool.map(square, 0..100).unwrap()[99], 9801);
+        wait::for_it("the stopped one is gone", || !processes::is_alive(server));
+        if method == StartMethod::Fork {
+            standby(&pool, processes::entry(pids(&pool)[0]).unwrap().parent);
+        }
+    }
+}
+
+fn a_worker_of_a_stopped_server_ends_as_it_does(method: StartMethod) {
+    let pool = builder(method).build().unwrap();
+    stop_server(&pool);
+    // The second one while the server is left already, or not yet.
+    for code in [3, 4] {
+        let error = pool.apply(exit_with, code).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Exited, Some(code)), "{error}");
+    }
+}
+
+fn a_pool_ends_beside_a_stopped_server(method: StartMethod) {
+    let pool = builder(method).build().unwrap();
+    stop_server(&pool);
+    let begun = Instant::now();
+    drop(pool);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+fn a_stopped_template_without_a_standby_is_told(method: StartMethod) {
+    let pool = builder(method).build().unwrap();
+    let template = processes::entry(pids(&pool)[0]).unwrap().parent;
+    stop(standby(&pool, template));
+    stop(template);
+    pids(&pool).into_iter().for_each(|pid| processes::signal(pid, Signal::SIGKILL));
+    let error = pool.apply(square, 5).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Start, "{text}");
+    for part in ["template", &format!("pid {template}"), "stopped", "kill -CONT", "400ms"] {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    processes::signal(template, Signal::SIGCONT);
+    wait::for_it("it goes on", || pool.apply(square, 5).is_ok());
+}
+
+fn a_pool_is_built_beside_a_stopped_server(method: StartMethod) {
+    let first = builder(method).build().unwrap();
+    stop_server(&first);
+    let begun = Instant::now();
+    let second = builder(method).build().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(second.apply(square, 5).unwrap(), 25);
+    assert_eq!(first.apply(square, 5).unwrap(), 25);
+}
