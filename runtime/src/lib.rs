@@ -156,7 +156,7 @@ mod worker;
 mod written;
 
 pub use channel::{
-    IntoMessages, Messages, Pipe, Receiver, RecvError, RecvFuture, RecvTimeoutError, Select,
+    IntoMessages, Messages, Pipe, Queue, Receiver, RecvError, RecvFuture, RecvTimeoutError, Select,
     SendError, SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError, channel, pipe,
 };
 pub use config::{ParseStartMethodError, StartMethod, set_start_method, start_method, usable_cpus};

@@ -128,8 +128,15 @@ impl ChannelEnd {
         if looked & 0xffff_ffff == drops && since < TRUST_NS / 1000 && looked != 0 {
             return false;
         }
-        self.looked.store(now << 32 | drops, Ordering::Relaxed);
-        hangup::is_hung_up(self.socket())
+        let is_gone = hangup::is_hung_up(self.socket());
+        // What is gone stays so, and is looked at again.
+        self.looked.store(if is_gone { 0 } else { now << 32 | drops }, Ordering::Relaxed);
+        is_gone
+    }
+
+    /// Has the next look ask the kernel.
+    pub(super) fn look_again(&self) {
+        self.looked.store(0, Ordering::Relaxed);
     }
 
     /// Locks this side.

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::end::{ChannelEnd, Stopped};
 use super::error::RecvError;
-use super::receive::receive;
+use super::receive::{TakeCounts, receive};
 use super::value;
 use super::watcher::{self, AsyncWatch};
 
@@ -36,7 +36,7 @@ impl<T: Serialize + DeserializeOwned> Future for RecvFuture<'_, T> {
         // The one before was woken, or is of another task.
         self.watch = None;
         let received = value::with_buffer(|bytes| {
-            let taken = receive(self.end, bytes, 0)?;
+            let taken = receive(self.end, bytes, 0, TakeCounts::No)?;
             Ok(value::decode(bytes, &taken)?)
         });
         match received {

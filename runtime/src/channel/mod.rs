@@ -37,16 +37,23 @@
 //! - **C10.** Hidden holders would keep a channel connected. Ends are connections (rule H7).
 //! - **C11.** The memory is not trusted: offsets and lengths are held against the layout that was checked when it was mapped, and the codec copies
 //!   before it judges. A process that has an end can keep the others from using this channel, or make up messages, and no more.
+//! - **C12.** *Queues.* Who takes an item of a queue notes its number before, and counts it after `head` was stored, in an entry of its
+//!   process. Taking, acknowledging and burying change one word of that entry each, so that every item is closed once: by its
+//!   process, or by whoever finds that this one ended. An item is unfinished from when it is published until it is closed.
 //!
 //! A thread that is killed with its process is one with it; a thread that leaks a guard cannot be, for guards do not leave this module.
 
+mod acknowledge;
 mod end;
 mod error;
 mod future;
 mod heap;
+#[cfg(all(test, loom))]
+mod models;
 mod page;
 mod parcel;
 mod pipe;
+mod queue;
 mod receive;
 mod receiver;
 mod ring;
@@ -66,6 +73,7 @@ pub use error::{
 };
 pub use future::RecvFuture;
 pub use pipe::{Pipe, pipe};
+pub use queue::Queue;
 pub use receiver::{IntoMessages, Messages, Receiver, TryMessages};
 pub use select::Select;
 pub use sender::Sender;

@@ -78,10 +78,34 @@ pub(super) struct DropCounts {
     pub(super) receivers: AtomicU32,
 }
 
-/// Of a [`Queue`](crate::Queue).
+/// How many processes a queue remembers that have taken items.
+const HOLDERS: usize = 100;
+
+/// Of a [`Queue`](crate::Queue) (rule C12).
 #[repr(C, align(128))]
 pub(super) struct QueueWords {
-    pub(super) unfinished: AtomicU64,
+    /// Items that are done and not counted by a holder.
+    pub(super) closed: AtomicU64,
+    /// Items that were taken without a holder and are not done.
+    pub(super) untracked: AtomicU64,
+    /// Items that were lost since somebody was told.
+    pub(super) lost: AtomicU64,
+    /// What joiners wait for.
+    pub(super) changes: AtomicU32,
+    /// How many wait.
+    pub(super) joiners: AtomicU32,
+    pub(super) holders: [ItemHolder; HOLDERS],
+}
+
+/// What a process has taken from a queue.
+#[repr(C)]
+pub(super) struct ItemHolder {
+    /// The process, or 0.
+    pub(super) owner: AtomicU64,
+    /// What it took, and how many were done of all that had this entry.
+    pub(super) state: AtomicU64,
+    /// One more than the number of the item that it took last.
+    pub(super) number: AtomicU64,
 }
 
 /// A word in cache lines of its own; two, because processors fetch pairs.
@@ -152,6 +176,7 @@ pub(super) struct ChannelLayout {
 }
 
 const PAGE: usize = crate::sys::memory::PAGE;
+#[cfg(not(all(test, loom)))]
 const _: () = assert!(size_of::<ChannelPage>() <= PAGE && size_of::<MessageSlot>() == 64);
 
 /// The most messages that a channel may hold.

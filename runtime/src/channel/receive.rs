@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::acknowledge;
 use super::end::{ChannelEnd, SPIN_NS, SideGuard, Stopped};
 use super::page::MessageKind;
 use super::parcel;
@@ -27,12 +28,36 @@ pub(super) struct TakenMessage {
     pub(super) apart: Option<(Arc<Object>, usize)>,
 }
 
+/// Whether it is noted who takes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakeCounts {
+    No,
+    /// As of a queue (rule C12).
+    Yes,
+}
+
+impl TakeCounts {
+    /// Gives the place of the next message back.
+    #[inline]
+    fn release(self, end: &ChannelEnd, found: &FoundMessage) {
+        match self {
+            TakeCounts::No => end.ring().release(found),
+            TakeCounts::Yes => {
+                let note = acknowledge::begin(end);
+                end.ring().release(found);
+                acknowledge::taken(end, note);
+            }
+        }
+    }
+}
+
 /// Takes the next message, whose bytes go to the end of `bytes`; waits for it until a time of [`clock::now`], or
 /// not at all if it is 0.
 pub(super) fn receive(
     end: &ChannelEnd,
     bytes: &mut Vec<u8>,
     until: u64,
+    counts: TakeCounts,
 ) -> Result<TakenMessage, Stopped> {
     end.check()?;
     let _guard = match until {
@@ -42,7 +67,7 @@ pub(super) fn receive(
     fault("channel-receiving");
     loop {
         if end.ring().has_message() {
-            match take(end, bytes)? {
+            match take(end, bytes, counts)? {
                 Some(taken) => return Ok(taken),
                 // It was in the hands of a receiver that died.
                 None => continue,
@@ -81,17 +106,21 @@ fn look(end: &ChannelEnd) -> Result<(), Stopped> {
 
 /// Takes the next message. Under the lock of the receivers, if there is one.
 #[inline]
-fn take(end: &ChannelEnd, bytes: &mut Vec<u8>) -> Result<Option<TakenMessage>, Stopped> {
+fn take(
+    end: &ChannelEnd,
+    bytes: &mut Vec<u8>,
+    counts: TakeCounts,
+) -> Result<Option<TakenMessage>, Stopped> {
     let ring = end.ring();
     let found = ring.next()?;
     ring.read(&found, bytes)?;
     fault("channel-read");
     if found.entry.parcels == 0 && found.entry.kind != MessageKind::Apart {
         wake_sender(end);
-        ring.release(&found);
+        counts.release(end, &found);
         return Ok(Some(TakenMessage::default()));
     }
-    take_with_parcels(end, &found, bytes)
+    take_with_parcels(end, &found, bytes, counts)
 }
 
 #[cold]
@@ -99,16 +128,22 @@ fn take_with_parcels(
     end: &ChannelEnd,
     found: &FoundMessage,
     bytes: &mut Vec<u8>,
+    counts: TakeCounts,
 ) -> Result<Option<TakenMessage>, Stopped> {
     let objects = parcel::read(end.socket(), found)?;
     fault("channel-parcels-read");
     wake_sender(end);
-    end.ring().release(found);
-    parcel::discard(end.socket(), found);
     let Some(mut objects) = objects else {
+        if counts == TakeCounts::Yes {
+            acknowledge::skipped(end);
+        }
+        end.ring().release(found);
+        parcel::discard(end.socket(), found);
         bytes.clear();
         return Ok(None);
     };
+    counts.release(end, found);
+    parcel::discard(end.socket(), found);
     let mut apart = None;
     if found.entry.kind == MessageKind::Apart {
         let wrong = |text: String| {

@@ -10,7 +10,7 @@ use serde::ser::{Serialize, Serializer};
 use super::end::{ChannelEnd, ChannelSide, Stopped};
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::future::RecvFuture;
-use super::receive::receive;
+use super::receive::{TakeCounts, receive};
 use super::value;
 use super::wait::WaitForAny;
 use crate::error::{Error, Result};
@@ -123,7 +123,7 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
     #[inline]
     fn recv_until(&self, until: u64) -> Result<T, Stopped> {
         value::with_buffer(|bytes| {
-            let taken = receive(&self.end, bytes, until)?;
+            let taken = receive(&self.end, bytes, until, TakeCounts::No)?;
             Ok(value::decode(bytes, &taken)?)
         })
     }

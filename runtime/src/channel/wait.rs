@@ -56,7 +56,8 @@ impl WaitForAny<'_> {
                 .order()
                 .find(|&at| ready[at].hung_up || woken(self.ends[at], ready[at].readable));
             drop(watched);
-            if found.is_some() {
+            if let Some(at) = found {
+                self.ends[at].look_again();
                 return found;
             }
             let is_told = ready.get(self.ends.len()).is_some_and(|other| other.readable);

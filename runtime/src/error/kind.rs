@@ -68,8 +68,10 @@ pub enum ErrorKind {
 pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use ErrorKind as K;
     match facts.kind {
-        // Of a lock, and not of a task.
-        K::TimedOut if facts.task.is_none() && facts.worker.is_none() => {
+        // Of a lock, a message or an item of a queue, and not of a task.
+        K::TimedOut | K::Decode | K::Lost
+            if facts.task.is_none() && facts.worker.is_none() && facts.pid.is_none() =>
+        {
             return f.write_str(&facts.detail);
         }
         K::Panicked
@@ -78,12 +80,8 @@ pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::R
         | K::Exited
         | K::Lost
         | K::TimedOut
+        | K::Decode
         | K::MissingState => {}
-        // Of a message in a channel.
-        K::Decode if facts.task.is_none() && facts.worker.is_none() => {
-            return f.write_str(&facts.detail);
-        }
-        K::Decode => {}
         K::Encode if facts.worker.is_some() => {}
         _ if facts.task.is_some() => {
             subject(facts, f)?;

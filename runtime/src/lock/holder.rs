@@ -42,6 +42,16 @@ impl Holder {
         holder
     }
 
+    /// The main thread of this process, by which the process is known.
+    pub(crate) fn of_process() -> Self {
+        static OWN: PerProcess<OnceLock<Holder>> = PerProcess::new();
+        *OWN.get().get_or_init(|| {
+            let tid = std::process::id();
+            let started = if can_look() { threads::started(tid) } else { None };
+            Holder::new(tid, started.unwrap_or(0))
+        })
+    }
+
     #[cold]
     fn ask() -> Self {
         #[cfg(any(miri, all(test, loom)))]

@@ -24,7 +24,7 @@ const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
 
 /// Who sleeps for a word, and who owns it in the eyes of the kernel.
 #[derive(Default)]
-struct Queue {
+struct WaitQueue {
     owner: u32,
     sleepers: VecDeque<u32>,
     /// Who was given the word and did not wake up yet.
@@ -33,7 +33,7 @@ struct Queue {
 
 #[derive(Default)]
 struct Kernel {
-    queues: HashMap<usize, Queue>,
+    queues: HashMap<usize, WaitQueue>,
     ended: HashSet<u32>,
 }
 
@@ -173,7 +173,7 @@ fn sleep(kernel: std::sync::MutexGuard<'_, Kernel>) -> std::sync::MutexGuard<'_,
 }
 
 /// Gives the word to the next, or to nobody.
-fn pass_on(word: &AtomicU32, queue: &mut Queue, died: u32) -> bool {
+fn pass_on(word: &AtomicU32, queue: &mut WaitQueue, died: u32) -> bool {
     let Some(next) = queue.sleepers.pop_front() else { return false };
     queue.owner = next;
     queue.given.insert(next);
