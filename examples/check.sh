@@ -88,6 +88,15 @@ has '^  180  CrashOnce  value 1$'
 has '^194 of 200 jobs finished$'
 has '^the pool goes on: 1 \+ \.\. \+ 10 = 55$'
 
+run pipeline
+has '^100000 lines read, 100000 counted$'
+has '^fox    [0-9]+$'
+[ "$(awk 'NR > 1 { sum += $2 } END { print sum }' "$out/pipeline")" = 700000 ]
+
+run echo_server
+[ "$(grep -c '^hello [0-9] from a worker$' "$out/echo_server")" = 10 ]
+has '^10 connections served$'
+
 # interrupt: is sent SIGINT once it works; cargo is left out, so that the signal reaches the example.
 name=interrupt
 echo "example $name"
