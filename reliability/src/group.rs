@@ -91,6 +91,7 @@ pub(crate) fn case(words: &[String]) -> bool {
         Some("leaving") => crate::leaving::case(&words[1..]),
         Some("peaks") => crate::peaks::case(&words[1..]),
         Some("wakers") => crate::wakers::case(&words[1..]),
+        Some("channels") => crate::channels::case(&words[1..]),
         Some("hostile") => crate::hostile::case(&words[1..]),
         _ => false,
     };

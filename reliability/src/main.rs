@@ -2,6 +2,7 @@
 //! the tasks; see `README.md` beside this folder.
 
 mod caller;
+mod channels;
 mod counts;
 mod forks;
 mod grid;
@@ -38,12 +39,13 @@ cargo run --release -p procession-reliability -- COMMAND
   leaving                            workers that are told to leave and do not end
   peaks [--handles N]                many calls at a time, and what they leave behind
   wakers                             wakers that own pools and handles, panic, or are dropped
+  channels [--seconds N] [--seed N]  processes that die at each step of sending and receiving, or for some seconds at any time
   hostile [--rounds N] [--seed N]    workers that scribble over the memory they share
   simulate [--schedules N] [--seed N] [--replay CHOICES]   the scheduler in a simulated world
   scale [--inputs N]                 what an event costs the scheduler, with 1 to 10,000 workers
   mutants [--only NAME]              faults made on purpose: the simulation must find each
 
-rights, forks, leaving, peaks and wakers take also [--repeat N] [--case NAME] [--method NAME]
+channels, rights, forks, leaving, peaks and wakers take also [--repeat N] [--case NAME] [--method NAME]
 and [--busy N]: N threads keep the processors busy meanwhile";
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Some("leaving") => leaving::run(&options),
         Some("peaks") => peaks::run(&options),
         Some("wakers") => wakers::run(&options),
+        Some("channels") => channels::run(&options),
         Some("hostile") => hostile::run(&options),
         Some("simulate") => simulate::run(&options),
         Some("scale") => simulate::scale(&options),
