@@ -154,16 +154,30 @@ impl ToTokens for Registration<'_> {
         });
         let constructor = Ident::new(role.name(), Span::mixed_site());
         let (decode, run, signature) = (self.decode(), self.run(), self.signature());
+        let outcome = quote_spanned!(Span::mixed_site()=> #private::Outcome);
+        let body = quote_spanned! {Span::mixed_site()=>
+            #[allow(unused_imports)]
+            use #private::{Run as _, RunNothing as _};
+            #decode
+            #run
+        };
+        let body = match role {
+            // Compiled into the loop over the inputs of a chunk.
+            Role::Worker => quote_spanned! {Span::mixed_site()=>
+                fn __procession_one(#call: &mut #private::Call<'_>) -> #outcome {
+                    #body
+                }
+                #private::Call::each(#call, __procession_one)
+            },
+            Role::Initializer => body,
+        };
 
         tokens.extend(quote_spanned! {Span::mixed_site()=>
             #(#attrs)*
             const _: () = {
                 use #krate as #library;
-                fn __procession_thunk(#call: &mut #private::Call<'_>) -> #private::Outcome {
-                    #[allow(unused_imports)]
-                    use #private::{Run as _, RunNothing as _};
-                    #decode
-                    #run
+                fn __procession_thunk(#call: &mut #private::Call<'_>) -> #outcome {
+                    #body
                 }
                 #private::inventory::submit! {
                     #private::Registration::#constructor(

@@ -73,7 +73,7 @@ pub fn ring(words: &[u64], at: u64, produced: u64) -> (usize, bool) {
         while let Some(header) = consumer.peek(ring, end)? {
             payload.clear();
             consumer.take(ring, header, &mut payload);
-            assert_eq!(payload.len(), header.len.div_ceil(8));
+            assert_eq!(payload.len(), header.words());
             count += 1;
             assert!(count <= words.len(), "more messages than words");
         }

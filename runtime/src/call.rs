@@ -5,6 +5,7 @@ use std::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::chunk::{self, ChunkAtWork, Interrupted};
 use crate::codec::{Sink, Source};
 use crate::failure::{Failure, FailureKind, TaskPhase};
 use crate::fault::fault;
@@ -19,32 +20,74 @@ pub type Thunk = fn(&mut Call<'_>) -> Outcome;
 /// The result of a thunk.
 pub type Outcome = Result<(), Stop>;
 
-/// Why a call ended without a value.
-pub struct Stop(pub(crate) Box<Failure>);
+/// Why a call ended without a value; without a failure, because the worker has to see to its output.
+pub struct Stop(pub(crate) Option<Box<Failure>>);
 
 impl Stop {
     pub(crate) fn new(kind: FailureKind, text: String) -> Self {
-        Stop(Box::new(Failure::plain(kind, text)))
+        Stop(Some(Box::new(Failure::plain(kind, text))))
     }
 }
 
-/// One call of a registered function in a worker: its input, and room for its output.
+impl From<Interrupted> for Stop {
+    fn from(_: Interrupted) -> Self {
+        Stop(None)
+    }
+}
+
+#[cold]
+fn nowhere() -> Stop {
+    Stop(Some(Box::new(chunk::nonsense())))
+}
+
+/// The calls of a registered function in a worker, one for each input of a chunk: the present input,
+/// and room for its output.
 pub struct Call<'a> {
     source: Source<'a>,
     sink: Option<Sink<'a>>,
+    chunk: Option<ChunkAtWork<'a>>,
     original: Original,
     pub(crate) phase: TaskPhase,
 }
 
 impl<'a> Call<'a> {
-    /// A call of a task.
-    pub(crate) fn new(source: Source<'a>, sink: Sink<'a>, original: Original) -> Self {
-        Call { source, sink: Some(sink), original, phase: TaskPhase::Decoding }
+    /// The calls of a task on what is left of a chunk.
+    pub(crate) fn of_chunk(chunk: ChunkAtWork<'a>, sink: Sink<'a>, original: Original) -> Self {
+        let (source, phase) = (Source::new(&[]), TaskPhase::Decoding);
+        Call { source, sink: Some(sink), chunk: Some(chunk), original, phase }
     }
 
     /// A call of an initializer, whose value stays here.
     pub(crate) fn initializing(source: Source<'a>, original: Original) -> Self {
-        Call { source, sink: None, original, phase: TaskPhase::Decoding }
+        Call { source, sink: None, chunk: None, original, phase: TaskPhase::Decoding }
+    }
+
+    /// Calls a task on one input after the other, and answers each (rule Q7).
+    ///
+    /// It is compiled together with the task, so that nothing is called through a pointer and unwinding is
+    /// set up once for all inputs.
+    ///
+    /// # Errors
+    ///
+    /// If an input has no output, or one that is not answered here. The worker sees to it and
+    /// begins again with the input behind.
+    #[inline]
+    pub fn each(&mut self, task: impl Fn(&mut Call<'a>) -> Outcome) -> Outcome {
+        let Call { sink: Some(sink), .. } = self else { return Ok(()) };
+        let region = sink.start();
+        while let Some(chunk) = &mut self.chunk
+            && chunk.has_next()
+        {
+            self.source = chunk.next().ok_or_else(nowhere)?;
+            self.phase = TaskPhase::Decoding;
+            task(self)?;
+            // It may have forked while it encoded its output.
+            self.original.or_end(0);
+            if let Call { sink: Some(sink), chunk: Some(chunk), .. } = self {
+                chunk.answer(sink, region)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this is still the process in which the call began; a copy of it ends here.
@@ -91,7 +134,7 @@ impl<'a> Call<'a> {
         // Its texts are made by code of the error.
         self.phase = TaskPhase::Encoding;
         fault("ran");
-        Err(Stop(Box::new(Failure::of_error(error))))
+        Err(Stop(Some(Box::new(Failure::of_error(error)))))
     }
 }
 

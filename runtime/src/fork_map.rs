@@ -50,6 +50,10 @@ impl Drop for Lent {
     }
 }
 
+fn run_each_lent(call: &mut Call<'_>) -> Outcome {
+    call.each(run_lent)
+}
+
 fn run_lent(call: &mut Call<'_>) -> Outcome {
     let (number, index): (u64, usize) = Param::take(call, "item")?;
     call.begin()?;
@@ -70,7 +74,7 @@ struct Closure;
 inventory::submit! {
     Registration::internal::<Closure>(
         || "runtime::fork_map",
-        run_lent,
+        run_each_lent,
         Place { file: file!(), line: line!(), column: column!(), test: false },
     )
 }

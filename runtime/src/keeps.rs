@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_way_of_keeping_is_chosen() {
-        let text = |outcome: Outcome| outcome.err().map(|stop| stop.0.text);
+        let text =
+            |outcome: Outcome| outcome.err().and_then(|stop| stop.0).map(|failure| failure.text);
         assert_eq!(text(keeps(Ok::<u64, String>(1), |m, c| (&&&&m).keep(c))), None);
         assert_eq!(*state::get::<u64>().unwrap(), 1);
         let failed = keeps(Err::<u64, _>("no file"), |m, c| (&&&&m).keep(c));

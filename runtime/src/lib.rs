@@ -113,6 +113,7 @@ mod arity;
 mod atomics;
 mod call;
 mod channel;
+mod chunk;
 mod codec;
 mod config;
 mod engine;

@@ -89,6 +89,18 @@ impl<'a> Sink<'a> {
         self.len = self.len.min(len);
     }
 
+    /// Whether it still fills the region that it was made with.
+    #[inline]
+    pub(crate) fn is_in(&self, region: NonNull<u8>) -> bool {
+        self.start == region
+    }
+
+    /// Where the region begins.
+    #[inline]
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
     /// Appends `bytes`.
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -126,6 +138,18 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Copies `len` bytes that were written to another place among those that were.
+    ///
+    /// # Panics
+    /// When either is not within what was written.
+    pub(crate) fn copy_within(&mut self, from: usize, to: usize, len: usize) {
+        let end = from.max(to).checked_add(len);
+        assert!(end.is_some_and(|end| end <= self.len), "a copy past the end of the sink");
+        let start = self.start.as_ptr();
+        // SAFETY: both ranges lie within the first `len` bytes, which are initialized.
+        unsafe { ptr::copy(start.add(from), start.add(to), len) };
+    }
+
     /// As [`patch`](Sink::patch), with the first `len` bytes written by a draft.
     #[inline(never)]
     fn patch_draft(&mut self, len: usize, at: usize, bytes: &[u8]) {
@@ -136,7 +160,7 @@ impl<'a> Sink<'a> {
 
     /// The bytes written. In memory shared with other processes, only while none of them writes
     /// there.
-    #[cfg(test)]
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the first `len` bytes are initialized and nothing writes to them while `self` is
         // borrowed.

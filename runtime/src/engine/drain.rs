@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::inbox::BigRef;
-use super::{Engine, SharedPool};
+use super::{Engine, Inbox, SharedPool};
 use crate::error::Error;
-use crate::queue::{Big, Consumer, Header, Kind, Malformed, Phase, Ring, bytes_of};
+use crate::queue::{Big, Consumer, Header, Kind, Malformed, Phase, Ring, bytes_of, words_in_run};
 use crate::scheduler::{CallId, CurrentChunk, Event};
 use crate::sys::clock;
 use crate::worker::Failure;
@@ -79,7 +79,7 @@ impl Engine {
         let mut words = std::mem::take(&mut self.scratch);
         let end = consumer.end(ring)?;
         while let Some(header) = consumer.peek(ring, end)? {
-            if header.kind == Kind::Value && !self.are_held(slot) {
+            if matches!(header.kind, Kind::Value | Kind::Run) && !self.are_held(slot) {
                 self.values(slot, ring, consumer, end, &mut words)?;
                 continue;
             }
@@ -105,20 +105,35 @@ impl Engine {
             self.scheduler.client(call).filter(|_| wanted).map(|client| &mut client.inbox);
         let mut next = answered;
         let mut one = || -> Result<bool, Malformed> {
-            let header = consumer.peek(ring, end)?.filter(|next| next.kind == Kind::Value);
-            let Some(header) = header else { return Ok(false) };
-            if header.index != next || next == count {
+            let header = consumer.peek(ring, end)?;
+            let Some(header) = header.filter(|next| matches!(next.kind, Kind::Value | Kind::Run))
+            else {
+                return Ok(false);
+            };
+            let came = if header.kind == Kind::Run { header.count } else { 1 };
+            if header.index != next || came > count - next {
                 return Err(OUT_OF_TURN);
             }
-            let to = match &mut inbox {
-                Some(inbox) => inbox.begin_short(first + next, header.len),
+            match &mut inbox {
                 None => {
                     scratch.clear();
-                    &mut *scratch
+                    consumer.take(ring, header, scratch);
                 }
-            };
-            consumer.take(ring, header, to);
-            next += 1;
+                Some(inbox) if header.kind == Kind::Run => {
+                    match inbox.begin_run(first + next, header.len, came) {
+                        Some(to) => consumer.take(ring, header, to),
+                        None => {
+                            scratch.clear();
+                            consumer.take(ring, header, scratch);
+                            put_apart(inbox, first + next, header.len, scratch);
+                        }
+                    }
+                }
+                Some(inbox) => {
+                    consumer.take(ring, header, inbox.begin_short(first + next, header.len));
+                }
+            }
+            next += came;
             Ok(true)
         };
         let outcome = loop {
@@ -169,6 +184,9 @@ impl Engine {
         header: Header,
         words: &[u64],
     ) -> Result<(), Malformed> {
+        if header.kind == Kind::Run {
+            return Err(Malformed("a run of results holds no objects"));
+        }
         let running = self.scheduler.running(slot)?;
         if header.index != running.answered || running.answered == running.count {
             return Err(OUT_OF_TURN);
@@ -238,6 +256,13 @@ impl Engine {
         // Looked at before anything refers to it.
         body.page.big(big.slot, big.len).ok_or(Malformed("a long result lies nowhere"))?;
         Ok(BigRef { page: Arc::clone(&body.page), big })
+    }
+}
+
+/// Puts the results of a short run one by one.
+fn put_apart(inbox: &mut Inbox, first: usize, len: usize, words: &[u64]) {
+    for (index, words) in (first..).zip(words.chunks(words_in_run(len))) {
+        inbox.begin_short(index, len).extend_from_slice(&words[..len.div_ceil(8)]);
     }
 }
 

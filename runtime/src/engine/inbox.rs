@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::codec::Source;
 use crate::error::{Error, ErrorKind};
 use crate::handle::{self, Object};
-use crate::queue::{Big, WorkerPageMap};
+use crate::queue::{Big, WorkerPageMap, bytes_of, words_in_run};
 
 /// Words of room that an inbox keeps, however little came recently.
 const KEPT: usize = 64 << 10;
@@ -16,7 +16,7 @@ const KEPT: usize = 64 << 10;
 /// rings may do so for very many calls, and the allocator keeps what a thread has once used.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    /// Short results, each after a word with its length.
+    /// Short results, as their runs say.
     words: Vec<u64>,
     items: Vec<InboxItem>,
     /// Short results that came after all items.
@@ -28,7 +28,12 @@ pub(crate) struct Inbox {
 struct ShortResults {
     first: usize,
     count: usize,
+    /// The length of each, as it lies in a run of a ring; `None` if each follows a word with its length.
+    len: Option<usize>,
 }
+
+/// From this number on results of one length are kept without a length each.
+const TOGETHER: usize = 4;
 
 /// An object of an output; `None` if this process could not open its descriptors.
 pub(super) type Held = Option<Arc<Object>>;
@@ -67,10 +72,33 @@ impl Inbox {
         self.items.is_empty() && self.last.count == 0
     }
 
-    /// Where the payload of a short result is put; its length is told first.
+    /// Where `count` short results are put, each of `len` bytes, the first of which is that of the
+    /// input `index`: the words as a run of a ring has them, or, if the answer is false, one by one,
+    /// each after [its length](Self::begin_short).
+    #[inline]
+    pub(super) fn begin_run(
+        &mut self,
+        index: usize,
+        len: usize,
+        count: usize,
+    ) -> Option<&mut Vec<u64>> {
+        let last = &self.last;
+        let goes_on = last.first + last.count == index && last.len == Some(len) && last.count > 0;
+        if !goes_on {
+            if count < TOGETHER {
+                return None;
+            }
+            self.set_last_aside();
+            self.last = ShortResults { first: index, count: 0, len: Some(len) };
+        }
+        self.last.count += count;
+        Some(&mut self.words)
+    }
+
+    /// Where the payload of a short result is put.
     #[inline]
     pub(super) fn begin_short(&mut self, index: usize, len: usize) -> &mut Vec<u64> {
-        if self.last.first + self.last.count != index {
+        if self.last.first + self.last.count != index || self.last.len.is_some() {
             self.set_last_aside();
             self.last.first = index;
         }
@@ -121,18 +149,10 @@ impl Inbox {
     ) -> Result<(), E> {
         let last = std::mem::take(&mut self.last);
         let Inbox { words, items, .. } = self;
-        let bytes = crate::queue::bytes_of(words);
-        let mut at = 0;
-        let items = items.drain(..).chain(std::iter::once(InboxItem::Short(last)));
-        let outcome = items.into_iter().try_for_each(|item| match item {
-            InboxItem::Short(ShortResults { first, count }) => {
-                (first..first + count).try_for_each(|index| {
-                    let len = words[at] as usize;
-                    let start = (at + 1) * 8;
-                    at += 1 + len.div_ceil(8);
-                    each(index, Answer::Value(Source::new(&bytes[start..start + len])))
-                })
-            }
+        let mut rest = &words[..];
+        let mut short = |run: ShortResults, each: &mut _| take_run(run, &mut rest, each);
+        let outcome = items.drain(..).try_for_each(|item| match item {
+            InboxItem::Short(run) => short(run, &mut each),
             InboxItem::Big(index, place) => match place.page.big(place.big.slot, place.big.len) {
                 Some(source) => each(index, Answer::Value(source)),
                 None => Ok(()),
@@ -145,6 +165,7 @@ impl Inbox {
             }
             InboxItem::Failed(index, error) => each(index, Answer::Failed(error)),
         });
+        let outcome = outcome.and_then(|()| short(last, &mut each));
         let (used, kept) = (self.words.len(), self.words.capacity());
         self.words.clear();
         if kept > KEPT && used < kept / 8 {
@@ -154,6 +175,33 @@ impl Inbox {
         }
         outcome
     }
+}
+
+/// Hands the results of a run out, whose words are the first of `rest`.
+#[inline(always)]
+fn take_run<E>(
+    run: ShortResults,
+    rest: &mut &[u64],
+    each: &mut impl FnMut(usize, Answer<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let ShortResults { first, count, len } = run;
+    let Some(len) = len else {
+        return (first..first + count).try_for_each(|index| {
+            let len = rest[0] as usize;
+            let (words, behind) = rest[1..].split_at(len.div_ceil(8));
+            *rest = behind;
+            each(index, Answer::Value(Source::new(&bytes_of(words)[..len])))
+        });
+    };
+    let size = words_in_run(len);
+    let (words, behind) = rest.split_at(count * size);
+    *rest = behind;
+    let mut index = first;
+    words.chunks_exact(size).try_for_each(|words| {
+        let answer = Answer::Value(Source::new(&bytes_of(words)[..len]));
+        index += 1;
+        each(index - 1, answer)
+    })
 }
 
 #[cfg(test)]
@@ -168,6 +216,7 @@ mod tests {
             inbox.push_held(1, vec![11], Vec::new());
             inbox.begin_short(2, 8).push(12);
             inbox.begin_short(3, 8).push(13);
+            assert!(inbox.begin_run(4, 8, 2).is_none(), "too few");
             inbox.push_held(4, Vec::new(), vec![None]);
             inbox.push_copied(5, vec![15]);
             let mut came = Vec::new();

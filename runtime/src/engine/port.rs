@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::SharedError;
 use super::client::Client;
 use crate::handle::Offer;
-use crate::queue::{self, Block, Descriptor, PoolPage, Tasks};
+use crate::queue::{self, Block, Descriptor, LENGTHS, PoolPage, Tasks};
 use crate::scheduler::{Chunk, Owner, Payload, Port};
 use crate::sys::memory::Mapping;
 
@@ -16,6 +16,8 @@ pub(crate) struct Batch {
     /// Where they begin in the block, and how long they are.
     pub(crate) at: usize,
     pub(crate) len: usize,
+    /// The length of each of them; `None` if each has it before it.
+    pub(crate) stride: Option<usize>,
     /// The objects in the inputs (rule H3).
     #[expect(dead_code, reason = "its existence is its use")]
     pub(crate) offer: Option<Arc<Offer>>,
@@ -23,8 +25,11 @@ pub(crate) struct Batch {
 
 impl Payload for Batch {
     fn split_front(&mut self, inputs: usize) -> Self {
-        let len =
-            (0..inputs).fold(0, |len, _| len + 8 + self.block.length_at(self.at + len) as usize);
+        let behind = |len| len + 8 + self.block.length_at(self.at + len) as usize;
+        let len = match self.stride {
+            Some(stride) => inputs * stride,
+            None => (0..inputs).fold(0, |len, _| behind(len)),
+        };
         let front = Batch { len, ..self.clone() };
         self.at += len;
         self.len -= len;
@@ -56,13 +61,14 @@ impl SharedQueue {
 }
 
 fn descriptor(chunk: &Chunk<Batch>) -> Descriptor {
-    let Batch { block, at, len, .. } = &chunk.payload;
+    let Batch { block, at, len, stride, .. } = &chunk.payload;
     Descriptor {
         offset: (block.offset() + at) as u64,
         len: *len as u64,
         task: chunk.task,
         count: chunk.count as u32,
         first: chunk.first as u64,
+        stride: stride.map_or(LENGTHS, |stride| stride as u64),
     }
 }
 

@@ -9,16 +9,13 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::fill::{Filled, Refused};
 use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
 use crate::progress::Tracker;
 use crate::queue::{Block, PayloadBuffer};
 use crate::registry::Entry;
-use crate::worker::Original;
-
-/// Bytes of a chunk chosen by pace.
-const CHUNK_BYTES: usize = 256 << 10;
 
 /// The payload of a panic in user code.
 pub(super) type Panic = Box<dyn std::any::Any + Send>;
@@ -186,7 +183,7 @@ impl CallRef {
         filled: Filled,
         objects: Vec<Arc<Object>>,
     ) -> EncodedInputs {
-        let Filled { count, len, failed } = filled;
+        let Filled { count, len, stride, failed } = filled;
         let failed = failed.map(|refused| {
             let at = first + count;
             let error = match refused {
@@ -200,7 +197,7 @@ impl CallRef {
         }
         match self.block(payload) {
             Ok(block) => {
-                let chunk = self.chunk(first, count, Arc::new(block), len, objects);
+                let chunk = self.chunk(first, count, Arc::new(block), (len, stride), objects);
                 EncodedInputs { chunk: Some(chunk), failed }
             }
             Err(error) => {
@@ -215,12 +212,12 @@ impl CallRef {
         first: usize,
         count: usize,
         block: Arc<Block>,
-        len: usize,
+        (len, stride): (usize, Option<usize>),
         objects: Vec<Arc<Object>>,
     ) -> ChunkIn {
         // Rule H3.
         let offer = (!objects.is_empty()).then(|| Arc::new(self.shared.exports.offer(objects)));
-        let batch = Batch { block, at: 0, len, offer };
+        let batch = Batch { block, at: 0, len, stride, offer };
         ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 
@@ -293,71 +290,8 @@ impl Drop for OpenCall {
     }
 }
 
-/// Inputs that were encoded one after the other.
-#[derive(Default)]
-struct Filled {
-    count: usize,
-    len: usize,
-    /// Why the next one could not be.
-    failed: Option<Refused>,
-}
-
-enum Refused {
-    NotEncoded(String),
-    /// The iterator forked, and this is the copy.
-    Foreign,
-}
-
-impl Filled {
-    #[inline]
-    fn fill<T: Serialize>(
-        &mut self,
-        payload: &mut PayloadBuffer,
-        most: usize,
-        inputs: &mut impl Iterator<Item = T>,
-    ) {
-        let (begun, original) = (Instant::now(), Original::here());
-        let mut sink = payload.sink();
-        while self.count < most && self.len < CHUNK_BYTES {
-            let Some(input) = inputs.next() else { break };
-            if !original.is_here() {
-                // Otherwise the following writes would go to the memory of the parent.
-                self.failed = Some(Refused::Foreign);
-                self.count = 0;
-                break;
-            }
-            if let Err(error) = one(&mut sink, &input) {
-                self.failed = Some(Refused::NotEncoded(error));
-                break;
-            }
-            self.count += 1;
-            self.len = sink.len();
-            // A slow iterator does not hold back what it gave so far.
-            let look =
-                self.count.is_multiple_of(64) || (self.count < 64 && self.count.is_power_of_two());
-            if look && begun.elapsed().as_micros() > 500 {
-                break;
-            }
-        }
-    }
-}
-
-/// One input with its length before it.
-#[inline]
-fn one<T: Serialize>(sink: &mut crate::codec::Sink<'_>, input: &T) -> Result<(), String> {
-    let at = sink.len();
-    sink.write(&[0; 8]).map_err(|error| error.to_string())?;
-    if let Err(error) = crate::codec::encode(input, sink) {
-        sink.truncate(at);
-        return Err(error.to_string());
-    }
-    let len = (sink.len() - at - 8) as u64;
-    sink.patch(at, &len.to_le_bytes());
-    Ok(())
-}
-
 /// The output in an answer.
-#[inline]
+#[inline(always)]
 pub(super) fn decoded<R: DeserializeOwned>(
     entry: Entry,
     index: usize,
@@ -376,16 +310,23 @@ pub(super) fn decoded<R: DeserializeOwned>(
         let value = crate::codec::decode(&mut source)?;
         source.finish().map(|()| value)
     };
-    let bad = |why: String| {
-        note_failed();
-        let text = format!("its output could not be decoded: {why}");
-        Err(Error::new(ErrorKind::Decode, text).on_task(entry.name()).at(index))
-    };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => bad(error.to_string()),
-        Err(_) => bad("it panicked".to_owned()),
+        Ok(Err(error)) => {
+            note_failed();
+            Err(not_decoded(entry, index, &error))
+        }
+        Err(_) => {
+            note_failed();
+            Err(not_decoded(entry, index, &"it panicked"))
+        }
     }
+}
+
+#[cold]
+fn not_decoded(entry: Entry, index: usize, why: &dyn std::fmt::Display) -> Error {
+    let text = format!("its output could not be decoded: {why}");
+    Error::new(ErrorKind::Decode, text).on_task(entry.name()).at(index)
 }
 
 /// The result of feeding a call.

@@ -6,6 +6,7 @@
 mod builder;
 mod completed;
 mod feed;
+mod fill;
 mod global;
 mod handle;
 mod imap;

@@ -5,6 +5,7 @@ compile_error!("the queues need the address space of a 64-bit machine");
 
 mod arena;
 mod claims;
+mod header;
 #[cfg(all(test, any(loom, miri)))]
 mod models;
 mod payload;
@@ -17,12 +18,13 @@ mod worker_page;
 
 pub(crate) use arena::{Arena, Block};
 pub(crate) use claims::{ClaimOwner, Claims};
+pub(crate) use header::{Header, INLINE_LEN, Kind, words_in_run};
 pub(crate) use payload::{Big, Encoded, OutputBuffer, PayloadBuffer, bytes_of};
 pub(crate) use pool_page::{PoolPage, Waiting, Wake};
-pub(crate) use ring::{Consumer, Header, INLINE_LEN, Kind, Malformed, Producer, Ring};
+pub(crate) use ring::{Consumer, Malformed, Producer, Ring};
 pub(crate) use spread::Spread;
-pub(crate) use tasks::{Descriptor, Tasks};
-pub(crate) use worker_page::{BIG_SLOTS, Phase, Started, WorkerPageMap};
+pub(crate) use tasks::{Descriptor, LENGTHS, Tasks};
+pub(crate) use worker_page::{BIG_SLOTS, Phase, Started, WorkerPage, WorkerPageMap};
 
 /// A size in a model of loom, under Miri, and in a program: where every step is
 /// followed, memory is to be small.

@@ -198,6 +198,55 @@ fn rule_8_messages_are_whole_and_in_order() {
 }
 
 #[test]
+fn rule_23_what_is_published_of_a_run_can_be_read() {
+    model(|| {
+        let page = Arc::new(area::<WorkerPage>());
+        let worker = {
+            let page = Arc::clone(&page);
+            thread::spawn(move || {
+                let mut producer = Producer::default();
+                let output = |producer: &mut Producer, n: usize| {
+                    let output = (n as u64 * 10).to_le_bytes();
+                    if producer.go_on(page.ring(), n, &output) {
+                        return;
+                    }
+                    while !producer.output(page.ring(), n, &output) {
+                        thread::yield_now();
+                    }
+                };
+                // One apart, a run that something else ends, and another run.
+                (0..3).for_each(|n| output(&mut producer, n));
+                while !producer.fits(page.ring(), 0) {
+                    thread::yield_now();
+                }
+                producer.push(page.ring(), Kind::End, 0, &[]);
+                output(&mut producer, 3);
+            })
+        };
+        let (mut consumer, mut next) = (Consumer::default(), 0);
+        while next < 4 {
+            let end = consumer.end(page.ring()).unwrap();
+            while let Some(header) = consumer.peek(page.ring(), end).unwrap() {
+                let mut words = Vec::new();
+                consumer.take(page.ring(), header, &mut words);
+                if header.kind == Kind::End {
+                    assert_eq!(next, 3);
+                    continue;
+                }
+                assert_eq!(header.index, next);
+                for word in words {
+                    assert_eq!(word, next as u64 * 10);
+                    next += 1;
+                }
+            }
+            consumer.tell(page.ring());
+            thread::yield_now();
+        }
+        worker.join().unwrap();
+    });
+}
+
+#[test]
 fn rule_15_nothing_else_dies_for_a_doomed_input() {
     const FIRST: Started = Started { position: 1, index: 0 };
     const SECOND: Started = Started { position: 2, index: 0 };

@@ -29,12 +29,20 @@ pub(crate) struct PayloadBuffer {
     scratch: Vec<u8>,
     block: Option<Block>,
     len: usize,
+    /// The inputs differ in length, so that each has its length before it.
+    pub(crate) has_lengths: bool,
 }
 
 impl PayloadBuffer {
     pub(crate) fn new(arena: &Arc<Arena>) -> Self {
         let arena = Arc::clone(arena);
-        PayloadBuffer { arena, scratch: Vec::with_capacity(4096), block: None, len: 0 }
+        PayloadBuffer {
+            arena,
+            scratch: Vec::with_capacity(4096),
+            block: None,
+            len: 0,
+            has_lengths: false,
+        }
     }
 
     /// Where to encode the next chunk.

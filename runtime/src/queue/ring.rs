@@ -3,74 +3,11 @@
 //! A message consists of a header word and its payload in whole words. The words are relaxed atomics,
 //! ordered by `produced` and `consumed`. If a worker violates the protocol, the reader reads wrong
 //! values, but its behaviour remains defined.
+//!
+//! Outputs of one length that follow each other share the header of a *run* (rule Q23).
 
+use super::header::{COUNT_SHIFT, Header, Kind, MOST, words_in_run};
 use crate::atomics::{AtomicU64, Ordering};
-
-/// The longest payload that goes through the ring itself (rule Q9).
-pub(crate) const INLINE_LEN: usize = if cfg!(miri) { 256 } else { 16 << 10 };
-
-/// The contents of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// Begins the chunk whose position is the payload.
-    Chunk = 1,
-    /// The output of an input.
-    Value = 2,
-    /// Why an input has no output.
-    Fail = 3,
-    /// An output in a big slot: slot, length and ticket.
-    BigValue = 4,
-    /// A reason in a big slot.
-    BigFail = 5,
-    /// Ends the chunk; the payload is the nanoseconds it took.
-    End = 6,
-    /// The next output holds as many objects as the payload says (rule H5).
-    Held = 7,
-}
-
-impl Kind {
-    fn from_bits(bits: u64) -> Option<Kind> {
-        const ALL: [Kind; 7] = [
-            Kind::Chunk,
-            Kind::Value,
-            Kind::Fail,
-            Kind::BigValue,
-            Kind::BigFail,
-            Kind::End,
-            Kind::Held,
-        ];
-        ALL.into_iter().find(|kind| *kind as u64 == bits)
-    }
-}
-
-/// The first word of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) kind: Kind,
-    /// Which input of the chunk.
-    pub(crate) index: usize,
-    /// Bytes of the payload.
-    pub(crate) len: usize,
-}
-
-impl Header {
-    fn to_word(self) -> u64 {
-        (self.kind as u64) << 56 | (self.index as u64) << 32 | self.len as u64
-    }
-
-    fn from_word(word: u64) -> Option<Header> {
-        let len = (word & 0xffff_ffff) as usize;
-        let index = (word >> 32 & 0xff_ffff) as usize;
-        let kind = Kind::from_bits(word >> 56)?;
-        (len <= INLINE_LEN).then_some(Header { kind, index, len })
-    }
-
-    /// Words of the payload.
-    fn words(self) -> usize {
-        self.len.div_ceil(8)
-    }
-}
 
 /// The worker broke the protocol (rule Q20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,27 +33,121 @@ impl<'a> Ring<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Producer {
     at: u64,
-    /// The last known value of `consumed`.
-    seen: u64,
+    /// Up to where it may write, as far as it is known.
+    limit: u64,
+    /// The open run goes on up to the output of this input; 0 if there is none.
+    end: usize,
+    /// The length of the output before, and the words of each in a run.
+    len: usize,
+    words: usize,
+    run: OpenRun,
+}
+
+/// The run that a worker has begun and not closed.
+#[derive(Clone, Copy, Debug, Default)]
+struct OpenRun {
+    header_at: u64,
+    header: u64,
 }
 
 impl Producer {
     /// Whether a payload of `len` bytes fits now.
     #[inline]
     pub(crate) fn fits(&mut self, ring: Ring<'_>, len: usize) -> bool {
-        let end = self.at + 1 + len.div_ceil(8) as u64;
-        if end.wrapping_sub(self.seen) > ring.data.len() as u64 {
-            self.seen = ring.consumed.load(Ordering::Acquire);
+        let end = self.at + 1 + words_in_run(len) as u64;
+        if end > self.limit {
+            let consumed = ring.consumed.load(Ordering::Acquire);
+            self.limit = consumed.wrapping_add(ring.data.len() as u64);
         }
-        end.wrapping_sub(self.seen) <= ring.data.len() as u64
+        end <= self.limit
     }
 
     /// Writes a message; it must [fit](Self::fits).
     #[inline]
     pub(crate) fn push(&mut self, ring: Ring<'_>, kind: Kind, index: usize, payload: &[u8]) {
-        let header = Header { kind, index, len: payload.len() };
-        self.put(ring, header.to_word());
-        let mut words = payload.chunks_exact(8);
+        self.close_run(ring);
+        self.put(ring, Header::new(kind, index, payload.len()).to_word());
+        self.put_bytes(ring, payload);
+        self.publish(ring);
+    }
+
+    /// Writes the output of an input if it goes on with the open run and fits as far as is known; tells
+    /// whether it did.
+    #[inline]
+    pub(crate) fn go_on(&mut self, ring: Ring<'_>, index: usize, output: &[u8]) -> bool {
+        let goes_on = index < self.end
+            && output.len() == self.len
+            && self.at + self.words as u64 <= self.limit;
+        if goes_on {
+            match <[u8; 8]>::try_from(output) {
+                Ok(word) => self.put(ring, u64::from_le_bytes(word)),
+                Err(_) => self.put_in_run(ring, output),
+            }
+            self.publish(ring);
+        }
+        goes_on
+    }
+
+    /// Writes the output of an input, if it fits now; tells whether it did.
+    ///
+    /// An output that is as long as the one before goes on with its run, or begins one.
+    pub(crate) fn output(&mut self, ring: Ring<'_>, index: usize, output: &[u8]) -> bool {
+        let is_like_before = output.len() == self.len;
+        if index >= self.end || !is_like_before {
+            self.close_run(ring);
+        }
+        if !self.fits(ring, output.len()) {
+            return false;
+        }
+        if self.go_on(ring, index, output) {
+            return true;
+        }
+        self.len = output.len();
+        if !is_like_before {
+            self.push(ring, Kind::Value, index, output);
+            return true;
+        }
+        self.words = words_in_run(output.len());
+        // The reader frees a run when it is closed; it may not fill the ring before.
+        let most = ring.data.len() / 4 / self.words;
+        let header = Header::new(Kind::Run, index, output.len()).to_word();
+        self.run = OpenRun { header_at: self.at, header };
+        self.end = index + most.clamp(1, MOST);
+        self.put(ring, header);
+        self.put_in_run(ring, output);
+        self.publish(ring);
+        true
+    }
+
+    /// Writes into the header of the open run how many outputs it has. Whoever reads what is published
+    /// behind it sees that.
+    #[inline]
+    fn close_run(&mut self, ring: Ring<'_>) {
+        if self.end != 0 {
+            let OpenRun { header_at, header } = self.run;
+            let count = (self.at - header_at - 1) / self.words as u64;
+            ring.word(header_at).store(header | count << COUNT_SHIFT, Ordering::Relaxed);
+            self.end = 0;
+        }
+    }
+
+    #[inline]
+    fn publish(&mut self, ring: Ring<'_>) {
+        crate::fault::fault("publishing");
+        ring.produced.store(self.at, Ordering::Release);
+    }
+
+    #[inline]
+    fn put_in_run(&mut self, ring: Ring<'_>, output: &[u8]) {
+        match output.is_empty() {
+            true => self.put(ring, 0),
+            false => self.put_bytes(ring, output),
+        }
+    }
+
+    #[inline]
+    fn put_bytes(&mut self, ring: Ring<'_>, bytes: &[u8]) {
+        let mut words = bytes.chunks_exact(8);
         for word in &mut words {
             self.put(ring, u64::from_le_bytes(word.try_into().expect("eight bytes")));
         }
@@ -126,8 +157,6 @@ impl Producer {
             last[..rest.len()].copy_from_slice(rest);
             self.put(ring, u64::from_le_bytes(last));
         }
-        crate::fault::fault("publishing");
-        ring.produced.store(self.at, Ordering::Release);
     }
 
     #[inline]
@@ -142,13 +171,23 @@ impl Producer {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Consumer {
     at: u64,
+    run: Option<SeenRun>,
+}
+
+/// A run that is not read to its end.
+#[derive(Clone, Copy, Debug)]
+struct SeenRun {
+    header_at: u64,
+    /// As it was when it was first read.
+    header: Header,
+    taken: usize,
 }
 
 impl Consumer {
     /// One that has read up to a place.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn at(at: u64) -> Self {
-        Consumer { at }
+        Consumer { at, run: None }
     }
 
     /// Whether something came since.
@@ -171,43 +210,84 @@ impl Consumer {
         }
     }
 
-    /// The message that comes next before `end`, if there is one.
+    /// The message that comes next before `end`, if there is one. Of a run, what of it lies
+    /// before `end` and was not taken.
     ///
     /// # Errors
     ///
     /// If its header makes no sense, or it does not end before `end` (rule Q20).
     #[inline]
-    pub(crate) fn peek(&self, ring: Ring<'_>, end: u64) -> Result<Option<Header>, Malformed> {
-        if self.at == end {
-            return Ok(None);
-        }
-        // Read once: it may change under our eyes.
-        let word = ring.word(self.at).load(Ordering::Relaxed);
-        let header = Header::from_word(word).ok_or(Malformed("a result has no valid header"))?;
-        match end.wrapping_sub(self.at) > header.words() as u64 {
-            true => Ok(Some(header)),
-            false => Err(Malformed("a result is longer than its ring")),
+    pub(crate) fn peek(&mut self, ring: Ring<'_>, end: u64) -> Result<Option<Header>, Malformed> {
+        loop {
+            if let Some(run) = self.run {
+                let seen = Header::from_word(ring.word(run.header_at).load(Ordering::Relaxed));
+                let same = seen.filter(|seen| Header { count: 0, ..*seen } == run.header);
+                let Header { len, count, .. } = same.ok_or(RUN_CHANGED)?;
+                let there = end.wrapping_sub(self.at) as usize / words_in_run(len);
+                let left = match count {
+                    0 => usize::MAX,
+                    count => count.checked_sub(run.taken).ok_or(RUN_CHANGED)?,
+                };
+                if left == 0 {
+                    self.run = None;
+                    continue;
+                }
+                let (index, count) = (run.header.index + run.taken, there.min(left));
+                return Ok((count > 0).then_some(Header { index, count, ..run.header }));
+            }
+            if self.at == end {
+                return Ok(None);
+            }
+            // Read once: it may change under our eyes.
+            let word = ring.word(self.at).load(Ordering::Relaxed);
+            let header =
+                Header::from_word(word).ok_or(Malformed("a result has no valid header"))?;
+            if header.kind == Kind::Run {
+                let header = Header { count: 0, ..header };
+                self.run = Some(SeenRun { header_at: self.at, header, taken: 0 });
+                self.at = self.at.wrapping_add(1);
+                continue;
+            }
+            return match end.wrapping_sub(self.at) > header.words() as u64 {
+                true => Ok(Some(header)),
+                false => Err(Malformed("a result is longer than its ring")),
+            };
         }
     }
 
     /// Appends the payload of a message that was [peeked](Self::peek), and steps over it.
     #[inline]
     pub(crate) fn take(&mut self, ring: Ring<'_>, header: Header, to: &mut Vec<u64>) {
-        let first = self.at.wrapping_add(1);
-        let words = header.words() as u64;
-        to.extend((0..words).map(|n| ring.word(first.wrapping_add(n)).load(Ordering::Relaxed)));
-        self.at = first.wrapping_add(words);
+        match &mut self.run {
+            Some(run) => run.taken += header.count,
+            None => self.at = self.at.wrapping_add(1),
+        }
+        let words = header.words();
+        let start = self.at as usize & (ring.data.len() - 1);
+        let (before, rest) = ring.data.split_at(start);
+        let straight = words.min(rest.len());
+        to.extend(rest[..straight].iter().map(|word| word.load(Ordering::Relaxed)));
+        if straight < words {
+            // It goes on at the start of the ring.
+            to.extend(before[..words - straight].iter().map(|word| word.load(Ordering::Relaxed)));
+        }
+        self.at = self.at.wrapping_add(words as u64);
     }
 
-    /// Tells the worker what was read, so that it may write there again (rule Q8).
+    /// Tells the worker what was read, so that it may write there again (rule Q8). The header of a run
+    /// is read until the run is closed.
     #[inline]
     pub(crate) fn tell(&self, ring: Ring<'_>) {
-        ring.consumed.store(self.at, Ordering::Release);
+        let read = self.run.map_or(self.at, |run| run.header_at);
+        ring.consumed.store(read, Ordering::Release);
     }
 }
 
+const RUN_CHANGED: Malformed = Malformed("a run of results became another one");
+
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::header::INLINE_LEN;
     use super::*;
 
     struct Owned {
@@ -257,9 +337,85 @@ mod tests {
             assert!(!producer.fits(ring, 40), "8 words do not hold 4 and 6");
             let seen = drain(ring, &mut consumer).unwrap();
             assert_eq!(seen.len(), 1);
-            assert_eq!(seen[0].0, Header { kind: Kind::Value, index: round, len: 17 });
+            assert_eq!(seen[0].0, Header::new(Kind::Value, round, 17));
             let bytes: Vec<u8> = seen[0].1.iter().flat_map(|word| word.to_le_bytes()).collect();
             assert_eq!(bytes[..17], payload);
+        }
+    }
+
+    #[test]
+    fn rule_23_outputs_of_one_length_share_a_header() {
+        let owned = Owned::new(64);
+        let ring = owned.ring();
+        let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+        let (mut sent, mut next, mut headers) = (Vec::new(), 0, 0);
+        let mut random = 7_u64;
+        for index in 0..2000_usize {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // Mostly of one length, of which there are several, empty ones among them.
+            let len = [8, 8, 0, 5, 16][index / 100 % 5] + usize::from(random >> 60 == 0);
+            let output = vec![index as u8; len];
+            while !producer.output(ring, index, &output) {
+                assert!(next < index, "the reader has read everything and freed too little");
+                headers += drained(ring, &mut consumer, &sent, &mut next);
+            }
+            sent.push(output);
+            if random >> 61 == 1 {
+                headers += drained(ring, &mut consumer, &sent, &mut next);
+                assert_eq!(next, sent.len(), "what is published can be read at once");
+            }
+            if random >> 57 == 1 {
+                producer.push(ring, Kind::End, 0, &[]);
+            }
+        }
+        drained(ring, &mut consumer, &sent, &mut next);
+        assert_eq!(next, sent.len());
+        assert!(headers < 1200, "{headers} pieces");
+    }
+
+    /// Reads what is there and compares it with what was sent; returns the number of pieces.
+    fn drained(
+        ring: Ring<'_>,
+        consumer: &mut Consumer,
+        sent: &[Vec<u8>],
+        next: &mut usize,
+    ) -> usize {
+        let pieces = drain(ring, consumer).unwrap();
+        for (header, words) in &pieces {
+            let count = match header.kind {
+                Kind::End => continue,
+                Kind::Run => header.count,
+                _ => 1,
+            };
+            assert_eq!(header.index, *next);
+            let each = words.chunks(words_in_run(header.len)).take(count);
+            let each = each.chain((words.is_empty()).then_some(&[][..]));
+            for words in each {
+                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                assert_eq!(bytes[..header.len], sent[*next]);
+                *next += 1;
+            }
+        }
+        pieces.len()
+    }
+
+    #[test]
+    fn rule_20_a_run_does_not_become_another_one() {
+        let owned = Owned::new(16);
+        let ring = owned.ring();
+        let run = |count| Header { count, ..Header::new(Kind::Run, 0, 8) };
+        let set = |header: Header| owned.data[0].store(header.to_word(), Ordering::Relaxed);
+        for (then, is_lie) in
+            [(run(3), false), (run(1), true), (Header::new(Kind::Run, 0, 16), true)]
+        {
+            let mut consumer = Consumer::default();
+            set(run(0));
+            owned.produced.store(3, Ordering::Relaxed);
+            assert_eq!(drain(ring, &mut consumer).unwrap()[0].0.count, 2);
+            assert_eq!(owned.consumed.load(Ordering::Relaxed), 0, "the header is still read");
+            set(then);
+            owned.produced.store(4, Ordering::Relaxed);
+            assert_eq!(drain(ring, &mut consumer).is_err(), is_lie, "{then:?}");
         }
     }
 
@@ -271,7 +427,7 @@ mod tests {
             owned.data[0].store(header.map_or(0, Header::to_word), Ordering::Relaxed);
             drain(owned.ring(), &mut Consumer::default()).is_err()
         };
-        let value = |len| Some(Header { kind: Kind::Value, index: 0, len });
+        let value = |len| Some(Header::new(Kind::Value, 0, len));
         assert!(refused(9, value(0)), "more than fits");
         assert!(refused(1, None), "kind 0");
         assert!(refused(1, value(64)), "cut off");

@@ -7,7 +7,8 @@ use crate::sys::memory::SharedMemory;
 
 /// Where a chunk's inputs lie and which task they are for.
 ///
-/// The payload is, for each input, its length in eight bytes and then its bytes.
+/// The payload is the inputs one after the other, if all have the same length, and else, for each
+/// input, its length in eight bytes and then its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptor {
     /// Offset of the payload in the region of the tasks.
@@ -20,7 +21,12 @@ pub(crate) struct Descriptor {
     pub(crate) count: u32,
     /// The index of the first input in its call, for whoever tells where something comes from.
     pub(crate) first: u64,
+    /// The length of each input, or [`LENGTHS`].
+    pub(crate) stride: u64,
 }
+
+/// In a descriptor: each input has its length before it.
+pub(crate) const LENGTHS: u64 = u64::MAX;
 
 #[repr(C, align(64))]
 pub(crate) struct DescriptorCell {
@@ -30,6 +36,7 @@ pub(crate) struct DescriptorCell {
     task: AtomicU32,
     count: AtomicU32,
     first: AtomicU64,
+    stride: AtomicU64,
 }
 
 impl DescriptorCell {
@@ -39,6 +46,7 @@ impl DescriptorCell {
         self.task.store(descriptor.task, Ordering::Relaxed);
         self.count.store(descriptor.count, Ordering::Relaxed);
         self.first.store(descriptor.first, Ordering::Relaxed);
+        self.stride.store(descriptor.stride, Ordering::Relaxed);
     }
 
     /// May be half of one descriptor and half of the next: valid only if the swap of
@@ -50,6 +58,7 @@ impl DescriptorCell {
             task: self.task.load(Ordering::Relaxed),
             count: self.count.load(Ordering::Relaxed),
             first: self.first.load(Ordering::Relaxed),
+            stride: self.stride.load(Ordering::Relaxed),
         }
     }
 }

@@ -272,10 +272,22 @@ impl Mapping {
     /// If the range does not lie within the mapping.
     #[inline]
     pub(crate) fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
+        match self.try_at(offset, len) {
+            Some(at) => at,
+            None => self.outside(offset, len),
+        }
+    }
+
+    #[inline]
+    fn try_at(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
-        assert!(inside, "{len} bytes at {offset} of a mapping of {}", self.len);
         // SAFETY: within the mapping, as was just checked.
-        unsafe { self.start.add(offset) }
+        inside.then(|| unsafe { self.start.add(offset) })
+    }
+
+    #[cold]
+    fn outside(&self, offset: usize, len: usize) -> ! {
+        panic!("{len} bytes at {offset} of a mapping of {}", self.len)
     }
 
     /// A structure of atomics that lies in the mapping.
@@ -301,13 +313,24 @@ impl Mapping {
         unsafe { Source::from_raw(start, len) }
     }
 
+    /// As [`source`](Self::source); `None` if the range does not lie within the mapping.
+    #[inline]
+    pub(crate) fn try_source(&self, offset: usize, len: usize) -> Option<Source<'_>> {
+        let start = self.try_at(offset, len)?;
+        // SAFETY: as in `source`.
+        Some(unsafe { Source::from_raw(start, len) })
+    }
+
     /// The eight bytes at an offset, in one piece or in parts.
     #[inline]
     pub(crate) fn load_u64(&self, offset: usize) -> u64 {
-        let at = self.at(offset, 8).cast::<[u8; 8]>();
-        // SAFETY: in bounds; bytes have no alignment. Volatile, since another process
+        #[repr(C, packed)]
+        #[derive(Clone, Copy)]
+        struct UnalignedWord(u64);
+        let at = self.at(offset, 8).cast::<UnalignedWord>();
+        // SAFETY: in bounds; `UnalignedWord` has alignment 1. Volatile, since another process
         // may write; a torn value is a wrong number and nothing worse.
-        u64::from_le_bytes(unsafe { at.read_volatile() })
+        u64::from_le(unsafe { at.read_volatile() }.0)
     }
 
     /// Copies bytes in. Only for ranges that the protocol gives to this process.

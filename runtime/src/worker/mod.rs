@@ -174,7 +174,7 @@ pub(crate) fn initialize<'a>(
                 None => return Ok(()),
                 Some(twice) => Failure::plain(FailureKind::Initializer, made_twice(twice)),
             },
-            Ok(Err(stop)) => *stop.0,
+            Ok(Err(stop)) => *stop.0.unwrap_or_else(|| Box::new(crate::chunk::nonsense())),
             Err(payload) => Failure::of_panic(call.phase, panic::report(&*payload)),
         };
         Err(Box::new(failure.of_initializer(entry.name())))

@@ -10,10 +10,11 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Once, Weak};
 use std::thread::ThreadId;
 
+use crate::chunk::PANIC_SEEN;
 use crate::error::{Location, PanicReport};
 use crate::failure::encoded;
 use crate::poison::IgnorePoison;
@@ -36,7 +37,6 @@ struct ProcessPanics {
 }
 
 static PROCESS: Mutex<Option<ProcessPanics>> = Mutex::new(None);
-static ANY_SEEN: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };
@@ -80,7 +80,7 @@ fn install(page: Option<Arc<WorkerPageMap>>) {
             page.view().leave_crash(&encoded(&for_crash_box(&report)));
         }
         process.seen.push(Seen { report, own });
-        ANY_SEEN.store(true, Ordering::Release);
+        PANIC_SEEN.store(true, Ordering::Release);
     }));
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn install_in_thread() {
             } else {
                 return before(info);
             }
-            ANY_SEEN.store(true, Ordering::Release);
+            PANIC_SEEN.store(true, Ordering::Release);
         }));
     });
     WATCHED.set(true);
@@ -196,12 +196,12 @@ fn text_of(payload: &dyn Any) -> String {
 }
 
 fn take_seen() -> Vec<Seen> {
-    if !ANY_SEEN.swap(false, Ordering::Acquire) {
+    if !PANIC_SEEN.swap(false, Ordering::Acquire) {
         return Vec::new();
     }
     if WATCHED.get() {
         // Other worker threads may have seen panics too.
-        ANY_SEEN.store(true, Ordering::Release);
+        PANIC_SEEN.store(true, Ordering::Release);
         return take_seen_of_thread();
     }
     process().as_mut().map(|process| std::mem::take(&mut process.seen)).unwrap_or_default()
@@ -245,7 +245,7 @@ fn passes_on(message: &str) -> bool {
 /// blamed if the process dies later.
 #[inline]
 pub(super) fn survived_quietly(page: &WorkerPageMap) {
-    if ANY_SEEN.load(Ordering::Relaxed) {
+    if PANIC_SEEN.load(Ordering::Relaxed) {
         print_all(take_seen());
         page.view().clear_crash();
     }

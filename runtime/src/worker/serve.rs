@@ -1,5 +1,6 @@
 //! The loop of a worker: claim a chunk, run its inputs, answer each (rules Q2 and Q7).
 
+use std::any::Any;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,12 +9,14 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::sleep::Sleeper;
 use super::{Failure, FailureKind, Original, PANICKED, panic};
-use crate::call::{Call, Thunk};
+use crate::call::{Call, Stop, Thunk};
+use crate::chunk::{ChunkAtWork, ChunkProgress};
 use crate::fault::fault;
 use crate::handle::{self, ObjectLink};
 use crate::present;
 use crate::queue::{
-    Descriptor, Encoded, Kind, OutputBuffer, Phase, Producer, Started, Tasks, Wake, WorkerPageMap,
+    Descriptor, Encoded, Kind, OutputBuffer, Phase, Producer, Started, Tasks, Wake, WorkerPage,
+    WorkerPageMap,
 };
 use crate::registry;
 use crate::sys::memory::Mapping;
@@ -163,27 +166,17 @@ impl WorkerLoop {
         push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
         present::set_chunk(descriptor.task, descriptor.first);
         fault("begun");
-        let thunk = registry::get(descriptor.task).map(|entry| entry.registration.thunk);
+        let mut progress =
+            ChunkProgress::new(position, descriptor, self.max_tasks.saturating_sub(self.done));
+        match registry::get(descriptor.task) {
+            Some(entry) => self.inputs(&mut progress, page, entry.registration.thunk),
+            None => self.unknown_task(&mut progress, page),
+        }
+        self.done += progress.taken() as u64;
         // Only chunks of one input are timed, cancelled or direct, so only they are condemned.
-        let may_be_condemned = descriptor.count == 1;
-        let (mut at, end) = (descriptor.offset, descriptor.offset.saturating_add(descriptor.len));
-        for index in 0..descriptor.count as usize {
-            if page.skip() == position || (index > 0 && self.done >= self.max_tasks) {
-                break;
-            }
-            let started = Started { position, index };
-            page.set_started(started);
-            fault("started");
-            let input = self.input(at, end);
-            at = at.saturating_add(8 + input.map_or(0, |(_, len)| len as u64));
-            self.run(thunk, index, input);
-            self.done += 1;
-            if may_be_condemned && page.is_condemned(started) {
-                self.sleeper.stand_still(|| page.is_condemned(started));
-            }
-            if self.leaving || page.is_abandoned() {
-                break;
-            }
+        let started = Started { position, index: 0 };
+        if descriptor.count == 1 && progress.taken() == 1 && page.is_condemned(started) {
+            self.sleeper.stand_still(|| page.is_condemned(started));
         }
         fault("answered");
         page.set_done(self.done);
@@ -197,52 +190,69 @@ impl WorkerLoop {
         self.leaving |= self.done >= self.max_tasks;
     }
 
-    /// Where the input at an offset lies: its offset and length.
-    #[inline]
-    fn input(&self, at: u64, end: u64) -> Option<(usize, usize)> {
-        let first = at.checked_add(8).filter(|first| *first <= end)?;
-        let len = self.tasks.load_u64(usize::try_from(at).ok()?);
-        let inside = first.checked_add(len).is_some_and(|past| past <= end);
-        inside.then_some((first as usize, len as usize))
+    /// Runs the inputs of a chunk, and answers each with exactly one output or failure.
+    fn inputs(&mut self, progress: &mut ChunkProgress, page: &WorkerPage, thunk: Thunk) {
+        let tasks = Arc::clone(&self.tasks);
+        loop {
+            let WorkerLoop { producer, output, original, .. } = self;
+            let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks: &tasks };
+            let mut call = Call::of_chunk(chunk, output.sink(), *original);
+            let outcome = catch_unwind(AssertUnwindSafe(|| thunk(&mut call)));
+            original.or_end(if outcome.is_ok() { 0 } else { PANICKED });
+            let phase = call.phase;
+            drop(call);
+            match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(stop)) => self.stopped(progress.present(), stop),
+                Err(payload) => self.panicked(progress.present(), phase, payload),
+            }
+            if self.leaving {
+                return;
+            }
+        }
     }
 
-    /// Runs one input and answers it with exactly one message.
-    #[inline]
-    fn run(&mut self, thunk: Option<Thunk>, index: usize, input: Option<(usize, usize)>) {
-        let (Some(thunk), Some((offset, len))) = (thunk, input) else {
-            let text = "the chunk it came in makes no sense".to_owned();
-            return self.fail(index, &Failure::plain(FailureKind::Decode, text));
-        };
-        let source = self.tasks.source(offset, len);
-        let mut call = Call::new(source, self.output.sink(), self.original);
-        let outcome = catch_unwind(AssertUnwindSafe(|| thunk(&mut call)));
-        self.original.or_end(if outcome.is_ok() { 0 } else { PANICKED });
-        let phase = call.phase;
-        drop(call);
-        match outcome {
-            Ok(Ok(())) => {
-                panic::survived_quietly(&self.sleeper.page);
-                if handle::is_empty() {
-                    self.answer(Kind::Value, Kind::BigValue, index);
-                } else {
-                    self.answer_with_objects(index);
-                }
+    /// The present input has no output, or one that is not answered where it is encoded.
+    #[cold]
+    fn stopped(&mut self, index: usize, stop: Stop) {
+        panic::survived_quietly(&self.sleeper.page);
+        match stop.0 {
+            Some(failure) => self.fail(index, &failure),
+            None if handle::is_empty() => self.answer(Kind::Value, Kind::BigValue, index),
+            None => self.answer_with_objects(index),
+        }
+    }
+
+    #[cold]
+    fn panicked(
+        &mut self,
+        index: usize,
+        phase: crate::failure::TaskPhase,
+        payload: Box<dyn Any + Send>,
+    ) {
+        let failure = Failure::of_panic(phase, panic::report(&*payload));
+        // Its destructor is the task's code and may panic again.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+        self.original.or_end(PANICKED);
+        self.sleeper.page.view().clear_crash();
+        self.leaving |= crate::state::half_changed();
+        self.fail(index, &failure);
+    }
+
+    /// Fails the inputs of a chunk for a task that is not there.
+    #[cold]
+    fn unknown_task(&mut self, progress: &mut ChunkProgress, page: &WorkerPage) {
+        let tasks = Arc::clone(&self.tasks);
+        loop {
+            let producer = &mut self.producer;
+            let mut chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks: &tasks };
+            if !chunk.has_next() {
+                return;
             }
-            Ok(Err(stop)) => {
-                panic::survived_quietly(&self.sleeper.page);
-                self.fail(index, &stop.0);
-            }
-            Err(payload) => {
-                let failure = Failure::of_panic(phase, panic::report(&*payload));
-                // Its destructor is the task's code and may panic again.
-                if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                    std::mem::forget(again);
-                }
-                self.original.or_end(PANICKED);
-                self.sleeper.page.view().clear_crash();
-                self.leaving |= crate::state::half_changed();
-                self.fail(index, &failure);
-            }
+            let _ = chunk.next();
+            self.fail(progress.present(), &crate::chunk::nonsense());
         }
     }
 

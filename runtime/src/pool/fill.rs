@@ -1,0 +1,116 @@
+//! Inputs, encoded one after the other (rule Q24).
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::codec::Sink;
+use crate::queue::PayloadBuffer;
+use crate::worker::Original;
+
+/// Bytes of a chunk chosen by pace.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Inputs that were encoded one after the other.
+#[derive(Default)]
+pub(super) struct Filled {
+    pub(super) count: usize,
+    pub(super) len: usize,
+    /// The length of each; `None` if each has it before it.
+    pub(super) stride: Option<usize>,
+    /// Why the next one could not be.
+    pub(super) failed: Option<Refused>,
+}
+
+pub(super) enum Refused {
+    NotEncoded(String),
+    /// The iterator forked, and this is the copy.
+    Foreign,
+}
+
+impl Filled {
+    #[inline]
+    pub(super) fn fill<T: Serialize>(
+        &mut self,
+        payload: &mut PayloadBuffer,
+        most: usize,
+        inputs: &mut impl Iterator<Item = T>,
+    ) {
+        let (begun, original) = (Instant::now(), Original::here());
+        let mut has_lengths = payload.has_lengths;
+        let mut sink = payload.sink();
+        while self.count < most && self.len < CHUNK_BYTES {
+            let Some(input) = inputs.next() else { break };
+            if !original.is_here() {
+                // What follows would be written to the memory of the parent.
+                self.failed = Some(Refused::Foreign);
+                self.count = 0;
+                break;
+            }
+            let at = self.len;
+            let outcome = match has_lengths {
+                false => crate::codec::encode(&input, &mut sink).map_err(|error| error.to_string()),
+                true => with_length(&mut sink, &input),
+            };
+            if let Err(error) = outcome {
+                self.failed = Some(Refused::NotEncoded(error));
+                break;
+            }
+            if !has_lengths {
+                let len = sink.len() - at;
+                let stride = *self.stride.get_or_insert(len);
+                if len != stride {
+                    if let Err(error) = insert_lengths(&mut sink, self.count, stride) {
+                        sink.truncate(at);
+                        self.failed = Some(Refused::NotEncoded(error));
+                        break;
+                    }
+                    has_lengths = true;
+                    self.stride = None;
+                }
+            }
+            self.count += 1;
+            self.len = sink.len();
+            // A slow iterator does not hold back what it gave so far.
+            let look =
+                self.count.is_multiple_of(64) || (self.count < 64 && self.count.is_power_of_two());
+            if look && begun.elapsed().as_micros() > 500 {
+                break;
+            }
+        }
+        drop(sink);
+        // What follows in this call is like what came so far.
+        payload.has_lengths = has_lengths;
+    }
+}
+
+/// One input with its length before it.
+#[inline]
+fn with_length<T: Serialize>(sink: &mut Sink<'_>, input: &T) -> Result<(), String> {
+    let at = sink.len();
+    sink.write(&[0; 8]).map_err(|error| error.to_string())?;
+    if let Err(error) = crate::codec::encode(input, sink) {
+        sink.truncate(at);
+        return Err(error.to_string());
+    }
+    let len = (sink.len() - at - 8) as u64;
+    sink.patch(at, &len.to_le_bytes());
+    Ok(())
+}
+
+/// Puts the lengths before `count` inputs of `stride` bytes and one of another length.
+#[cold]
+fn insert_lengths(sink: &mut Sink<'_>, count: usize, stride: usize) -> Result<(), String> {
+    let len = sink.len();
+    for _ in 0..=count {
+        sink.write(&[0; 8]).map_err(|error| error.to_string())?;
+    }
+    for index in (0..=count).rev() {
+        let from = index * stride;
+        let of = if index == count { len - from } else { stride };
+        let to = from + index * 8;
+        sink.copy_within(from, to + 8, of);
+        sink.patch(to, &(of as u64).to_le_bytes());
+    }
+    Ok(())
+}
