@@ -1,9 +1,10 @@
 //! cargo run --release --example ash_maps
 //!
 //! Draws 300 maps of a simulated volcanic ash cloud, and a contact sheet, into the folder given.
+//! The workers collect the highest value of each map in a dictionary that they share.
 
 use plotters::{prelude::*, style::register_font};
-use runtime::{Pool, initializer, worker};
+use runtime::{Dict, Manager, Pool, initializer, worker};
 use std::{env, error::Error, fs, time::Instant};
 
 const VOLCANO: (f64, f64) = (-19.6, 63.6);
@@ -41,7 +42,7 @@ fn load_font() {
     let _ = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular());
 }
 
-fn draw(file: &str, hour: u32, km: u32) -> Result<Vec<u8>, Box<dyn Error>> {
+fn draw(file: &str, hour: u32, km: u32) -> Result<(f64, Vec<u8>), Box<dyn Error>> {
     let root = BitMapBackend::new(file, (640, 480)).into_drawing_area();
     root.fill(&RGBColor(228, 238, 246))?;
     let title = format!("Ash at {km} km after {hour} h, 0.01 to 10 mg/m³");
@@ -54,36 +55,39 @@ fn draw(file: &str, hour: u32, km: u32) -> Result<Vec<u8>, Box<dyn Error>> {
         let points: Vec<_> = numbers.chunks(2).map(|at| (at[0], at[1])).collect();
         map.draw_series([Polygon::new(points, RGBColor(190, 196, 172))])?;
     }
+    let mut most: f64 = 0.0;
     for cell in 0..160 * 120 {
         let lon = f64::from(cell % 160) * 44.0 / 160.0 - 32.0;
         let lat = f64::from(cell / 160) * 17.0 / 120.0 + 50.0;
         let corners = [(lon, lat), (lon + 0.275, lat + 0.142)];
-        let fill = color(ash(hour, km, lon, lat)).filled();
-        map.draw_series([Rectangle::new(corners, fill)])?;
+        let ash = ash(hour, km, lon, lat);
+        most = most.max(ash);
+        map.draw_series([Rectangle::new(corners, color(ash).filled())])?;
     }
     map.configure_mesh().light_line_style(TRANSPARENT).draw()?;
-    let (north, east) = wind(hour, km).sin_cos();
-    let wind = [VOLCANO, (VOLCANO.0 + 4.0 * east, VOLCANO.1 + 2.0 * north)];
-    map.draw_series([PathElement::new(wind, BLACK.stroke_width(3))])?;
     map.draw_series([Circle::new(VOLCANO, 5, RED.filled())])?;
     for y in 0..360 {
         let color = color(10_f64.powf(f64::from(y) / 120.0 - 2.0));
         root.draw(&PathElement::new([(600, 420 - y), (620, 420 - y)], color))?;
     }
     root.present()?;
-    Ok(image::open(file)?.thumbnail(128, 96).into_rgb8().into_raw())
+    Ok((most, image::open(file)?.thumbnail(128, 96).into_rgb8().into_raw()))
 }
 
 #[worker]
-fn draw_map(folder: &str, hour: u32, km: u32) -> Result<Vec<u8>, String> {
+fn draw_map(peaks: Dict<String, f64>, folder: &str, hour: u32, km: u32) -> Result<Vec<u8>, String> {
     let file = format!("{folder}/{km:02}km_{hour:02}h.png");
-    draw(&file, hour, km).map_err(|error| format!("{file}: {error}"))
+    let (most, thumbnail) = draw(&file, hour, km).map_err(|error| format!("{file}: {error}"))?;
+    peaks.insert(file, most).map_err(|error| error.to_string())?;
+    Ok(thumbnail)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = env::args().nth(1).unwrap_or("target/ash_maps".into());
     fs::create_dir_all(&folder)?;
-    let maps = (0..300).map(|n| (folder.as_str(), 3 + n % 25 * 3, 12 - n / 25));
+    let manager = Manager::start()?;
+    let peaks = manager.dict::<String, f64>()?;
+    let maps = (0..300).map(|n| (peaks.clone(), folder.as_str(), 3 + n % 25 * 3, 12 - n / 25));
     let pool = Pool::builder().initializer(load_font, ()).build()?;
     let begin = Instant::now();
     let file = format!("{folder}/contact_sheet.png");
@@ -95,5 +99,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     sheet.present()?;
     println!("300 maps in {:.1?}, see {file}", begin.elapsed());
+    let peaks = peaks.snapshot()?;
+    let highest = peaks.iter().max_by(|a, b| a.1.total_cmp(b.1)).ok_or("no maps")?;
+    println!("the highest of {} peaks is {:.1} mg/m³, in {}", peaks.len(), highest.1, highest.0);
     Ok(())
 }

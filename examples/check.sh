@@ -61,9 +61,16 @@ has '^2 files, 24 bytes, 3 distinct words$'
 
 run ash_maps "$out/maps"
 has '^300 maps in [0-9.]+m?s, see .*/contact_sheet.png$'
+has '^the highest of 300 peaks is [0-9.]+ mg/m³, in .*/[0-9]{2}km_[0-9]{2}h.png$'
 png "$out/maps/contact_sheet.png"
 png "$out/maps/06km_45h.png"
 [ "$(find "$out/maps" -name '*km_*h.png' -size +2k | wc -l)" = 300 ]
+
+run scoreboard
+has '^ann is on the way$'
+has '^\[\("ann", [0-9]+\), .*\]$'
+has '^(ann|ben|cleo|dan) wins after \[[0-9]+, [0-9]+, [0-9]+, [0-9]+\] throws$'
+has '^actor method `.*Scoreboard::burn`: its actor died before it answered; the call may have run$'
 
 run model_server
 has '^initializer: two workers ready after '

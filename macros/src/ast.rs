@@ -72,7 +72,7 @@ impl Annotated {
 
 impl Argument {
     /// Recognises one argument; what cannot be read is kept for the next stage.
-    fn read(tokens: TokenStream) -> Self {
+    pub(crate) fn read(tokens: TokenStream) -> Self {
         let known = |input: ParseStream<'_>| {
             let name = Ident::parse_any(input)?;
             let value = input.parse::<TokenStream>()?;
@@ -103,7 +103,7 @@ impl Parse for Assigned {
 }
 
 /// The tokens up to the first thing in parentheses, brackets or braces.
-fn head(item: TokenStream) -> TokenStream {
+pub(crate) fn head(item: TokenStream) -> TokenStream {
     let ends = |token: &TokenTree| match token {
         TokenTree::Group(_) => true,
         TokenTree::Punct(punct) => matches!(punct.as_char(), ';' | '='),
@@ -113,7 +113,7 @@ fn head(item: TokenStream) -> TokenStream {
 }
 
 /// Whether an item with this head is a function: `fn` after nothing but qualifiers.
-fn is_function(head: &TokenStream) -> bool {
+pub(crate) fn is_function(head: &TokenStream) -> bool {
     let mut tokens = head.clone().into_iter();
     let qualifier = |token: &TokenTree| match token {
         TokenTree::Ident(word) => {
@@ -127,7 +127,7 @@ fn is_function(head: &TokenStream) -> bool {
 }
 
 /// The arguments between the commas.
-fn split(arguments: TokenStream) -> impl Iterator<Item = TokenStream> {
+pub(crate) fn split(arguments: TokenStream) -> impl Iterator<Item = TokenStream> {
     let mut parts = vec![TokenStream::new()];
     for token in arguments {
         match token {

@@ -111,7 +111,7 @@ impl<'a> Registration<'a> {
         let start = self.task.output.as_ref().map_or_else(Span::mixed_site, |ty| ends(ty).0);
         let output = self.output();
         match self.task.role {
-            Role::Worker => {
+            Role::Worker | Role::Actor => {
                 let there = at(takes, start);
                 let give = quote_spanned! {start=>
                     (&&&#there::Gives::<#output>::new()).__procession_give(#call, #invoke)
@@ -198,7 +198,7 @@ impl ToTokens for Registration<'_> {
 }
 
 /// The same path, to be blamed on another place.
-fn at(path: &TokenStream, place: Span) -> TokenStream {
+pub(crate) fn at(path: &TokenStream, place: Span) -> TokenStream {
     let moved = path.clone().into_iter().map(|mut token| {
         token.set_span(place);
         token
@@ -207,7 +207,7 @@ fn at(path: &TokenStream, place: Span) -> TokenStream {
 }
 
 /// Where a type begins and ends, for code that is to blame on it.
-fn ends(ty: &Type) -> (Span, Span) {
+pub(crate) fn ends(ty: &Type) -> (Span, Span) {
     let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
     let start = spans.next().unwrap_or_else(Span::call_site);
     let end = spans.last().unwrap_or(start);

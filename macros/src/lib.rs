@@ -1,11 +1,12 @@
 //! The attribute macros of [`procession`](https://docs.rs/procession), which re-exports them:
-//! [`macro@worker`] and [`macro@initializer`].
+//! [`macro@worker`], [`macro@initializer`] and [`macro@actor`].
 //!
 //! A macro leaves the function unchanged and adds an entry to the registry, which every process of
 //! the program has. It works in three stages: it parses the source (`ast`), checks it (`valid`,
 //! `types`, `place`), and generates the entry (`expand`). Only the second stage refuses functions, and
 //! it reports all mistakes of a function at once. The module `messages` contains all texts.
 
+mod actor;
 mod ast;
 mod expand;
 mod messages;
@@ -177,6 +178,81 @@ pub fn worker(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn initializer(arguments: TokenStream, item: TokenStream) -> TokenStream {
     annotate(Role::Initializer, arguments, item)
+}
+
+/// Makes a proxy with the methods of a type, whose values then live in the process of a manager.
+///
+/// The attribute stands on an `impl` block. The block itself does not change: the methods are called and tested as
+/// before. Beside it stands a type `ScoresProxy` for a type `Scores`. It has each method that is `pub` and takes `&self` or `&mut self`, with
+/// the same parameters and `Result<R, runtime::Error>` in place of `R`. A proxy is made by `Manager::serve` or
+/// `Manager::make`, is `Clone`, and passes to other processes inside of values.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use runtime::{Manager, actor};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Scores(HashMap<String, u64>);
+///
+/// #[actor]
+/// impl Scores {
+///     /// Returns the points of a player.
+///     pub fn get(&self, name: &str) -> Option<u64> {
+///         self.0.get(name).copied()
+///     }
+///
+///     /// Adds points, and returns the sum.
+///     pub fn add(&mut self, name: String, points: u64) -> u64 {
+///         let sum = self.0.entry(name).or_default();
+///         *sum += points;
+///         *sum
+///     }
+/// }
+///
+/// let manager = Manager::start()?;
+/// let scores = manager.serve(Scores::default())?;
+/// scores.add("ann".into(), 3)?;
+/// assert_eq!(scores.add("ann".into(), 4)?, 7);
+/// assert_eq!(scores.get("ben")?, None);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+///
+/// # Methods
+///
+/// - Calls of methods with `&mut self` are exclusive. Calls of methods with `&self` may run at the same time, on several threads.
+/// - Parameters and outputs are those of a [`worker`](macro@worker), without states: a `&T` is decoded as what owns it, and of a `Result` whose error does not
+///   travel, such as `std::io::Error`, the caller gets the value or an error of kind `Failed`.
+/// - A method with `#[cast]` returns nothing, and its callers do not wait: its counterpart returns when the call is on its way.
+///   What goes wrong in it is written to standard error.
+/// - Private methods, functions without `self`, constants and types may be as they like. Proxies do not have them.
+///
+/// A proxy has `with_timeout` and `is_alive` as well, unless the type has methods of these names.
+///
+/// # Arguments
+///
+/// `crate = path`, as for a [`worker`](macro@worker).
+///
+/// # Errors
+///
+/// These do not compile, each with a message at its place, and all at once: blocks of a trait or with parameters between `<` and `>`;
+/// blocks without a method for the proxy; and of the methods of the proxy those that take `self` by value, that are
+/// `async`, `unsafe` or generic, that have parameters or outputs which a worker could not have, and those with `#[cast]` that return something.
+///
+/// ```compile_fail
+/// struct Log(Vec<String>);
+///
+/// #[runtime::actor]
+/// impl Log {
+///     pub fn last(&self) -> &str {
+///         self.0.last().unwrap()
+///     }
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn actor(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    actor::annotate(arguments.into(), item.into()).into()
 }
 
 /// Returns the item unchanged, followed by its registration or by the errors of its mistakes.

@@ -11,6 +11,8 @@ pub(crate) enum Role {
     Worker,
     /// `#[initializer]`
     Initializer,
+    /// `#[actor]`
+    Actor,
 }
 
 impl Role {
@@ -19,16 +21,18 @@ impl Role {
         match self {
             Role::Worker => "worker",
             Role::Initializer => "initializer",
+            Role::Actor => "actor",
         }
     }
 }
 
-/// The role as the subject of a sentence: "a worker", "an initializer".
+/// What is annotated as the subject of a sentence: "a worker", "an initializer", "a method of an actor".
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Role::Worker => "a worker",
             Role::Initializer => "an initializer",
+            Role::Actor => "a method of an actor",
         })
     }
 }
@@ -100,6 +104,26 @@ pub(crate) enum Mistake {
     ReturnedImpl,
     /// `-> !`
     NeverReturns,
+    /// `#[actor]` on something else.
+    NotAnImpl,
+    /// `impl Trait for Type`
+    TraitImpl,
+    /// `impl<T> Type<T>`
+    GenericImpl,
+    /// The methods of something that has no name, such as a slice.
+    NoName,
+    /// No method that a proxy could have.
+    NoMethods,
+    /// `self` by value, or in a pointer.
+    ByValue,
+    /// A `State` in a method.
+    StateOfMethod,
+    /// `#[cast]` on a method that returns something.
+    CastReturns,
+    /// `#[cast]` on a function that no proxy has.
+    CastOfNobody,
+    /// `#[cast(..)]`
+    CastArguments,
 }
 
 impl Mistake {
@@ -123,22 +147,36 @@ impl Mistake {
             Unsafe => (format!("{role} cannot be `unsafe`: it is called where nobody can promise what it asks for"), "make it a safe function with the `unsafe` block inside".into()),
             Extern => (format!("{role} cannot have a foreign calling convention"), "remove `extern`, or call this function from one without it".into()),
             Variadic => (format!("{role} cannot be variadic"), "take a slice or a `Vec`".into()),
+            TypeParameter if role == Role::Actor => (format!("{role} cannot have type parameters: its process finds it by name, before any type is chosen"), "write one method for each type that calls the generic one".into()),
             TypeParameter => (format!("{role} cannot have type parameters: its process finds it by name, before any type is chosen"), format!("write one {name} for each type that calls the generic function")),
             ConstParameter => (format!("{role} cannot have const parameters: its process finds it by name, before any value is chosen"), "pass the value as an ordinary parameter".into()),
             LifetimeParameter => (format!("{role} cannot have lifetime parameters: what it borrows lives as long as the call"), "leave the lifetime out: `&T` and `Cow<'_, T>` are fine as parameters".into()),
             Lifetime(lifetime) => (format!("a parameter of {role} cannot borrow for `{lifetime}`: it is decoded in another process and lives as long as the call"), "leave the lifetime out: `&T` and `Cow<'_, T>` are fine as parameters".into()),
             ImplParameter => (format!("`impl Trait` stands for a type parameter, and {role} cannot have those"), "name the type, such as `Vec<u64>` for `impl Iterator<Item = u64>`".into()),
+            DynParameter if role == Role::Actor => ("a `dyn Trait` cannot be decoded: nothing tells which type it was".into(), "name the type, or write an enum of the types it may be".into()),
             DynParameter => ("a `dyn Trait` cannot be decoded: nothing tells which type it was".into(), "name the type, or write an enum of the types it may be; `State<Box<dyn Trait>>` is fine".into()),
+            MutableBorrow if role == Role::Actor => ("a parameter cannot be `&mut`: it would change a copy in another process".into(), "take the value and return it changed, or keep it in a field of the actor".into()),
             MutableBorrow => ("a parameter cannot be `&mut`: it would change a copy in another process".into(), "take the value and return it changed; what a worker process keeps is a `StateMut<T>`".into()),
             NestedBorrow => ("a borrow inside of a type cannot be decoded: nothing owns what it points to".into(), "borrow the whole parameter or own all of it, such as `&[String]` for `&[&str]`".into()),
             CfgParameter => ("a parameter cannot come and go with `cfg`".into(), "write the function twice, with `#[cfg]` on the whole of each".into()),
             BorrowedState(state) => (format!("`{state}` is passed by value"), "remove the reference; it is a handle and copies nothing".into()),
             LateState(state) => (format!("`{state}` comes before the parameters that the caller passes"), "move it to the front of the parameters".into()),
             TooManyStates => (format!("{role} can have {MAX_STATES} states at most"), "put some of them into one struct, made by one initializer".into()),
+            TooManyParameters if role == Role::Actor => (format!("{role} can have {MAX_ORDINARY} parameters at most, not counting `self`"), "put some of them into a struct or a tuple".into()),
             TooManyParameters => (format!("{role} can have {MAX_ORDINARY} parameters at most, not counting states"), "put some of them into a struct or a tuple".into()),
             ReturnedBorrow => (format!("{role} cannot return a borrow: what it points to does not leave the function's process"), "return an owned value, such as `String` for `&str` or `Vec<T>` for `&[T]`".into()),
             ReturnedImpl => (format!("{role} cannot return `impl Trait`: the type must be known by name"), "name the type, such as `Vec<u64>` for `impl Iterator<Item = u64>`".into()),
             NeverReturns => (format!("{role} has to return"), "return `()`".into()),
+            NotAnImpl => ("`#[actor]` belongs on an `impl` block".into(), "put it on `impl Name { .. }`, the block with the methods that the proxy is to have".into()),
+            TraitImpl => ("an actor has the methods of a type, not those of a trait".into(), "put it on an `impl Name { .. }` block with methods that call those of the trait".into()),
+            GenericImpl => ("an actor cannot have parameters between `<` and `>`: its process finds it by name, before any type is chosen".into(), "write a block for each type, such as `impl Table<u64> { .. }`, or a struct around it".into()),
+            NoName => ("an actor is a struct or an enum with a name".into(), "write a struct around this type, and its methods in `impl Name { .. }`".into()),
+            NoMethods => ("an actor needs a method that its proxy can have".into(), "make the methods `pub` that take `&self` or `&mut self`; the others are called by these alone".into()),
+            ByValue => (format!("{role} takes `&self` or `&mut self`: the actor stays in its process"), "change the receiver; an actor ends when its last proxy is dropped".into()),
+            StateOfMethod => (format!("{role} takes no `State`: its state is the actor itself"), "keep the value in a field of the actor, which the initializer given to `Manager::make` fills".into()),
+            CastReturns => ("a `#[cast]` method cannot return anything: nobody waits for it".into(), "remove the return type, or remove `#[cast]`".into()),
+            CastOfNobody => ("`#[cast]` belongs on a method that a proxy has".into(), "make it `pub` with `&self` or `&mut self`, or remove `#[cast]`".into()),
+            CastArguments => ("`#[cast]` takes no arguments".into(), "write `#[cast]`".into()),
         };
         format!("{wrong}\nhelp: {hint}")
     }
@@ -148,21 +186,28 @@ impl Mistake {
 pub(crate) struct Mistakes {
     role: Role,
     found: Option<syn::Error>,
+    count: usize,
 }
 
 impl Mistakes {
     /// None yet, for a function with this role.
     pub(crate) fn of(role: Role) -> Self {
-        Mistakes { role, found: None }
+        Mistakes { role, found: None, count: 0 }
     }
 
     /// Notes a mistake that stands at these tokens.
     pub(crate) fn push(&mut self, at: impl ToTokens, mistake: Mistake) {
         let error = syn::Error::new_spanned(at, mistake.wording(self.role));
+        self.count += 1;
         match &mut self.found {
             Some(found) => found.combine(error),
             None => self.found = Some(error),
         }
+    }
+
+    /// How many there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
     /// Whether there is none so far.

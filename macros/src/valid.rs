@@ -84,7 +84,7 @@ impl Task {
 }
 
 /// The path of the library.
-fn krate(arguments: Vec<Argument>, mistakes: &mut Mistakes) -> Path {
+pub(crate) fn krate(arguments: Vec<Argument>, mistakes: &mut Mistakes) -> Path {
     let mut krate = None;
     for argument in arguments {
         match argument {

@@ -1,6 +1,7 @@
 //! Commands that make workers, servers and callers fail, and count what becomes of
 //! the tasks; see `README.md` beside this folder.
 
+mod actors;
 mod caller;
 mod channels;
 mod counts;
@@ -32,6 +33,7 @@ cargo run --release -p procession-reliability -- COMMAND
   table [--repeat N] [--row FAULT-nn] [--method NAME]   each fault at each moment under each start method
   storm [--seconds N] [--seed N]     random kills of workers and servers under load
   soak [--seconds N] [--seed N]      mixed load with faults; memory, fds and threads over time
+  actors [--seconds N] [--seed N]    managers and callers of actors killed at each step, and at random under load
   caller                             the ways the calling program can end
   resources                          what the system refuses: fds, memory, processes, syscalls
   rights                             a caller that gives up rights while its pools work
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Some("table") => table::run(&options),
         Some("storm") => storm::run(&options),
         Some("soak") => soak::run(&options),
+        Some("actors") => actors::run(&options),
         Some("caller") => caller::run(&options),
         Some("resources") => resources::run(&options),
         Some("rights") => rights::run(&options),

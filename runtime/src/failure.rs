@@ -120,6 +120,17 @@ impl Failure {
         })
     }
 
+    /// Whether the function was called.
+    pub(crate) fn was_begun(&self) -> bool {
+        match self.kind {
+            FailureKind::Panicked | FailureKind::Encode | FailureKind::Failed => true,
+            FailureKind::Decode
+            | FailureKind::MissingState
+            | FailureKind::Initializer
+            | FailureKind::NotRegistered => false,
+        }
+    }
+
     /// As the error of a task; the caller adds which.
     pub(crate) fn into_error(self) -> Error {
         let kind = match self.kind {

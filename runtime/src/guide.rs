@@ -4,6 +4,7 @@
 //!
 //! - [`porting`]: three programs from Python's `multiprocessing` and their Rust versions
 //! - [`coming_from`]: lines from other libraries and their equivalents
+//! - [`moving_data`]: state that processes share, and which way of sharing it to choose
 //! - [`errors`]: error messages and other symptoms, their causes and remedies
 
 #[doc = include_str!("../docs/porting.md")]
@@ -11,6 +12,9 @@ pub mod porting {}
 
 #[doc = include_str!("../docs/coming_from.md")]
 pub mod coming_from {}
+
+#[doc = include_str!("../docs/moving_data.md")]
+pub mod moving_data {}
 
 #[doc = include_str!("../docs/errors.md")]
 pub mod errors {}

@@ -28,6 +28,7 @@
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | a single process for a single task | [`Process`] |
 //! | closures and borrowed data, in forked copies of the caller | [`fork_map`] |
+//! | state that processes share, and change by calling methods | [`Manager`], [`actor`], [`Dict`], [`List`], [`Value`] |
 //! | shared arrays, and files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
 //! | locks, conditions, barriers and atomics of several processes | [`sync`] |
 //! | errors | [`Error`], [`ErrorKind`], [`PanicReport`] |
@@ -109,6 +110,7 @@ pub mod __private;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod __simulation;
+mod actor;
 mod arity;
 mod atomics;
 mod call;
@@ -156,6 +158,7 @@ mod task;
 mod worker;
 mod written;
 
+pub use actor::{Actor, Dict, List, Makes, Manager, ManagerBuilder, Number, Value};
 pub use channel::{
     IntoMessages, Messages, Pipe, Queue, Receiver, RecvError, RecvFuture, RecvTimeoutError, Select,
     SendError, SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError, channel, pipe,
@@ -172,7 +175,7 @@ pub use pool::{
     WorkerState, as_completed, pool, wait_any,
 };
 pub use process::{Process, ProcessBuilder, Stdio};
-pub use procession_macros::{initializer, worker};
+pub use procession_macros::{actor, initializer, worker};
 pub use progress::Progress;
 pub use registry::registered;
 pub use shared::{Shareable, Shared, SharedMut};

@@ -243,7 +243,13 @@ pub(crate) fn is_test() -> bool {
 /// ```
 pub fn registered() -> Vec<&'static str> {
     let tasks = table().sorted.iter();
-    tasks.filter(|entry| entry.role == Role::Worker).map(|entry| entry.name()).collect()
+    // Not those of this library.
+    let own = concat!(module_path!(), "::").split("::").next().unwrap_or_default();
+    let is_own = |name: &str| name.split("::").next() == Some(own) && name.contains("::actor::");
+    tasks
+        .filter(|entry| entry.role == Role::Worker && !is_own(entry.name()))
+        .map(|entry| entry.name())
+        .collect()
 }
 
 #[cfg(test)]

@@ -318,9 +318,27 @@ pub(crate) fn take<T: 'static>() -> Result<StateMut<T>, Missing> {
     })
 }
 
+/// Takes a value out of the table of this thread, if nobody else has it.
+pub(crate) fn remove<T: 'static>() -> Option<T> {
+    let mut slot = SLOTS.with_borrow_mut(|slots| slots.remove(&TypeId::of::<T>()))?;
+    let value = slot.value.downcast_mut::<Option<Arc<T>>>().expect("slots are keyed by type");
+    value.take().and_then(Arc::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_removed_is_owned() {
+        keep(String::from("a"));
+        assert_eq!(remove::<String>().as_deref(), Some("a"));
+        assert_eq!(remove::<String>(), None);
+        keep(7_u8);
+        let held = get::<u8>().unwrap();
+        assert_eq!(remove::<u8>(), None, "others have it");
+        assert_eq!(*held, 7);
+    }
 
     #[test]
     fn taken_once_and_put_back() {

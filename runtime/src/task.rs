@@ -60,7 +60,7 @@ pub trait Initializer<M> {
 pub trait Parameter<K> {
     /// The list of the inputs `Rest`, with this parameter in front if it is an input.
     #[doc(hidden)]
-    type Before<Rest: List>: List;
+    type Before<Rest: InputList>: InputList;
 }
 
 /// The return type of a task: a serializable value, or a `Result` whose error is [`Opaque`].
@@ -99,17 +99,17 @@ pub(crate) mod kinds {
 
 #[diagnostic::do_not_recommend]
 impl<T> Parameter<kinds::State> for State<T> {
-    type Before<Rest: List> = Rest;
+    type Before<Rest: InputList> = Rest;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T> Parameter<kinds::State> for StateMut<T> {
-    type Before<Rest: List> = Rest;
+    type Before<Rest: InputList> = Rest;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize> Parameter<kinds::Input> for T {
-    type Before<Rest: List> = Rest::With<T>;
+    type Before<Rest: InputList> = Rest::With<T>;
 }
 
 /// A trait that no type implements; see `kinds::Nothing`.
@@ -118,7 +118,7 @@ pub trait Never {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Never> Parameter<kinds::Nothing> for T {
-    type Before<Rest: List> = Rest;
+    type Before<Rest: InputList> = Rest;
 }
 
 #[diagnostic::do_not_recommend]
@@ -138,9 +138,9 @@ impl<T: Serialize + DeserializeOwned, E: Opaque> Output<kinds::Fallible> for Res
 
 /// A tuple of inputs.
 #[doc(hidden)]
-pub trait List {
+pub trait InputList {
     /// The tuple with `T` in front.
-    type With<T: Serialize>: List;
+    type With<T: Serialize>: InputList;
     /// The element if there is exactly one, otherwise the tuple.
     type Exact: Serialize;
 }
@@ -150,14 +150,14 @@ pub trait List {
 #[derive(Serialize)]
 pub struct TooMany;
 
-impl List for TooMany {
+impl InputList for TooMany {
     type With<T: Serialize> = TooMany;
     type Exact = TooMany;
 }
 
 macro_rules! lists {
     ($($exact:ty, [$($a:ident)*] => $with:ty;)*) => {$(
-        impl<$($a: Serialize),*> List for ($($a,)*) {
+        impl<$($a: Serialize),*> InputList for ($($a,)*) {
             type With<T: Serialize> = $with;
             type Exact = $exact;
         }
@@ -212,7 +212,7 @@ pub trait Travels<K> {
 /// A signature whose parameters can be serialized.
 #[doc(hidden)]
 pub trait Arrives<K> {
-    type Input: List;
+    type Input: InputList;
 }
 
 impl<F, S, K> Task<(S, K)> for F
@@ -229,7 +229,7 @@ where
     F: Plain + Signature<S>,
     S: Arrives<K>,
 {
-    type Input = <S::Input as List>::Exact;
+    type Input = <S::Input as InputList>::Exact;
 }
 
 macro_rules! signatures {

@@ -139,6 +139,13 @@ impl ChannelEnd {
         self.looked.store(0, Ordering::Relaxed);
     }
 
+    /// The same, looked at now.
+    pub(super) fn is_hung_up(&self) -> bool {
+        // What was trusted before is not trusted any more.
+        self.looked.store(0, Ordering::Relaxed);
+        hangup::is_hung_up(self.socket())
+    }
+
     /// Locks this side.
     pub(super) fn lock_own(&self, until: u64) -> Result<SideGuard<'_>, Stopped> {
         self.lock(self.side, until)

@@ -54,6 +54,7 @@ mod page;
 mod parcel;
 mod pipe;
 mod queue;
+mod raw;
 mod receive;
 mod receiver;
 mod ring;
@@ -74,6 +75,7 @@ pub use error::{
 pub use future::RecvFuture;
 pub use pipe::{Pipe, pipe};
 pub use queue::Queue;
+pub(crate) use raw::{RawError, RawReceiver, RawSender, raw_channel};
 pub use receiver::{IntoMessages, Messages, Receiver, TryMessages};
 pub use select::Select;
 pub use sender::Sender;

@@ -22,7 +22,7 @@ const PAUSE_NS: u64 = 1_000_000;
 /// What belongs to a message beside the bytes that were copied.
 #[derive(Debug, Default)]
 pub(super) struct TakenMessage {
-    #[expect(dead_code, reason = "held while the value is decoded, which finds them by their ids")]
+    /// Held while the value is decoded, which finds them by their ids.
     pub(super) objects: Vec<Arc<Object>>,
     /// The memory of a long message, which was not copied, and its length.
     pub(super) apart: Option<(Arc<Object>, usize)>,

@@ -58,10 +58,13 @@ pub enum ErrorKind {
     /// The last owner of a [lock](crate::sync) died with it, and nobody has recovered what it guards.
     OwnerDied,
     /// The calling thread would wait for itself, because it has the [lock](crate::sync) already, or has
-    /// one for which the owner of this one waits.
+    /// one for which the owner of this one waits; or a call of an actor would wait for itself.
     Deadlock,
     /// A [barrier](crate::sync::Barrier) is broken.
     Broken,
+    /// The actor has ended, or its process died before it answered;
+    /// [`Error::may_have_run`](crate::Error::may_have_run) tells whether the call may have run.
+    ActorDied,
 }
 
 /// Writes the message of an error.
@@ -145,6 +148,12 @@ pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::R
 }
 
 fn subject(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if facts.is_method {
+        return match &facts.task {
+            Some(method) => write!(f, "actor method `{method}`"),
+            None => f.write_str("a method of an actor"),
+        };
+    }
     match (&facts.task, facts.index) {
         (Some(task), Some(index)) => write!(f, "task `{task}` (input {index})"),
         (Some(task), None) => write!(f, "task `{task}`"),
@@ -163,6 +172,7 @@ fn place_of(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match (facts.worker, facts.pid) {
         (Some(worker), Some(pid)) => write!(f, " {worker} (pid {pid})"),
         (Some(worker), None) => write!(f, " {worker}"),
+        (None, Some(pid)) if facts.is_method => write!(f, " (pid {pid})"),
         _ => Ok(()),
     }
 }

@@ -63,6 +63,10 @@ pub(crate) struct Facts {
     pub(crate) cause: Option<Box<Cause>>,
     /// The backtrace of the error that the task returned.
     pub(crate) backtrace: Option<Box<str>>,
+    /// What is called a task here is a method of an actor.
+    pub(crate) is_method: bool,
+    /// Whether the call was begun, if that does not follow from the kind.
+    pub(crate) was_begun: Option<bool>,
 }
 
 impl Error {
@@ -81,6 +85,8 @@ impl Error {
             left_out: 0,
             cause: None,
             backtrace: None,
+            is_method: false,
+            was_begun: None,
         }))
     }
 
@@ -159,6 +165,8 @@ impl Error {
             left_out: facts.left_out,
             cause: facts.cause.clone(),
             backtrace: facts.backtrace.clone(),
+            is_method: facts.is_method,
+            was_begun: facts.was_begun,
         }))
     }
 
@@ -167,7 +175,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the name of the task, which is the path of its function.
+    /// Returns the name of the task, which is the path of its function, or of the type and the method of an actor.
     pub fn task(&self) -> Option<&str> {
         self.0.task.as_deref()
     }
@@ -183,7 +191,7 @@ impl Error {
         self.0.worker
     }
 
-    /// Returns the process id of that worker.
+    /// Returns the process id of that worker, or of the process that the actor lives in.
     ///
     /// With [`StartMethod::Thread`](crate::StartMethod::Thread) it is that of the calling process.
     pub fn pid(&self) -> Option<u32> {
@@ -228,6 +236,29 @@ impl Error {
     pub fn backtrace(&self) -> Option<&str> {
         let of_panic = || self.panic().and_then(|panic| panic.backtrace.as_deref());
         self.0.backtrace.as_deref().or_else(of_panic)
+    }
+
+    /// Returns whether the call may have run, in whole or in part.
+    ///
+    /// `false` means that it surely did not: it can be made again without being made twice. A call of an actor
+    /// runs at most once, whatever happens, so that after an error of kind
+    /// [`ActorDied`](ErrorKind::ActorDied) or [`TimedOut`](ErrorKind::TimedOut) nothing but
+    /// this tells what became of it.
+    pub fn may_have_run(&self) -> bool {
+        use ErrorKind as K;
+        self.0.was_begun.unwrap_or(!matches!(
+            self.0.kind,
+            K::NotRegistered
+                | K::DuplicateName
+                | K::Initializer
+                | K::MissingState
+                | K::Start
+                | K::ForkWithThreads
+                | K::Closed
+                | K::Configuration
+                | K::NestedTooDeep
+                | K::Deadlock
+        ))
     }
 
     /// Resumes the panic of the worker in the calling thread.

@@ -135,6 +135,12 @@ pub(crate) fn for_many<R>(encode: impl FnOnce() -> R) -> R {
     encode()
 }
 
+/// Carries the objects of a part that was encoded before.
+pub(crate) fn carry_again(objects: &[Arc<Object>]) {
+    COUNT.set(COUNT.get() + objects.len());
+    CARRIED.with_borrow_mut(|carried| carried.extend(objects.iter().cloned()));
+}
+
 /// Decodes an object.
 ///
 /// # Errors

@@ -40,8 +40,8 @@ mod link;
 mod object;
 
 pub(crate) use carry::{
-    DecodedObject, EncodedObject, collect, decode, encode, encode_exclusive, for_many, is_empty,
-    moved, take,
+    DecodedObject, EncodedObject, carry_again, collect, decode, encode, encode_exclusive, for_many,
+    is_empty, moved, take,
 };
 pub(crate) use exports::{Exports, Offer};
 pub(crate) use fetch::set_source;

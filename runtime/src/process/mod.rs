@@ -245,6 +245,12 @@ impl<R> Process<R> {
         self.pool.last_exit().and_then(|exit| exit.1)
     }
 
+    /// Waits for its end and leaves the value; tells whether it has ended.
+    pub(crate) fn wait_until_ended(&self, time: Duration) -> bool {
+        self.pool.wait_until_over(time);
+        self.pool.is_over()
+    }
+
     /// Sends SIGTERM to the process, which ends it unless the task has installed a handler.
     ///
     /// With [`StartMethod::Thread`](crate::StartMethod::Thread) the thread is abandoned.

@@ -60,6 +60,17 @@ pub(crate) fn watch_panics() {
     panic::install_in_thread();
 }
 
+/// The report of a panic that ended a call of an actor on this thread.
+pub(crate) fn report_of_panic(payload: &(dyn std::any::Any + Send)) -> PanicReport {
+    panic::report(payload)
+}
+
+/// After a call of an actor that did not panic: what it saw of panics is printed.
+#[inline]
+pub(crate) fn survived_in_thread() {
+    panic::survived_in_thread();
+}
+
 /// A new worker process: never returns.
 pub(crate) fn process(inherited: Inherited) -> ! {
     let (method, original) = (inherited.method, Original::here());

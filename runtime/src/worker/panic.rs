@@ -251,6 +251,14 @@ pub(super) fn survived_quietly(page: &WorkerPageMap) {
     }
 }
 
+/// The same for a thread that is watched and has no worker page.
+#[inline]
+pub(super) fn survived_in_thread() {
+    if ANY_SEEN.load(Ordering::Relaxed) {
+        print_all(take_seen());
+    }
+}
+
 /// After an initializer: its report is not that of a later task.
 pub(super) fn survived() {
     if let Some(ProcessPanics { page: Some(page), .. }) = process().as_ref() {

@@ -1,0 +1,165 @@
+//! A list that processes share.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::encoded::EncodedValue;
+use super::ready::RawListProxy;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A list in the process of a [`Manager`](crate::Manager); made by [`Manager::list`](crate::Manager::list).
+///
+/// All clones are handles to the same list. They pass to other processes inside of values, and the list is gone with the last of
+/// them. What a method returns is a copy.
+///
+/// ```
+/// use runtime::Manager;
+///
+/// let manager = Manager::start()?;
+/// let jobs = manager.list::<String>()?;
+/// jobs.push("sweep".into())?;
+/// jobs.extend(["scrub".to_owned(), "dust".to_owned()])?;
+/// jobs.set(1, "mop".into())?;
+/// assert_eq!(jobs.pop()?.as_deref(), Some("dust"));
+/// assert_eq!(jobs.snapshot()?, ["sweep", "mop"]);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+///
+/// Elements may hold handles, such as [`Shared`](crate::Shared) or proxies, but not [`SharedMut`](crate::SharedMut), which one process alone may have.
+pub struct List<T> {
+    proxy: RawListProxy,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> List<T> {
+    /// Appends an element, and returns how many there are then.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn push(&self, element: T) -> Result<usize> {
+        self.proxy.push(EncodedValue::new(&element)?)
+    }
+
+    /// Appends elements, with no others in between, and returns how many there are then.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn extend(&self, elements: impl IntoIterator<Item = T>) -> Result<usize> {
+        let elements = elements.into_iter().map(|element| EncodedValue::new(&element));
+        self.proxy.extend(elements.collect::<Result<_>>()?)
+    }
+
+    /// Removes the last element and returns it.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn pop(&self) -> Result<Option<T>> {
+        self.proxy.pop()?.as_ref().map(EncodedValue::decode).transpose()
+    }
+
+    /// Returns a copy of an element; the first has the index 0.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn get(&self, index: usize) -> Result<Option<T>> {
+        self.proxy.get(index)?.as_ref().map(EncodedValue::decode).transpose()
+    }
+
+    /// Replaces an element, and returns the one that was there.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`] if the list is shorter.
+    pub fn set(&self, index: usize, element: T) -> Result<T> {
+        let before = self.proxy.set(index, EncodedValue::new(&element)?)?;
+        let before = before.map_err(|len| {
+            let text = format!("the index {index} is out of range: the list has {len} elements");
+            Error::new(ErrorKind::Failed, text).on_task("List::set")
+        });
+        before?.decode()
+    }
+
+    /// Returns how many elements there are.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn len(&self) -> Result<usize> {
+        self.proxy.len()
+    }
+
+    /// Returns whether there are no elements.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn is_empty(&self) -> Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Removes all elements.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn clear(&self) -> Result<()> {
+        self.proxy.clear()
+    }
+
+    /// Returns a copy of the whole list, as it was at one moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    pub fn snapshot(&self) -> Result<Vec<T>> {
+        self.proxy.snapshot()?.iter().map(EncodedValue::decode).collect()
+    }
+}
+
+impl<T> List<T> {
+    /// Returns a handle whose calls fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if they take longer.
+    pub fn with_timeout(&self, time: Duration) -> Self {
+        Self::new(self.proxy.with_timeout(time))
+    }
+
+    /// Returns whether its manager is still there.
+    pub fn is_alive(&self) -> bool {
+        self.proxy.is_alive()
+    }
+
+    pub(super) fn new(proxy: RawListProxy) -> Self {
+        List { proxy, of: PhantomData }
+    }
+}
+
+impl<T> Clone for List<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.proxy.clone())
+    }
+}
+
+impl<T> fmt::Debug for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("List").field(&self.proxy).finish()
+    }
+}
+
+impl<T> Serialize for List<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.proxy.serialize(to)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        RawListProxy::deserialize(from).map(Self::new)
+    }
+}

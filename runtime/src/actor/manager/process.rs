@@ -1,0 +1,189 @@
+//! The process of a manager, and how it is started anew.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use serde::Serialize;
+use serde::ser::Serializer;
+
+use super::builder::ManagerBuilder;
+use crate::actor::client::{CallTarget, ManagerClient};
+use crate::actor::kind;
+use crate::actor::link::{self, MessageReceiver, MessageSender};
+use crate::actor::making::{ActorOrder, CLOSE, MAKE};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::{self, Object};
+use crate::poison::IgnorePoison;
+use crate::process::Process;
+
+/// What the manager and the thread that starts its process anew both have.
+#[derive(Debug)]
+pub(super) struct ManagerShared {
+    pub(super) settings: ManagerBuilder,
+    pub(super) current: Mutex<CurrentProcess>,
+    pub(super) changed: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct CurrentProcess {
+    /// Where orders go; none when the manager is over.
+    pub(super) orders: Option<MessageSender>,
+    pub(super) process: Option<Arc<Process<()>>>,
+    pub(super) client: Arc<ManagerClient>,
+    /// The actors that can be made again.
+    pub(super) factories: Vec<ActorFactory>,
+    pub(super) is_closing: bool,
+    pub(super) is_watched: bool,
+}
+
+/// How to make an actor again.
+#[derive(Clone, Debug)]
+pub(super) struct ActorFactory {
+    pub(super) place: u32,
+    pub(super) actor: u64,
+    pub(super) receiver: MessageReceiver,
+    pub(super) initializer: u32,
+    pub(super) input: Vec<u8>,
+    pub(super) objects: Vec<Arc<Object>>,
+}
+
+/// The task of the process.
+#[crate::worker]
+fn serve_actors(orders: MessageReceiver, threads: u32) {
+    crate::actor::making::serve(&orders, threads);
+}
+
+impl ManagerShared {
+    pub(super) fn current(&self) -> MutexGuard<'_, CurrentProcess> {
+        self.current.lock().ignore_poison()
+    }
+
+    /// Starts a process.
+    pub(super) fn start(&self) -> Result<(MessageSender, Arc<Process<()>>)> {
+        let (orders, receiver) = link::pair(link::REQUESTS)?;
+        let input = (receiver, self.settings.threads);
+        let process = self.settings.process().spawn(serve_actors, input)?;
+        Ok((orders, Arc::new(process)))
+    }
+
+    /// Sends an order to make an actor, and waits until it is made.
+    pub(super) fn order(
+        &self,
+        order: ActorOrder,
+        of: &'static str,
+        rest: &impl Serialize,
+    ) -> Result<()> {
+        let current = self.current();
+        let (Some(sender), Some(process)) = (current.orders.clone(), &current.process) else {
+            return Err(self.over());
+        };
+        let (pid, client) = (process.pid(), Arc::clone(&current.client));
+        drop(current);
+        let name = if order.3.is_some() { "make" } else { "serve" };
+        let target =
+            CallTarget { sender: &sender, actor: 0, pid, of, name, method: MAKE, timeout: None };
+        target.call(&client, &(order, rest))
+    }
+
+    /// Orders the process to end. The kernel does not tell it of the end of this one under `Fork`, where it has copies of the
+    /// ends that its parent had.
+    pub(super) fn close(&self, orders: Option<&MessageSender>) {
+        if let Some(sender) = orders {
+            let target = CallTarget {
+                sender,
+                actor: 0,
+                pid: 0,
+                of: "Manager",
+                name: "close",
+                method: CLOSE,
+                timeout: Some(self.settings.grace),
+            };
+            // It has ended if it cannot be told.
+            let _ = target.cast(&());
+        }
+    }
+
+    pub(super) fn over(&self) -> Error {
+        let text = format!(
+            "manager `{}` cannot make an actor: its process has ended; start another manager",
+            self.settings.name
+        );
+        Error::new(ErrorKind::ActorDied, text).with(|facts| facts.was_begun = Some(false))
+    }
+}
+
+/// Bytes that were encoded before.
+pub(super) struct EncodedInput<'a>(pub(super) &'a [u8]);
+
+impl Serialize for EncodedInput<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(self.0)
+    }
+}
+
+/// Encoded before, with the objects in it.
+pub(super) struct Carried<'a>(pub(super) EncodedInput<'a>, pub(super) &'a [Arc<Object>]);
+
+impl Serialize for Carried<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        handle::carry_again(self.1);
+        self.0.serialize(to)
+    }
+}
+
+/// Starts the process anew whenever it dies, up to the limit.
+pub(super) fn watch(shared: &Arc<ManagerShared>) {
+    let mut left = shared.settings.restarts;
+    loop {
+        let process = shared.current().process.clone();
+        let Some(process) = process else { break };
+        let _ = process.join();
+        drop(process);
+        let mut current = shared.current();
+        if current.is_closing {
+            break;
+        }
+        if left == 0 {
+            current.orders = None;
+            current.factories.clear();
+            break;
+        }
+        left -= 1;
+        drop(current);
+        if !start_again(shared) {
+            let mut current = shared.current();
+            current.orders = None;
+            current.factories.clear();
+            break;
+        }
+    }
+    shared.current().is_watched = false;
+    shared.changed.notify_all();
+}
+
+/// Starts the process and makes its actors again.
+fn start_again(shared: &Arc<ManagerShared>) -> bool {
+    let Ok((orders, process)) = shared.start() else { return false };
+    let mut current = shared.current();
+    if current.is_closing {
+        return false;
+    }
+    (current.orders, current.process) = (Some(orders), Some(process));
+    current.factories.retain(|factory| !factory.receiver.is_gone());
+    let factories = current.factories.clone();
+    drop(current);
+    for factory in factories {
+        let ActorFactory { place, actor, receiver, initializer, input, objects } = factory;
+        let of = kind::at(place).map_or("", |kind| kind.name());
+        let order = (place, actor, receiver, Some(initializer));
+        let made = shared.order(order, of, &Carried(EncodedInput(&input), &objects));
+        if made.is_err() {
+            // Its proxies are told, unless the process died again, which makes it once more.
+            let mut current = shared.current();
+            let is_alive = current.process.as_ref().is_some_and(|process| process.is_alive());
+            if is_alive || current.is_closing {
+                current.factories.retain(|factory| factory.actor != actor);
+            }
+        }
+    }
+    true
+}
