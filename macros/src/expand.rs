@@ -169,7 +169,8 @@ impl ToTokens for Registration<'_> {
                 }
                 #private::Call::each(#call, __procession_one)
             },
-            Role::Initializer => body,
+            // Methods of actors are written elsewhere.
+            Role::Initializer | Role::Actor => body,
         };
 
         tokens.extend(quote_spanned! {Span::mixed_site()=>

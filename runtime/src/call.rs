@@ -29,6 +29,13 @@ impl Stop {
     }
 }
 
+impl Stop {
+    /// Why a call that belongs to no chunk failed.
+    pub(crate) fn into_failure(self) -> Box<Failure> {
+        self.0.unwrap_or_else(|| Box::new(chunk::nonsense()))
+    }
+}
+
 impl From<Interrupted> for Stop {
     fn from(_: Interrupted) -> Self {
         Stop(None)
@@ -55,6 +62,12 @@ impl<'a> Call<'a> {
     pub(crate) fn of_chunk(chunk: ChunkAtWork<'a>, sink: Sink<'a>, original: Original) -> Self {
         let (source, phase) = (Source::new(&[]), TaskPhase::Decoding);
         Call { source, sink: Some(sink), chunk: Some(chunk), original, phase }
+    }
+
+    /// A call of a method of an actor.
+    pub(crate) fn of_method(source: Source<'a>, sink: Sink<'a>, original: Original) -> Self {
+        let phase = TaskPhase::Decoding;
+        Call { source, sink: Some(sink), chunk: None, original, phase }
     }
 
     /// A call of an initializer, whose value stays here.

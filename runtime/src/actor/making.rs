@@ -9,7 +9,7 @@ use super::kind::{self, ActorType, BoxedActor};
 use super::link::{MessageBuffer, MessageReceiver, Unreceived};
 use super::message::{ActorRequest, ReplyStatus};
 use super::serve::ServedActor;
-use crate::call::{Call, Stop};
+use crate::call::Call;
 use crate::codec::{self, Source};
 use crate::failure::{Failure, FailureKind};
 use crate::handle::Object;
@@ -108,7 +108,7 @@ fn decoded(kind: &'static ActorType, input: &[u8]) -> Result<BoxedActor, Box<Fai
             FailureKind::Decode,
             format!("a `{}` cannot be decoded", kind.name()),
         ))),
-        Ok(Err(Stop(failure))) => Err(failure),
+        Ok(Err(stop)) => Err(stop.into_failure()),
         Err(payload) => {
             let phase = crate::failure::TaskPhase::Decoding;
             Err(Box::new(Failure::of_panic(phase, worker::report_of_panic(&*payload))))

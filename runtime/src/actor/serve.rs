@@ -353,7 +353,7 @@ impl ServedActor {
         let (outcome, phase) = {
             let _entered = RunningGuard::new(id, request.chain.clone(), self.id);
             let source = Source::new(arguments);
-            let mut call = Call::new(source, Sink::over(reply), self.original);
+            let mut call = Call::of_method(source, Sink::over(reply), self.original);
             let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut call)));
             (outcome, call.phase)
         };
@@ -382,7 +382,7 @@ impl ServedActor {
             }
             Ok(Err(stop)) => {
                 worker::survived_in_thread();
-                self.fail(&request, method.name, reply, &stop.0);
+                self.fail(&request, method.name, reply, &stop.into_failure());
             }
             Err(payload) => {
                 let failure = Failure::of_panic(phase, worker::report_of_panic(&*payload));

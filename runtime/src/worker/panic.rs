@@ -254,7 +254,7 @@ pub(super) fn survived_quietly(page: &WorkerPageMap) {
 /// The same for a thread that is watched and has no worker page.
 #[inline]
 pub(super) fn survived_in_thread() {
-    if ANY_SEEN.load(Ordering::Relaxed) {
+    if PANIC_SEEN.load(Ordering::Relaxed) {
         print_all(take_seen());
     }
 }
