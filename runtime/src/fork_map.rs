@@ -1,9 +1,10 @@
-//! A map over forked copies of the caller: closures and borrowed data, copy-on-write.
+//! A map over forked copies of the caller, for closures and borrowed data.
 //!
-//! A pool of the start method `Fork` is a template that is forked from the calling thread, and
-//! workers that are forked from it. All of them have the memory of the caller as it was, the frames
-//! of the calling thread included, and run on a copy of that thread. So the closure is not
-//! sent: each worker finds it where its caller had it, and only indices and outputs travel.
+//! A pool of the start method `Fork` consists of a template, which is forked from the calling thread, and
+//! of workers, which are forked from the template. All of them have a copy of the memory of the caller,
+//! including the stack of the calling thread, and run on a copy of that thread. The closure is
+//! therefore not sent: each worker finds it at its address in the caller. Only indices and outputs are
+//! sent.
 
 #![allow(unsafe_code, reason = "a reference that a thread lends to copies of itself")]
 
@@ -79,31 +80,31 @@ inventory::submit! {
     )
 }
 
-/// Calls a closure on each item in forked copies of this process, and returns the outputs in the order of the
-/// items.
+/// Calls a closure on each item in forked copies of this process, and returns the outputs in the order of
+/// the items.
 ///
-/// The closure and the items are neither registered nor encoded: each worker is a fork of the
-/// calling thread and finds them in its copy of the memory, which the kernel copies page by page
-/// when one side writes. So the closure may capture and borrow anything, also what cannot be
-/// serialized. Only the outputs travel. What the closure changes in memory changes in the copy of one worker
-/// and is lost with it.
+/// The closure need not be registered, and neither the closure nor the items are encoded. Each worker is a
+/// fork of the calling thread and finds them in its copy of the memory. The kernel copies a page when one
+/// side writes to it. The closure can therefore capture and borrow anything, including values that cannot
+/// be serialized. Only the outputs are sent. Changes that the closure makes in memory affect only the copy
+/// of one worker, and are lost.
 ///
-/// There are as many workers as [CPUs can be used](crate::usable_cpus), and at most one for each item. They exist
-/// for this call alone: starting and ending them takes some milliseconds, and more the more memory
-/// the caller has in use, because its page tables are copied. For many short calls use a
-/// [`Pool`](crate::Pool).
+/// The number of workers is [`usable_cpus`](crate::usable_cpus), or the number of items if that is
+/// smaller. The workers exist only for this call. Starting and ending them takes some milliseconds, and
+/// longer if the caller uses much memory, because its page tables are copied. Use a
+/// [`Pool`](crate::Pool) for many short calls.
 ///
-/// The rules of [`StartMethod::Fork`](crate::StartMethod::Fork) apply, whatever start method is set. A
-/// [`State`](crate::State) is not available. Handles of channels that the closure captured are closed
-/// in the copies.
+/// The rules of [`StartMethod::Fork`](crate::StartMethod::Fork) apply, whatever start method is set.
+/// [`State`](crate::State) is not available. Ends of channels that the closure has captured are closed in
+/// the copies.
 ///
 /// # Errors
 ///
-/// The first failure that is seen, as with [`Pool::map`](crate::Pool::map): a panic of the closure, the
-/// death of a worker, an output that cannot be encoded. It is
-/// [`ForkWithThreads`](crate::ErrorKind::ForkWithThreads) if this process has other threads, since what
-/// they have locked would stay locked in the copies, and [`Start`](crate::ErrorKind::Start) if the process cannot
-/// be forked.
+/// Returns the first failure that the caller sees, as [`Pool::map`](crate::Pool::map) does: a panic of the
+/// closure, the death of a worker, or an output that cannot be encoded. Returns
+/// [`ForkWithThreads`](crate::ErrorKind::ForkWithThreads) if this process has other threads, whose locks
+/// would remain locked in the copies, and [`Start`](crate::ErrorKind::Start) if the process cannot be
+/// forked.
 ///
 /// ```
 /// let words = ["one", "three", "eleven"].map(str::to_owned);

@@ -13,7 +13,7 @@ const NO_SENDER: &str = "the channel is empty and disconnected: its last sender 
 const FULL: &str = "the channel is full";
 const EMPTY: &str = "the channel is empty";
 
-/// The error of [`Sender::send`](crate::Sender::send): the value, and why it was not sent if that is not because the last receiver is gone.
+/// The error of [`Sender::send`](crate::Sender::send): the value, and the reason if it is not that the last receiver is gone.
 ///
 /// ```
 /// use runtime::SendError;
@@ -83,7 +83,7 @@ impl<T> SendError<T> {
         self.0
     }
 
-    /// Whether the last receiver is gone.
+    /// Returns whether the last receiver is gone.
     pub fn is_disconnected(&self) -> bool {
         self.1.is_none()
     }

@@ -80,14 +80,15 @@ pub use receiver::{IntoMessages, Messages, Receiver, TryMessages};
 pub use select::Select;
 pub use sender::Sender;
 
-/// Makes a channel that holds at most `capacity` messages.
+/// Creates a channel that holds at most `capacity` messages.
 ///
-/// Both ends can be cloned, and passed to other processes as a part of any value: as parameters and results of tasks, as inputs of
-/// initializers, and through channels. Any number of processes sends, and any number receives; each message is received once.
-/// A message is any value that could be an input of a task, of any size, with any handles in it.
+/// Both ends can be cloned, and can be sent to other processes inside of any value: as parameters and results of tasks, as
+/// inputs of initializers, and through channels. Any number of processes can send and receive; each message is received once.
+/// A message can be any value that can be an input of a task, of any size and with any handles in it.
 ///
-/// A channel is disconnected when all ends of a side are gone, dropped or killed with their processes. The caller of a task
-/// keeps the handles in its input until the input has an outcome, and those in inputs of initializers as long as the pool.
+/// A channel is disconnected when all ends of one side are gone, because they were dropped or their processes were killed.
+/// The caller of a task keeps the handles in an input until the input has an outcome, and the handles in the inputs of
+/// initializers for as long as the pool exists.
 ///
 /// ```
 /// use runtime::{Receiver, Sender, worker};
@@ -111,15 +112,15 @@ pub use sender::Sender;
 ///
 /// # Memory
 ///
-/// A slot of 64 bytes for each message exists from the beginning, and memory for longer messages as needed, up to a megabyte for each
-/// message and a gigabyte for all. Longer messages, and those that come when it is used up, travel in a memory of their own, of
-/// which at most 128 are unread at a time. A channel uses three descriptors in a process that has both ends, and two in one
-/// that has one.
+/// A slot of 64 bytes per message is allocated at the start. Memory for longer messages is allocated as needed, up to one
+/// megabyte per message and one gigabyte in total. Longer messages, and messages beyond the total, are sent in separate memory;
+/// at most 128 of these can be unread at the same time. A channel uses three descriptors in a process that has both ends, and
+/// two in a process that has one.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the capacity is 0 or more than 16,777,216;
-/// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) if there is no memory, or if this process has too many open files.
+/// Returns [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the capacity is 0 or more than 16,777,216, and
+/// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) if there is not enough memory or this process has too many open files.
 pub fn channel<T: Serialize + DeserializeOwned>(
     capacity: usize,
 ) -> Result<(Sender<T>, Receiver<T>)> {

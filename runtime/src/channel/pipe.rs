@@ -12,22 +12,22 @@ use super::error::{
 use super::{Messages, Receiver, Sender, channel};
 use crate::error::Result;
 
-/// How many messages wait in each direction.
+/// The capacity of each direction, in messages.
 const CAPACITY: usize = 64;
 
 /// One end of a [`pipe`](crate::pipe()): sends `A` and receives `B`.
 ///
-/// It passes to another process as a part of any value. It is not `Clone`; an end that several threads or processes use can be
-/// taken [apart](Self::split).
+/// It can be sent to another process inside of any value. It is not `Clone`; to use an end in several threads or processes,
+/// [split](Self::split) it.
 pub struct Pipe<A, B> {
     sender: Sender<A>,
     receiver: Receiver<B>,
 }
 
-/// Makes a pipe: two ends that send to each other.
+/// Creates a pipe, which consists of two ends that send to each other.
 ///
-/// Each direction holds up to 64 messages; a sender waits while the other end has so many to read. The end of a process
-/// that is gone, whether it was dropped or killed, is noticed at the other end as in a [`channel`](crate::channel()): what was sent is received first.
+/// Each direction holds up to 64 messages; a sender waits while that many are unread. If an end is dropped or its process is
+/// killed, the other end first receives the remaining messages and is then disconnected, as in a [`channel`](crate::channel()).
 ///
 /// ```
 /// use runtime::{Pipe, worker};
@@ -50,7 +50,7 @@ pub struct Pipe<A, B> {
 ///
 /// # Errors
 ///
-/// As [`channel`](crate::channel()), for want of memory or descriptors.
+/// Returns the errors of [`channel`](crate::channel()) for missing memory or descriptors.
 pub fn pipe<A, B>() -> Result<(Pipe<A, B>, Pipe<B, A>)>
 where
     A: Serialize + DeserializeOwned,
@@ -62,11 +62,11 @@ where
 }
 
 impl<A: Serialize + DeserializeOwned, B> Pipe<A, B> {
-    /// Sends a value; waits while the other end has 64 messages to read.
+    /// Sends a value, and waits while the other end has 64 unread messages.
     ///
     /// # Errors
     ///
-    /// As [`Sender::send`].
+    /// Returns the errors of [`Sender::send`].
     pub fn send(&self, value: A) -> Result<(), SendError<A>> {
         self.sender.send(value)
     }
@@ -75,27 +75,27 @@ impl<A: Serialize + DeserializeOwned, B> Pipe<A, B> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::try_send`].
+    /// Returns the errors of [`Sender::try_send`].
     pub fn try_send(&self, value: A) -> Result<(), TrySendError<A>> {
         self.sender.try_send(value)
     }
 
-    /// Sends a value; waits for at most `timeout`.
+    /// Sends a value, and waits for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_timeout`].
+    /// Returns the errors of [`Sender::send_timeout`].
     pub fn send_timeout(&self, value: A, timeout: Duration) -> Result<(), SendTimeoutError<A>> {
         self.sender.send_timeout(value, timeout)
     }
 }
 
 impl<A, B: Serialize + DeserializeOwned> Pipe<A, B> {
-    /// Receives a message; waits until there is one.
+    /// Receives a message, and waits until there is one.
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv`].
+    /// Returns the errors of [`Receiver::recv`].
     pub fn recv(&self) -> Result<B, RecvError> {
         self.receiver.recv()
     }
@@ -104,22 +104,22 @@ impl<A, B: Serialize + DeserializeOwned> Pipe<A, B> {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::try_recv`].
+    /// Returns the errors of [`Receiver::try_recv`].
     pub fn try_recv(&self) -> Result<B, TryRecvError> {
         self.receiver.try_recv()
     }
 
-    /// Receives a message; waits for at most `timeout`.
+    /// Receives a message, and waits for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv_timeout`].
+    /// Returns the errors of [`Receiver::recv_timeout`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<B, RecvTimeoutError> {
         self.receiver.recv_timeout(timeout)
     }
 
-    /// Waits for at most `timeout` until a message can be received or the other end is gone; returns whether
-    /// [`recv`](Self::recv) would return at once. Takes nothing.
+    /// Waits for at most `timeout` until there is a message or the other end is gone, and returns whether
+    /// [`recv`](Self::recv) would return immediately. Does not take the message.
     pub fn poll(&self, timeout: Duration) -> bool {
         self.receiver.poll(timeout)
     }
@@ -128,19 +128,19 @@ impl<A, B: Serialize + DeserializeOwned> Pipe<A, B> {
     ///
     /// # Panics
     ///
-    /// As that of [`Receiver::iter`].
+    /// The iterator panics if a message cannot be received, as that of [`Receiver::iter`].
     pub fn iter(&self) -> Messages<'_, B> {
         self.receiver.iter()
     }
 }
 
 impl<A, B> Pipe<A, B> {
-    /// Takes the end apart, into what sends and what receives.
+    /// Splits the end into its sender and its receiver.
     pub fn split(self) -> (Sender<A>, Receiver<B>) {
         (self.sender, self.receiver)
     }
 
-    /// The receiving half, to wait for several with a [`Select`](crate::Select).
+    /// Returns the receiver of this end, for use in a [`Select`](crate::Select).
     pub fn receiver(&self) -> &Receiver<B> {
         &self.receiver
     }

@@ -19,8 +19,8 @@ use crate::sys::clock;
 
 /// The receiving end of a [`channel`](crate::channel()).
 ///
-/// Cloning makes another handle to the same end, and so does sending it to another process: each message is received by one of
-/// them. When the last one is gone, dropped or killed with its process, sending fails.
+/// Cloning it, or sending it to another process, creates another handle to the same end; each message is received by one of
+/// them. When the last handle is gone, because it was dropped or its process was killed, sending fails.
 pub struct Receiver<T> {
     end: ChannelEnd,
     of: PhantomData<fn() -> T>,
@@ -31,13 +31,13 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
         Receiver { end, of: PhantomData }
     }
 
-    /// Receives a message; waits while the channel is empty.
+    /// Receives a message, and waits while the channel is empty.
     ///
     /// # Errors
     ///
-    /// [`RecvError::Disconnected`] once the channel is empty and the last sender is gone, dropped or killed with its process.
-    /// [`RecvError::Failed`] if a message cannot be received: if its value cannot be decoded, it is lost. If this process has too many open
-    /// files for its handles, the message stays, and can be received when there is room.
+    /// Returns [`RecvError::Disconnected`] if the channel is empty and the last sender is gone. Returns [`RecvError::Failed`] if a
+    /// message cannot be received. A message that cannot be decoded is lost. If this process has too many open files for the
+    /// handles in a message, the message stays in the channel and can be received later.
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(u64::MAX).map_err(|stopped| match stopped {
             Stopped::Failed(error) => RecvError::Failed(error),
@@ -49,7 +49,7 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`TryRecvError::Empty`] if there is no message. That is also returned if
+    /// Returns the errors of [`recv`](Self::recv), and [`TryRecvError::Empty`] if there is no message. It also returns `Empty` if
     /// another receiver does not finish within a millisecond, because it was stopped while it was receiving.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.recv_until(0).map_err(|stopped| match stopped {
@@ -59,11 +59,11 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
         })
     }
 
-    /// Receives a message; waits for at most `timeout` while the channel is empty.
+    /// Receives a message, and waits for at most `timeout` while the channel is empty.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`RecvTimeoutError::Timeout`] if no message came in that time.
+    /// Returns the errors of [`recv`](Self::recv), and [`RecvTimeoutError::Timeout`] if no message arrived in that time.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_until(clock::after(timeout)).map_err(|stopped| match stopped {
             Stopped::TimedOut => RecvTimeoutError::Timeout,
@@ -72,12 +72,11 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
         })
     }
 
-    /// Returns an iterator over the messages, which waits for each and ends when the channel is empty and the last sender
-    /// is gone.
+    /// Returns an iterator that waits for each message, and ends when the channel is empty and the last sender is gone.
     ///
     /// # Panics
     ///
-    /// The iterator panics if a message cannot be received; [`recv`](Self::recv) returns the error.
+    /// The iterator panics if a message cannot be received. Use [`recv`](Self::recv) to get an error instead.
     ///
     /// ```
     /// let (sender, receiver) = runtime::channel(8)?;
@@ -92,29 +91,29 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
         Messages { receiver: self }
     }
 
-    /// Returns an iterator over the messages that are there now.
+    /// Returns an iterator over the messages that have already arrived, which does not wait.
     ///
     /// # Panics
     ///
-    /// As that of [`iter`](Self::iter).
+    /// The iterator panics if a message cannot be received, as that of [`iter`](Self::iter).
     pub fn try_iter(&self) -> TryMessages<'_, T> {
         TryMessages { receiver: self }
     }
 
-    /// Receives a message, in async code under any executor.
+    /// Returns a future that receives a message, under any executor.
     ///
-    /// The future is ready as soon as [`recv`](Self::recv) would return. Nothing is taken before that, so that it can be dropped at any time without losing a
-    /// message. While futures wait, one thread of this process waits for all of them.
+    /// The future is ready as soon as [`recv`](Self::recv) would return. It takes no message before that, so dropping it never
+    /// loses a message. While futures are pending, one thread of this process waits for all of them.
     ///
     /// # Errors
     ///
-    /// The output is as that of [`recv`](Self::recv).
+    /// The output of the future is that of [`recv`](Self::recv).
     pub fn recv_async(&self) -> RecvFuture<'_, T> {
         RecvFuture::new(&self.end)
     }
 
-    /// Waits for at most `timeout` until the channel has a message or is disconnected; returns whether
-    /// [`recv`](Self::recv) would return at once. Takes nothing.
+    /// Waits for at most `timeout` until the channel has a message or is disconnected, and returns whether
+    /// [`recv`](Self::recv) would return immediately. Does not take the message.
     pub fn poll(&self, timeout: Duration) -> bool {
         let wait = WaitForAny { ends: &[&self.end], turn: 0, other: None };
         wait.until(clock::after(timeout), |sleep| sleep()).is_some()
@@ -144,12 +143,12 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Returns whether the channel holds as many messages as it may.
+    /// Returns whether the channel is full.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
-    /// Returns the most messages that the channel holds.
+    /// Returns the maximum number of messages in the channel.
     pub fn capacity(&self) -> usize {
         self.end.ring().capacity()
     }
@@ -204,7 +203,7 @@ pub struct TryMessages<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
-/// The iterator of a [`Receiver`] that is used as one.
+/// The iterator that owns its [`Receiver`].
 #[derive(Debug)]
 pub struct IntoMessages<T> {
     receiver: Receiver<T>,

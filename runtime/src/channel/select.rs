@@ -10,9 +10,9 @@ use crate::sys::clock;
 
 /// Waits until one of several receivers has a message, or is disconnected.
 ///
-/// The receivers may be of different types. What is ready is told by its index; the message stays where it is until
-/// [`try_recv`](Receiver::try_recv) takes it. If others receive from the same channel, one of them may be quicker, which is
-/// [`TryRecvError::Empty`](crate::TryRecvError::Empty) then. Receivers that are ready at the same time take turns.
+/// The receivers can have different types. The result is the index of a ready receiver; its message stays in the channel until
+/// [`try_recv`](Receiver::try_recv) takes it. Another receiver of the same channel may take it first, in which case `try_recv`
+/// returns [`TryRecvError::Empty`](crate::TryRecvError::Empty). Receivers that are ready at the same time take turns.
 ///
 /// ```
 /// use runtime::Select;
@@ -32,27 +32,27 @@ use crate::sys::clock;
 #[derive(Default)]
 pub struct Select<'a> {
     ends: Vec<&'a ChannelEnd>,
-    /// Where to begin to look.
+    /// The index of the receiver to check first.
     turn: usize,
 }
 
 impl<'a> Select<'a> {
-    /// Makes a set without receivers.
+    /// Creates a set without receivers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a receiver; returns its index, which counts from 0.
+    /// Adds a receiver and returns its index, counted from 0.
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
         self.ends.push(receiver.end());
         self.ends.len() - 1
     }
 
-    /// Waits until a receiver is ready: until it has a message or is disconnected; returns its index.
+    /// Waits until a receiver has a message or is disconnected, and returns its index.
     ///
     /// # Panics
     ///
-    /// If there are no receivers, since none would ever be ready.
+    /// Panics if there are no receivers, because none could ever be ready.
     pub fn ready(&mut self) -> usize {
         assert!(!self.ends.is_empty(), "a `Select` without receivers waits for nothing");
         loop {
@@ -62,12 +62,12 @@ impl<'a> Select<'a> {
         }
     }
 
-    /// Returns a receiver that is ready now, if there is one.
+    /// Returns the index of a receiver that is ready now, if there is one.
     pub fn try_ready(&mut self) -> Option<usize> {
         self.ready_until(0)
     }
 
-    /// Waits for at most `timeout` until a receiver is ready; `None` if none is.
+    /// Waits for at most `timeout` until a receiver is ready, and returns its index, or `None` if none is.
     pub fn ready_timeout(&mut self, timeout: Duration) -> Option<usize> {
         self.ready_until(clock::after(timeout))
     }

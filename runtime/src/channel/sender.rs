@@ -17,9 +17,9 @@ use crate::sys::clock;
 
 /// The sending end of a [`channel`](crate::channel()).
 ///
-/// Cloning makes another handle to the same end, and so does sending it to another process: all of them send to the same
-/// receivers. When the last one is gone, dropped or killed with its process, receivers get what is still in the
-/// channel and then [`RecvError::Disconnected`](crate::RecvError::Disconnected).
+/// Cloning it, or sending it to another process, creates another handle to the same end; all of them send to the same receivers.
+/// When the last handle is gone, because it was dropped or its process was killed, receivers get the remaining messages and
+/// then [`RecvError::Disconnected`](crate::RecvError::Disconnected).
 pub struct Sender<T> {
     end: ChannelEnd,
     of: PhantomData<fn(T)>,
@@ -30,10 +30,10 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
         Sender { end, of: PhantomData }
     }
 
-    /// Sends a value; waits while the channel is full.
+    /// Sends a value, and waits while the channel is full.
     ///
-    /// When this returns, the message is in the channel, and this process may end. Threads and processes that send at the same time
-    /// are served one after the other; what one of them sends arrives in its order.
+    /// When this returns, the message is in the channel, and this process may end. If several threads or processes send at the
+    /// same time, they take turns. The messages of one sender arrive in order.
     ///
     /// ```
     /// let (sender, receiver) = runtime::channel(8)?;
@@ -44,9 +44,9 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     ///
     /// # Errors
     ///
-    /// If the last receiver is gone, or the value cannot be sent: it cannot be encoded, it holds more than 1,024 handles, or
-    /// the system has no memory or no descriptors for it. The error [returns](SendError::into_inner) the value. If processes with receivers are
-    /// killed, a message that was sent within the next few milliseconds may be lost with them.
+    /// Returns an error if the last receiver is gone, or if the value cannot be sent because it cannot be encoded, contains more
+    /// than 1,024 handles, or exceeds the memory or descriptors of the system. The error [returns](SendError::into_inner) the
+    /// value. If processes with receivers are killed, a message that is sent within the next few milliseconds may be lost.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         self.send_until(value, u64::MAX).map_err(|(value, stopped)| match stopped {
             Stopped::Failed(error) => SendError(value, Some(error)),
@@ -58,7 +58,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`TrySendError::Full`] if the channel holds as many messages as it may. That is also returned if
+    /// Returns the errors of [`send`](Self::send), and [`TrySendError::Full`] if the channel is full. It also returns `Full` if
     /// another sender does not finish within a millisecond, because it was stopped while it was sending.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.send_until(value, 0).map_err(|(value, stopped)| match stopped {
@@ -68,11 +68,11 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
         })
     }
 
-    /// Sends a value; waits for at most `timeout` while the channel is full.
+    /// Sends a value, and waits for at most `timeout` while the channel is full.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`SendTimeoutError::Timeout`] if the channel was full for all that time.
+    /// Returns the errors of [`send`](Self::send), and [`SendTimeoutError::Timeout`] if the channel was full for that time.
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.send_until(value, clock::after(timeout)).map_err(|(value, stopped)| match stopped {
             Stopped::TimedOut => SendTimeoutError::Timeout(value),
@@ -108,12 +108,12 @@ impl<T> Sender<T> {
         self.len() == 0
     }
 
-    /// Returns whether the channel holds as many messages as it may.
+    /// Returns whether the channel is full.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
-    /// Returns the most messages that the channel holds.
+    /// Returns the maximum number of messages in the channel.
     pub fn capacity(&self) -> usize {
         self.end.ring().capacity()
     }

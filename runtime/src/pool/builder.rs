@@ -310,17 +310,17 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how many threads native libraries start in each worker.
+    /// Sets the number of threads that native libraries start in each worker.
     ///
-    /// Libraries for linear algebra and the like start as many threads as there are CPUs, in each
-    /// worker, which slows all of them down; `inner_threads(1)` is what a pool with a worker for each CPU
-    /// wants. In the environment of the workers this sets `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`,
+    /// Libraries for linear algebra and similar work start one thread per CPU in every worker, which slows
+    /// all workers down. Use `inner_threads(1)` for a pool with one worker per CPU. This method sets the
+    /// following variables in the environment of the workers: `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`,
     /// `MKL_NUM_THREADS`, `BLIS_NUM_THREADS`, `VECLIB_MAXIMUM_THREADS`, `NUMEXPR_NUM_THREADS`,
     /// `NUMBA_NUM_THREADS`, `RAYON_NUM_THREADS` and `TOKIO_WORKER_THREADS`. A variable that
     /// [`env`](Self::env) sets keeps that value.
     ///
-    /// With [`StartMethod::Fork`] a library that has read the variable in the caller uses the value it read
-    /// there. [`build`](Self::build) refuses this with [`StartMethod::Thread`], whose workers share the
+    /// With [`StartMethod::Fork`], a library that has already read its variable in the caller keeps that
+    /// value. [`build`](Self::build) refuses this with [`StartMethod::Thread`], where the workers share the
     /// libraries of the caller.
     ///
     /// ```
@@ -340,22 +340,22 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets whether what workers log reaches the logger of this program; true by default. Needs the feature
-    /// `log`, and has no effect without it.
+    /// Sets whether log records of workers are forwarded to the logger of this program; true by default.
+    /// Has no effect without the feature `log`.
     ///
-    /// If the program has a logger of the crate `log` when the pool is built, each worker process installs one that sends
-    /// its records here, before its initializers run. A thread of the library hands them to the
-    /// program's logger, with the key-values `worker`, `pid`, `task` and `index` besides their own. Those of one worker come in
-    /// their order, also the last ones of a worker that is killed, and all are handed on before the pool is gone.
-    /// A worker that logs faster than the logger can take waits.
+    /// If the program has a logger of the crate `log` when the pool is built, each worker process installs a
+    /// forwarding logger before its initializers run. A thread of the library passes the records to the
+    /// logger of the program, and adds the key-values `worker`, `pid`, `task` and `index`. The records of one
+    /// worker arrive in order, including the last ones of a worker that is killed. All records are passed on
+    /// before the pool has ended. A worker that logs faster than the logger can accept waits.
     ///
-    /// The level is that of [`log::max_level`] when the pool is built: a record above it costs a worker no more than a
-    /// comparison. What else the logger filters is filtered here. Records that a worker passes on from the workers
-    /// of a nested pool keep their own fields.
+    /// The level is that of [`log::max_level`] when the pool is built; a record above it costs a worker one
+    /// comparison. Other filters of the logger apply in this process. Records that a worker forwards from the
+    /// workers of a nested pool keep their fields.
     ///
-    /// With [`StartMethod::Fork`] a worker has a copy of a logger that was installed before the pool was built, which no
-    /// other can replace, and with [`StartMethod::Thread`] it is the logger itself; neither adds fields. With this
-    /// on, an initializer that installs a logger of its own fails to do so.
+    /// With [`StartMethod::Fork`] a worker has a copy of a logger that was installed before the pool was
+    /// built, which cannot be replaced. With [`StartMethod::Thread`] a worker uses the logger itself. Neither
+    /// adds fields. While forwarding is enabled, an initializer cannot install its own logger.
     ///
     /// [`log::max_level`]: https://docs.rs/log/latest/log/fn.max_level.html
     pub fn forward_logs(mut self, forward: bool) -> Self {

@@ -1,4 +1,4 @@
-//! Several handles at once: whichever completes first.
+//! Waiting for several handles at once.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -74,10 +74,9 @@ struct WaitingHandle<R> {
 
 /// Returns the outcomes of handles in the order in which their calls complete.
 ///
-/// The iterator returns the place of each handle among `handles`, and its outcome, which is
-/// what [`Handle::wait`] would have returned. The handles may belong to several pools.
-/// An outcome that is a failure does not end the iterator. Calls go on while the iterator is not
-/// asked, and when it is dropped; what it has not returned is lost then.
+/// Each item is the index of a handle among `handles` and its outcome, which [`Handle::wait`] would have
+/// returned. The handles can belong to several pools. A failure does not end the iterator. The calls run
+/// independently of the iterator. Dropping it discards the outcomes that it has not returned.
 ///
 /// ```
 /// use runtime::worker;

@@ -193,31 +193,30 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
         self
     }
 
-    /// Shows a progress bar while the call runs. Needs the feature `progress`, and has no effect without it.
+    /// Shows a progress bar while the call runs; has no effect without the feature `progress`.
     ///
-    /// The bar is drawn on standard error. It has the number of inputs if the iterator knows how many are
-    /// left, and tells failures once there are any. The bars of several calls stand below each other. When
-    /// all outcomes of a call were returned, its bar is replaced by one line; the bar of a call that fails, or
-    /// whose handle or iterator is dropped before, disappears.
+    /// The bar is drawn on standard error. It shows the total number of inputs if the iterator knows it,
+    /// and the number of failures if there are any. The bars of several calls are drawn below each other.
+    /// When all outcomes of a call were returned, one line replaces its bar. The bar disappears if the call
+    /// fails, or if its handle or iterator is dropped early. Output of the program to the same terminal
+    /// mixes with the bars.
     ///
-    /// Where standard error is no terminal, a line is written every ten seconds, and a last one if there was
-    /// any before. The environment variable `PROCESSION_PROGRESS_SECONDS` sets another interval.
+    /// If standard error is not a terminal, a line is written every ten seconds, and a last one if there
+    /// was any before. The environment variable `PROCESSION_PROGRESS_SECONDS` sets another interval.
     ///
-    /// What the program itself writes to the terminal while bars are drawn mixes with them.
-    ///
-    /// Of a title the first 40 characters are shown, control characters as spaces. In worker processes no bars are
-    /// drawn.
+    /// The first 40 characters of the title are shown, with control characters replaced by spaces. Worker
+    /// processes draw no bars.
     pub fn progress(mut self, title: impl Into<String>) -> Self {
         self.options.watchers.title = Some(title.into());
         self
     }
 
-    /// Has a function told how far the call is, about ten times a second and once at the end.
+    /// Calls a function with the progress of the call, about ten times per second and once at the end.
     ///
-    /// It is called by a thread of the library, and the last time by the thread that makes the call or drops
-    /// its handle or iterator. Reports are in order and never overlap. The call does not wait for the
-    /// function but at the end; the function must not wait for the call. If it panics it is not called
-    /// again.
+    /// A thread of the library calls the function. The last report comes from the thread that makes the
+    /// call, or that drops its handle or iterator. Reports arrive in order and never overlap. The call waits
+    /// for the function only at its end, and the function must not wait for the call. If the function
+    /// panics, it is not called again.
     ///
     /// ```
     /// use std::sync::Arc;

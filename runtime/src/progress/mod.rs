@@ -1,8 +1,8 @@
-//! How far calls are, for bars and for functions that want to know.
+//! The progress of calls, for bars and callbacks.
 //!
-//! A call that is watched has a [`Tracker`]. While there is one, a thread of the library, the
-//! [ticker](ticker), asks ten times a second how many of its inputs have no outcome yet. Nothing is
-//! counted per input, and a call that is not watched costs nothing.
+//! A call with a bar or a callback has a [`Tracker`]. As long as there is one, a thread of the library, the
+//! [ticker](ticker), reads ten times per second how many inputs have no outcome yet. Nothing is counted
+//! per input, and other calls cost nothing.
 
 #[cfg(feature = "progress")]
 mod bars;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::poison::IgnorePoison;
 use crate::sys::generation::Original;
 
-/// How far a call is; [`TaskCall::on_progress`](crate::TaskCall::on_progress) has an example.
+/// The progress of a call; [`TaskCall::on_progress`](crate::TaskCall::on_progress) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     done: u64,
@@ -33,7 +33,7 @@ impl Progress {
         self.done
     }
 
-    /// Returns the number of inputs of the call; `None` while its iterator does not tell.
+    /// Returns the number of inputs of the call, or `None` while it is unknown.
     pub fn total(&self) -> Option<u64> {
         self.total
     }
@@ -50,8 +50,9 @@ impl Progress {
         self.elapsed
     }
 
-    /// Returns how long the rest will take if it takes as long per input as what is done. `None` if the total is not
-    /// known or nothing is done.
+    /// Returns the estimated remaining time, or `None` if the total is unknown or no input is done.
+    ///
+    /// The estimate assumes that the remaining inputs take as long as those that are done.
     pub fn remaining(&self) -> Option<Duration> {
         let left = self.total?.checked_sub(self.done)?;
         let per_input = self.elapsed.as_secs_f64() / self.done.max(1) as f64;
@@ -59,7 +60,7 @@ impl Progress {
         known.then(|| Duration::try_from_secs_f64(per_input * left as f64).ok()).flatten()
     }
 
-    /// Returns whether this is the last report of the call: all outcomes were returned, or it was given up.
+    /// Returns whether this is the last report, because all outcomes were returned or the call was dropped.
     pub fn is_over(&self) -> bool {
         self.is_over
     }

@@ -31,10 +31,10 @@ unsafe impl Head for AtomicsHead {
     const KIND: u32 = 7;
 }
 
-/// What [`Atomics`] may hold: the integer atomics of [`std::sync::atomic`].
+/// An element of [`Atomics`]: one of the integer atomics of [`std::sync::atomic`].
 ///
-/// `AtomicBool` and `AtomicPtr` are none of them, since other processes could write bytes that are no `bool`, or a pointer into their own
-/// memory. This trait is sealed: nothing else implements it.
+/// `AtomicBool` and `AtomicPtr` are excluded, because another process could write bytes that are not a valid `bool`, or a pointer
+/// into its own memory. This trait is sealed and cannot be implemented for other types.
 pub trait Atomic: sealed::IntegerAtomic {
     /// The integer.
     type Value: Pod;
@@ -80,7 +80,7 @@ atomics!(
     AtomicI8: i8, AtomicI16: i16, AtomicI32: i32, AtomicI64: i64, AtomicIsize: isize
 );
 
-/// An array of atomic integers in memory that processes share, which all read and write at once.
+/// An array of atomic integers in shared memory, which all processes read and write at the same time.
 ///
 /// It dereferences to a slice of the atomics of [`std::sync::atomic`]. The memory is freed when no process has a handle any more.
 ///
@@ -103,7 +103,8 @@ atomics!(
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// The result of a call is seen after everything that its task wrote, with any ordering. For one order of writes to several elements use `Release` and `Acquire`, as between threads.
+/// When the result of a call is visible, all writes of its task are visible too, with any ordering. To order writes to several
+/// elements, use `Release` and `Acquire`, as between threads.
 pub struct Atomics<A: Atomic> {
     block: LockMemory<AtomicsHead>,
     first: std::ptr::NonNull<A>,
@@ -121,7 +122,7 @@ impl<A: Atomic> Atomics<A> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`] if there is not as much memory or no file descriptor for it.
+    /// Returns [`ErrorKind::OutOfMemory`] if there is not enough memory or no file descriptor.
     pub fn zeroed(len: usize) -> Result<Self> {
         let bytes =
             len.checked_mul(size_of::<A>()).filter(|bytes| *bytes < isize::MAX as usize / 2);
@@ -132,18 +133,18 @@ impl<A: Atomic> Atomics<A> {
         Ok(Self::of(LockMemory::new(bytes, 8)?))
     }
 
-    /// Creates an array of these values.
+    /// Creates an array with the given values.
     ///
     /// # Errors
     ///
-    /// As [`zeroed`](Self::zeroed).
+    /// Returns the errors of [`zeroed`](Self::zeroed).
     pub fn from_slice(values: &[A::Value]) -> Result<Self> {
         let array = Self::zeroed(values.len())?;
         array.iter().zip(values).for_each(|(atomic, value)| atomic.set(*value));
         Ok(array)
     }
 
-    /// Copies all values, each read by itself.
+    /// Returns a copy of all values. Each value is read atomically, the array as a whole is not.
     pub fn snapshot(&self) -> Vec<A::Value> {
         self.iter().map(Atomic::get).collect()
     }

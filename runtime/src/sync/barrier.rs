@@ -1,4 +1,4 @@
-//! A place where a number of threads wait for each other.
+//! A barrier at which a number of threads wait for each other.
 
 #![allow(unsafe_code, reason = "a structure of shared memory")]
 
@@ -54,7 +54,7 @@ struct Party {
     broken: AtomicU32,
 }
 
-/// A place where a number of threads, of any processes, wait until all of them are there.
+/// A barrier at which a number of threads, of any processes, wait until all of them have arrived.
 ///
 /// ```
 /// use runtime::sync::Barrier;
@@ -71,20 +71,21 @@ struct Party {
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// A barrier breaks if a thread that waits at it ends, killed or not, if a wait times out, or by [`abort`](Self::abort). All who wait, and
-/// all who come later, then get an error of kind [`ErrorKind::Broken`], until [`reset`](Self::reset). A thread that ends before
-/// it came to the barrier is not known to it; use [`wait_timeout`](Self::wait_timeout) where that can happen.
+/// A barrier breaks if a thread ends while it waits, if a wait times out, or by [`abort`](Self::abort). All waiting threads, and
+/// all later ones, then get an error of kind [`ErrorKind::Broken`], until [`reset`](Self::reset) is called. The barrier does not
+/// notice a thread that ends before it arrives; use [`wait_timeout`](Self::wait_timeout) if that can happen.
 #[derive(Clone)]
 pub struct Barrier {
     block: LockMemory<BarrierHead>,
 }
 
 impl Barrier {
-    /// Creates a barrier for so many threads.
+    /// Creates a barrier for the given number of threads.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if there are none or more than 4,096; otherwise as [`Mutex::new`](super::Mutex::new).
+    /// Returns [`ErrorKind::Configuration`] if `parties` is 0 or more than 4,096, and the errors of
+    /// [`Mutex::new`](super::Mutex::new).
     pub fn new(parties: usize) -> Result<Self> {
         if parties == 0 || parties > MOST {
             let text = format!("a barrier is for 1 to {MOST} threads, and not for {parties}");
@@ -100,12 +101,12 @@ impl Barrier {
         unsafe { std::slice::from_raw_parts(first.as_ptr(), len / size_of::<Party>()) }
     }
 
-    /// Returns the number of threads that the barrier is for.
+    /// Returns the number of threads for which the barrier waits.
     pub fn parties(&self) -> usize {
         self.slots().len() / 2
     }
 
-    /// Returns how many threads wait at this moment.
+    /// Returns the number of threads that are waiting at this moment.
     pub fn waiting(&self) -> usize {
         self.arrived(self.block.cycle.load(Ordering::SeqCst)).count()
     }
@@ -115,30 +116,31 @@ impl Barrier {
         self.block.broken.load(Ordering::SeqCst) != 0
     }
 
-    /// Waits until as many threads as the barrier is for are here. Returns `true` to one of them.
+    /// Waits until all threads have arrived, and returns `true` to exactly one of them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Broken`] if the barrier is broken, or breaks while the thread waits.
+    /// Returns [`ErrorKind::Broken`] if the barrier is broken, or breaks while the thread waits.
     pub fn wait(&self) -> Result<bool> {
         self.wait_until(u64::MAX)
     }
 
-    /// The same, but not longer than `timeout`.
+    /// Waits like [`wait`](Self::wait), but for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`ErrorKind::TimedOut`] if not all threads were there in time. The barrier is broken then.
+    /// Returns the errors of [`wait`](Self::wait), and [`ErrorKind::TimedOut`] if not all threads have arrived in time, which breaks
+    /// the barrier.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
         self.wait_until(slots::until(timeout))
     }
 
-    /// Breaks the barrier: all who wait, and all who come until it is reset, get an error.
+    /// Breaks the barrier: all threads that wait, or that arrive before a reset, get an error.
     pub fn abort(&self) {
         self.locked(u64::MAX, || self.end_broken());
     }
 
-    /// Makes the barrier usable again. Threads that wait get an error of kind [`ErrorKind::Broken`].
+    /// Makes the barrier usable again. Waiting threads get an error of kind [`ErrorKind::Broken`].
     pub fn reset(&self) {
         self.locked(u64::MAX, || {
             if self.waiting() > 0 {

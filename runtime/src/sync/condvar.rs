@@ -1,4 +1,4 @@
-//! Waiting until another thread has changed something.
+//! A condition variable.
 
 #![allow(unsafe_code, reason = "a structure of shared memory")]
 
@@ -65,7 +65,7 @@ unsafe impl Head for CondvarHead {
     const KIND: u32 = 6;
 }
 
-/// A condition that threads wait for, while they let others have the [`Mutex`](super::Mutex) that guards it.
+/// A condition variable: threads wait for a condition while other threads can lock the [`Mutex`](super::Mutex) that protects it.
 ///
 /// ```
 /// use runtime::sync::{Condvar, Mutex};
@@ -87,20 +87,20 @@ unsafe impl Head for CondvarHead {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A wait can end without a notification, as with [`std::sync::Condvar`]; use the methods that take a condition. No notification
-/// is lost when a thread that was notified dies before it has the mutex again: another one is notified. Up to 82 threads sleep at a time, and
-/// more end their waits without a notification, after a millisecond each.
+/// A wait can end without a notification, as with [`std::sync::Condvar`], so prefer the methods that take a condition. If a
+/// notified thread dies before it has locked the mutex again, another thread is notified, so that the notification is not lost.
+/// Up to 82 threads sleep at the same time. The waits of further threads end after a millisecond without a notification.
 #[derive(Clone)]
 pub struct Condvar {
     block: LockMemory<CondvarHead>,
 }
 
-/// Whether a wait ended because its time was over.
+/// The result of a wait with a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Returns whether the time was over before the thread was notified.
+    /// Returns whether the timeout expired before the thread was notified.
     pub fn timed_out(&self) -> bool {
         self.0
     }
@@ -109,29 +109,29 @@ impl WaitTimeoutResult {
 type MutexError<T> = LockError<OwnerDied<T>>;
 
 impl Condvar {
-    /// Creates a condition.
+    /// Creates a condition variable.
     ///
     /// # Errors
     ///
-    /// As [`Mutex::new`](super::Mutex::new).
+    /// Returns the errors of [`Mutex::new`](super::Mutex::new).
     pub fn new() -> Result<Self> {
         Ok(Condvar { block: LockMemory::new(0, 8)? })
     }
 
-    /// Gives the mutex back, waits until the thread is notified, and takes the mutex again.
+    /// Unlocks the mutex, waits for a notification, and locks the mutex again.
     ///
     /// # Errors
     ///
-    /// As [`Mutex::lock`](super::Mutex::lock), when the mutex is taken again.
+    /// Returns the errors of [`Mutex::lock`](super::Mutex::lock) if the mutex cannot be locked again.
     pub fn wait<'a, T: Pod>(&self, guard: Guard<'a, T>) -> Result<Guard<'a, T>, MutexError<T>> {
         self.wait_until(guard, u64::MAX).map(|(guard, _)| guard)
     }
 
-    /// The same, but waits for the notification not longer than `timeout`.
+    /// Waits like [`wait`](Self::wait), but for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Returns the errors of [`wait`](Self::wait).
     pub fn wait_timeout<'a, T: Pod>(
         &self,
         guard: Guard<'a, T>,
@@ -140,11 +140,11 @@ impl Condvar {
         self.wait_until(guard, slots::until(timeout))
     }
 
-    /// Waits for as long as `condition` is true of what the mutex guards.
+    /// Waits as long as `condition` returns `true` for the value of the mutex.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Returns the errors of [`wait`](Self::wait).
     pub fn wait_while<'a, T: Pod>(
         &self,
         mut guard: Guard<'a, T>,
@@ -156,11 +156,11 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// The same, but not longer than `timeout`.
+    /// Waits like [`wait_while`](Self::wait_while), but for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Returns the errors of [`wait`](Self::wait).
     pub fn wait_timeout_while<'a, T: Pod>(
         &self,
         mut guard: Guard<'a, T>,
@@ -267,7 +267,7 @@ impl Condvar {
         &self.block.slots[..used.min(SLEEPERS)]
     }
 
-    /// Wakes one thread that waits.
+    /// Wakes one waiting thread.
     pub fn notify_one(&self) {
         fault("notify-begun");
         self.locked(|| {
@@ -278,7 +278,7 @@ impl Condvar {
         fault("notify-ended");
     }
 
-    /// Wakes all threads that wait.
+    /// Wakes all waiting threads.
     pub fn notify_all(&self) {
         fault("notify-begun");
         self.locked(|| {

@@ -1,4 +1,4 @@
-//! Why a lock was not taken.
+//! The error of locks.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,21 +6,21 @@ use std::fmt;
 use crate::error::{Error, ErrorKind};
 use crate::lock::NotLocked;
 
-/// Why a thread does not have a lock.
+/// The error of locking a lock.
 ///
-/// It can be turned into an [`Error`](crate::Error), so that `?` works in functions that return
-/// [`runtime::Result`](crate::Result), and is itself an error that is `Send`, `Sync` and `'static`.
+/// It converts into an [`Error`](crate::Error), so that `?` works in functions that return
+/// [`runtime::Result`](crate::Result).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LockError<D> {
-    /// The owner before died with the lock. [`OwnerDied::recover`](super::OwnerDied::recover) takes the lock all the same; until somebody has called
-    /// it, all get this error.
+    /// An owner has died with the lock. [`OwnerDied::recover`](super::OwnerDied::recover) locks it nevertheless. Until a thread calls
+    /// that method, all threads get this error.
     OwnerDied(D),
-    /// The thread has the lock already, or waits for another thread that waits for it.
+    /// The thread already has the lock, or would wait for a thread that waits for it.
     Deadlock,
-    /// The lock was not free in time.
+    /// The lock was not available in time.
     TimedOut,
-    /// The lock is not free, and the call does not wait.
+    /// The lock is not available, and the call does not wait.
     WouldBlock,
 }
 

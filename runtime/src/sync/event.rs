@@ -1,4 +1,4 @@
-//! Something that happens, and is waited for.
+//! A flag that threads wait for.
 
 #![allow(unsafe_code, reason = "a structure of shared memory")]
 
@@ -67,12 +67,12 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// As [`Mutex::new`](super::Mutex::new).
+    /// Returns the errors of [`Mutex::new`](super::Mutex::new).
     pub fn new() -> Result<Self> {
         Ok(Event { block: LockMemory::new(0, 8)? })
     }
 
-    /// Sets the event, and wakes all who wait for it.
+    /// Sets the event, and wakes all threads that wait for it.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Event {
         Ok(())
     }
 
-    /// Clears the event. Threads that were woken by [`set`](Self::set) go on all the same.
+    /// Clears the event. This does not affect threads that [`set`](Self::set) has already woken.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Event {
         Ok(())
     }
 
-    /// Waits until the event is set, but not longer than `timeout`; returns whether it was set.
+    /// Waits for at most `timeout` until the event is set, and returns whether it was set.
     ///
     /// # Errors
     ///

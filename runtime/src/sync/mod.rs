@@ -1,19 +1,19 @@
 //! Locks and atomics that processes share.
 //!
-//! The types have the names and methods of [`std::sync`]. Each value is a handle of a few words: it is `Clone`, passes as a parameter or a result
-//! of a task, in a struct, as an input of an initializer or a preload, under every
-//! [start method](crate::StartMethod) and to workers of workers, and all its copies are the same lock. The
-//! memory is freed when no process has a handle any more.
+//! The types have the names and methods of [`std::sync`]. Each value is a small handle. It is `Clone`, and can be a parameter or
+//! a result of a task, a field of either, or an input of an initializer or a preload, under every
+//! [start method](crate::StartMethod) and in nested pools. All copies of a handle refer to the same lock. The memory is freed
+//! when no process has a handle any more.
 //!
-//! | type | what it does |
+//! | type | purpose |
 //! |---|---|
-//! | [`Mutex`] | guards a value that one thread at a time reads and changes |
-//! | [`RwLock`] | guards a value that many read or one changes |
-//! | [`Condvar`] | waits until another thread has changed what a `Mutex` guards |
-//! | [`Semaphore`] | limits how many do something at a time |
-//! | [`Barrier`] | lets a number of threads wait for each other |
-//! | [`Event`] | is set once, or again and again, and waited for |
-//! | [`Atomics`] | an array of `AtomicU64`, `AtomicI32`, .. that all write at once |
+//! | [`Mutex`] | protects a value that one thread at a time reads and changes |
+//! | [`RwLock`] | protects a value that many threads read or one thread changes |
+//! | [`Condvar`] | waits until another thread has changed the value of a `Mutex` |
+//! | [`Semaphore`] | limits how many threads do something at the same time |
+//! | [`Barrier`] | makes a number of threads wait for each other |
+//! | [`Event`] | a flag that threads set, clear and wait for |
+//! | [`Atomics`] | an array of `AtomicU64`, `AtomicI32` and the like, which all processes write at the same time |
 //!
 //! ```
 //! use runtime::sync::{LockError, Mutex};
@@ -33,38 +33,42 @@
 //!
 //! # When processes die
 //!
-//! A lock whose owner was killed does not hang. Whoever waits for a `Mutex` or an `RwLock` is woken by the kernel when the owner ends and gets
-//! [`LockError::OwnerDied`], since what the lock guards may be half changed; so does everyone after it until
-//! one calls [`OwnerDied::recover`]. A permit of a semaphore returns, a reader of an `RwLock` counts no more, a barrier at which the dead
-//! waited breaks, and a notification of a condition that reached a dead waiter goes to another one. These four are noticed by those who
-//! wait, who look 50 times a second.
+//! A lock whose owner was killed does not hang. When the owner ends, the kernel wakes a thread that waits for the `Mutex` or
+//! `RwLock`. This thread gets [`LockError::OwnerDied`], because the value may be inconsistent. All later threads get the same
+//! error, until one of them calls [`OwnerDied::recover`].
 //!
-//! A panic is no death: guards and permits are dropped while it unwinds, and no lock is poisoned by it.
+//! The other types recover as well: a permit of a semaphore is returned, a reader of an `RwLock` no longer counts, a barrier at
+//! which the dead thread waited breaks, and a notification of a condition variable goes to another thread. The waiting threads
+//! check for these four cases 50 times per second.
+//!
+//! A panic is not a death: unwinding drops guards and permits, and does not poison a lock.
 //!
 //! # Waiting
 //!
-//! A wait ends by its outcome, by its timeout, or with its process. A pool that is terminated kills its workers, and what
-//! they held is treated as above. A worker of [`StartMethod::Thread`](crate::StartMethod::Thread) cannot be killed: it is left
-//! behind while it waits, keeps what it holds, and counts as dead only when it ends.
+//! A wait ends when the lock is available, when its timeout expires, or when its process ends. Terminating a pool kills its
+//! workers, and their locks are recovered as described above. A worker of
+//! [`StartMethod::Thread`](crate::StartMethod::Thread) cannot be killed: it is abandoned while it waits, keeps its locks, and
+//! counts as dead only when it ends.
 //!
-//! Guards and permits belong to a thread: they are not `Send`, and count as those of a dead thread if it leaks them and ends. A process that
-//! is forked while a guard is alive, or that is started by another program replacing it (`exec`), has no part in the lock; see the
-//! safety section.
+//! Guards and permits belong to a thread. They are not `Send`, and if a thread leaks them and ends, they are recovered like those
+//! of a dead thread. A process that is forked while a guard exists does not own the lock, and neither does a program that replaces
+//! the process (`exec`); see the safety section.
 //!
 //! # Limits
 //!
-//! All processes that share a lock must be in the PID namespace of the one that made it, and `/proc` must be mounted; other
-//! processes get an error when they decode it. Locks need a kernel with priority-inheritance futexes (`CONFIG_FUTEX_PI`), as all common ones have.
+//! All processes that share a lock must be in the PID namespace of the process that created it, and `/proc` must be mounted.
+//! Other processes get an error when they decode the lock. Locks need a kernel with priority-inheritance futexes
+//! (`CONFIG_FUTEX_PI`), which all common kernels have.
 //!
-//! Locks of one process lie together in pages of shared memory, so that a thousand of them take a handful of file descriptors. A worker that is
-//! handed one lock can therefore reach the memory of the others beside it by native code.
+//! The locks of a process share pages of memory, so that a thousand locks need only a few file descriptors. A worker that has
+//! received one lock can therefore access the memory of neighbouring locks by native code.
 //!
 //! # Safety
 //!
-//! Locks guard `T: Pod` only, whose every bit pattern is a value, and guards refer to the shared memory itself. No memory under a
-//! reference changes as long as all processes run safe code of this build: the rules below let one thread of all processes
-//! write at a time, and a guard whose process was forked refuses to be used in the copy. A process that writes to
-//! the memory by native code can show others wrong values, and cannot make them read outside of it.
+//! Locks protect only `T: Pod`, for which every bit pattern is a value. Guards refer to the shared memory itself. Memory behind a
+//! reference does not change as long as all processes run safe code of this build: by the rules below only one thread of all
+//! processes writes at a time, and a guard cannot be used in a forked copy of its process. A process that writes to the memory
+//! by native code can show wrong values to other processes, but cannot make them read outside of the memory.
 //!
 // # Rules of this module
 //

@@ -1,4 +1,4 @@
-//! A lock that guards a value.
+//! A lock that protects a value.
 
 #![allow(unsafe_code, reason = "refers to mapped memory")]
 
@@ -38,10 +38,10 @@ unsafe impl Head for MutexHead {
     const KIND: u32 = 1;
 }
 
-/// A value in shared memory that one thread of all processes at a time reads and changes.
+/// A value in shared memory that only one thread of all processes at a time reads and changes.
 ///
-/// [`lock`](Self::lock) returns a [`Guard`], which dereferences to the value in place. The value is of a type that is plain bytes
-/// ([`bytemuck::Pod`]), because other processes have no access to anything it would point to.
+/// [`lock`](Self::lock) returns a [`Guard`], which dereferences to the value in place. The type of the value must be plain bytes
+/// ([`bytemuck::Pod`]), because other processes cannot follow pointers in it.
 ///
 /// ```
 /// use runtime::sync::{LockError, Mutex};
@@ -63,8 +63,8 @@ unsafe impl Head for MutexHead {
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// A lock that nobody else wants costs no system call. Threads that wait get it in the order in which they came, by the priority of real-time
-/// threads.
+/// Locking an uncontended mutex needs no system call. Waiting threads get the lock in the order of their arrival, except that
+/// real-time threads get it by priority.
 pub struct Mutex<T: Pod> {
     block: LockMemory<MutexHead>,
     value: NonNull<T>,
@@ -80,8 +80,9 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) if there is no memory or no file descriptor for it, and
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) where the system has no such locks or `T` is aligned to more than 64 bytes.
+    /// Returns [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) if there is no memory or no file descriptor for it, and
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the system does not support such locks or the alignment of `T`
+    /// exceeds 64 bytes.
     pub fn new(value: T) -> Result<Self> {
         let mutex = Self::of(LockMemory::new(size_of::<T>(), align::<T>()?)?);
         // SAFETY: nobody else has it yet; within the block and aligned.
@@ -94,30 +95,31 @@ impl<T: Pod> Mutex<T> {
         Mutex { block, value }
     }
 
-    /// Waits until the calling thread has the lock.
+    /// Locks the mutex, and waits until it is available.
     ///
     /// # Errors
     ///
-    /// [`LockError::OwnerDied`] if the owner before died with it, and [`LockError::Deadlock`] if the thread would wait for itself.
+    /// Returns [`LockError::OwnerDied`] if an owner has died with the lock, and [`LockError::Deadlock`] if the thread would wait for
+    /// itself.
     #[inline]
     pub fn lock(&self) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
         self.lock_until(u64::MAX)
     }
 
-    /// Waits until the calling thread has the lock, but not longer than `timeout`.
+    /// Locks the mutex, and waits for at most `timeout` until it is available.
     ///
     /// # Errors
     ///
-    /// As [`lock`](Self::lock), and [`LockError::TimedOut`].
+    /// Returns the errors of [`lock`](Self::lock), and [`LockError::TimedOut`] if the mutex was not available in time.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
         self.lock_until(slots::until(timeout))
     }
 
-    /// Takes the lock if it is free.
+    /// Locks the mutex if it is available.
     ///
     /// # Errors
     ///
-    /// As [`lock`](Self::lock), and [`LockError::WouldBlock`] if it is not free.
+    /// Returns the errors of [`lock`](Self::lock), and [`LockError::WouldBlock`] if the mutex is not available.
     pub fn try_lock(&self) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
         self.lock_until(0).map_err(|error| match error {
             LockError::TimedOut => LockError::WouldBlock,
@@ -169,7 +171,7 @@ impl<T: Pod> Mutex<T> {
         self.block.lock.owner().is_some_and(|owner| !owner.is_gone())
     }
 
-    /// Returns whether an owner died with the lock and nobody has recovered it.
+    /// Returns whether an owner has died with the lock and no thread has recovered it since.
     pub fn is_poisoned(&self) -> bool {
         let dead = self.block.lock.owner().is_some_and(Holder::is_gone);
         dead || self.block.poisoned.load(Ordering::Relaxed) != 0
@@ -227,9 +229,9 @@ impl<'de, T: Pod> Deserialize<'de> for Mutex<T> {
     }
 }
 
-/// A [`Mutex`] whose owner died, held by this value until it is recovered or dropped.
+/// A [`Mutex`] whose owner has died, which this value locks until it is recovered or dropped.
 ///
-/// Nobody else changes what the mutex guards meanwhile. If the value is dropped, the mutex is given back and stays poisoned.
+/// No other thread changes the protected value in the meantime. Dropping this value unlocks the mutex, which stays poisoned.
 #[must_use = "the lock stays poisoned unless it is recovered"]
 pub struct OwnerDied<T: Pod> {
     mutex: Option<Mutex<T>>,
@@ -242,13 +244,13 @@ impl<T: Pod> OwnerDied<T> {
         OwnerDied { mutex: Some(mutex), by, original: Original::here() }
     }
 
-    /// Returns a guard, and takes the poison from the mutex. What it guards is as the dead left it.
+    /// Returns a guard, and clears the poison of the mutex. The protected value is as the dead thread has left it.
     ///
-    /// Waits only if the thread that got this value has ended and others have taken the mutex since.
+    /// This waits only if the thread that received this value has ended and other threads have locked the mutex since.
     ///
     /// # Panics
     ///
-    /// In a forked copy of the process.
+    /// Panics in a forked copy of the process.
     pub fn recover(mut self) -> Guard<'static, T> {
         assert!(self.original.is_here(), "a lock is recovered in a forked copy of its process");
         let mutex = self.mutex.take().expect("taken once");
@@ -272,9 +274,9 @@ impl<T: Pod> fmt::Debug for OwnerDied<T> {
     }
 }
 
-/// The right to read and change what a [`Mutex`] guards, given back when this value is dropped.
+/// Access to the value of a locked [`Mutex`]; dropping it unlocks the mutex.
 ///
-/// It belongs to the thread that took it, and is not `Send`.
+/// It belongs to the thread that has locked the mutex, and is not `Send`.
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct Guard<'a, T: Pod> {
     mutex: MutexRef<'a, T>,

@@ -58,11 +58,11 @@ unsafe impl Head for RwHead {
     const KIND: u32 = 5;
 }
 
-/// A value in shared memory that many threads of all processes read, or one changes.
+/// A value in shared memory that many threads of all processes read, or that one thread changes.
 ///
-/// A writer that waits lets no more readers in. At most 118 threads read at a time; others wait. A
-/// reader that ends with its guard, killed or not, counts no more. If a writer dies with its guard, readers and writers
-/// get [`LockError::OwnerDied`] until one of them recovers the lock.
+/// While a writer waits, no more readers are admitted. At most 118 threads read at the same time; others wait. A reader that ends
+/// with its guard no longer counts, even if it was killed. If a writer dies with its guard, readers and writers get
+/// [`LockError::OwnerDied`] until one of them recovers the lock.
 ///
 /// ```
 /// use runtime::sync::RwLock;
@@ -97,7 +97,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// As [`Mutex::new`](super::Mutex::new).
+    /// Returns the errors of [`Mutex::new`](super::Mutex::new).
     pub fn new(value: T) -> Result<Self> {
         let lock = Self::of(LockMemory::new(size_of::<T>(), align::<T>()?)?);
         // SAFETY: nobody else has it yet; within the block and aligned.
@@ -110,61 +110,63 @@ impl<T: Pod> RwLock<T> {
         RwLock { block, value }
     }
 
-    /// Waits until the calling thread may read.
+    /// Locks for reading, and waits until that is possible.
     ///
     /// # Errors
     ///
-    /// [`LockError::OwnerDied`] if a writer died, and [`LockError::Deadlock`] if the thread would wait for itself.
+    /// Returns [`LockError::OwnerDied`] if a writer has died with the lock, and [`LockError::Deadlock`] if the thread would wait for
+    /// itself.
     pub fn read(&self) -> Result<ReadGuard<'_, T>, RwLockError<T>> {
         self.read_until(u64::MAX)
     }
 
-    /// Waits until the calling thread may read, but not longer than `timeout`.
+    /// Locks for reading, and waits for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and [`LockError::TimedOut`].
+    /// Returns the errors of [`read`](Self::read), and [`LockError::TimedOut`].
     pub fn read_timeout(&self, timeout: Duration) -> Result<ReadGuard<'_, T>, RwLockError<T>> {
         self.read_until(slots::until(timeout))
     }
 
-    /// Takes the lock for reading if that needs no wait.
+    /// Locks for reading if that is possible without waiting.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and [`LockError::WouldBlock`].
+    /// Returns the errors of [`read`](Self::read), and [`LockError::WouldBlock`].
     pub fn try_read(&self) -> Result<ReadGuard<'_, T>, RwLockError<T>> {
         self.read_until(0).map_err(would_block)
     }
 
-    /// Waits until the calling thread may write.
+    /// Locks for writing, and waits until that is possible.
     ///
     /// # Errors
     ///
-    /// [`LockError::OwnerDied`] if a writer died, and [`LockError::Deadlock`] if the thread would wait for itself, or reads.
+    /// Returns [`LockError::OwnerDied`] if a writer has died with the lock, and [`LockError::Deadlock`] if the thread would wait for
+    /// itself, for instance because it has the lock for reading.
     pub fn write(&self) -> Result<WriteGuard<'_, T>, RwLockError<T>> {
         self.write_until(u64::MAX)
     }
 
-    /// Waits until the calling thread may write, but not longer than `timeout`.
+    /// Locks for writing, and waits for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write), and [`LockError::TimedOut`].
+    /// Returns the errors of [`write`](Self::write), and [`LockError::TimedOut`].
     pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_, T>, RwLockError<T>> {
         self.write_until(slots::until(timeout))
     }
 
-    /// Takes the lock for writing if that needs no wait.
+    /// Locks for writing if that is possible without waiting.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write), and [`LockError::WouldBlock`].
+    /// Returns the errors of [`write`](Self::write), and [`LockError::WouldBlock`].
     pub fn try_write(&self) -> Result<WriteGuard<'_, T>, RwLockError<T>> {
         self.write_until(0).map_err(would_block)
     }
 
-    /// Returns whether a writer died with the lock and nobody has recovered it.
+    /// Returns whether a writer has died with the lock and no thread has recovered it since.
     pub fn is_poisoned(&self) -> bool {
         let head = &*self.block;
         let dead = head.lock.owner().is_some_and(Holder::is_gone);
@@ -353,7 +355,7 @@ impl<'de, T: Pod> Deserialize<'de> for RwLock<T> {
     }
 }
 
-/// The right to read what an [`RwLock`] guards, given back when this value is dropped. It belongs to a thread.
+/// Read access to the value of an [`RwLock`], until it is dropped. It belongs to a thread.
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: Pod> {
     lock: &'a RwLock<T>,
@@ -395,7 +397,7 @@ enum RwLockRef<'a, T: Pod> {
     Owned(RwLock<T>),
 }
 
-/// The right to change what an [`RwLock`] guards, given back when this value is dropped. It belongs to a thread.
+/// Write access to the value of an [`RwLock`], until it is dropped. It belongs to a thread.
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: Pod> {
     lock: RwLockRef<'a, T>,
@@ -443,7 +445,7 @@ impl<T: Pod + fmt::Debug> fmt::Debug for WriteGuard<'_, T> {
     }
 }
 
-/// An [`RwLock`] whose writer died, held for writing by this value until it is recovered or dropped.
+/// An [`RwLock`] whose writer has died, which this value locks for writing until it is recovered or dropped.
 #[must_use = "the lock stays poisoned unless it is recovered"]
 pub struct WriterDied<T: Pod> {
     lock: Option<RwLock<T>>,
@@ -452,11 +454,11 @@ pub struct WriterDied<T: Pod> {
 }
 
 impl<T: Pod> WriterDied<T> {
-    /// Returns a guard for writing, and takes the poison from the lock. What it guards is as the dead left it.
+    /// Returns a guard for writing, and clears the poison of the lock. The protected value is as the dead thread has left it.
     ///
     /// # Panics
     ///
-    /// In a forked copy of the process.
+    /// Panics in a forked copy of the process.
     pub fn recover(mut self) -> WriteGuard<'static, T> {
         assert!(self.original.is_here(), "a lock is recovered in a forked copy of its process");
         let lock = self.lock.take().expect("taken once");

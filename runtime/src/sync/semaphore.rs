@@ -1,4 +1,4 @@
-//! A number of permits.
+//! A counting semaphore.
 
 #![allow(unsafe_code, reason = "a structure of shared memory")]
 
@@ -45,7 +45,7 @@ unsafe impl Head for SemaphoreHead {
     const KIND: u32 = 3;
 }
 
-/// A number of permits, which limits how many threads of all processes do something at a time.
+/// A number of permits, which limits how many threads of all processes do something at the same time.
 ///
 /// ```
 /// use runtime::sync::Semaphore;
@@ -64,18 +64,19 @@ unsafe impl Head for SemaphoreHead {
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// A permit that is held by a thread that ends, killed or not, returns.
+/// If a thread ends while it has a permit, even because it was killed, the permit is returned.
 #[derive(Clone)]
 pub struct Semaphore {
     block: LockMemory<SemaphoreHead>,
 }
 
 impl Semaphore {
-    /// Creates a semaphore of so many permits.
+    /// Creates a semaphore with the given number of permits.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if there are none or more than 65,536; otherwise as [`Mutex::new`](super::Mutex::new).
+    /// Returns [`ErrorKind::Configuration`] if `permits` is 0 or more than 65,536, and the errors of
+    /// [`Mutex::new`](super::Mutex::new).
     pub fn new(permits: usize) -> Result<Self> {
         if permits == 0 || permits > MOST {
             let text = format!("a semaphore has from 1 to {MOST} permits, and not {permits}");
@@ -95,7 +96,7 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Deadlock`] if the calling thread has all permits.
+    /// Returns [`ErrorKind::Deadlock`] if the calling thread has all permits.
     pub fn acquire(&self) -> Result<Permit<'_>> {
         loop {
             // There is no end to this wait.
@@ -105,20 +106,20 @@ impl Semaphore {
         }
     }
 
-    /// Waits for a permit, but not longer than `timeout`; returns `None` if none was free in time.
+    /// Waits for a permit for at most `timeout`, and returns `None` if none was free in time.
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire).
+    /// Returns the errors of [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<Permit<'_>>> {
         self.acquire_until(slots::until(timeout))
     }
 
-    /// Takes a permit if one is free.
+    /// Takes a permit if one is free, and returns `None` otherwise.
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire).
+    /// Returns the errors of [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<Option<Permit<'_>>> {
         let me = Holder::current();
         if let Some(permit) = self.take(me) {
@@ -128,12 +129,12 @@ impl Semaphore {
         Ok(self.take(me))
     }
 
-    /// Returns how many permits there are.
+    /// Returns the total number of permits.
     pub fn permits(&self) -> usize {
         self.slots().len()
     }
 
-    /// Returns how many permits are free at this moment.
+    /// Returns the number of permits that are free at this moment.
     pub fn available_permits(&self) -> usize {
         slots::sweep(self.slots(), Holder::has_ended);
         self.slots().iter().filter(|slot| slot.load(Ordering::SeqCst) == 0).count()
@@ -232,7 +233,7 @@ impl<'de> Deserialize<'de> for Semaphore {
     }
 }
 
-/// A permit of a [`Semaphore`], which returns when this value is dropped or its thread ends.
+/// A permit of a [`Semaphore`], which is returned when this value is dropped or its thread ends.
 #[must_use = "the permit returns at once if it is not kept"]
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,
