@@ -28,6 +28,7 @@ mod preloads;
 mod priorities;
 mod progress;
 mod refused;
+mod scarce;
 mod servers;
 mod state;
 mod streams;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         births::tests(),
         refused::tests(),
         servers::tests(),
+        scarce::tests(),
     ];
     procession_tests::harness::main(files.into_iter().flatten().collect())
 }

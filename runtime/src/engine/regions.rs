@@ -165,10 +165,15 @@ fn store_inputs(settings: &Settings) -> io::Result<Option<OwnedFd>> {
 
 /// The region of the tasks; where address space is short, a smaller one.
 fn tasks_region() -> io::Result<(Mapping, OwnedFd)> {
+    const LEAST: usize = 16 << 20;
     let mut size = REGION;
     loop {
+        if size > LEAST && !memory::leaves_room(size) {
+            size /= 4;
+            continue;
+        }
         match Mapping::with_file(c"procession-tasks", size) {
-            Err(_) if size > 16 << 20 => size /= 4,
+            Err(_) if size > LEAST => size /= 4,
             outcome => return outcome,
         }
     }

@@ -300,6 +300,10 @@ impl WorkerPageMap {
         let mut big_len = BIG_LEN;
         loop {
             let size = Self::HEAD + BIG_SLOTS * big_len;
+            if big_len > 1 << 20 && !crate::sys::memory::leaves_room(size) {
+                big_len /= 4;
+                continue;
+            }
             match Mapping::with_file(c"procession-worker-page", size) {
                 Ok((mapping, fd)) => {
                     crate::sys::memory::seal(&fd);

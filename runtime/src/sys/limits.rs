@@ -43,6 +43,24 @@ pub(crate) fn memory_left() -> Option<u64> {
     Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) << 10)
 }
 
+/// A number of kilobytes in `/proc/self/status`, in bytes.
+fn own(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+/// The bytes that this process may still map; `None` without a limit.
+pub(crate) fn address_space_left() -> Option<u64> {
+    let limit = getrlimit(Resource::RLIMIT_AS).ok()?.0;
+    (limit != libc::RLIM_INFINITY).then(|| limit.saturating_sub(own("VmSize:").unwrap_or(0)))
+}
+
+/// The bytes of the mappings of this process that are locked into memory.
+pub(crate) fn locked() -> u64 {
+    own("VmLck:").unwrap_or(0)
+}
+
 /// Runs on one CPU only.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
@@ -59,9 +77,7 @@ pub(crate) fn limit_data(bytes: u64) -> io::Result<()> {
 
 /// The bytes of private writable memory that this process has.
 pub(crate) fn data() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmData:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+    own("VmData:")
 }
 
 /// The stack that the main thread of a process may have; `None` without a limit.

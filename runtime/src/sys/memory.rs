@@ -86,6 +86,15 @@ pub(crate) fn make_present(fd: BorrowedFd<'_>, from: usize, len: usize) -> io::R
     Ok(nix::fcntl::fallocate(fd, flags, from as i64, len as i64)?)
 }
 
+/// From this size on a mapping is one of which few pages are used.
+const SPARSE: usize = 1 << 20;
+
+/// Whether a mapping of this size leaves the program most of the address space that it may have:
+/// where there is none left its next allocation fails, which ends it.
+pub(crate) fn leaves_room(size: usize) -> bool {
+    super::limits::address_space_left().is_none_or(|left| size as u64 <= left / 4)
+}
+
 /// From this size on memory is asked for only if there is as much: the kernel would go on
 /// until it has to kill processes.
 const CHECKED: usize = 16 << 20;
@@ -225,7 +234,40 @@ impl Mapping {
             return Self::without_file(len);
         }
         let fd = anonymous_file(name, len)?;
-        Ok((Self::new(fd.as_fd(), len, true)?, fd))
+        let mapping =
+            if len < SPARSE { Self::new(fd.as_fd(), len, true) } else { Self::sparse(&fd, len) };
+        Ok((mapping?, fd))
+    }
+
+    /// Maps a file of which few pages will be used. A process that locks all it maps
+    /// (`mlockall` with `MCL_FUTURE`) would have the kernel make every page at once: so the
+    /// mapping is made without access, of which nothing is made, and of what is used
+    /// later the pages are locked as they come.
+    fn sparse(fd: &OwnedFd, len: usize) -> io::Result<Self> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
+        let locked = super::limits::locked();
+        let mapped = Self::mapped(fd.as_fd(), 0, size, ProtFlags::PROT_NONE, flags);
+        let mut mapping = mapped.map_err(|error| match error.raw_os_error() {
+            Some(libc::EAGAIN) => io::Error::other(
+                "this process locks the memory that it maps (mlockall), and RLIMIT_MEMLOCK allows \
+                 too little of it",
+            ),
+            _ => error,
+        })?;
+        let start = mapping.start.as_ptr().cast();
+        let check = |done: i32| if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        if super::limits::locked() > locked {
+            // SAFETY: the range is this mapping, which nobody knows of yet.
+            unsafe {
+                let done = libc::syscall(libc::SYS_mlock2, start, len, libc::MLOCK_ONFAULT);
+                check(done as i32).or_else(|_| check(libc::munlock(start, len)))?;
+            }
+        }
+        // SAFETY: as above.
+        check(unsafe { libc::mprotect(start, len, libc::PROT_READ | libc::PROT_WRITE) })?;
+        mapping.writable = true;
+        Ok(mapping)
     }
 
     /// Miri has no shared mappings: memory of this process alone, and an fd that stands in.
