@@ -4,7 +4,7 @@
 //!
 //! - [`porting`]: three programs from Python's `multiprocessing` and their Rust versions
 //! - [`coming_from`]: lines from other libraries and their equivalents
-//! - [`moving_data`]: state that processes share, and which way of sharing it to choose
+//! - [`moving_data`]: channels, queues, shared memory, files and shared state, and which of them to choose
 //! - [`errors`]: error messages and other symptoms, their causes and remedies
 
 #[doc = include_str!("../docs/porting.md")]

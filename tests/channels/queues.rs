@@ -36,6 +36,7 @@ fn empty(queue: Queue<u64>) -> Vec<u64> {
     items
 }
 
+/// QUEUE-01.
 fn a_worker_empties_a_full_queue(method: StartMethod) {
     let pool = pool(method, 1);
     let queue = Queue::bounded(6).unwrap();
@@ -56,6 +57,7 @@ fn fill(queue: Queue<u64>, count: u64) {
     (0..count).for_each(|n| queue.put(n).unwrap());
 }
 
+/// QUEUE-02.
 fn items_of_a_worker_arrive_in_order(method: StartMethod) {
     let pool = pool(method, 1);
     let queue = Queue::bounded(4).unwrap();
@@ -79,6 +81,7 @@ fn work(queue: Queue<Option<u64>>, done: Queue<u64>) {
     queue.task_done().unwrap();
 }
 
+/// QUEUE-05.
 fn join_waits_for_every_acknowledgement(method: StartMethod) {
     let pool = pool(method, 4);
     let (queue, done) = (Queue::bounded(100).unwrap(), Queue::bounded(100).unwrap());
@@ -106,6 +109,7 @@ fn pass_on(method: u8, queue: Queue<u64>) {
     queue.put(1).unwrap();
 }
 
+/// QUEUE-11.
 /// A child of a child puts as well.
 fn a_queue_is_passed_on(method: StartMethod) {
     let queue = Queue::bounded(4).unwrap();
@@ -122,6 +126,7 @@ fn in_a_pool_of_its_own(method: u8, queue: Queue<u64>) {
     inner.map(put, (0..20).map(|n| (queue.clone(), n))).unwrap();
 }
 
+/// PROC-29.
 fn a_worker_of_a_worker_shares_a_queue(method: StartMethod) {
     let pool = pool(method, 1);
     let queue = Queue::bounded(100).unwrap();
@@ -187,6 +192,7 @@ fn a_process_that_ends_without_items_is_no_loss(method: StartMethod) {
     queue.join().unwrap();
 }
 
+/// QUEUE-04.
 fn the_size_follows_puts_and_gets(_: StartMethod) {
     let queue = Queue::bounded(5).unwrap();
     let mut sizes = vec![queue.len()];

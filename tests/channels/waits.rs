@@ -45,6 +45,7 @@ fn echo(pipe: Pipe<Vec<u8>, Vec<u8>>) {
     pipe.iter().for_each(|bytes| pipe.send(bytes).unwrap());
 }
 
+/// PIPE-01.
 fn a_pipe_echoes_through_a_worker(method: StartMethod) {
     let pool = pool(method, 1);
     let (ours, theirs) = pipe().unwrap();
@@ -60,6 +61,7 @@ fn a_pipe_echoes_through_a_worker(method: StartMethod) {
     task.wait().unwrap();
 }
 
+/// PIPE-05.
 fn a_message_of_16_mib_passes_whole(method: StartMethod) {
     let pool = pool(method, 1);
     let (ours, theirs) = pipe().unwrap();
@@ -76,6 +78,7 @@ fn say_one(pipe: Pipe<u64, u64>) {
     pipe.send(1).unwrap();
 }
 
+/// PIPE-13.
 fn the_end_of_the_worker_ends_the_pipe(method: StartMethod) {
     let pool = pool(method, 1);
     let (ours, theirs) = pipe::<u64, u64>().unwrap();
@@ -85,6 +88,7 @@ fn the_end_of_the_worker_ends_the_pipe(method: StartMethod) {
     assert!(ours.send(2).unwrap_err().is_disconnected());
 }
 
+/// PIPE-08.
 fn the_caller_may_drop_the_end_of_its_child(method: StartMethod) {
     let (ours, theirs) = pipe::<u64, u64>().unwrap();
     let child = Process::builder().start_method(method).spawn(say_one, theirs).unwrap();
@@ -100,6 +104,7 @@ fn write_to(pipe: Pipe<(), Fd<std::fs::File>>) {
     pipe.send(()).unwrap();
 }
 
+/// PIPE-10.
 fn a_file_passes_through_a_pipe(method: StartMethod) {
     let pool = pool(method, 1);
     let (ours, theirs) = pipe().unwrap();
@@ -118,6 +123,7 @@ fn send_some(pipe: Pipe<Vec<u8>, u64>) {
     }
 }
 
+/// PIPE-14, PIPE-16, PIPE-17.
 /// An empty message is one.
 fn messages_are_not_merged(method: StartMethod) {
     let pool = pool(method, 1);
@@ -135,6 +141,7 @@ fn messages_are_not_merged(method: StartMethod) {
     task.wait().unwrap();
 }
 
+/// PIPE-04.
 fn poll_takes_nothing(_: StartMethod) {
     let (ours, theirs) = pipe::<(), ()>().unwrap();
     assert!(!theirs.poll(Duration::ZERO));
@@ -158,6 +165,7 @@ fn send_slowly(to: Sender<u64>, own: u64) {
     }
 }
 
+/// PIPE-28.
 fn a_select_collects_from_many(method: StartMethod) {
     let pool = pool(method, 4);
     let (senders, mut receivers): (Vec<_>, Vec<Receiver<u64>>) =
@@ -211,6 +219,7 @@ fn a_select_tells_what_is_ready(_: StartMethod) {
     assert!(select.ready() < 2);
 }
 
+/// PIPE-29, PIPE-31.
 fn a_select_waits_no_longer_than_it_may(_: StartMethod) {
     let (_numbers, receiver) = channel::<u64>(4).unwrap();
     let mut select = Select::new();
@@ -287,6 +296,7 @@ fn interrupt(pid: u32, ready: Sender<u64>, large: Receiver<Vec<u8>>) {
     assert_eq!(large.recv().unwrap().len(), 16 << 20);
 }
 
+/// PIPE-32.
 #[allow(unsafe_code, reason = "handlers of signals")]
 fn signals_do_not_break_a_wait(method: StartMethod) {
     use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::page::ChannelPage;
 use super::ring::{MessageRing, cannot_make};
@@ -17,6 +17,9 @@ pub(super) const SPIN_NS: u64 = 50_000;
 
 /// How long an end trusts that the other side is there (rule C9), in nanoseconds.
 const TRUST_NS: u64 = 1_000_000;
+
+/// How often in between it does not even ask for the time, if it did less than [`TRUST_NS`] ago.
+const SKIPS: u32 = 7;
 
 /// How long one that may not wait gives others to finish what they are doing, in nanoseconds.
 const COURTESY_NS: u64 = 1_000_000;
@@ -37,6 +40,8 @@ pub(super) struct ChannelEnd {
     socket: Option<Arc<Object>>,
     /// The drops of the other side when it was looked for last, and the time; the lower and the upper half.
     looked: AtomicU64,
+    /// How often it does not ask for the time, because it did often of late.
+    skips: AtomicU32,
 }
 
 /// Why something was not done in time.
@@ -67,7 +72,13 @@ pub(super) fn pair(capacity: usize) -> Result<(ChannelEnd, ChannelEnd)> {
 impl ChannelEnd {
     fn new(side: ChannelSide, ring: MessageRing, socket: Arc<Object>) -> Self {
         socket.set_connects();
-        ChannelEnd { side, ring, socket: Some(socket), looked: AtomicU64::new(0) }
+        ChannelEnd {
+            side,
+            ring,
+            socket: Some(socket),
+            looked: AtomicU64::new(0),
+            skips: AtomicU32::new(0),
+        }
     }
 
     /// Takes an end in that another process sent (rule C11).
@@ -121,11 +132,17 @@ impl ChannelEnd {
             ChannelSide::Receiver => &self.page().drops.senders,
         };
         let drops = u64::from(drops.load(Ordering::Acquire));
+        let looked = self.looked.load(Ordering::Relaxed);
+        let skips = self.skips.load(Ordering::Relaxed);
+        if skips > 0 && looked & 0xffff_ffff == drops {
+            self.skips.store(skips - 1, Ordering::Relaxed);
+            return false;
+        }
         // Microseconds, of which 32 bits are enough to see that some time has passed.
         let now = (clock::coarse() / 1000) & 0xffff_ffff;
-        let looked = self.looked.load(Ordering::Relaxed);
         let since = now.wrapping_sub(looked >> 32) & 0xffff_ffff;
         if looked & 0xffff_ffff == drops && since < TRUST_NS / 1000 && looked != 0 {
+            self.skips.store(SKIPS, Ordering::Relaxed);
             return false;
         }
         let is_gone = hangup::is_hung_up(self.socket());
@@ -136,6 +153,7 @@ impl ChannelEnd {
 
     /// Has the next look ask the kernel.
     pub(super) fn look_again(&self) {
+        self.skips.store(0, Ordering::Relaxed);
         self.looked.store(0, Ordering::Relaxed);
     }
 
@@ -204,6 +222,7 @@ impl Clone for ChannelEnd {
             ring: self.ring.clone(),
             socket: self.socket.clone(),
             looked: AtomicU64::new(0),
+            skips: AtomicU32::new(0),
         }
     }
 }

@@ -17,7 +17,7 @@
 //! - **C4.** So who finds that the owner of a lock died only has to go on. `next` is read from the slot of the last message; what was released
 //!   lags behind `head` at most, which costs room until the next message is taken.
 //! - **C5.** A message goes to its slot, or to the heap if it is longer ([`heap`]), or to a memory of its own if the heap has no room or it is
-//!   longer than a megabyte. A message is not refused in an empty channel. The channel is full when `capacity` messages are unread, or
+//!   longer than a quarter of the heap or four megabytes. A message is not refused in an empty channel. The channel is full when `capacity` messages are unread, or
 //!   as many parcels as the socket holds.
 //! - **C6.** *Sleeping.* Who waits keeps the lock of its own side and sleeps in `poll` on its socket; others of this side sleep on the lock, and the kernel
 //!   wakes the next of them when the lock is given back or its owner dies. So one thread at a time waits for the other side, a wake-up is for
@@ -32,7 +32,7 @@
 //!   number is given once. Parcels with smaller numbers are left over from the dead, and are thrown away. The last parcel stays in the socket until the
 //!   message is taken.
 //! - **C9.** *Disconnection.* The kernel hangs the socket up when nobody has its other end: a sleeper sees it at once. An end that is awake looks when
-//!   it has seen an end of the other side dropped, or has not looked for a millisecond. A receiver gives the news only when it sees no
+//!   it has seen an end of the other side dropped, or has not looked for a millisecond; of operations in quick succession, every eighth asks for the time. A receiver gives the news only when it sees no
 //!   message after it.
 //! - **C10.** Hidden holders would keep a channel connected. Ends are connections (rule H7).
 //! - **C11.** The memory is not trusted: offsets and lengths are held against the layout that was checked when it was mapped, and the codec copies
@@ -112,10 +112,10 @@ pub use sender::Sender;
 ///
 /// # Memory
 ///
-/// A slot of 64 bytes per message is allocated at the start. Memory for longer messages is allocated as needed, up to one
-/// megabyte per message and one gigabyte in total. Longer messages, and messages beyond the total, are sent in separate memory;
-/// at most 128 of these can be unread at the same time. A channel uses three descriptors in a process that has both ends, and
-/// two in a process that has one.
+/// A slot of 64 bytes per message is allocated at the start. Memory for messages of more than 40 bytes is allocated as needed, up
+/// to two megabytes per message and one gigabyte in total, and kept with the channel. Messages of more than four megabytes, and messages beyond
+/// the total, are sent in separate memory; at most 128 of these can be unread at the same time. A channel uses three
+/// descriptors in a process that has both ends, and two in a process that has one.
 ///
 /// # Errors
 ///

@@ -183,13 +183,11 @@ const _: () = assert!(size_of::<ChannelPage>() <= PAGE && size_of::<MessageSlot>
 pub(super) const MOST_CAPACITY: usize = 1 << 24;
 
 impl ChannelLayout {
-    /// That of a channel; the heap has room for a megabyte for each message, up to a gigabyte.
+    /// That of a channel; the heap has room for two megabytes for each message, up to a gigabyte.
     pub(super) fn new(capacity: usize) -> Self {
-        let heap = (capacity as u64).saturating_mul(1 << 20).min(1 << 30);
-        ChannelLayout {
-            capacity: capacity as u64,
-            heap: if cfg!(miri) { heap.min(1 << 16) } else { heap },
-        }
+        let heap = (capacity as u64).saturating_mul(2 << 20).clamp(4 << 20, 1 << 30);
+        let heap = if cfg!(miri) { 1 << 16 } else { heap };
+        ChannelLayout { capacity: capacity as u64, heap }
     }
 
     pub(super) const fn slot(at: u64) -> usize {
@@ -212,7 +210,7 @@ impl ChannelLayout {
 
     /// The longest message that goes to the heap.
     pub(super) fn longest(self) -> u64 {
-        self.heap.min(1 << 20)
+        (self.heap / 4).min(4 << 20)
     }
 
     /// Whether it is one that [`new`](Self::new) makes: it may have been written by another process.

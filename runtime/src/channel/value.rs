@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// What a thread keeps of its buffer.
-const KEPT: usize = 1 << 20;
+const KEPT: usize = 5 << 20;
 
 /// Runs code with a buffer that is empty.
 #[inline]
