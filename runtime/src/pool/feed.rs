@@ -1,5 +1,6 @@
 //! The calling thread's side of a call, which encodes inputs, submits chunks and takes answers.
 
+use std::convert::Infallible;
 use std::iter::Fuse;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
@@ -99,30 +100,31 @@ impl OpenCall {
         look(&mut engine, &call.shared)
     }
 
-    /// Decodes what was taken, one result after the other.
-    pub(super) fn decode_each<R: DeserializeOwned, E>(
+    /// Decodes what was taken, one result after the other, until `each` fails.
+    pub(super) fn decode_each<R: DeserializeOwned>(
         &mut self,
-        mut each: impl FnMut(usize, Result<R>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut each: impl FnMut(usize, Result<R>) -> Result<()>,
+    ) -> Result<()> {
         let OpenCall { call, inbox, tracker, .. } = self;
         inbox.take_each(|index, answer| {
             each(index, decoded(call.entry, index, answer, tracker.as_ref()))
         })
     }
 
-    /// Decodes the results that were taken, and passes the number of bytes of each to `each`.
-    pub(super) fn decode_sized<R: DeserializeOwned, E>(
+    /// Decodes all results that were taken, and passes the number of bytes of each to `each`.
+    pub(super) fn decode_all<R: DeserializeOwned>(
         &mut self,
-        mut each: impl FnMut(usize, Result<R>, usize) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut each: impl FnMut(usize, Result<R>, usize),
+    ) {
         let OpenCall { call, inbox, tracker, .. } = self;
-        inbox.take_each(|index, answer| {
+        let Ok(()) = inbox.take_each(|index, answer| {
             let bytes = match &answer {
                 Answer::Value(source) => source.remaining(),
                 Answer::Failed(_) => 0,
             };
-            each(index, decoded(call.entry, index, answer, tracker.as_ref()), bytes)
-        })
+            each(index, decoded(call.entry, index, answer, tracker.as_ref()), bytes);
+            Ok::<_, Infallible>(())
+        });
     }
 
     /// Lets the call go on by itself.

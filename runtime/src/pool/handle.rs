@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::feed::{self, OpenCall};
+use super::ordered::Ordered;
 use crate::engine::{ChunkIn, Options, Patience, SharedPool};
 use crate::error::{Error, Result};
 use crate::queue::PayloadBuffer;
@@ -66,13 +67,7 @@ struct One<R>(Option<R>);
 
 impl<R: DeserializeOwned> Collect<R> for One<R> {
     fn take(&mut self, call: &mut OpenCall) -> Result<usize> {
-        let mut count = 0;
-        call.decode_each(|_, outcome| {
-            count += 1;
-            self.0 = Some(outcome?);
-            Ok(())
-        })
-        .map(|()| count)
+        take_each(call, |_, output| self.0 = Some(output))
     }
 
     fn finish(&mut self) -> Result<R> {
@@ -80,23 +75,28 @@ impl<R: DeserializeOwned> Collect<R> for One<R> {
     }
 }
 
-struct Many<R>(Vec<Option<R>>);
-
-impl<R: DeserializeOwned> Collect<Vec<R>> for Many<R> {
+impl<R: DeserializeOwned> Collect<Vec<R>> for Ordered<R> {
     fn take(&mut self, call: &mut OpenCall) -> Result<usize> {
-        let mut count = 0;
-        call.decode_each(|index, outcome: Result<R>| {
-            count += 1;
-            self.0[index] = Some(outcome?);
-            Ok(())
-        })
-        .map(|()| count)
+        take_each(call, |index, output| self.put(index, output))
     }
 
     fn finish(&mut self) -> Result<Vec<R>> {
-        let outputs = std::mem::take(&mut self.0);
-        Ok(outputs.into_iter().map(|output| output.expect("answered")).collect())
+        Ok(std::mem::replace(self, Ordered::new(0)).complete())
     }
+}
+
+/// Takes the outputs that have arrived and returns their number, or the first error.
+fn take_each<R: DeserializeOwned>(
+    call: &mut OpenCall,
+    mut put: impl FnMut(usize, R),
+) -> Result<usize> {
+    let mut count = 0;
+    call.decode_each(|index, outcome| {
+        count += 1;
+        put(index, outcome?);
+        Ok(())
+    })
+    .map(|()| count)
 }
 
 impl<R> Handle<R> {
@@ -405,9 +405,7 @@ where
     I::Item: Serialize,
     R: DeserializeOwned + Send + 'static,
 {
-    hand_in(shared, entry, options, inputs, |count| {
-        Box::new(Many((0..count).map(|_| None).collect::<Vec<Option<R>>>()))
-    })
+    hand_in(shared, entry, options, inputs, |count| Box::new(Ordered::<R>::new(count)))
 }
 
 fn hand_in<I, R>(

@@ -14,6 +14,7 @@ mod lifecycle;
 mod look_ahead;
 mod map;
 mod options;
+mod ordered;
 mod puller;
 mod running;
 mod stream;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::feed::OpenCall;
+use super::ordered::Ordered;
 use super::{Handle, Imap, ImapUnordered, Pool, handle, map};
 use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
@@ -386,19 +387,16 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
             let count = call.hand_to_all(&input)?;
             call.expect(Some(count));
             call.note_fed(count);
-            let mut outcomes: Vec<_> = (0..count).map(|_| None).collect();
+            let mut outcomes = Ordered::new(count);
             let (id, mut over) = (call.id, false);
             while !over {
                 call.wait(Patience::None, None);
                 // A worker that a resize has dismissed may have no outcome.
                 over = call.poll(|engine, _| engine.is_settled(id));
-                let Ok(()) = call.decode_each(|index, outcome| {
-                    outcomes[index] = Some(outcome);
-                    Ok::<_, std::convert::Infallible>(())
-                });
+                call.decode_all(|index, outcome, _| outcomes.put(index, outcome));
             }
             call.finish();
-            Ok(outcomes.into_iter().flatten().collect())
+            Ok(outcomes.into_present())
         });
         outcome.unwrap_or_else(|error: Error| vec![Err(error)])
     }

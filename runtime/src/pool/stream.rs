@@ -321,10 +321,9 @@ impl<I: Iterator> Stream<I> {
 
     fn take_outcomes<R: DeserializeOwned>(&mut self, out: &mut impl Outcomes<R>) {
         let Stream { call, look, .. } = self;
-        let Ok(()) = call.decode_sized(|index, outcome, bytes| {
+        call.decode_all(|index, outcome, bytes| {
             look.note_outcome(bytes);
             out.put(index, outcome, bytes);
-            Ok::<_, std::convert::Infallible>(())
         });
     }
 }
