@@ -10,15 +10,17 @@
 //! 4. `#[path]` is refused: a module has the name of its file.
 //! 5. The crates `libc` and `nix` are used in `sys/` only.
 //!
-//! The files, types and names of the library have [limits], too.
+//! The files, types and names of the library have [limits], too, and what pages name is [there](named).
 //!
 //! What a method of a type that is passed in does is not looked at, and need not be.
 
 mod graph;
 mod limits;
+mod named;
 mod system_calls;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -97,6 +99,31 @@ fn what_breaks_a_limit_is_found() {
     let found = limits::impure(&modules(&files));
     let places = ["std::sync::Arc", "crate::sys::g", "::std::thread::Thread"];
     assert_eq!(found, places.map(|path| format!("scheduler.rs:1: {path}")));
+}
+
+#[test]
+fn the_files_that_pages_name_are_there() {
+    let pages = ["../runtime/DESIGN.md", "../runtime/src/queue/PROTOCOL.md", "../CONTRIBUTING.md"];
+    for page in pages.map(Path::new) {
+        let text = fs::read_to_string(page).expect("the page is there");
+        assert_none(&named::missing(page, &text));
+    }
+    let text = "`engine/drain.rs`, `engine/gone.rs`, `queue/`, `a/b`, [that](src/gone.rs#here)";
+    let missing = named::missing(Path::new("../runtime/PAGE.md"), text);
+    let gone = ["engine/gone.rs", "src/gone.rs"].map(|name| format!("../runtime/PAGE.md: {name}"));
+    assert_eq!(missing, gone);
+}
+
+#[test]
+fn one_input_passes_few_files_each_once() {
+    let design = fs::read_to_string("../runtime/DESIGN.md").expect("the page is there");
+    let path = named::path_of_an_input(&design);
+    assert!((5..=15).contains(&path.len()), "{path:?}");
+    let once: BTreeSet<&String> = path.iter().collect();
+    assert_eq!(once.len(), path.len(), "{path:?}");
+    for file in &path {
+        assert!(Path::new("../runtime/src").join(file).is_file(), "{file} is not there");
+    }
 }
 
 fn assert_none(found: &[String]) {
