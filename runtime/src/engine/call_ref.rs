@@ -18,27 +18,11 @@ const BYTES: usize = 64 << 20;
 /// The options of a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: u32,
-    pub(crate) chunk_size: Option<usize>,
-    pub(crate) max_active: Option<usize>,
+    /// Those that the scheduler uses.
+    pub(crate) scheduling: CallOptions,
     pub(crate) watchers: Watchers,
-    pub(crate) priority: i32,
     pub(crate) look_ahead: Option<usize>,
     pub(crate) look_ahead_bytes: Option<usize>,
-}
-
-impl Options {
-    fn scheduling(&self) -> CallOptions {
-        CallOptions {
-            timeout: self.timeout,
-            retries: self.retries,
-            chunk_size: self.chunk_size,
-            max_active: self.max_active,
-            looks_ahead: self.look_ahead.is_some(),
-            priority: self.priority,
-        }
-    }
 }
 
 /// Encoded inputs of a call, to be handed in.
@@ -68,7 +52,8 @@ impl Engine {
         entry: Entry,
         options: &Options,
     ) -> Result<CallId> {
-        let opened = self.scheduler.open_call(entry.id, options.scheduling(), Client::new(entry));
+        let opened =
+            self.scheduler.open_call(entry.id, options.scheduling.clone(), Client::new(entry));
         self.carry_out(shared);
         self.memory.note_opened(self.scheduler.open_calls());
         opened.map_err(|refusal| match refusal {

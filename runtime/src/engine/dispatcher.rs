@@ -283,7 +283,7 @@ impl Dispatcher {
     fn give_up_unanswered(&mut self, engine: &mut Engine) {
         for slot in std::mem::take(&mut engine.unanswered) {
             let Some(worker) = engine.scheduler.slot(slot) else { continue };
-            let (ticket, limit) = (worker.id as u64, self.shared.settings.start_timeout);
+            let (ticket, limit) = (worker.id as u64, self.shared.settings.limits.start_timeout);
             let said = self.launcher.as_mut().and_then(|l| l.overdue(ticket, limit));
             let known = || endings::late(&self.shared, worker, engine.body(slot));
             let error = said.unwrap_or_else(known).into();

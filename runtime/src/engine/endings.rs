@@ -41,7 +41,7 @@ pub(super) fn late(shared: &SharedPool, worker: &Slot<SharedError>, body: Option
         Some(body) => format!("worker {} (pid {})", body.id, body.pid()),
         None => format!("worker {}", worker.id),
     };
-    match (&worker.worker, settings.init_timeout) {
+    match (&worker.worker, settings.limits.init_timeout) {
         (Worker::Initializing { .. }, Some(limit)) => {
             let what = match settings.what_initializes() {
                 none if none.is_empty() => "its start".to_owned(),
@@ -53,12 +53,13 @@ pub(super) fn late(shared: &SharedPool, worker: &Slot<SharedError>, body: Option
             );
             Error::new(ErrorKind::Initializer, text)
         }
-        _ if !worker.known => {
-            Error::start(format!("no worker was started within {:?}", settings.start_timeout))
-        }
+        _ if !worker.known => Error::start(format!(
+            "no worker was started within {:?}",
+            settings.limits.start_timeout
+        )),
         _ => Error::start(format!(
             "{place} was not there within {:?}; give it more time with start_timeout(..)",
-            settings.start_timeout
+            settings.limits.start_timeout
         )),
     }
 }

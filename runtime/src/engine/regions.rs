@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
 use super::locked::LockedEngine;
 use super::port::SharedQueue;
@@ -12,8 +11,7 @@ use super::{Engine, Settings};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{Exports, Offer};
-use crate::queue::{Arena, DIRECT, PoolPage, SLOTS, Tasks};
-use crate::scheduler::Limits;
+use crate::queue::{Arena, PoolPage, Tasks};
 use crate::start::{Preload, inputs};
 use crate::sys::fds::Kept;
 use crate::sys::memory::{self, Mapping, PAGE};
@@ -21,9 +19,6 @@ use crate::sys::wakeup::Wakeup;
 
 /// Address space for payloads; pages exist when written.
 const REGION: usize = 1 << 40;
-
-/// The maximum time to wait for the end of a killed worker before it is abandoned.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pool, as its handles and its dispatcher share it.
 pub(crate) struct SharedPool {
@@ -102,7 +97,7 @@ impl SharedPool {
             generation: crate::start::generation(),
             depth: crate::worker::depth(),
             spinners: crate::sys::limits::cpus().len().saturating_sub(1),
-            engine: Mutex::new(Engine::new(limits(&settings), queue)),
+            engine: Mutex::new(Engine::new(settings.limits, queue)),
             settings,
             regions,
             arena,
@@ -131,20 +126,6 @@ impl SharedPool {
     /// Makes the dispatcher look at everything.
     pub(super) fn wake_dispatcher(&self) {
         self.wakeup.ring();
-    }
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits {
-        workers: settings.workers,
-        queue_slots: SLOTS,
-        first_direct: DIRECT,
-        replace: settings.replace,
-        start_timeout: settings.start_timeout,
-        init_timeout: settings.init_timeout,
-        leave_timeout: settings.leave_timeout,
-        idle_timeout: settings.idle_timeout,
-        kill_patience: KILL_PATIENCE,
     }
 }
 

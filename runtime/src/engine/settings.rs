@@ -6,22 +6,20 @@ use std::time::Duration;
 
 use crate::config::StartMethod;
 use crate::poison::IgnorePoison;
+use crate::scheduler::Limits;
 use crate::start::Preload;
 use crate::start::preload::names;
 use crate::sys::fds::Kept;
 
 /// The validated settings of a pool.
 pub(crate) struct Settings {
-    pub(crate) workers: usize,
+    /// Those that the scheduler uses.
+    pub(crate) limits: Limits,
     pub(crate) method: StartMethod,
     pub(crate) name: String,
     pub(crate) initializers: Vec<Preload>,
     pub(crate) preloads: Vec<Preload>,
     pub(crate) max_tasks: Option<u64>,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) start_timeout: Duration,
-    pub(crate) init_timeout: Option<Duration>,
-    pub(crate) leave_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) pin_cpus: bool,
     pub(crate) memory_limit: Option<u64>,
@@ -32,8 +30,6 @@ pub(crate) struct Settings {
     /// Whether records of the workers' loggers reach that of the program.
     pub(crate) forward_logs: bool,
     pub(crate) fork_with_threads: bool,
-    /// Whether a dead worker is replaced.
-    pub(crate) replace: bool,
     /// Whether this is the process-wide pool.
     pub(crate) of_process: bool,
     /// The standard streams of a `Process`, taken when its worker is launched.
@@ -98,8 +94,10 @@ impl Settings {
                         out for workers that stay";
             return Some(text.to_owned());
         }
-        let limits =
-            [("start_timeout", Some(self.start_timeout)), ("init_timeout", self.init_timeout)];
+        let limits = [
+            ("start_timeout", Some(self.limits.start_timeout)),
+            ("init_timeout", self.limits.init_timeout),
+        ];
         if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == Some(Duration::ZERO)) {
             return Some(format!("{name}(..) of no time lets no worker start; give it some time"));
         }

@@ -153,7 +153,7 @@ pub(super) fn drop_shares(shared: &SharedPool, shares: Arc<Vec<Share>>) {
     let thread = std::thread::Builder::new().name("preload".to_owned()).spawn(work);
     if let Ok(thread) = thread {
         use std::sync::mpsc::RecvTimeoutError::Disconnected;
-        if wait.recv_timeout(shared.settings.leave_timeout) == Err(Disconnected) {
+        if wait.recv_timeout(shared.settings.limits.leave_timeout) == Err(Disconnected) {
             let _ = thread.join();
         }
     }

@@ -10,7 +10,9 @@ use crate::config::{self, StartMethod};
 use crate::engine::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle;
+use crate::queue::{DIRECT, SLOTS};
 use crate::registry::{self, Role};
+use crate::scheduler::Limits;
 use crate::start::Preload;
 use crate::sys::fds::Kept;
 use crate::task::Initializer;
@@ -57,16 +59,12 @@ impl Default for PoolBuilder {
     fn default() -> Self {
         PoolBuilder {
             settings: Settings {
-                workers: config::usable_cpus(),
+                limits: Limits::new(config::usable_cpus(), SLOTS, DIRECT),
                 method: StartMethod::default(),
                 name: "pool".to_owned(),
                 initializers: Vec::new(),
                 preloads: Vec::new(),
                 max_tasks: None,
-                idle_timeout: None,
-                start_timeout: Duration::from_secs(30),
-                init_timeout: None,
-                leave_timeout: Duration::from_secs(2),
                 grace: Duration::from_millis(500),
                 pin_cpus: false,
                 memory_limit: None,
@@ -75,7 +73,6 @@ impl Default for PoolBuilder {
                 nice: 0,
                 forward_logs: true,
                 fork_with_threads: false,
-                replace: true,
                 of_process: false,
                 stdio: std::sync::Mutex::default(),
             },
@@ -89,7 +86,7 @@ impl Default for PoolBuilder {
 impl PoolBuilder {
     /// Sets the number of workers; [`usable_cpus`](crate::usable_cpus) by default.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.settings.workers = workers;
+        self.settings.limits.workers = workers;
         self
     }
 
@@ -214,7 +211,7 @@ impl PoolBuilder {
     ///
     /// By default idle workers stay. A time of less than 1 ms is raised to 1 ms.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
-        self.settings.idle_timeout = Some(time);
+        self.settings.limits.idle_timeout = Some(time);
         self
     }
 
@@ -224,7 +221,7 @@ impl PoolBuilder {
     /// With `ForkServer` and `Fork` a server that is stopped, by a signal such as SIGSTOP, and has
     /// not started a worker in this time is replaced. Its workers go on.
     pub fn start_timeout(mut self, time: Duration) -> Self {
-        self.settings.start_timeout = time;
+        self.settings.limits.start_timeout = time;
         self
     }
 
@@ -234,7 +231,7 @@ impl PoolBuilder {
     /// If they take longer, [`build`](Self::build) fails with [`ErrorKind::Initializer`]. The process
     /// that runs them is killed; with [`StartMethod::Thread`] the thread is abandoned.
     pub fn init_timeout(mut self, time: Duration) -> Self {
-        self.settings.init_timeout = Some(time);
+        self.settings.limits.init_timeout = Some(time);
         self
     }
 
@@ -267,7 +264,7 @@ impl PoolBuilder {
     ///
     /// A dropped pool waits for no worker longer than [`grace`](Self::grace).
     pub fn leave_timeout(mut self, time: Duration) -> Self {
-        self.settings.leave_timeout = time;
+        self.settings.limits.leave_timeout = time;
         self
     }
 
@@ -400,7 +397,7 @@ impl PoolBuilder {
     }
 
     pub(crate) fn once(mut self) -> Self {
-        self.settings.replace = false;
+        self.settings.limits.replace = false;
         self
     }
 
@@ -437,14 +434,14 @@ impl PoolBuilder {
             None => config::fix_start_method()?,
         };
         let bad = |text: String| Err(Error::new(ErrorKind::Configuration, text));
-        if settings.workers == 0 {
+        if settings.limits.workers == 0 {
             return bad("a pool needs at least one worker; give workers(n) with n > 0".to_owned());
         }
-        if settings.workers > crate::queue::MAX_WORKERS {
+        if settings.limits.workers > crate::queue::MAX_WORKERS {
             return bad(format!(
                 "a pool has at most {} workers; {} were asked for",
                 crate::queue::MAX_WORKERS,
-                settings.workers
+                settings.limits.workers
             ));
         }
         if settings.name.contains('\0') {

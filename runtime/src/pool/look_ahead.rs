@@ -46,7 +46,7 @@ impl LookAhead {
         LookAhead {
             inputs: options.look_ahead,
             bytes: options.look_ahead_bytes.unwrap_or(BYTES),
-            chunk_size: options.chunk_size.unwrap_or(1),
+            chunk_size: options.scheduling.chunk_size.unwrap_or(1),
             fed: 0,
             answered: 0,
             given: 0,

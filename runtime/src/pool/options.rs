@@ -68,7 +68,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// assert_eq!(call.apply(3600).unwrap_err().kind(), ErrorKind::TimedOut);
     /// ```
     pub fn timeout(mut self, time: Duration) -> Self {
-        self.options.timeout = Some(time);
+        self.options.scheduling.timeout = Some(time);
         self
     }
 
@@ -92,7 +92,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// # Ok::<(), runtime::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
-        self.options.retries = retries;
+        self.options.scheduling.retries = retries;
         self
     }
 
@@ -102,7 +102,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// changing. Values above 32,768 are lowered to 32,768. A call with `chunk_size(0)` fails with
     /// [`ErrorKind::Configuration`].
     pub fn chunk_size(mut self, inputs: usize) -> Self {
-        self.options.chunk_size = Some(inputs);
+        self.options.scheduling.chunk_size = Some(inputs);
         self
     }
 
@@ -112,7 +112,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// [`broadcast`](Self::broadcast) ignores this option. A call with `max_active(0)` fails with
     /// [`ErrorKind::Configuration`].
     pub fn max_active(mut self, inputs: usize) -> Self {
-        self.options.max_active = Some(inputs);
+        self.options.scheduling.max_active = Some(inputs);
         self
     }
 
@@ -147,6 +147,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// ```
     pub fn look_ahead(mut self, inputs: usize) -> Self {
         self.options.look_ahead = Some(inputs);
+        self.options.scheduling.looks_ahead = true;
         self
     }
 
@@ -190,7 +191,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// # Ok::<(), runtime::Error>(())
     /// ```
     pub fn priority(mut self, priority: i32) -> Self {
-        self.options.priority = priority;
+        self.options.scheduling.priority = priority;
         self
     }
 
@@ -244,17 +245,15 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     }
 
     fn entry(&self) -> Result<Entry> {
-        let bad = match &self.options {
-            Options { chunk_size: Some(0), .. } => {
-                "chunk_size(0) would hand nothing in; give 1 or more"
-            }
-            Options { look_ahead: Some(0), .. } => {
-                "look_ahead(0) would hand nothing in; give 1 or more"
-            }
-            Options { max_active: Some(0), .. } => {
-                "max_active(0) would run nothing; give 1 or more"
-            }
-            _ => return registry::find::<F>(Role::Worker),
+        let Options { scheduling, look_ahead, .. } = &self.options;
+        let bad = if scheduling.chunk_size == Some(0) {
+            "chunk_size(0) would hand nothing in; give 1 or more"
+        } else if *look_ahead == Some(0) {
+            "look_ahead(0) would hand nothing in; give 1 or more"
+        } else if scheduling.max_active == Some(0) {
+            "max_active(0) would run nothing; give 1 or more"
+        } else {
+            return registry::find::<F>(Role::Worker);
         };
         Err(Error::new(ErrorKind::Configuration, bad))
     }

@@ -28,18 +28,24 @@ impl Running {
         let method = settings.method;
         let (launcher, shares) = match method {
             StartMethod::Thread => {
-                (None, engine::preload(&settings.preloads, settings.init_timeout)?)
+                (None, engine::preload(&settings.preloads, settings.limits.init_timeout)?)
             }
             StartMethod::Spawn => (
-                Some(crate::start::launcher(method, &[], false, None, settings.start_timeout)?),
+                Some(crate::start::launcher(
+                    method,
+                    &[],
+                    false,
+                    None,
+                    settings.limits.start_timeout,
+                )?),
                 Vec::new(),
             ),
             _ => {
                 let preloads = &settings.preloads;
                 // Preloads take as long as the program allows initializers to take.
                 let patience = match preloads.is_empty() {
-                    true => Some(settings.start_timeout),
-                    false => settings.init_timeout,
+                    true => Some(settings.limits.start_timeout),
+                    false => settings.limits.init_timeout,
                 };
                 let with_threads = settings.fork_with_threads;
                 let launcher = crate::start::launcher(
@@ -47,7 +53,7 @@ impl Running {
                     preloads,
                     with_threads,
                     patience,
-                    settings.start_timeout,
+                    settings.limits.start_timeout,
                 )?;
                 (Some(launcher), Vec::new())
             }

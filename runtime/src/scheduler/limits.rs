@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The settings of one pool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Workers to begin with.
     pub(crate) workers: usize,
@@ -26,6 +26,21 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// The limits of a pool whose program sets none.
+    pub(crate) fn new(workers: usize, queue_slots: usize, first_direct: u64) -> Self {
+        Limits {
+            workers,
+            queue_slots,
+            first_direct,
+            replace: true,
+            start_timeout: Duration::from_secs(30),
+            init_timeout: None,
+            leave_timeout: Duration::from_secs(2),
+            idle_timeout: None,
+            kill_patience: Duration::from_secs(10),
+        }
+    }
+
     /// Failed starts in a row after which the calls fail.
     pub(super) const FAILED_STARTS: usize = 3;
 

@@ -1,7 +1,7 @@
 //! Starting a worker in a vacant slot, up to the moment when it serves.
 
 use super::time::after;
-use super::{Action, KillReason, Life, Port, Scheduler, Time, Worker};
+use super::{Action, KillReason, Life, Port, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
     /// Whether vacant slots are to be filled.
@@ -78,31 +78,5 @@ impl<P: Port> Scheduler<P> {
             self.act(Action::Kill { slot });
         }
         killed
-    }
-
-    /// Acts on a deadline of a worker that has passed.
-    pub(super) fn overdue(&mut self, slot: usize, now: Time, port: &P) {
-        let Some(late) = self.workers.get(slot) else { return };
-        match late.worker {
-            Worker::Starting { .. } | Worker::Initializing { .. } => {
-                self.act(Action::NotReadyInTime { slot });
-            }
-            Worker::Idle { .. } if self.calls.outstanding() > 0 || !self.health.complete => {
-                self.workers.idle_again(slot, now, &self.limits);
-            }
-            Worker::Idle { .. } => self.ask_to_leave(slot, now),
-            Worker::Leaving { position: None, .. }
-                if late.direct.is_none() && !self.in_flight.with(slot, port).is_empty() =>
-            {
-                // It took a chunk just before it was asked to leave.
-                self.workers.leaves_again(slot, now, &self.limits);
-            }
-            Worker::Leaving { position: None, .. } => {
-                let reason = KillReason::DidNotLeave(self.limits.leave_timeout);
-                self.kill(slot, reason, now);
-            }
-            Worker::Dying { .. } => self.act(Action::GiveUp { slot }),
-            Worker::Busy { .. } | Worker::Leaving { .. } | Worker::Over { .. } => {}
-        }
     }
 }

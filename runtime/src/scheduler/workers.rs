@@ -1,8 +1,8 @@
 //! The worker slots, and the only place where the state of a worker changes (rule S3).
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
+use super::deadlines::{LEAST, deadline};
 use super::results::Violation;
 use super::time::{Time, after};
 use super::worker::{Slot, Worker};
@@ -22,21 +22,6 @@ pub(super) struct Workers<E> {
     deadlines: BTreeSet<(Time, usize)>,
     /// The free slots below the target.
     vacant: BTreeSet<usize>,
-}
-
-/// The minimum of a timeout. With a timeout of zero a state would expire when it is entered, and
-/// prolonging it, as for an idle worker while there is work, would repeat forever.
-const LEAST: Duration = Duration::from_millis(1);
-
-/// The time at which the state of a worker expires.
-fn deadline<E>(worker: &Worker<E>, limits: &Limits) -> Option<Time> {
-    match worker {
-        Worker::Starting { since } => Some(after(*since, limits.start_timeout)),
-        Worker::Initializing { since } => limits.init_timeout.map(|limit| after(*since, limit)),
-        Worker::Idle { since } => limits.idle_timeout.map(|limit| after(*since, limit.max(LEAST))),
-        Worker::Leaving { position: None, until, .. } | Worker::Dying { until, .. } => Some(*until),
-        Worker::Busy { .. } | Worker::Leaving { .. } | Worker::Over { .. } => None,
-    }
 }
 
 impl<E> Workers<E> {

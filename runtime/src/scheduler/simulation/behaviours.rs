@@ -29,17 +29,8 @@ impl Few {
 
     /// A pool whose workers were asked for.
     fn asked(workers: usize, idle_timeout: Option<Duration>) -> Self {
-        let limits = Limits {
-            workers,
-            queue_slots: 16,
-            first_direct: 1 << 32,
-            replace: true,
-            start_timeout: Duration::from_secs(30),
-            init_timeout: None,
-            leave_timeout: LEAVE,
-            idle_timeout,
-            kill_patience: Duration::from_secs(10),
-        };
+        let limits =
+            Limits { leave_timeout: LEAVE, idle_timeout, ..Limits::new(workers, 16, 1 << 32) };
         let (scheduler, table) = (Scheduler::new(limits), VirtualQueue::new(16));
         let mut few = Few { scheduler, table, now: 1 };
         few.event(Event::TimePassed);

@@ -1,6 +1,5 @@
 //! The cost of the scheduler with more workers than real machines have.
 
-use std::time::Duration;
 
 use super::table::{VirtualInbox, VirtualInputs, VirtualQueue};
 use crate::scheduler::{CallId, CallOptions, Ending, Event, Limits, NewChunk, Scheduler};
@@ -22,17 +21,7 @@ pub(crate) struct VirtualPool {
 impl VirtualPool {
     /// Starts so many workers.
     pub(crate) fn new(workers: usize) -> Self {
-        let limits = Limits {
-            workers,
-            queue_slots: (4 * workers).max(1024),
-            first_direct: 1 << 46,
-            replace: true,
-            start_timeout: Duration::from_secs(30),
-            init_timeout: None,
-            leave_timeout: Duration::from_secs(2),
-            idle_timeout: None,
-            kill_patience: Duration::from_secs(10),
-        };
+        let limits = Limits::new(workers, (4 * workers).max(1024), 1 << 46);
         let table = VirtualQueue::new(limits.queue_slots);
         let scheduler = Scheduler::new(limits);
         let mut pool =

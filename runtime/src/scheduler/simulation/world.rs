@@ -74,15 +74,13 @@ impl<'a> World<'a> {
     pub(super) fn new(choices: &'a mut Choices) -> Self {
         let program = Program::draw(choices);
         let limits = Limits {
-            workers: program.workers,
-            queue_slots: program.queue_slots,
-            first_direct: DIRECT,
             replace: program.replace,
             start_timeout: Duration::from_millis(30),
             init_timeout: Some(Duration::from_millis(40)),
             leave_timeout: Duration::from_millis(2),
             idle_timeout: program.idle_timeout.then_some(Duration::from_millis(1)),
             kill_patience: Duration::from_millis(5),
+            ..Limits::new(program.workers, program.queue_slots, DIRECT)
         };
         let mut world = World {
             scheduler: Scheduler::new(limits),
