@@ -8,6 +8,7 @@ use super::wire::Frame;
 use crate::error::{Error, ErrorKind};
 use crate::sys::fds::Kept;
 use crate::sys::process::{self, Exit};
+use crate::sys::signals::SIGKILL;
 use crate::sys::socket::{self, Wait};
 
 /// The maximum time that a server may take to end on its own.
@@ -104,7 +105,7 @@ impl Drop for Peer {
         if given_up {
             // Before it sees that its socket ends: a template would end its standby then, which
             // may have taken its place.
-            let _ = process::signal(self.pidfd.as_fd(), libc::SIGKILL);
+            let _ = process::signal(self.pidfd.as_fd(), SIGKILL);
         }
         // Not only closed: a copy in another process must not keep the server alive.
         let _ = socket::shut(self.main.as_fd());

@@ -1,6 +1,5 @@
 //! The cost of the scheduler with more workers than real machines have.
 
-
 use super::table::{VirtualInbox, VirtualInputs, VirtualQueue};
 use crate::scheduler::{CallId, CallOptions, Ending, Event, Limits, NewChunk, Scheduler};
 
