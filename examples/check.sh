@@ -104,6 +104,11 @@ run echo_server
 [ "$(grep -c '^hello [0-9] from a worker$' "$out/echo_server")" = 10 ]
 has '^10 connections served$'
 
+run shared_array "$out/picture.pgm"
+has '^12000000 pixels from [1-9][0-9]+ to 1[0-9]{2}$'
+has '^stretched from 0 to 255$'
+[ "$(wc -c <"$out/picture.pgm")" = 12000017 ]
+
 # interrupt: is sent SIGINT once it works; cargo is left out, so that the signal reaches the example.
 name=interrupt
 echo "example $name"

@@ -92,6 +92,7 @@ pub(crate) fn case(words: &[String]) -> bool {
         Some("peaks") => crate::peaks::case(&words[1..]),
         Some("wakers") => crate::wakers::case(&words[1..]),
         Some("channels") => crate::channels::case(&words[1..]),
+        Some("locks") => crate::locks::case(&words[1..]),
         Some("hostile") => crate::hostile::case(&words[1..]),
         _ => false,
     };

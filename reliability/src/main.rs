@@ -8,8 +8,10 @@ mod counts;
 mod forks;
 mod grid;
 mod group;
+mod handles;
 mod hostile;
 mod leaving;
+mod locks;
 mod mutants;
 mod peaks;
 mod random;
@@ -42,6 +44,7 @@ cargo run --release -p procession-reliability -- COMMAND
   peaks [--handles N]                many calls at a time, and what they leave behind
   wakers                             wakers that own pools and handles, panic, or are dropped
   channels [--seconds N] [--seed N]  processes that die at each step of sending and receiving, or for some seconds at any time
+  locks [--seconds N] [--seed N] [--case POINT] [--method NAME]   workers killed at each step of each lock, and at random
   hostile [--rounds N] [--seed N]    workers that scribble over the memory they share
   simulate [--schedules N] [--seed N] [--replay CHOICES]   the scheduler in a simulated world
   scale [--inputs N]                 what an event costs the scheduler, with 1 to 10,000 workers
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Some("peaks") => peaks::run(&options),
         Some("wakers") => wakers::run(&options),
         Some("channels") => channels::run(&options),
+        Some("locks") => locks::run(&options),
         Some("hostile") => hostile::run(&options),
         Some("simulate") => simulate::run(&options),
         Some("scale") => simulate::scale(&options),

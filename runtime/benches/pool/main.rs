@@ -11,6 +11,7 @@ mod codec_ratio;
 mod growth;
 mod idle;
 mod latency;
+mod locks;
 mod measure;
 mod memory;
 mod payload;
@@ -27,7 +28,7 @@ use measure::Plan;
 
 type Benchmark = (&'static str, fn(Plan) -> Result<()>);
 
-const BENCHMARKS: [Benchmark; 11] = [
+const BENCHMARKS: [Benchmark; 12] = [
     ("start", start::run),
     ("task_size", task_size::run),
     ("latency", latency::run),
@@ -39,6 +40,7 @@ const BENCHMARKS: [Benchmark; 11] = [
     ("codec_ratio", codec_ratio::run),
     ("idle", idle::run),
     ("syscalls", syscalls::run),
+    ("locks", locks::run),
 ];
 
 fn main() -> Result<()> {
