@@ -17,7 +17,9 @@
 
 #![allow(missing_docs, clippy::new_without_default, reason = "for generated code alone")]
 
+use std::borrow::Borrow as _;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -111,10 +113,26 @@ pub trait TakeOwned {
 }
 
 impl<T: ToOwned<Owned: DeserializeOwned> + ?Sized> TakeOwned for &&Borrows<T> {
-    type Taken = T::Owned;
+    type Taken = OwnedParameter<T>;
     #[inline]
-    fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<T::Owned, Stop> {
-        T::Owned::take(call, name)
+    fn __procession_take(
+        &self,
+        call: &mut Call<'_>,
+        name: &'static str,
+    ) -> Result<OwnedParameter<T>, Stop> {
+        T::Owned::take(call, name).map(OwnedParameter)
+    }
+}
+
+/// What owns a borrowed parameter, and dereferences to it, which the owner itself need not do.
+pub struct OwnedParameter<T: ToOwned + ?Sized>(T::Owned);
+
+impl<T: ToOwned + ?Sized> Deref for OwnedParameter<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.0.borrow()
     }
 }
 

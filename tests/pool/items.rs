@@ -4,7 +4,7 @@
 #![allow(clippy::useless_vec, reason = "references to vectors are what is tested")]
 #![allow(clippy::boxed_local, clippy::too_many_arguments, reason = "parameters are what is tested")]
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ conformance! {
         slices_vectors_and_arrays,
         paths_and_names,
         borrowed_parameters,
+        a_parameter_that_its_owner_does_not_deref_to,
         tuples_element_by_element,
         values_of_ones_own,
         every_call_takes_them,
@@ -162,6 +163,39 @@ fn keys(map: &HashMap<String, u64>) -> u64 {
     map.values().sum()
 }
 
+/// Cannot be decoded, as `serde_bytes::Bytes` cannot: what is decoded is what owns it.
+#[derive(Serialize)]
+struct Celsius(f64);
+
+#[derive(Deserialize)]
+#[serde(from = "f64")]
+struct Measured(Celsius);
+
+impl From<f64> for Measured {
+    fn from(degrees: f64) -> Self {
+        Measured(Celsius(degrees))
+    }
+}
+
+impl Borrow<Celsius> for Measured {
+    fn borrow(&self) -> &Celsius {
+        &self.0
+    }
+}
+
+impl ToOwned for Celsius {
+    type Owned = Measured;
+
+    fn to_owned(&self) -> Measured {
+        self.0.into()
+    }
+}
+
+#[worker]
+fn kelvin(temperature: &Celsius, offset: f64) -> f64 {
+    temperature.0 + offset
+}
+
 #[initializer]
 fn factor(factor: u64) -> u64 {
     factor
@@ -277,6 +311,12 @@ fn borrowed_parameters(method: StartMethod) {
     assert_eq!(pool.map(norm, points).unwrap(), [5.0]);
     assert_eq!(pool.apply(keys, &map).unwrap(), 3);
     assert_eq!(pool.apply(keys, map).unwrap(), 3);
+}
+
+fn a_parameter_that_its_owner_does_not_deref_to(method: StartMethod) {
+    let pool = pool(method, 1);
+    let temperatures = [Celsius(1.0), Celsius(2.0)];
+    assert_eq!(pool.map(kelvin, temperatures.iter().zip([273.0; 2])).unwrap(), [274.0, 275.0]);
 }
 
 fn tuples_element_by_element(method: StartMethod) {
