@@ -12,7 +12,7 @@ use super::error::{DecodeError, NOT_SELF_DESCRIBING};
 use super::plain;
 use super::source::Source;
 use super::{DEPTH, EMPTY_ELEMENTS, FORMAT, Form, Format, mark};
-use access::{CountedAccess, Fields, Variant};
+use access::{CountedAccess, Fields, NamedFields, Variant};
 
 type Decoder<'a> = DecoderImpl<DecodeInput<'a>, Format, ()>;
 
@@ -83,18 +83,25 @@ impl<'a> DecodeLevel<'_, 'a> {
             .map_err(|error| DecodeError::new(format_args!("not UTF-8: {}", error.utf8_error())))
     }
 
-    /// Starts a struct or tuple struct that is read with `len` fields.
+    /// Reads the fields of a struct or variant, of which so many were written.
     #[inline]
-    fn record(
-        &mut self,
-        name: &'static str,
-        len: usize,
-        fields: &'static [&'static str],
-    ) -> Result<(), DecodeError> {
-        let written = Form::of_record(self.scalar()?);
-        match written == Form::fields(len) {
-            true => Ok(()),
-            false => Err(DecodeError::skipped(format_args!("`{name}`"), written, len, fields)),
+    fn named<'de, V: Visitor<'de>>(
+        self,
+        written: Form,
+        names: &'static [&'static str],
+        place: impl Fn() -> String,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let mismatch = || DecodeError::skipped(place(), written, names.len(), names);
+        let count = match written == Form::fields(names.len()) {
+            true => names.len(),
+            false => written.count_among(names.len()).ok_or_else(mismatch)?,
+        };
+        let mut fields = NamedFields::new(self.deeper()?, count, names.len());
+        let value = visitor.visit_seq(&mut fields);
+        match fields.is_mismatch(value.is_ok()) {
+            true => Err(mismatch()),
+            false => value,
         }
     }
 
@@ -232,8 +239,11 @@ impl<'de> Deserializer<'de> for DecodeLevel<'_, '_> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.record(name, len, &[])?;
-        self.deserialize_tuple(len, visitor)
+        let written = Form::of_record(self.scalar()?);
+        match written == Form::fields(len) {
+            true => self.deserialize_tuple(len, visitor),
+            false => Err(DecodeError::skipped(format_args!("`{name}`"), written, len, &[])),
+        }
     }
 
     #[inline]
@@ -243,8 +253,8 @@ impl<'de> Deserializer<'de> for DecodeLevel<'_, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.record(name, fields.len(), fields)?;
-        self.deserialize_tuple(fields.len(), visitor)
+        let written = Form::of_record(self.scalar()?);
+        self.named(written, fields, || format!("`{name}`"), visitor)
     }
 
     #[inline]

@@ -23,6 +23,17 @@ impl Form {
         Form(2 + (count % 254) as u8)
     }
 
+    /// How many fields were written of a struct or variant that is read with `names`; `None` if it has not that many.
+    ///
+    /// The names of a field include its aliases, for which nothing is written.
+    #[inline]
+    pub(super) const fn count_among(self, names: usize) -> Option<usize> {
+        match self.0 {
+            0 | 1 => None,
+            fields => names.checked_sub((names + 254 - (fields as usize - 2)) % 254),
+        }
+    }
+
     /// The byte that a struct starts with.
     #[inline]
     pub(super) const fn record(count: usize) -> u8 {

@@ -42,6 +42,48 @@ impl<'de> SeqAccess<'de> for Fields<'_, '_> {
     }
 }
 
+/// The fields of a struct or variant that has as many names or more, because of aliases.
+pub(super) struct NamedFields<'d, 'a> {
+    fields: Fields<'d, 'a>,
+    has_aliases: bool,
+    mismatch: bool,
+}
+
+impl<'d, 'a> NamedFields<'d, 'a> {
+    #[inline]
+    pub(super) fn new(level: DecodeLevel<'d, 'a>, written: usize, names: usize) -> Self {
+        let fields = Fields::new(level, written);
+        NamedFields { fields, has_aliases: written != names, mismatch: false }
+    }
+
+    /// Whether the visitor asked for more fields than were written, or read fewer.
+    #[inline]
+    pub(super) fn is_mismatch(&self, is_read: bool) -> bool {
+        self.mismatch || is_read && self.fields.left != 0
+    }
+}
+
+impl<'de> SeqAccess<'de> for NamedFields<'_, '_> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
+        if self.has_aliases && self.fields.left == 0 {
+            self.mismatch = true;
+            return Err(DecodeError::new("there are no more fields"));
+        }
+        self.fields.next_element_seed(seed)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.fields.size_hint()
+    }
+}
+
 /// The elements of a sequence or the entries of a map, as many as the bytes announce.
 pub(super) struct CountedAccess<'d, 'a> {
     level: DecodeLevel<'d, 'a>,
@@ -164,16 +206,19 @@ impl<'d, 'a> Variant<'d, 'a> {
     fn read(self, form: Form) -> Result<DecodeLevel<'d, 'a>, DecodeError> {
         match self.written == form {
             true => Ok(self.level),
-            false => Err(self.skipped(form)),
+            false => {
+                let place = place(self.name, self.variants, self.index);
+                Err(DecodeError::skipped(place, self.written, form.count(), &[]))
+            }
         }
     }
+}
 
-    #[cold]
-    fn skipped(&self, form: Form) -> DecodeError {
-        let variant = self.variants.get(self.index as usize).unwrap_or(&"?");
-        let place = format_args!("`{}::{variant}`", self.name).to_string();
-        DecodeError::skipped(place, self.written, form.count(), &[])
-    }
+/// A variant of an enum, for an error.
+#[cold]
+fn place(name: &str, variants: &[&str], index: u32) -> String {
+    let variant = variants.get(index as usize).unwrap_or(&"?");
+    format!("`{name}::{variant}`")
 }
 
 impl<'de> EnumAccess<'de> for Variant<'_, '_> {
@@ -222,7 +267,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        let len = fields.len();
-        self.read(Form::fields(len))?.deserialize_tuple(len, visitor)
+        let Variant { level, name, variants, index, written } = self;
+        level.named(written, fields, || place(name, variants, index), visitor)
     }
 }

@@ -161,6 +161,75 @@ fn a_field_left_out_on_both_sides_is_not() {
     assert_eq!((a, b), (1, Some(2)));
 }
 
+/// An alias is among the names that the type reads, and no value is written for it.
+mod aliased {
+    use super::*;
+
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub(super) struct Named {
+        #[serde(alias = "first", alias = "one")]
+        pub(super) a: u8,
+        #[serde(skip)]
+        pub(super) hidden: u8,
+        #[serde(rename = "second", alias = "b")]
+        pub(super) b: Vec<u8>,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub(super) enum Event {
+        #[serde(alias = "start")]
+        Begin,
+        End {
+            #[serde(alias = "exit")]
+            code: u8,
+            at: u16,
+        },
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub(super) struct Written {
+        #[serde(alias = "first")]
+        pub(super) a: u8,
+        #[serde(skip_serializing)]
+        #[allow(dead_code, reason = "only decoded")]
+        pub(super) b: u8,
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub(super) struct Read {
+        #[serde(alias = "first")]
+        pub(super) a: u8,
+        #[serde(skip_deserializing)]
+        pub(super) b: u8,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) enum OneSided {
+        Struct {
+            #[serde(alias = "first", alias = "one")]
+            a: u8,
+            #[serde(skip_deserializing)]
+            b: u8,
+        },
+    }
+}
+
+#[test]
+fn a_field_may_have_aliases() {
+    use aliased::{Event, Named};
+    let all = vec![Named { a: 1, hidden: 0, b: vec![2, 3] }; 3];
+    super::assert_round_trip(&(all, 7_u8));
+    super::assert_round_trip(&[Event::Begin, Event::End { code: 1, at: 2 }, Event::Begin]);
+}
+
+#[test]
+fn a_field_left_out_beside_an_alias_is_refused() {
+    use aliased::{OneSided, Read, Written};
+    assert_one_sided(Written { a: 1, b: 2 }, "`Written` was written with 1 fields");
+    assert_one_sided(Read { a: 1, b: 2 }, "`Read` was written with 2 fields");
+    assert_one_sided(OneSided::Struct { a: 1, b: 2 }, "`OneSided::Struct` was written with 2");
+}
+
 #[test]
 fn what_the_standard_library_has_reads_what_it_writes() {
     use std::net::{IpAddr, SocketAddr};
