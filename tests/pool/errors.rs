@@ -246,7 +246,7 @@ fn a_panic_while_encoding_or_decoding_costs_itself(method: StartMethod) {
     assert_says(&error, ErrorKind::Decode, &["take", "(input 1)", "cannot read"]);
     // In the caller: an output that panics when it is read there is an outcome too.
     let error = the_second(pool.map_all(make, [0, 4, 0]));
-    let parts = ["make", "(input 1)", "output", "panicked"];
+    let parts = ["make", "(input 1)", "output", "it panicked with: cannot read"];
     assert_says(&error, ErrorKind::Decode, &parts);
     assert_eq!(pool.apply(make, 6).unwrap(), Awkward(6));
 }

@@ -17,6 +17,7 @@ use crate::handle::{self, Object};
 use crate::progress::Tracker;
 use crate::queue::{Block, PayloadBuffer};
 use crate::registry::Entry;
+use crate::worker::text_of;
 
 /// The payload of a panic in user code.
 pub(super) type Panic = Box<dyn std::any::Any + Send>;
@@ -305,7 +306,11 @@ pub(super) fn decoded<R: DeserializeOwned>(
         Answer::Value(source) => source,
         Answer::Failed(error) => {
             note_failed();
-            return Err(error);
+            // What the inbox finds out by itself names no task.
+            return Err(match error.task() {
+                Some(_) => error,
+                None => error.on_task(entry.name()).at(index),
+            });
         }
     };
     let decode = || {
@@ -318,9 +323,10 @@ pub(super) fn decoded<R: DeserializeOwned>(
             note_failed();
             Err(not_decoded(entry, index, &error))
         }
-        Err(_) => {
+        Err(payload) => {
             note_failed();
-            Err(not_decoded(entry, index, &"it panicked"))
+            let why = format!("it panicked with: {}", text_of(&*payload));
+            Err(not_decoded(entry, index, &why))
         }
     }
 }

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub(crate) use config::WorkerConfig;
+pub(crate) use panic::text_of;
 pub(crate) use serve::WorkerLoop;
 
 use crate::call::Call;

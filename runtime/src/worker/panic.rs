@@ -185,7 +185,8 @@ fn for_crash_box(report: &PanicReport) -> PanicReport {
     }
 }
 
-fn text_of(payload: &dyn Any) -> String {
+/// The message of a panic.
+pub(crate) fn text_of(payload: &dyn Any) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {
