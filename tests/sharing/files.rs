@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, has_processes, pool};
 use runtime::{ErrorKind, Fd, Pool, PoolBuilder, Process, State, initializer, worker};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ conformance! {
         a_retried_input_has_its_file,
         a_descriptor_above_256_passes,
         a_task_that_closes_everything_loses_its_way_to_files,
+        a_worker_that_lost_its_way_to_files_takes_one_input,
+        a_caller_without_room_for_files_is_told_of_the_task,
     ];
     &[StartMethod::ForkServer] => [a_forkserver_takes_16_files_for_its_preloads];
 }
@@ -368,4 +371,34 @@ fn a_task_that_closes_everything_loses_its_way_to_files(method: StartMethod) {
     let error = pool.apply(create, "").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode, "{error}");
     assert_eq!(text_of(pool.apply(create, "next").unwrap().into_inner()), "next");
+}
+
+/// The same of an input: the worker that cannot fetch its file is replaced, and no other input fails.
+fn a_worker_that_lost_its_way_to_files_takes_one_input(method: StartMethod) {
+    let pool = pool(method, 1);
+    assert_eq!(pool.apply(close_everything, ()).unwrap(), 7);
+    let file = Fd::new(file_with("a")).unwrap();
+    let error = pool.apply(append, (&file, "b")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
+    assert!(error.to_string().contains("closed by the task"), "{error}");
+    assert_eq!(text_of(pool.apply(append, (&file, "c")).unwrap().into_inner()), "ac");
+}
+
+#[worker]
+fn create_many(count: usize) -> Vec<Fd<File>> {
+    (0..count).map(|_| Fd::new(File::open("/dev/null").unwrap()).unwrap()).collect()
+}
+
+fn a_caller_without_room_for_files_is_told_of_the_task(method: StartMethod) {
+    let pool = pool(method, 1);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    // For the caller alone: the worker is there already.
+    setrlimit(Resource::RLIMIT_NOFILE, (open_files() + 20) as u64, hard).unwrap();
+    let outcomes = pool.map_all(create_many, [1, 100]);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    assert_eq!(outcomes[0].as_ref().unwrap().len(), 1);
+    let error = outcomes[1].as_ref().unwrap_err();
+    assert_eq!((error.kind(), error.index()), (ErrorKind::Decode, Some(1)), "{error}");
+    assert!(error.task().unwrap().ends_with("create_many"), "{error}");
+    assert!(error.to_string().contains("too many open files"), "{error}");
 }

@@ -51,6 +51,11 @@ fn same(values: Shared<[u32]>) -> Shared<[u32]> {
     values
 }
 
+#[initializer]
+fn keep_part(part: SharedMut<[u64]>) -> SharedMut<[u64]> {
+    part
+}
+
 #[worker]
 fn fill(mut part: SharedMut<[u64]>, with: u64) -> SharedMut<[u64]> {
     part.fill(with);
@@ -179,6 +184,11 @@ fn a_part_is_moved_into_one_task_alone(method: StartMethod) {
     let part = pool.apply(fill, (part, 3)).unwrap();
     let errors = pool.broadcast(fill, (part, 4));
     let error = errors[0].as_ref().unwrap_err();
+    assert!(error.to_string().contains("one task alone"), "{error}");
+    // Each worker runs the initializer, with a value of its own.
+    let part = SharedMut::<[u64]>::zeroed(10).unwrap();
+    let error = Pool::builder().start_method(method).initializer(keep_part, part).build();
+    let error = error.unwrap_err();
     assert!(error.to_string().contains("one task alone"), "{error}");
 }
 

@@ -104,14 +104,14 @@ pub(crate) fn encode_exclusive<S: Serializer>(
     object: &Arc<Object>,
     to: S,
 ) -> Result<S::Ok, S::Error> {
-    if !MOVED.get() {
-        return Err(S::Error::custom(
-            "a `SharedMut` has to be moved into the call, not passed by reference: its memory is the task's from then on",
-        ));
-    }
     if FOR_MANY.get() {
         return Err(S::Error::custom(
             "a `SharedMut` goes to one task alone, not to every worker; split it, or freeze it",
+        ));
+    }
+    if !MOVED.get() {
+        return Err(S::Error::custom(
+            "a `SharedMut` has to be moved into the call, not passed by reference: its memory is the task's from then on",
         ));
     }
     encode(object, to)

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::{Object, ObjectId};
@@ -44,6 +45,8 @@ fn send(socket: BorrowedFd<'_>, tag: u8, object: &Object, wait: Wait) -> io::Res
 /// The worker's end.
 pub(crate) struct ObjectLink {
     way: ObjectRoute,
+    /// Nothing can be fetched any more.
+    lost: AtomicBool,
 }
 
 enum ObjectRoute {
@@ -70,12 +73,13 @@ impl ObjectLink {
         ring: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let socket = Mutex::new(Checked::new(socket)?);
-        Ok(ObjectLink { way: ObjectRoute::Socket { socket, ring: Box::new(ring) } })
+        let way = ObjectRoute::Socket { socket, ring: Box::new(ring) };
+        Ok(ObjectLink { way, lost: AtomicBool::new(false) })
     }
 
     /// Creates the end of a worker that is a thread of its caller.
     pub(crate) fn in_process(queue: Arc<ObjectQueue>) -> Self {
-        ObjectLink { way: ObjectRoute::Here(queue) }
+        ObjectLink { way: ObjectRoute::Here(queue), lost: AtomicBool::new(false) }
     }
 
     /// Sends the objects of an output (rule H5).
@@ -108,6 +112,11 @@ impl ObjectLink {
         Ok(())
     }
 
+    /// Whether nothing can be fetched any more, because a task closed the socket. The worker then has to leave.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// Asks the caller for an object (rule H4).
     ///
     /// # Errors
@@ -118,14 +127,15 @@ impl ObjectLink {
             return Err(io::Error::other("its last handle was dropped"));
         };
         let socket = socket.lock().ignore_poison();
-        let socket = socket.get()?;
-        socket::send(socket, &message(WANT, id), &[], Wait::Block)?;
-        ring();
         let mut buffer = [0; LEN];
-        let Some(Message { bytes, fds, cut }) = socket::receive(socket, &mut buffer, Wait::Block)?
-        else {
-            return Err(io::Error::other("the caller is gone"));
-        };
+        let answer = socket.get().and_then(|socket| {
+            socket::send(socket, &message(WANT, id), &[], Wait::Block)?;
+            ring();
+            let answer = socket::receive(socket, &mut buffer, Wait::Block)?;
+            answer.ok_or_else(|| io::Error::other("the caller is gone"))
+        });
+        let Message { bytes, fds, cut } =
+            answer.inspect_err(|_| self.lost.store(true, Ordering::Relaxed))?;
         match bytes {
             _ if cut => Err(io::Error::other(TOO_MANY)),
             [GIVEN, ..] if !fds.is_empty() => Ok(Object::received(id, fds)),

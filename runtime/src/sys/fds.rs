@@ -145,9 +145,9 @@ impl Checked {
     ///
     /// If it was closed.
     pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
-        match file(&self.fd)? == self.file {
-            true => Ok(self.fd.as_fd()),
-            false => Err(io::Error::other("a file of this library was closed by the task")),
+        match file(&self.fd) {
+            Ok(file) if file == self.file => Ok(self.fd.as_fd()),
+            _ => Err(io::Error::other("a file of this library was closed by the task")),
         }
     }
 }

@@ -278,6 +278,7 @@ impl WorkerLoop {
             // These belong to an output that was not encoded completely.
             drop(handle::take());
         }
+        self.leaving |= self.link.is_lost();
         let outcome = crate::codec::encode(failure, &mut self.output.sink());
         debug_assert!(outcome.is_ok(), "our own messages encode");
         self.answer(Kind::Fail, Kind::BigFail, index);
