@@ -33,6 +33,7 @@ pub(crate) fn set_chunk(task: u32, first: u64) {
 /// workers.
 ///
 /// A thread of the task that asks while the worker goes on to the next chunk may be told either.
+#[cfg_attr(not(feature = "log"), allow(dead_code, reason = "told with records of logs alone"))]
 pub(crate) fn input() -> Option<(&'static str, u64)> {
     let page = PAGE.get().lock().ignore_poison();
     let page = page.as_ref()?.view();
