@@ -71,8 +71,8 @@ fn a_short_address_space_is_left_to_the_program(method: StartMethod) {
                 }
             };
             let mut room: Vec<u8> = Vec::new();
-            // Of less the stacks of threads take most.
-            let wanted = if left < 100 { MIB } else { left * MIB / 4 } as usize;
+            // Of less the stacks of threads, and what the allocator sets aside for them, take most.
+            let wanted = if left < 300 { MIB } else { left * MIB / 8 } as usize;
             let is_left = room.try_reserve_exact(wanted).is_ok();
             assert!(is_left, "of {left} MiB not even {} are left", wanted as u64 / MIB);
             drop(room);

@@ -20,6 +20,8 @@ static EXITING: AtomicUsize = AtomicUsize::new(0);
 pub(crate) fn end_copies() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        // A copy that is made while another thread makes it would wait for that thread.
+        drop(std::io::stdout());
         // SAFETY: both are functions of the program, which call nothing but what a signal handler
         // may call. That the C library has no memory for them leaves copies as they were.
         unsafe {
