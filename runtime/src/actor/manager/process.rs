@@ -130,6 +130,9 @@ impl Serialize for Carried<'_> {
     }
 }
 
+/// How long nobody tries again to start a process that could not be started.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Starts the process anew whenever it dies, up to the limit.
 pub(super) fn watch(shared: &Arc<ManagerShared>) {
     let mut left = shared.settings.restarts;
@@ -147,9 +150,16 @@ pub(super) fn watch(shared: &Arc<ManagerShared>) {
             current.factories.clear();
             break;
         }
-        left -= 1;
         drop(current);
-        if !start_again(shared) {
+        let mut is_there = false;
+        while !is_there && left > 0 && !shared.current().is_closing {
+            left -= 1;
+            is_there = start_again(shared);
+            if !is_there {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        if !is_there {
             let mut current = shared.current();
             current.orders = None;
             current.factories.clear();
@@ -176,14 +186,15 @@ fn start_again(shared: &Arc<ManagerShared>) -> bool {
         let of = kind::at(place).map_or("", |kind| kind.name());
         let order = (place, actor, receiver, Some(initializer));
         let made = shared.order(order, of, &Carried(EncodedInput(&input), &objects));
-        if made.is_err() {
-            // Its proxies are told, unless the process died again, which makes it once more.
-            let mut current = shared.current();
-            let is_alive = current.process.as_ref().is_some_and(|process| process.is_alive());
-            if is_alive || current.is_closing {
-                current.factories.retain(|factory| factory.actor != actor);
-            }
+        let Err(error) = made else { continue };
+        if error.kind() == ErrorKind::ActorDied {
+            // The process died meanwhile, and is started once more.
+            let process = shared.current().process.clone();
+            process.inspect(|process| process.kill());
+            break;
         }
+        // Its proxies are told.
+        shared.current().factories.retain(|factory| factory.actor != actor);
     }
     true
 }
