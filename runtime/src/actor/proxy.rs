@@ -154,17 +154,18 @@ impl<T: Serialize + ?Sized> Passed for T {
 
 /// A parameter that the method borrows.
 #[doc(hidden)]
-pub fn lent<T: Passed + ?Sized>(parameter: &T) -> impl Serialize + '_ {
+pub fn lent<T: Passed + ?Sized>(parameter: &T) -> LentArgument<'_, T> {
     LentArgument(parameter)
 }
 
 /// A parameter that was moved into the call.
 #[doc(hidden)]
-pub fn moved<T: Passed>(parameter: &T) -> impl Serialize + '_ {
+pub fn moved<T: Passed>(parameter: &T) -> MovedArgument<'_, T> {
     MovedArgument(parameter)
 }
 
-struct LentArgument<'a, T: ?Sized>(&'a T);
+#[doc(hidden)]
+pub struct LentArgument<'a, T: ?Sized>(&'a T);
 
 impl<T: Passed + ?Sized> Serialize for LentArgument<'_, T> {
     #[inline]
@@ -173,7 +174,8 @@ impl<T: Passed + ?Sized> Serialize for LentArgument<'_, T> {
     }
 }
 
-struct MovedArgument<'a, T>(&'a T);
+#[doc(hidden)]
+pub struct MovedArgument<'a, T>(&'a T);
 
 impl<T: Passed> Serialize for MovedArgument<'_, T> {
     #[inline]
