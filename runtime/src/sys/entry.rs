@@ -173,7 +173,9 @@ fn is_privileged() -> bool {
 
 fn run_the_rest(argc: c_int, argv: *const *const c_char, env: *const *const c_char) {
     let end = (&raw const __init_array_end).cast::<Constructor>();
-    let mut next = (&raw const ENTRY).wrapping_add(1);
+    // `ENTRY` is one word of the table. Where the compiler knows that the pointer is to it alone, it leaves
+    // the loop out of optimized programs.
+    let mut next = black_box(&raw const ENTRY).wrapping_add(1);
     while !end.is_null() && next < end {
         // SAFETY: `check` saw in the parent, which is the same program, that ENTRY lies
         // in the table of the executable, which goes on to `end`. The linker may leave
