@@ -40,7 +40,8 @@ pub(super) fn unfinished(end: &ChannelEnd) -> usize {
 /// Notes that this process is about to take the next item. Under the lock of the receivers.
 pub(super) fn begin(end: &ChannelEnd) -> ItemNote<'_> {
     let Some(own) = own_entry(end.page()) else { return ItemNote::Untracked };
-    own.number.store(end.page().head.0.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+    let number = forget_begun(end.page());
+    own.number.store(number, Ordering::SeqCst);
     own.state.fetch_or(BEGUN, Ordering::SeqCst);
     fault("queue-begun");
     ItemNote::Own(own)
@@ -58,16 +59,22 @@ pub(super) fn taken(end: &ChannelEnd, note: ItemNote<'_>) {
 /// Notes that the next item was in the hands of a process that died, before it is thrown away. Under the lock of the receivers.
 pub(super) fn skipped(end: &ChannelEnd) {
     let page = end.page();
+    forget_begun(page);
+    page.queue.lost.fetch_add(1, Ordering::SeqCst);
+    page.queue.closed.fetch_add(1, Ordering::SeqCst);
+    wake_joiners(page);
+}
+
+/// Clears the notes of processes that died before they took the next item, so that it does not count as taken by them
+/// when its number has passed; returns that number plus one. Under the lock of the receivers.
+fn forget_begun(page: &ChannelPage) -> u64 {
     let number = page.head.0.load(Ordering::Relaxed) + 1;
-    // So that it is not counted twice.
     for entry in &page.queue.holders {
         if entry.number.load(Ordering::SeqCst) == number {
             entry.state.fetch_and(!BEGUN, Ordering::SeqCst);
         }
     }
-    page.queue.lost.fetch_add(1, Ordering::SeqCst);
-    page.queue.closed.fetch_add(1, Ordering::SeqCst);
-    wake_joiners(page);
+    number
 }
 
 /// The entry of this process; `None` if too many have one.
