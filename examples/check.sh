@@ -129,6 +129,17 @@ has '^interrupted: [1-9][0-9]* inputs taken back in [0-9.]+(µs|ms|s)$'
 has '^[1-9][0-9]* results kept$'
 has '^[0-9]+ primes below [0-9]+0$'
 
+run logging
+has '^INFO  worker [0-9]+ input 0: resizing a.png$'
+has '^WARN  worker [0-9]+ input 1: b.png gets larger$'
+has '^INFO  worker [0-9]+ input 2: this file crashes the library that reads it$'
+has '^b.png: 1600 pixels$'
+has '^broken.png: .*SIGABRT'
+
+run fork_map
+has '^16 sums over 200000 functions$'
+has '^[0-9.]+ s in forked copies, [0-9.]+ s in this process alone$'
+
 run start_methods
 has '^ +forkserver +spawn +fork +thread$'
 row() {
