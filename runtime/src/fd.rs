@@ -35,8 +35,8 @@ use crate::handle::{self, Object};
 ///
 /// # Limits
 ///
-/// An output can contain at most 1,024 handles ([`Fd`], [`Shared`](crate::Shared) and
-/// [`SharedMut`](crate::SharedMut) together), and the inputs of the preloads of a pool at most 16.
+/// An output can contain at most 1,024 different objects ([`Fd`], [`Shared`](crate::Shared) and
+/// [`SharedMut`](crate::SharedMut) together; clones of one count once), and the inputs of the preloads of a pool at most 16.
 /// Serializing an `Fd` to a format other than that of this library, such as JSON, fails.
 ///
 /// # Examples

@@ -53,7 +53,7 @@ impl Node {
         match (&self.next, depth) {
             (Some(next), 1..) => {
                 let outcome = next.count_on(depth - 1, pause);
-                told(outcome.and_then(|told| Ok(told.unwrap_or(u32::MAX) + 1)))
+                told(outcome.map(|told| told.unwrap_or(u32::MAX) + 1))
             }
             _ => Ok(1),
         }

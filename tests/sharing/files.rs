@@ -279,13 +279,24 @@ fn copies(file: Fd<File>, count: usize) -> Vec<Fd<File>> {
     vec![file; count]
 }
 
+/// So many files, each of which was opened for itself.
+#[worker]
+fn different(file: Fd<File>, count: usize) -> Vec<Fd<File>> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let file = file.into_inner();
+    (0..count).map(|_| Fd::new(file.try_clone().unwrap()).unwrap()).collect()
+}
+
 fn a_value_with_too_many_files_is_refused(method: StartMethod) {
     let pool = pool(method, 1);
     let file = Fd::new(file_with("")).unwrap();
-    assert_eq!(pool.apply(copies, (&file, 1024_usize)).unwrap().len(), 1024);
-    let error = pool.apply(copies, (&file, 1025_usize)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Encode);
+    // Copies of one file are one object.
+    assert_eq!(pool.apply(copies, (&file, 1025_usize)).unwrap().len(), 1025);
+    let error = pool.apply(different, (&file, 1025_usize)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Encode, "{error}");
     assert!(error.to_string().contains("1024 handles"), "{error}");
+    assert_eq!(pool.apply(copies, (&file, 1_usize)).unwrap().len(), 1);
 }
 
 fn open_files() -> usize {
