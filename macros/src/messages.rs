@@ -157,7 +157,7 @@ impl Mistake {
             DynParameter => ("a `dyn Trait` cannot be decoded: nothing tells which type it was".into(), "name the type, or write an enum of the types it may be; `State<Box<dyn Trait>>` is fine".into()),
             MutableBorrow if role == Role::Actor => ("a parameter cannot be `&mut`: it would change a copy in another process".into(), "take the value and return it changed, or keep it in a field of the actor".into()),
             MutableBorrow => ("a parameter cannot be `&mut`: it would change a copy in another process".into(), "take the value and return it changed; what a worker process keeps is a `StateMut<T>`".into()),
-            NestedBorrow => ("a borrow inside of a type cannot be decoded: nothing owns what it points to".into(), "borrow the whole parameter or own all of it, such as `&[String]` for `&[&str]`".into()),
+            NestedBorrow => ("a borrow inside of a type cannot be decoded: nothing owns what it points to".into(), "`&str` and `&[u8]` may be borrowed inside of a type; own anything else, or borrow the whole parameter".into()),
             CfgParameter => ("a parameter cannot come and go with `cfg`".into(), "write the function twice, with `#[cfg]` on the whole of each".into()),
             BorrowedState(state) => (format!("`{state}` is passed by value"), "remove the reference; it is a handle and copies nothing".into()),
             LateState(state) => (format!("`{state}` comes before the parameters that the caller passes"), "move it to the front of the parameters".into()),

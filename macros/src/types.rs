@@ -80,6 +80,16 @@ pub(crate) fn check_output(ty: &Type, place: Place<'_>, mistakes: &mut Mistakes)
     Look { place, side: Side::Output, mistakes }.visit_type(ty);
 }
 
+/// Whether this is what serde can borrow inside of a type: `&str` or `&[u8]`.
+fn borrows_bytes(reference: &TypeReference) -> bool {
+    let is = |ty: &Type, name| matches!(peel(ty), Type::Path(path) if path.path.is_ident(name));
+    let bytes = match peel(&reference.elem) {
+        Type::Slice(slice) => is(&slice.elem, "u8"),
+        text => is(text, "str"),
+    };
+    bytes && reference.mutability.is_none()
+}
+
 /// Which side of the function a type stands on.
 #[derive(Clone, Copy)]
 enum Side {
@@ -100,6 +110,11 @@ impl<'ast> Visit<'ast> for Look<'_> {
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
         match self.side {
             Side::Param { state: true } => visit::visit_type_reference(self, reference),
+            Side::Param { state: false } if borrows_bytes(reference) => {
+                if let Some(lifetime) = &reference.lifetime {
+                    self.visit_lifetime(lifetime);
+                }
+            }
             Side::Param { state: false } => self.mistakes.push(reference, Mistake::NestedBorrow),
             Side::Output => self.mistakes.push(reference, Mistake::ReturnedBorrow),
         }

@@ -2,11 +2,10 @@
 
 use std::any::type_name;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::{self, ChunkAtWork, Interrupted};
-use crate::codec::{Sink, Source};
+use crate::codec::{DecodeError, DecodedSlice, Sink, Source};
 use crate::failure::{Failure, FailureKind, TaskPhase};
 use crate::fault::fault;
 use crate::handle;
@@ -152,35 +151,53 @@ impl<'a> Call<'a> {
 }
 
 /// A parameter of a registered function: decoded from the input, or a state.
-pub trait Param: Sized {
+pub trait Param<'a>: Sized {
     /// Makes the parameter.
     ///
     /// # Errors
     ///
     /// If it cannot be decoded, or the state is not there or is in use.
-    fn take(call: &mut Call<'_>, name: &'static str) -> Result<Self, Stop>;
+    fn take(call: &mut Call<'a>, name: &'static str) -> Result<Self, Stop>;
 }
 
-impl<T: DeserializeOwned> Param for T {
+impl<'a, T: Deserialize<'a>> Param<'a> for T {
     #[inline]
-    fn take(call: &mut Call<'_>, name: &'static str) -> Result<Self, Stop> {
-        crate::codec::decode(&mut call.source).map_err(|error| {
-            let text = format!("its parameter `{name}` could not be decoded: {error}");
-            Stop::new(FailureKind::Decode, text)
-        })
+    fn take(call: &mut Call<'a>, name: &'static str) -> Result<Self, Stop> {
+        crate::codec::decode(&mut call.source).map_err(|error| not_decoded(name, &error))
     }
 }
 
-impl<T: 'static> Param for State<T> {
-    fn take(_: &mut Call<'_>, name: &'static str) -> Result<Self, Stop> {
+impl<'a, T: 'static> Param<'a> for State<T> {
+    fn take(_: &mut Call<'a>, name: &'static str) -> Result<Self, Stop> {
         state::get().map_err(|why| missing::<T>(why, "State", name))
     }
 }
 
-impl<T: 'static> Param for StateMut<T> {
-    fn take(_: &mut Call<'_>, name: &'static str) -> Result<Self, Stop> {
+impl<'a, T: 'static> Param<'a> for StateMut<T> {
+    fn take(_: &mut Call<'a>, name: &'static str) -> Result<Self, Stop> {
         state::take().map_err(|why| missing::<T>(why, "StateMut", name))
     }
+}
+
+impl<'a> Call<'a> {
+    /// Decodes a parameter that is a slice; numbers stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be decoded.
+    #[inline]
+    pub(crate) fn take_slice<T: Deserialize<'a>>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<DecodedSlice<'a, T>, Stop> {
+        crate::codec::decode_slice(&mut self.source).map_err(|error| not_decoded(name, &error))
+    }
+}
+
+#[cold]
+fn not_decoded(name: &str, error: &DecodeError) -> Stop {
+    let text = format!("its parameter `{name}` could not be decoded: {error}");
+    Stop::new(FailureKind::Decode, text)
 }
 
 /// Found, and said otherwise, where a process has no pool that its program knows of.

@@ -104,7 +104,7 @@ impl<'a> ChunkAtWork<'a> {
             }
             None => self.progress.step(self.tasks)?,
         };
-        self.tasks.try_source(at, len)
+        self.tasks.input(at, len)
     }
 
     /// Answers the present input with what was encoded, if nothing is special about it. `region` is where

@@ -11,20 +11,22 @@
 //!   and its owned form is decoded. It is reported here, at the parameter, by a bound that does not
 //!   affect the selection.
 //!
-//! Lifetimes do not affect the selection either, because method lookup ignores them. The borrow checker
-//! reports a parameter that borrows from its encoded form. An output that borrows would be reported three
-//! times, so that only the call checks whether it can be decoded for any lifetime.
+//! Lifetimes do not affect the selection either, because method lookup ignores them. A parameter may borrow
+//! from its encoded form. An output that borrows would be reported three times, so that only the call
+//! checks whether it can be decoded for any lifetime.
 
 #![allow(missing_docs, clippy::new_without_default, reason = "for generated code alone")]
 
 use std::borrow::Borrow as _;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Outcome, Param, Stop};
+use crate::codec;
 use crate::opaque::Opaque;
 
 const NO_PARAMETER: &str = "a parameter cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for its type";
@@ -66,58 +68,92 @@ impl<R> Gives<R> {
     }
 }
 
-/// A parameter that is decoded, or a state.
-pub trait TakeParam {
+/// A parameter that is decoded, or a state. What it borrows from is the encoded input.
+pub trait TakeParam<'a> {
     type Taken;
     fn __procession_take(
         &self,
-        call: &mut Call<'_>,
+        call: &mut Call<'a>,
         name: &'static str,
     ) -> Result<Self::Taken, Stop>;
 }
 
-impl<T: Param> TakeParam for &&Takes<T> {
+impl<'a, T: Param<'a>> TakeParam<'a> for &&Takes<T> {
     type Taken = T;
     #[inline]
-    fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<T, Stop> {
+    fn __procession_take(&self, call: &mut Call<'a>, name: &'static str) -> Result<T, Stop> {
         T::take(call, name)
     }
 }
 
 /// A borrowed parameter that is decoded as itself.
-impl<T: DeserializeOwned> TakeParam for &&&Borrows<T> {
+impl<'a, T: Deserialize<'a>> TakeParam<'a> for &&&Borrows<T> {
     type Taken = T;
     #[inline]
-    fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<T, Stop> {
+    fn __procession_take(&self, call: &mut Call<'a>, name: &'static str) -> Result<T, Stop> {
         T::take(call, name)
     }
 }
 
-/// A slice, whose elements need not be `Clone`.
-impl<T: DeserializeOwned> TakeParam for &&&Borrows<[T]> {
-    type Taken = Vec<T>;
+/// A slice, whose elements need not be `Clone`. Numbers stay where they are.
+impl<'a, T: Deserialize<'a> + 'a> TakeParam<'a> for &&&Borrows<[T]> {
+    type Taken = TakenSlice<'a, T>;
     #[inline]
-    fn __procession_take(&self, call: &mut Call<'_>, name: &'static str) -> Result<Vec<T>, Stop> {
-        Vec::take(call, name)
+    fn __procession_take(
+        &self,
+        call: &mut Call<'a>,
+        name: &'static str,
+    ) -> Result<TakenSlice<'a, T>, Stop> {
+        call.take_slice(name).map(TakenSlice)
+    }
+}
+
+/// A slice that was decoded, or that the encoded input is.
+pub struct TakenSlice<'a, T>(codec::DecodedSlice<'a, T>);
+
+impl<T> std::ops::Deref for TakenSlice<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+/// A text, which stays where it is.
+impl<'a> TakeParam<'a> for &&&Borrows<str> {
+    type Taken = &'a str;
+    #[inline]
+    fn __procession_take(&self, call: &mut Call<'a>, name: &'static str) -> Result<&'a str, Stop> {
+        <&str>::take(call, name)
+    }
+}
+
+/// A path, which encodes as a text.
+impl<'a> TakeParam<'a> for &&&Borrows<Path> {
+    type Taken = &'a Path;
+    #[inline]
+    fn __procession_take(&self, call: &mut Call<'a>, name: &'static str) -> Result<&'a Path, Stop> {
+        <&Path>::take(call, name)
     }
 }
 
 /// A borrowed parameter that is decoded as what owns it.
-pub trait TakeOwned {
+pub trait TakeOwned<'a> {
     type Taken;
     fn __procession_take(
         &self,
-        call: &mut Call<'_>,
+        call: &mut Call<'a>,
         name: &'static str,
     ) -> Result<Self::Taken, Stop>;
 }
 
-impl<T: ToOwned<Owned: DeserializeOwned> + ?Sized> TakeOwned for &&Borrows<T> {
+impl<'a, T: ToOwned<Owned: Deserialize<'a>> + ?Sized> TakeOwned<'a> for &&Borrows<T> {
     type Taken = OwnedParameter<T>;
     #[inline]
     fn __procession_take(
         &self,
-        call: &mut Call<'_>,
+        call: &mut Call<'a>,
         name: &'static str,
     ) -> Result<OwnedParameter<T>, Stop> {
         T::Owned::take(call, name).map(OwnedParameter)

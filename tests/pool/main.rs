@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod births;
 mod bodies;
+mod borrows;
 mod broadcasts;
 mod calls;
 mod completed;
@@ -39,6 +40,7 @@ mod wakers;
 fn main() -> ExitCode {
     let files = [
         bodies::tests(),
+        borrows::tests(),
         calls::tests(),
         completed::tests(),
         copied_callers::tests(),

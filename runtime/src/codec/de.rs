@@ -6,7 +6,7 @@ use bincode::Decode;
 use bincode::de::read::Reader;
 use bincode::de::{Decoder as _, DecoderImpl};
 use bincode::error::DecodeError as BincodeDecode;
-use serde::de::{DeserializeOwned, Deserializer, Visitor};
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 use super::error::{DecodeError, NOT_SELF_DESCRIBING};
 use super::plain;
@@ -18,12 +18,46 @@ type Decoder<'a> = DecoderImpl<DecodeInput<'a>, Format, ()>;
 
 /// Reads one value from the front of `source`.
 #[inline]
-pub(super) fn decode<T: DeserializeOwned>(source: &mut Source<'_>) -> Result<T, DecodeError> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(source: &mut Source<'a>) -> Result<T, DecodeError> {
     let input = DecodeInput { source: source.again(), empty_elements: 0 };
     let mut decoder = DecoderImpl::new(input, FORMAT, ());
     let value = T::deserialize(DecodeLevel { decoder: &mut decoder, depth: 0 })?;
     *source = decoder.reader().source.again();
     Ok(value)
+}
+
+/// Reads a slice from the front of `source`; refers to it where that is possible.
+#[inline]
+pub(super) fn decode_slice<'a, T: Deserialize<'a>>(
+    source: &mut Source<'a>,
+) -> Result<DecodedSlice<'a, T>, DecodeError> {
+    match plain::borrow::<T>(source) {
+        Some(slice) => Ok(DecodedSlice::Borrowed(slice)),
+        None => decode(source).map(DecodedSlice::Owned),
+    }
+}
+
+/// A slice that was decoded.
+pub(crate) enum DecodedSlice<'a, T> {
+    Borrowed(&'a [T]),
+    Owned(Vec<T>),
+}
+
+impl<T> std::ops::Deref for DecodedSlice<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            DecodedSlice::Borrowed(slice) => slice,
+            DecodedSlice::Owned(values) => values,
+        }
+    }
+}
+
+#[cold]
+fn not_utf8(error: &std::str::Utf8Error) -> DecodeError {
+    DecodeError::new(format_args!("not UTF-8: {error}"))
 }
 
 /// The state that all levels of one value share.
@@ -79,13 +113,33 @@ impl<'a> DecodeLevel<'_, 'a> {
 
     #[inline]
     fn text(&mut self) -> Result<String, DecodeError> {
-        String::from_utf8(self.bytes()?)
-            .map_err(|error| DecodeError::new(format_args!("not UTF-8: {}", error.utf8_error())))
+        String::from_utf8(self.bytes()?).map_err(|error| not_utf8(&error.utf8_error()))
+    }
+
+    /// Bytes that the value may refer to.
+    #[inline]
+    fn borrowed(&mut self) -> Result<&'a [u8], DecodeError> {
+        let count = self.scalar()?;
+        let source = self.source();
+        match source.borrow::<u8>(count) {
+            Some(bytes) => Ok(bytes),
+            None => Err(DecodeError::short(count, "bytes", source.remaining())),
+        }
+    }
+
+    /// The number of elements of a sequence, which begin behind the padding.
+    #[inline]
+    fn count(&mut self) -> Result<u64, DecodeError> {
+        let (count, padding) = plain::unpadded(self.scalar()?);
+        match padding == 0 || self.source().skip(padding).is_some() {
+            true => Ok(count),
+            false => Err(DecodeError::new("the bytes end within the padding of a sequence")),
+        }
     }
 
     /// Reads the fields of a struct or variant, of which so many were written.
     #[inline]
-    fn named<'de, V: Visitor<'de>>(
+    fn named<V: Visitor<'a>>(
         self,
         written: Form,
         names: &'static [&'static str],
@@ -129,7 +183,7 @@ macro_rules! scalars {
     )*};
 }
 
-impl<'de> Deserializer<'de> for DecodeLevel<'_, '_> {
+impl<'de> Deserializer<'de> for DecodeLevel<'_, 'de> {
     type Error = DecodeError;
 
     scalars! {
@@ -142,8 +196,15 @@ impl<'de> Deserializer<'de> for DecodeLevel<'_, '_> {
     }
 
     #[inline]
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        self.deserialize_string(visitor)
+    fn deserialize_str<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        if !self.source().is_stable() {
+            return self.deserialize_string(visitor);
+        }
+        let bytes = self.borrowed()?;
+        match std::str::from_utf8(bytes) {
+            Ok(text) => visitor.visit_borrowed_str(text),
+            Err(error) => Err(not_utf8(&error)),
+        }
     }
 
     #[inline]
@@ -152,8 +213,11 @@ impl<'de> Deserializer<'de> for DecodeLevel<'_, '_> {
     }
 
     #[inline]
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        self.deserialize_byte_buf(visitor)
+    fn deserialize_bytes<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.source().is_stable() {
+            true => visitor.visit_borrowed_bytes(self.borrowed()?),
+            false => self.deserialize_byte_buf(visitor),
+        }
     }
 
     #[inline]
@@ -204,7 +268,7 @@ impl<'de> Deserializer<'de> for DecodeLevel<'_, '_> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
-        let count = self.scalar::<u64>()?;
+        let count = self.count()?;
         if let Some(values) = plain::read::<V>(self.source(), count) {
             return values;
         }

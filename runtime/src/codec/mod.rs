@@ -10,13 +10,17 @@
 //! | `bool`, integers, floats | their width, little endian; `usize` and `isize` as 8 bytes |
 //! | `char` | its UTF-8 bytes, 1 to 4 |
 //! | `str`, bytes | count of bytes as `u64`, the bytes |
-//! | sequence, map | count of elements or entries as `u64`, then each |
+//! | sequence | count of elements as `u64`, whose upper byte is the length of a padding that follows, then each |
+//! | map | count of entries as `u64`, then each |
 //! | tuple, array | each element in order |
 //! | newtype struct | its value |
 //! | struct, tuple struct | count of fields as `u8`, then each in order |
 //! | `Option` | `0u8`, or `1u8` and the value |
 //! | enum | a `u32`, index of the variant and count of its fields, then each in order |
 //! | `()`, unit struct | nothing |
+//!
+//! Padding precedes only slices of numbers in the inputs of tasks. It aligns them, so that a parameter can
+//! refer to them.
 //!
 //! bincode reads the scalars, and writes `char` and 128-bit integers. The wrappers around it ([`ser`],
 //! [`de`]) traverse the value themselves, for three reasons:
@@ -43,6 +47,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use de::DecodedSlice;
 pub(crate) use error::{DecodeError, EncodeError};
 pub(crate) use sink::Backing;
 pub(crate) use sink::Sink;
@@ -51,8 +56,8 @@ pub(crate) use source::Source;
 use form::Form;
 
 use bincode::config::{Configuration, Fixint, LittleEndian, legacy};
+use serde::Deserialize;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 /// The configuration under which bincode writes and reads scalars.
 ///
@@ -91,6 +96,18 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 /// The bytes end early or are not those of a `T`, or the type's own `Deserialize` refuses them.
 /// How far the source has been read is then unspecified.
 #[inline]
-pub(crate) fn decode<T: DeserializeOwned>(source: &mut Source<'_>) -> Result<T, DecodeError> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(source: &mut Source<'a>) -> Result<T, DecodeError> {
     de::decode(source)
+}
+
+/// Reads one slice from the front of `source`. Numbers are not copied if the source is stable and they
+/// are aligned in it.
+///
+/// # Errors
+/// As of [`decode`].
+#[inline]
+pub(crate) fn decode_slice<'a, T: Deserialize<'a>>(
+    source: &mut Source<'a>,
+) -> Result<DecodedSlice<'a, T>, DecodeError> {
+    de::decode_slice(source)
 }

@@ -26,6 +26,7 @@ use serde::forward_to_deserialize_any;
 
 use super::error::DecodeError;
 use super::source::{PlainNumber, Source};
+use bincode::de::read::Reader as _;
 
 macro_rules! plain {
     ($($number:ty)*) => {$(
@@ -49,9 +50,55 @@ macro_rules! with_plain {
 
 with_plain!(plain);
 
-/// The count and the encoded elements of `iterable`, when it is a slice or vector of plain numbers.
+/// The bits of a count that hold the length of the padding behind it.
+const PADDING_SHIFT: u32 = 56;
+
+/// Splits what stands before a sequence: the number of its elements, and the length of the padding.
 #[inline]
-pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8])> {
+pub(super) fn unpadded(word: u64) -> (u64, usize) {
+    (word & ((1 << PADDING_SHIFT) - 1), (word >> PADDING_SHIFT) as usize)
+}
+
+/// What stands before a sequence with a padding of at most 15 bytes.
+#[inline]
+pub(super) fn padded(count: u64, padding: usize) -> u64 {
+    count | (padding as u64) << PADDING_SHIFT
+}
+
+/// Refers to a sequence of plain numbers, and steps over it, when `T` is one of them and the source lets it.
+#[inline]
+pub(super) fn borrow<'a, T>(source: &mut Source<'a>) -> Option<&'a [T]> {
+    macro_rules! attempt {
+        ($($number:ty)*) => {$(
+            if same::<T, $number>() {
+                let slice = borrow_plain::<$number>(source)?;
+                // SAFETY: `T` is `$number`, a type without lifetimes.
+                return Some(unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), slice.len()) });
+            }
+        )*};
+    }
+    if cfg!(target_endian = "little") {
+        with_plain!(attempt);
+    }
+    None
+}
+
+#[inline]
+fn borrow_plain<'a, S: PlainNumber>(source: &mut Source<'a>) -> Option<&'a [S]> {
+    let mut behind = source.again();
+    let mut word = [0; 8];
+    behind.read(&mut word).ok()?;
+    let (count, padding) = unpadded(u64::from_le_bytes(word));
+    behind.skip(padding)?;
+    let slice = behind.borrow(count)?;
+    *source = behind;
+    Some(slice)
+}
+
+/// The count, the encoded elements and the alignment of `iterable`, when it is a slice or vector of plain
+/// numbers.
+#[inline]
+pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8], usize)> {
     macro_rules! attempt {
         ($($number:ty)*) => {$(
             if let Some(items) = slice_of::<I, $number>(iterable) {
@@ -59,7 +106,7 @@ pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8])> {
                 let bytes = unsafe {
                     std::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items))
                 };
-                return Some((items.len() as u64, bytes));
+                return Some((items.len() as u64, bytes, align_of::<$number>()));
             }
         )*};
     }

@@ -146,6 +146,22 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         Ok(draft.write_reserved(bytes)?)
     }
 
+    /// Writes `count` numbers whose encoded form is `bytes`, aligned where parameters may refer to them.
+    #[inline]
+    fn numbers(self, count: u64, bytes: &[u8], align: usize) -> EncodeResult {
+        let draft = &mut self.encoder.writer().draft;
+        let padding = match draft.is_aligned() {
+            true => (draft.len() + 8).wrapping_neg() & (align - 1),
+            false => 0,
+        };
+        if padding == 0 {
+            return self.counted_bytes(count, bytes);
+        }
+        draft.write_before(&plain::padded(count, padding).to_le_bytes(), 16 + bytes.len())?;
+        draft.write_reserved(&[0; 16][..padding])?;
+        Ok(draft.write_reserved(bytes)?)
+    }
+
     /// Starts a struct or tuple struct with the given number of fields.
     #[inline]
     fn record(self, fields: usize) -> Result<Self, EncodeError> {
@@ -341,8 +357,8 @@ impl<'e, 's, 'a> Serializer for EncodeLevel<'e, 's, 'a> {
     where
         I: IntoIterator<Item: Serialize>,
     {
-        if let Some((count, bytes)) = plain::bytes_of(&items) {
-            return self.counted_bytes(count, bytes);
+        if let Some((count, bytes, align)) = plain::bytes_of(&items) {
+            return self.numbers(count, bytes, align);
         }
         let items = items.into_iter();
         let mut seq = self.counted(exact(&items))?;

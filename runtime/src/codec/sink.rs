@@ -51,6 +51,8 @@ pub(crate) struct Sink<'a> {
     cap: usize,
     backing: &'a mut dyn Backing,
     len: usize,
+    /// Numbers in slices are aligned by padding.
+    is_aligned: bool,
     /// Why the backing last did not grow.
     failure: Option<io::Error>,
 }
@@ -63,7 +65,14 @@ impl<'a> Sink<'a> {
     /// until `backing` is first asked to grow, and otherwise for as long as the sink lives.
     /// `backing` must take it for the region that it gave last.
     pub(crate) unsafe fn new(backing: &'a mut dyn Backing, region: NonNull<[u8]>) -> Self {
-        Sink { start: region.cast(), len: 0, cap: region.len(), backing, failure: None }
+        let (start, cap) = (region.cast(), region.len());
+        Sink { start, len: 0, cap, backing, is_aligned: false, failure: None }
+    }
+
+    /// Aligns the numbers in slices, counted from the start of the region, by padding.
+    pub(crate) fn aligned(mut self) -> Self {
+        self.is_aligned = true;
+        self
     }
 
     /// A sink that appends to `vec`, which gets its new length when the sink is dropped.
@@ -233,6 +242,12 @@ impl<'s, 'a> Draft<'s, 'a> {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether numbers in slices are aligned by padding.
+    #[inline]
+    pub(super) fn is_aligned(&self) -> bool {
+        self.sink.is_aligned
     }
 
     /// How many more bytes there is room for without growing.

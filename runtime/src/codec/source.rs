@@ -1,8 +1,11 @@
 //! The source of encoded bytes, which may be memory that another process is writing to.
 //!
-//! Bytes are copied first and validated afterwards, and no reference into the region is ever created.
+//! Bytes are copied first and validated afterwards, and no reference into the region is created.
 //! Whatever another process does at the same time, a value is therefore decoded from bytes that do not
 //! change any more.
+//!
+//! The exception is a stable source: bytes that nobody writes while they are borrowed, such as those of an
+//! input in a worker (rule Q25). Parameters that borrow refer to them.
 #![allow(
     unsafe_code,
     reason = "reads through a raw pointer, as a reference into memory that others write to would be a lie"
@@ -34,6 +37,8 @@ pub(crate) struct Source<'a> {
     // Invariant: `next` is valid for reads of `remaining` bytes for `'a`.
     next: NonNull<u8>,
     remaining: usize,
+    // Invariant: if it is set, nobody writes the bytes for `'a`.
+    is_stable: bool,
     region: PhantomData<&'a [u8]>,
 }
 
@@ -41,7 +46,7 @@ impl<'a> Source<'a> {
     /// Reads `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         // SAFETY: a slice is valid for reads of its length for its lifetime.
-        unsafe { Source::from_raw(NonNull::from(bytes).cast(), bytes.len()) }
+        unsafe { Source::stable(NonNull::from(bytes).cast(), bytes.len()) }
     }
 
     /// Reads `len` bytes from `start`.
@@ -50,7 +55,23 @@ impl<'a> Source<'a> {
     /// The bytes must be mapped, readable and initialized for `'a`. Other processes may write to
     /// them at any time; this one must not.
     pub(crate) unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Self {
-        Source { next: start, remaining: len, region: PhantomData }
+        Source { next: start, remaining: len, is_stable: false, region: PhantomData }
+    }
+
+    /// Reads `len` bytes from `start`, to which values may refer.
+    ///
+    /// # Safety
+    /// The bytes must be mapped, readable and initialized for `'a`, and neither this nor any other process
+    /// may write to them meanwhile.
+    #[inline]
+    pub(crate) unsafe fn stable(start: NonNull<u8>, len: usize) -> Self {
+        Source { next: start, remaining: len, is_stable: true, region: PhantomData }
+    }
+
+    /// Whether values may refer to the bytes.
+    #[inline]
+    pub(super) fn is_stable(&self) -> bool {
+        self.is_stable
     }
 
     /// Another one that stands at the same place.
@@ -94,6 +115,31 @@ impl<'a> Source<'a> {
             values.set_len(count);
         }
         Ok(values)
+    }
+
+    /// Refers to the next `count` elements if that is possible, and steps over them: nobody may write them,
+    /// they are aligned, and all of them are there.
+    #[inline]
+    pub(super) fn borrow<S: PlainNumber>(&mut self, count: u64) -> Option<&'a [S]> {
+        let count = usize::try_from(count).ok()?;
+        let size = count.checked_mul(size_of::<S>()).filter(|&size| size <= self.remaining)?;
+        let start = self.next.cast::<S>();
+        if !self.is_stable || !start.is_aligned() {
+            return None;
+        }
+        self.skip(size)?;
+        // SAFETY: aligned and in bounds; nobody writes the bytes for `'a`, and any bytes are valid
+        // elements because `S` is `PlainNumber`.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), count) })
+    }
+
+    /// Steps over bytes, if they are there.
+    #[inline]
+    pub(super) fn skip(&mut self, len: usize) -> Option<()> {
+        self.remaining = self.remaining.checked_sub(len)?;
+        // SAFETY: there were as many bytes.
+        self.next = unsafe { self.next.add(len) };
+        Some(())
     }
 
     /// Copies `len` bytes to `to` and steps over them.

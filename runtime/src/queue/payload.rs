@@ -51,7 +51,9 @@ impl PayloadBuffer {
         self.len = 0;
         let region = spare(&mut self.scratch);
         // SAFETY: the spare room of the scratch is not touched until `grow`.
-        unsafe { Sink::new(self, region) }
+        let sink = unsafe { Sink::new(self, region) };
+        // Blocks begin at multiples of 256 bytes.
+        sink.aligned()
     }
 
     /// The encoded bytes as a block: the one they are in, or a copy in a new one.

@@ -355,12 +355,14 @@ impl Mapping {
         unsafe { Source::from_raw(start, len) }
     }
 
-    /// As [`source`](Self::source); `None` if the range does not lie within the mapping.
+    /// Bytes of an input to decode, to which parameters may refer; `None` if they do not lie within the
+    /// mapping. Only for inputs in the region of the tasks, while the worker has their chunk.
     #[inline]
-    pub(crate) fn try_source(&self, offset: usize, len: usize) -> Option<Source<'_>> {
+    pub(crate) fn input(&self, offset: usize, len: usize) -> Option<Source<'_>> {
         let start = self.try_at(offset, len)?;
-        // SAFETY: as in `source`.
-        Some(unsafe { Source::from_raw(start, len) })
+        // SAFETY: in bounds of a readable mapping that outlives the borrow of self. Nobody writes them
+        // before the worker says that its chunk ended (rule Q25), which it does after the last use.
+        Some(unsafe { Source::stable(start, len) })
     }
 
     /// The eight bytes at an offset, in one piece or in parts.

@@ -21,7 +21,7 @@ impl<'d, 'a> Fields<'d, 'a> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Fields<'_, '_> {
+impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]
@@ -63,7 +63,7 @@ impl<'d, 'a> NamedFields<'d, 'a> {
     }
 }
 
-impl<'de> SeqAccess<'de> for NamedFields<'_, '_> {
+impl<'de> SeqAccess<'de> for NamedFields<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]
@@ -134,7 +134,7 @@ impl<'d, 'a> CountedAccess<'d, 'a> {
     }
 }
 
-impl<'de> SeqAccess<'de> for CountedAccess<'_, '_> {
+impl<'de> SeqAccess<'de> for CountedAccess<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]
@@ -154,7 +154,7 @@ impl<'de> SeqAccess<'de> for CountedAccess<'_, '_> {
     }
 }
 
-impl<'de> MapAccess<'de> for CountedAccess<'_, '_> {
+impl<'de> MapAccess<'de> for CountedAccess<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]
@@ -221,7 +221,7 @@ fn place(name: &str, variants: &[&str], index: u32) -> String {
     format!("`{name}::{variant}`")
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_, '_> {
+impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
     type Error = DecodeError;
     type Variant = Self;
 
@@ -236,7 +236,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, '_> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_, '_> {
+impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]

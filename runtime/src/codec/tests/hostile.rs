@@ -53,9 +53,11 @@ fn invalid_tags_are_refused() {
 fn elements_without_bytes_are_bounded() {
     let few = vec![(); 1000];
     assert_eq!(value_of::<Vec<()>>(&bytes_of(&few)).unwrap(), few);
-    let corrupt = [0xff; 8];
+    // The upper byte is the length of a padding.
+    let corrupt = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0];
     let error = value_of::<Vec<()>>(&corrupt).unwrap_err();
     assert!(error.to_string().contains("take no bytes"), "{error}");
+    assert!(value_of::<Vec<()>>(&[0xff; 8]).is_err(), "a padding that is not there");
     assert!(value_of::<BTreeMap<(), ()>>(&corrupt).is_err());
     assert!(value_of::<Vec<Vec<()>>>(&[[1, 0, 0, 0, 0, 0, 0, 0], corrupt].concat()).is_err());
 }

@@ -1,0 +1,190 @@
+//! Parameters that borrow: they refer to the memory that the caller wrote.
+#![allow(unsafe_code, reason = "counts what is allocated")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::Path;
+
+use procession_tests::{EVERY, StartMethod, conformance, pool};
+use runtime::worker;
+use serde::{Deserialize, Serialize};
+
+conformance! {
+    EVERY => [
+        numbers_are_neither_copied_nor_allocated,
+        numbers_are_aligned_behind_anything,
+        texts_stay_where_they_are,
+        structs_may_borrow,
+        bytes_that_are_no_text_are_refused,
+    ];
+}
+
+/// Counts the bytes that a thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is left to the allocator of the system.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATED.try_with(|bytes| bytes.set(bytes.get() + layout.size()));
+        // SAFETY: by the contract of this function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: by the contract of this function.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Whether memory belongs to the region that the caller writes inputs to.
+fn is_input(at: *const u8) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains("procession-tasks")).any(|line| {
+        let (first, past) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let address = |text| usize::from_str_radix(text, 16).unwrap();
+        (address(first)..address(past)).contains(&at.addr())
+    })
+}
+
+/// What this thread had allocated when the task began, the sum, and whether the numbers lie where the caller wrote them.
+#[worker]
+fn sum(numbers: &[f64]) -> (usize, f64, bool) {
+    let allocated = ALLOCATED.get();
+    (allocated, numbers.iter().sum(), is_input(numbers.as_ptr().cast()))
+}
+
+fn numbers_are_neither_copied_nor_allocated(method: StartMethod) {
+    let pool = pool(method, 1);
+    let numbers = vec![0.5_f64; (64 << 20) / 8];
+    let (_, few, _) = pool.apply(sum, [1.5, 2.5]).unwrap();
+    assert_eq!(few, 4.0);
+    let (before, ..) = pool.apply(sum, [1.5]).unwrap();
+    let (again, ..) = pool.apply(sum, [1.5]).unwrap();
+    let (after, all, is_there) = pool.apply(sum, &numbers).unwrap();
+    assert_eq!(all, numbers.len() as f64 / 2.0);
+    assert!(is_there, "they were copied");
+    // `is_there` allocates, and the result does, for many numbers as for few.
+    assert!(after - again <= again - before + 65536, "{before}, {again}, {after}");
+}
+
+#[worker]
+fn mixed(text: &str, doubles: &[f64], bytes: &[u8], wide: &[u128], short: &[i16]) -> (u128, bool) {
+    let there = is_input(text.as_ptr())
+        && is_input(doubles.as_ptr().cast())
+        && is_input(bytes.as_ptr())
+        && is_input(wide.as_ptr().cast())
+        && is_input(short.as_ptr().cast());
+    let sum = text.len() as u128
+        + doubles.iter().sum::<f64>() as u128
+        + bytes.iter().map(|byte| u128::from(*byte)).sum::<u128>()
+        + wide.iter().sum::<u128>()
+        + short.iter().map(|number| *number as u128).sum::<u128>();
+    (sum, there)
+}
+
+fn numbers_are_aligned_behind_anything(method: StartMethod) {
+    let pool = pool(method, 2);
+    let inputs: Vec<_> = (0..200_usize)
+        .map(|n| {
+            let text = "x".repeat(n % 17 + 1);
+            (
+                text,
+                vec![2.0; n % 5 + 1],
+                vec![3_u8; n % 7 + 1],
+                vec![4_u128; n % 3 + 1],
+                vec![5_i16; n % 4 + 1],
+            )
+        })
+        .collect();
+    let expected: Vec<u128> = inputs
+        .iter()
+        .map(|(a, b, c, d, e)| {
+            (a.len() + 2 * b.len() + 3 * c.len() + 4 * d.len() + 5 * e.len()) as u128
+        })
+        .collect();
+    for chunk in [1, 3, 100] {
+        let outputs = pool.task(mixed).chunk_size(chunk).map(inputs.iter().cloned()).unwrap();
+        let sums: Vec<u128> = outputs.iter().map(|(sum, _)| *sum).collect();
+        assert_eq!(sums, expected);
+        // Where the first length differs, lengths are inserted, and what was aligned to 16 bytes may be copied.
+        let there = outputs.iter().filter(|(_, there)| *there).count();
+        assert!(there >= outputs.len() * 9 / 10, "{there} of {}", outputs.len());
+    }
+}
+
+#[worker]
+fn lengths(words: Vec<&str>, path: &Path, text: &str) -> (usize, bool) {
+    let there = words.iter().all(|word| is_input(word.as_ptr()));
+    let there =
+        there && is_input(text.as_ptr()) && is_input(path.as_os_str().as_encoded_bytes().as_ptr());
+    (words.iter().map(|word| word.len()).sum::<usize>() + text.len(), there)
+}
+
+fn texts_stay_where_they_are(method: StartMethod) {
+    let pool = pool(method, 1);
+    let words = vec!["one", "three", "eleven"];
+    let output = pool.apply(lengths, (words, Path::new("/tmp"), "text")).unwrap();
+    assert_eq!(output, (14 + 4, true));
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record<'a> {
+    name: &'a str,
+    #[serde(borrow)]
+    note: std::borrow::Cow<'a, str>,
+    count: u32,
+}
+
+#[worker]
+fn describe(record: Record<'_>) -> (String, bool) {
+    let there = is_input(record.name.as_ptr()) && is_input(record.note.as_ptr());
+    (format!("{}{}{}", record.name, record.note, record.count), there)
+}
+
+#[worker]
+fn longest(records: &[Record<'_>]) -> usize {
+    records.iter().map(|record| record.name.len()).max().unwrap_or_default()
+}
+
+fn structs_may_borrow(method: StartMethod) {
+    let pool = pool(method, 2);
+    let names: Vec<String> = (0..300).map(|n| format!("name {n}")).collect();
+    let record = |n: usize| Record { name: &names[n], note: ", ".into(), count: n as u32 };
+    let outputs = pool.map(describe, (0..300).map(record)).unwrap();
+    for (n, (text, there)) in outputs.iter().enumerate() {
+        assert_eq!(*text, format!("name {n}, {n}"));
+        assert!(there);
+    }
+    let records: Vec<Record<'_>> = (0..300).map(record).collect();
+    assert_eq!(pool.apply(longest, &records).unwrap(), 8);
+}
+
+/// Encodes as a text would, but for its bytes.
+struct NoText;
+
+impl Serialize for NoText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(b"a\xff")
+    }
+}
+
+impl<'de> Deserialize<'de> for NoText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&str>::deserialize(deserializer).map(|_| NoText)
+    }
+}
+
+#[worker]
+fn no_text(_: NoText) {}
+
+fn bytes_that_are_no_text_are_refused(method: StartMethod) {
+    let error = pool(method, 1).apply(no_text, NoText).unwrap_err();
+    assert!(error.to_string().contains("not UTF-8"), "{error}");
+}
