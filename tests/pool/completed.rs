@@ -1,11 +1,11 @@
 //! `as_completed` and `wait_any`: several handles at once.
 
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use procession_tests::tasks::{fail, square, touch, until_file};
 use procession_tests::{EVERY, StartMethod, conformance, pool};
-use runtime::{ErrorKind, Handle, as_completed, wait_any, worker};
+use runtime::{ErrorKind, Handle, as_completed, wait_any};
 
 conformance! {
     EVERY => [
@@ -21,30 +21,6 @@ conformance! {
         each_of_many_is_found_once,
         nothing_to_wait_for_is_refused,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-#[worker]
-fn fail(text: String) -> u64 {
-    panic!("{text}")
-}
-
-/// Runs until there is a file, or its folder is gone.
-#[worker]
-fn until_file(path: PathBuf) -> u64 {
-    while !path.exists() && path.parent().is_some_and(Path::exists) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    1
-}
-
-#[worker]
-fn touch(path: PathBuf) -> u64 {
-    std::fs::write(path, "x").map_or(0, |()| 2)
 }
 
 /// PPE-41.

@@ -1,7 +1,6 @@
 //! `submit` and `map_async`: handles, their waits, cancelling, and futures.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +8,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use procession_tests::tasks::{fail, square, touch, until_file};
 use procession_tests::{EVERY, StartMethod, conformance, pool, wait};
-use runtime::{ErrorKind, worker};
+use runtime::ErrorKind;
 
 conformance! {
     EVERY => [
@@ -27,30 +27,6 @@ conformance! {
         a_handle_is_a_future,
         many_futures_wake_their_tasks,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-#[worker]
-fn fail(text: String) -> u64 {
-    panic!("{text}")
-}
-
-/// Runs until there is a file.
-#[worker]
-fn until_file(path: PathBuf) -> u64 {
-    while !path.exists() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    1
-}
-
-#[worker]
-fn touch(path: PathBuf) -> bool {
-    std::fs::write(path, "x").is_ok()
 }
 
 /// POOL-04, PPE-01.

@@ -2,15 +2,15 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::pty::{Winsize, openpty};
+use procession_tests::tasks::{odd, square, until_file};
 use procession_tests::{EVERY, ONCE, StartMethod, caller, conformance, pool, wait};
-use runtime::{ErrorKind, Pool, Progress, worker};
+use runtime::{ErrorKind, Pool, Progress};
 
 conformance! {
     EVERY => [
@@ -187,25 +187,6 @@ fn where_no_terminal_is_lines_are_written(method: StartMethod) {
     for end in ["first: 3/3, ", "of no length: 5/5, ", "failing: 3/3, 2 failed, "] {
         let count = lines().iter().filter(|line| line.starts_with(end)).count();
         assert_eq!(count, 1, "{end}: {:#?}", lines());
-    }
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-#[worker]
-fn odd(x: u64) -> u64 {
-    assert_eq!(x % 2, 1);
-    x
-}
-
-/// Runs until there is a file, or its folder is gone.
-#[worker]
-fn until_file(path: PathBuf) {
-    while !path.exists() && path.parent().is_some_and(std::path::Path::exists) {
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -17,6 +17,7 @@ pub mod harness;
 pub mod isolation;
 pub mod leaks;
 pub mod processes;
+pub mod tasks;
 pub mod wait;
 
 pub use runtime::StartMethod;

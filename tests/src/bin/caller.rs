@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use procession_tests::tasks::{odd, square, until_file};
 use runtime::{Pool, StartMethod, worker};
 
 static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
@@ -33,28 +34,8 @@ fn append(path: &PathBuf, line: &str) {
 }
 
 #[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-#[worker]
-fn odd(x: u64) -> u64 {
-    assert_eq!(x % 2, 1);
-    x
-}
-
-#[worker]
 fn constructed() -> u32 {
     CONSTRUCTED.load(Ordering::Relaxed)
-}
-
-/// Runs until there is a file.
-#[worker]
-fn until_file(path: PathBuf) {
-    assert_ne!(path, PathBuf::new());
-    while !path.exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[worker]
