@@ -9,9 +9,12 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::codec::Source;
-use crate::handle::Object;
-use crate::registry::{self, Role};
+use serde::Serialize;
+
+use crate::codec::{Sink, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::{self, Object};
+use crate::registry::{self, Entry, Role};
 use crate::sys::fds;
 use crate::sys::memory::Mapping;
 
@@ -28,14 +31,6 @@ pub(crate) struct Preload {
     pub(crate) objects: Vec<Arc<Object>>,
 }
 
-impl Preload {
-    /// Whether it is a function of the library, not of the program.
-    #[cfg_attr(not(feature = "log"), allow(dead_code, reason = "logs are an optional feature"))]
-    pub(crate) fn is_internal(&self) -> bool {
-        registry::get(self.task).is_some_and(|entry| entry.registration.role == Role::Internal)
-    }
-}
-
 /// An input names its objects.
 impl PartialEq for Preload {
     fn eq(&self, other: &Self) -> bool {
@@ -46,6 +41,29 @@ impl PartialEq for Preload {
 impl Eq for Preload {}
 
 impl Preload {
+    /// Encodes the input of a registered function.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Encode`] if it cannot be encoded.
+    pub(crate) fn new(entry: Entry, input: &impl Serialize) -> Result<Preload> {
+        let mut bytes = Vec::new();
+        let mut sink = Sink::over(&mut bytes);
+        let (encoded, objects) =
+            handle::for_many(|| handle::collect(|| crate::codec::encode(input, &mut sink)));
+        encoded.map_err(|error| {
+            let text = format!("its input could not be encoded: {error}");
+            Error::new(ErrorKind::Encode, text).on_task(entry.name())
+        })?;
+        sink.finish();
+        Ok(Preload { task: entry.id, input: bytes.into(), objects })
+    }
+
+    /// Whether it is a function of the library, not of the program.
+    pub(crate) fn is_internal(&self) -> bool {
+        registry::get(self.task).is_some_and(|entry| entry.registration.role == Role::Internal)
+    }
+
     pub(crate) fn parts(&self) -> (u32, Source<'_>) {
         (self.task, Source::new(&self.input))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::{Body, Engine, SharedPool, endings};
+use super::{Engine, SharedPool, WorkerInstance, endings};
 use crate::scheduler::{Action, CallId, Event, KillReason, Reason};
 
 impl Engine {
@@ -22,25 +22,25 @@ impl Engine {
     fn act(&mut self, shared: &SharedPool, action: Action<super::SharedError>) {
         match action {
             Action::Start { slot, id } => self.starts.push((slot, id)),
-            Action::AskToLeave { slot } => self.with(slot, |body| {
-                body.page.view().ask_to_leave();
-                body.page.view().wake();
+            Action::AskToLeave { slot } => self.with(slot, |instance| {
+                instance.page.view().ask_to_leave();
+                instance.page.view().wake();
             }),
             Action::Kill { slot } => self.kill(slot),
             Action::GiveUp { slot } => self.given_up.push(slot),
             Action::Vacate { slot } => {
                 shared.pool_page().idle.clear(slot);
                 shared.pool_page().spinning.clear(slot);
-                if let Some(body) = self.bodies.get_mut(slot) {
-                    *body = None;
+                if let Some(instance) = self.instances.get_mut(slot) {
+                    *instance = None;
                 }
             }
             Action::Skip { slot, position } => {
-                self.with(slot, |body| body.page.view().set_skip(position));
+                self.with(slot, |instance| instance.page.view().set_skip(position));
             }
             Action::WakeWorker { slot } => {
                 shared.pool_page().idle.clear(slot);
-                self.with(slot, |body| body.page.view().wake());
+                self.with(slot, |instance| instance.page.view().wake());
             }
             Action::WakeWorkers => self.wake_workers(shared),
             Action::Fail { call, index, reason, slot } => {
@@ -65,9 +65,9 @@ impl Engine {
         }
     }
 
-    fn with(&self, slot: usize, act: impl FnOnce(&Body)) {
-        if let Some(body) = self.body(slot) {
-            act(body);
+    fn with(&self, slot: usize, act: impl FnOnce(&WorkerInstance)) {
+        if let Some(instance) = self.instance(slot) {
+            act(instance);
         }
     }
 
@@ -78,7 +78,7 @@ impl Engine {
         let unclaimed = self.scheduler.unclaimed(&self.queue) as usize;
         for _ in pool_page.spinning.count()..unclaimed {
             let Some(slot) = pool_page.idle.take() else { break };
-            self.with(slot, |body| body.page.view().wake());
+            self.with(slot, |instance| instance.page.view().wake());
         }
     }
 
@@ -91,7 +91,8 @@ impl Engine {
         reason: Reason<super::SharedError>,
         slot: Option<usize>,
     ) {
-        let place = slot.and_then(|slot| self.body(slot)).map(|body| (body.id, body.pid()));
+        let place =
+            slot.and_then(|slot| self.instance(slot)).map(|instance| (instance.id, instance.pid()));
         let Some(client) = self.scheduler.client(call) else { return };
         let mut error = endings::of_reason(shared, reason).on_task(client.entry.name()).at(index);
         if let Some((worker, pid)) = place {
@@ -103,8 +104,8 @@ impl Engine {
     /// A worker is over its time to start or to initialize.
     fn not_ready_in_time(&mut self, shared: &SharedPool, slot: usize) {
         let Some(worker) = self.scheduler.slot(slot) else { return };
-        if worker.known && self.body(slot).is_some() {
-            let error = endings::late(shared, worker, self.body(slot)).into();
+        if worker.known && self.instance(slot).is_some() {
+            let error = endings::late(shared, worker, self.instance(slot)).into();
             self.event(shared, Event::NotReady { slot, error });
         } else {
             // The dispatcher is on its way: the deadline is one of those that it keeps.

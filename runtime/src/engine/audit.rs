@@ -8,9 +8,9 @@ impl Engine {
     /// Sets right what a worker may have overwritten of what the caller says: the hint of
     /// the pool page, the sets of sleepers, and what was read of the rings.
     pub(super) fn audit_cursor(&mut self, shared: &SharedPool) {
-        for body in self.bodies.iter().flatten() {
-            body.consumer.tell(body.page.view().ring());
-            body.page.free_again();
+        for instance in self.instances.iter().flatten() {
+            instance.consumer.tell(instance.page.view().ring());
+            instance.page.free_again();
         }
         let unheld = self.scheduler.unheld(&self.queue);
         let free = unheld.filter(|(_, owner)| *owner == Owner::Free).map(|(position, _)| position);
@@ -27,10 +27,10 @@ impl Engine {
             shared.pool_page().spinning.reset();
             for (slot, worker) in self.scheduler.slots() {
                 if worker.worker.is_serving()
-                    && let Some(body) = self.body(slot)
-                    && body.page.view().phase() != Phase::Busy
+                    && let Some(instance) = self.instance(slot)
+                    && instance.page.view().phase() != Phase::Busy
                 {
-                    body.page.view().wake();
+                    instance.page.view().wake();
                 }
             }
         }
@@ -54,13 +54,13 @@ impl Engine {
                     continue;
                 }
             };
-            let Some(body) = self.body(slot) else {
+            let Some(instance) = self.instance(slot) else {
                 orphans.push(position);
                 continue;
             };
-            let page = body.page.view();
+            let page = instance.page.view();
             let idle = page.phase() == Phase::Idle && page.chunk().0 != position;
-            if idle && !body.has_news() {
+            if idle && !instance.has_news() {
                 strays.push(position);
                 if before.contains(&position) {
                     guilty.push(slot);

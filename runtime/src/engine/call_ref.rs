@@ -12,7 +12,7 @@ use crate::progress::Watchers;
 use crate::registry::Entry;
 use crate::scheduler::{CallOptions, Event, NewChunk, Refusal};
 
-/// Bytes of payload that a call fed by its owner keeps in the queue.
+/// Bytes of payload that a call whose owner hands its inputs in keeps in the queue.
 const BYTES: usize = 64 << 20;
 
 /// The options of a call.
@@ -87,30 +87,30 @@ impl Engine {
 
     /// The owner of a call will hand in more, until it is closed or
     /// [stops](Self::stop_feeding).
-    pub(crate) fn start_feeding(&mut self, shared: &SharedPool, id: CallId) {
-        self.event(shared, Event::FeedingBegan { call: id });
-        self.fed_by(id, std::thread::current().id());
+    pub(crate) fn open_inputs(&mut self, shared: &SharedPool, id: CallId) {
+        self.event(shared, Event::InputsOpened { call: id });
+        self.produced_by(id, std::thread::current().id());
     }
 
     /// Another thread hands in from now on.
-    pub(crate) fn fed_by(&mut self, id: CallId, thread: ThreadId) {
+    pub(crate) fn produced_by(&mut self, id: CallId, thread: ThreadId) {
         if let Some(client) = self.scheduler.client(id) {
-            client.feeder = Some(thread);
+            client.producer = Some(thread);
         }
     }
 
     /// The owner of a call has handed everything in.
-    pub(crate) fn stop_feeding(&mut self, shared: &SharedPool, id: CallId) {
-        self.event(shared, Event::FeedingEnded { call: id });
+    pub(crate) fn close_inputs(&mut self, shared: &SharedPool, id: CallId) {
+        self.event(shared, Event::InputsClosed { call: id });
     }
 
-    /// This thread is going to wait for the end of the pool: calls that it feeds would
+    /// This thread is going to wait for the end of the pool: calls whose inputs it hands in would
     /// wait for it.
-    pub(crate) fn stop_feeding_here(&mut self, shared: &SharedPool) {
+    pub(crate) fn close_inputs_of_this_thread(&mut self, shared: &SharedPool) {
         let here = std::thread::current().id();
-        for id in self.scheduler.fed_calls() {
-            if self.scheduler.client(id).is_some_and(|client| client.feeder == Some(here)) {
-                self.stop_feeding(shared, id);
+        for id in self.scheduler.calls_with_open_inputs() {
+            if self.scheduler.client(id).is_some_and(|client| client.producer == Some(here)) {
+                self.close_inputs(shared, id);
             }
         }
     }

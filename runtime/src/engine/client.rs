@@ -16,11 +16,11 @@ pub(crate) struct Client {
     pub(super) follower: Option<Arc<Condvar>>,
     pub(super) waker: Option<Waker>,
     /// The thread that hands inputs in.
-    pub(super) feeder: Option<ThreadId>,
+    pub(super) producer: Option<ThreadId>,
 }
 
 impl Client {
     pub(super) fn new(entry: Entry) -> Self {
-        Client { entry, inbox: Inbox::default(), follower: None, waker: None, feeder: None }
+        Client { entry, inbox: Inbox::default(), follower: None, waker: None, producer: None }
     }
 }

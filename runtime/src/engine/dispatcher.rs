@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::bodies::ProcessHandle;
+use super::instances::ProcessHandle;
 use super::objects::WorkerObjects;
-use super::threads::ThreadBody;
+use super::threads::ThreadInstance;
 use super::{Batch, Engine, SharedPool, endings, starting, threads};
 use crate::error::Error;
 use crate::handle::ObjectQueue;
@@ -49,7 +49,7 @@ struct LeftBehind {
 }
 
 enum Left {
-    Thread(ThreadBody),
+    Thread(ThreadInstance),
     Process(u64, Arc<OwnedFd>),
 }
 
@@ -172,12 +172,12 @@ impl Dispatcher {
             at_most(TICK);
         }
         let mut fds = Vec::new();
-        for body in engine.bodies.iter().flatten() {
-            if body.refused.is_some() {
+        for instance in engine.instances.iter().flatten() {
+            if instance.refused.is_some() {
                 at_most(REFUSED.1);
             }
-            match &body.process {
-                ProcessHandle::Child { .. } if body.over.is_some() => {
+            match &instance.process {
+                ProcessHandle::Child { .. } if instance.over.is_some() => {
                     at_most(Duration::from_millis(1))
                 }
                 ProcessHandle::Child { pidfd, .. } => fds.push(Arc::clone(pidfd)),
@@ -186,7 +186,7 @@ impl Dispatcher {
                 }
                 _ => {}
             }
-            fds.extend(body.control.clone());
+            fds.extend(instance.control.clone());
         }
         Rest { fds, time, trim }
     }
@@ -230,8 +230,10 @@ impl Dispatcher {
                     }
                 }
                 start::LaunchEvent::NotKilled { ticket, text } => {
-                    let body = engine.slot_of(ticket as usize).and_then(|at| engine.body_mut(at));
-                    if let Some((_, why)) = body.and_then(|body| body.refused.as_mut()) {
+                    let instance =
+                        engine.slot_of(ticket as usize).and_then(|at| engine.instance_mut(at));
+                    if let Some((_, why)) = instance.and_then(|instance| instance.refused.as_mut())
+                    {
                         *why = format!("{why}; {text}");
                     }
                 }
@@ -245,19 +247,19 @@ impl Dispatcher {
     fn look_at_workers(&mut self) {
         let shared = &*self.shared;
         let mut engine = shared.lock();
-        for slot in 0..engine.bodies.len() {
-            engine.hear(shared, slot);
+        for slot in 0..engine.instances.len() {
+            engine.read_control(shared, slot);
             engine.answer_asks(shared, slot);
             engine.see_leaving(shared, slot);
-            let Some(body) = engine.body_mut(slot) else { continue };
-            match &mut body.process {
+            let Some(instance) = engine.instance_mut(slot) else { continue };
+            match &mut instance.process {
                 ProcessHandle::Expected => {}
                 ProcessHandle::Child { pidfd, .. } => {
-                    let (ticket, pidfd) = (body.id as u64, Arc::clone(pidfd));
-                    if body.over.is_none() && !process::ended(pidfd.as_fd(), Duration::ZERO) {
+                    let (ticket, pidfd) = (instance.id as u64, Arc::clone(pidfd));
+                    if instance.over.is_none() && !process::ended(pidfd.as_fd(), Duration::ZERO) {
                         continue;
                     }
-                    let since = *body.over.get_or_insert_with(Instant::now);
+                    let since = *instance.over.get_or_insert_with(Instant::now);
                     let launcher = self.launcher.as_mut();
                     let exit = launcher.and_then(|l| l.exit_of(ticket, pidfd.as_fd()));
                     match exit {
@@ -285,7 +287,7 @@ impl Dispatcher {
             let Some(worker) = engine.scheduler.slot(slot) else { continue };
             let (ticket, limit) = (worker.id as u64, self.shared.settings.limits.start_timeout);
             let said = self.launcher.as_mut().and_then(|l| l.overdue(ticket, limit));
-            let known = || endings::late(&self.shared, worker, engine.body(slot));
+            let known = || endings::late(&self.shared, worker, engine.instance(slot));
             let error = said.unwrap_or_else(known).into();
             engine.event(&self.shared, Event::NotStarted { slot, error });
         }
@@ -297,29 +299,30 @@ impl Dispatcher {
     fn leave_behind(&mut self, engine: &mut Engine) {
         let mut launcher = self.launcher.as_mut();
         self.left_behind.retain_mut(|left| !left.is_over(launcher.as_deref_mut()));
-        let late = |body: &super::Body| {
-            let late = body.refused.as_ref().is_some_and(|(since, _)| since.elapsed() > REFUSED.0);
-            late && body.over.is_none()
+        let late = |instance: &super::WorkerInstance| {
+            let late =
+                instance.refused.as_ref().is_some_and(|(since, _)| since.elapsed() > REFUSED.0);
+            late && instance.over.is_none()
         };
         let mut slots = std::mem::take(&mut engine.given_up);
-        let bodies = engine.bodies.iter().enumerate();
-        slots.extend(bodies.filter_map(|(at, body)| late(body.as_ref()?).then_some(at)));
+        let instances = engine.instances.iter().enumerate();
+        slots.extend(instances.filter_map(|(at, instance)| late(instance.as_ref()?).then_some(at)));
         for slot in slots {
             if engine.kill_reason(slot).is_none() {
                 continue;
             }
             let position = engine.scheduler.slot(slot).and_then(|slot| slot.worker.position());
             let batch = position.and_then(|position| engine.scheduler.payload_at(position));
-            let Some(body) = engine.body_mut(slot) else {
+            let Some(instance) = engine.instance_mut(slot) else {
                 engine.reap_nobody(&self.shared, slot);
                 continue;
             };
-            let left = match &mut body.process {
+            let left = match &mut instance.process {
                 ProcessHandle::Thread(thread) => Some(Left::Thread(thread.leave_behind())),
                 ProcessHandle::Child { pidfd, .. } => {
-                    body.page.view().abandon();
-                    body.page.view().wake();
-                    Some(Left::Process(body.id as u64, Arc::clone(pidfd)))
+                    instance.page.view().abandon();
+                    instance.page.view().wake();
+                    Some(Left::Process(instance.id as u64, Arc::clone(pidfd)))
                 }
                 ProcessHandle::Expected => None,
             };
@@ -344,13 +347,13 @@ impl Dispatcher {
         let Some(launcher) = &mut self.launcher else {
             let queue = Arc::<ObjectQueue>::default();
             let objects = WorkerObjects::of_thread(Arc::clone(&queue));
-            let (mut body, _) =
+            let (mut instance, _) =
                 starting::prepare(shared, slot, id, None, objects).map_err(failed)?;
             // In its place before the thread runs, so that what it says is heard (rule E4).
-            let thread = ThreadBody::expected();
-            let (page, ours) = (Arc::clone(&body.page), thread.shared());
-            body.process = ProcessHandle::Thread(thread);
-            if !shared.lock().install(shared, slot, body) {
+            let thread = ThreadInstance::expected();
+            let (page, ours) = (Arc::clone(&instance.page), thread.shared());
+            instance.process = ProcessHandle::Thread(thread);
+            if !shared.lock().install(shared, slot, instance) {
                 return Err(unwanted());
             }
             let shares = Arc::clone(&self.shares);
@@ -361,9 +364,9 @@ impl Dispatcher {
         let (ours, theirs) = socket::pair().map_err(failed)?;
         let (link, workers_link) = socket::pair().map_err(failed)?;
         let objects = WorkerObjects::of_process(Kept::new(link));
-        let (body, page) =
+        let (instance, page) =
             starting::prepare(shared, slot, id, Some(ours), objects).map_err(failed)?;
-        if !shared.lock().install(shared, slot, body) {
+        if !shared.lock().install(shared, slot, instance) {
             return Err(unwanted());
         }
         let stdio = shared.settings.take_stdio();

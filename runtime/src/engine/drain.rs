@@ -19,35 +19,37 @@ impl From<crate::scheduler::Violation> for Malformed {
 impl Engine {
     /// Whether a ring has something to read.
     pub(super) fn has_news(&self) -> bool {
-        self.bodies.iter().flatten().any(super::Body::has_news)
+        self.instances.iter().flatten().any(super::WorkerInstance::has_news)
     }
 
     /// Reads all rings. Long results of the call `reader` stay where they are: its owner
     /// takes them next.
     #[inline]
     pub(crate) fn drain(&mut self, shared: &SharedPool, reader: Option<CallId>) {
-        for slot in 0..self.bodies.len() {
+        for slot in 0..self.instances.len() {
             self.drain_slot(shared, slot, reader);
         }
     }
 
     /// Reads one ring; a worker that broke the protocol is killed.
     pub(super) fn drain_slot(&mut self, shared: &SharedPool, slot: usize, reader: Option<CallId>) {
-        let Some(body) = self.body(slot).filter(|body| body.has_news()) else { return };
-        if body.control.is_some() || !self.serves(slot) {
+        let Some(instance) = self.instance(slot).filter(|instance| instance.has_news()) else {
+            return;
+        };
+        if instance.control.is_some() || !self.serves(slot) {
             // Rule E4.
-            self.hear(shared, slot);
+            self.read_control(shared, slot);
         }
-        let Some(body) = self.body(slot) else { return };
-        let page = Arc::clone(&body.page);
-        let mut consumer = body.consumer;
+        let Some(instance) = self.instance(slot) else { return };
+        let page = Arc::clone(&instance.page);
+        let mut consumer = instance.consumer;
         let outcome = self.read(slot, reader, page.view().ring(), &mut consumer);
         consumer.tell(page.view().ring());
         page.view().wake_if_stuck();
         let lied = outcome.is_err();
-        if let Some(body) = self.body_mut(slot) {
-            body.consumer = consumer;
-            body.lied |= lied;
+        if let Some(instance) = self.instance_mut(slot) {
+            instance.consumer = consumer;
+            instance.lied |= lied;
         }
         if let Err(Malformed(what)) = outcome {
             let error = Error::start(format!("it broke the protocol of the queue: {what}"));
@@ -62,8 +64,9 @@ impl Engine {
 
     /// Tells the scheduler of workers that leave by themselves.
     pub(super) fn see_leaving(&mut self, shared: &SharedPool, slot: usize) {
-        let leaves = |body: &super::Body| body.page.view().phase() == Phase::Leaving;
-        if self.body(slot).is_some_and(leaves) {
+        let leaves =
+            |instance: &super::WorkerInstance| instance.page.view().phase() == Phase::Leaving;
+        if self.instance(slot).is_some_and(leaves) {
             self.drain_slot(shared, slot, None);
             self.event(shared, Event::Leaving { slot });
         }
@@ -168,8 +171,8 @@ impl Engine {
             }
             Kind::Held => {
                 let count = *words.first().ok_or(Malformed("handles without a number"))?;
-                let body = self.body_mut(slot).ok_or(Malformed("handles of nobody"))?;
-                body.objects.expect(count)?;
+                let instance = self.instance_mut(slot).ok_or(Malformed("handles of nobody"))?;
+                instance.objects.expect(count)?;
             }
             _ => self.answer(slot, reader, header, words)?,
         }
@@ -195,7 +198,10 @@ impl Engine {
         let is_big = matches!(header.kind, Kind::BigValue | Kind::BigFail);
         let big = is_big.then(|| self.big(slot, words)).transpose()?;
         let failed = matches!(header.kind, Kind::Fail | Kind::BigFail);
-        let held = self.body_mut(slot).map(|body| body.objects.take_held()).unwrap_or_default();
+        let held = self
+            .instance_mut(slot)
+            .map(|instance| instance.objects.take_held())
+            .unwrap_or_default();
         if running.wanted {
             let index = running.first + header.index;
             let in_place = reader == Some(running.call);
@@ -222,7 +228,7 @@ impl Engine {
     }
 
     fn are_held(&self, slot: usize) -> bool {
-        self.body(slot).is_some_and(|body| body.objects.are_held())
+        self.instance(slot).is_some_and(|instance| instance.objects.are_held())
     }
 
     /// The error of an input that its worker could not answer with a value.
@@ -244,18 +250,18 @@ impl Engine {
         };
         let name = self.scheduler.client(running.call).map_or("", |client| client.entry.name());
         let error = failure.into_error().on_task(name).at(index);
-        match self.body(slot) {
-            Some(body) => error.in_worker(body.id, body.pid()),
+        match self.instance(slot) {
+            Some(instance) => error.in_worker(instance.id, instance.pid()),
             None => error,
         }
     }
 
     fn big(&self, slot: usize, words: &[u64]) -> Result<BigRef, Malformed> {
-        let body = self.body(slot).ok_or(Malformed("a long result of nobody"))?;
+        let instance = self.instance(slot).ok_or(Malformed("a long result of nobody"))?;
         let big = Big::from_words(words).ok_or(Malformed("a long result without a place"))?;
         // Looked at before anything refers to it.
-        body.page.big(big.slot, big.len).ok_or(Malformed("a long result lies nowhere"))?;
-        Ok(BigRef { page: Arc::clone(&body.page), big })
+        instance.page.big(big.slot, big.len).ok_or(Malformed("a long result lies nowhere"))?;
+        Ok(BigRef { page: Arc::clone(&instance.page), big })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The errors of inputs without an output, and of workers that have ended.
 
-use super::bodies::ProcessHandle;
-use super::{Body, Engine, Life, SharedError, SharedPool};
+use super::instances::ProcessHandle;
+use super::{Engine, Life, SharedError, SharedPool, WorkerInstance};
 use crate::error::{Error, ErrorKind};
 use crate::queue::{Phase, Started};
 use crate::scheduler::{Ending, Event, KillReason, Reason, Slot, Worker};
@@ -35,10 +35,14 @@ pub(crate) fn cancelled() -> Error {
 }
 
 /// Why a worker that is not ready in time is killed.
-pub(super) fn late(shared: &SharedPool, worker: &Slot<SharedError>, body: Option<&Body>) -> Error {
+pub(super) fn late(
+    shared: &SharedPool,
+    worker: &Slot<SharedError>,
+    instance: Option<&WorkerInstance>,
+) -> Error {
     let settings = &shared.settings;
-    let place = match body {
-        Some(body) => format!("worker {} (pid {})", body.id, body.pid()),
+    let place = match instance {
+        Some(instance) => format!("worker {} (pid {})", instance.id, instance.pid()),
         None => format!("worker {}", worker.id),
     };
     match (&worker.worker, settings.limits.init_timeout) {
@@ -67,17 +71,17 @@ pub(super) fn late(shared: &SharedPool, worker: &Slot<SharedError>, body: Option
 impl Engine {
     /// A worker ended, or is given up: what it said counts, and then it is gone.
     pub(super) fn reap(&mut self, shared: &SharedPool, slot: usize, exit: Exit) {
-        self.hear(shared, slot);
+        self.read_control(shared, slot);
         self.drain_slot(shared, slot, None);
-        let Some(body) = self.body(slot) else { return };
-        let page = body.page.view();
+        let Some(instance) = self.instance(slot) else { return };
+        let page = instance.page.view();
         let started = page.started();
         let ending = Ending {
             is_clean: exit == Exit::Code(0),
             left: page.phase() == Phase::Leaving,
             from_outside: matches!(exit, Exit::Signal(signal) if FROM_OUTSIDE.contains(&signal)),
             started: started.map(|Started { position, index }| (position, index)),
-            error: self.why_it_ended(shared, slot, body, exit).into(),
+            error: self.why_it_ended(shared, slot, instance, exit).into(),
         };
         self.last_exit = Some(match exit {
             Exit::Code(code) => (Some(code), None),
@@ -96,12 +100,18 @@ impl Engine {
     }
 
     /// Why the input that a worker had begun is lost.
-    fn why_it_ended(&self, shared: &SharedPool, slot: usize, body: &Body, exit: Exit) -> Error {
-        let is_thread = matches!(body.process, ProcessHandle::Thread(_));
+    fn why_it_ended(
+        &self,
+        shared: &SharedPool,
+        slot: usize,
+        instance: &WorkerInstance,
+        exit: Exit,
+    ) -> Error {
+        let is_thread = matches!(instance.process, ProcessHandle::Thread(_));
         let worker = self.scheduler.slot(slot).map(|slot| &slot.worker);
         let error = match worker.and_then(|worker| worker.kill_reason()) {
             Some(KillReason::TimedOut(limit)) => {
-                let end = match &body.refused {
+                let end = match &instance.refused {
                     Some((_, why)) if exit == Exit::Unknown => {
                         format!("it goes on, since this process may not kill it ({why})")
                     }
@@ -125,26 +135,26 @@ impl Engine {
                 Error::new(ErrorKind::TimedOut, text)
             }
             Some(KillReason::NotReady(error) | KillReason::Violation(error)) => error.duplicate(),
-            None if !worker.is_some_and(Worker::served) => not_ready(shared, body, exit),
-            None => of_exit(shared, body, exit),
+            None if !worker.is_some_and(Worker::served) => not_ready(shared, instance, exit),
+            None => of_exit(shared, instance, exit),
         };
-        error.in_worker(body.id, body.pid())
+        error.in_worker(instance.id, instance.pid())
     }
 }
 
 /// A worker ended before it was ready.
-fn not_ready(shared: &SharedPool, body: &Body, exit: Exit) -> Error {
+fn not_ready(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error {
     let how = match exit {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
         Exit::Unknown => format!("ended ({NOT_KNOWN})"),
     };
     let initializes = shared.settings.what_initializes();
-    let (kind, when) = match body.said_hello.get() && !initializes.is_empty() {
+    let (kind, when) = match instance.handshake_seen.get() && !initializes.is_empty() {
         true => (ErrorKind::Initializer, format!("while it ran {initializes}")),
         false => (ErrorKind::Start, "before it was ready".to_owned()),
     };
-    let text = format!("worker {} (pid {}) {how} {when}", body.id, body.pid());
+    let text = format!("worker {} (pid {}) {how} {when}", instance.id, instance.pid());
     Error::new(kind, text).with(|facts| match exit {
         Exit::Code(code) => facts.exit_code = Some(code),
         Exit::Signal(signal) => facts.signal = Some(signal),
@@ -157,8 +167,8 @@ const NOT_KNOWN: &str = "how, is not known: something in this program took its e
                          by ignoring SIGCHLD or by waiting for any child";
 
 /// A worker ended by itself while it served.
-fn of_exit(shared: &SharedPool, body: &Body, exit: Exit) -> Error {
-    let report = body.page.view().crash().map(|bytes| crate::worker::crash_report(&bytes));
+fn of_exit(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error {
+    let report = instance.page.view().crash().map(|bytes| crate::worker::crash_report(&bytes));
     let error = match exit {
         Exit::Code(code) => {
             Error::new(ErrorKind::Exited, "").with(|facts| facts.exit_code = Some(code))
@@ -166,7 +176,7 @@ fn of_exit(shared: &SharedPool, body: &Body, exit: Exit) -> Error {
         Exit::Signal(signal) => {
             let aborted = report.is_some() && cfg!(panic = "abort") && signal == signals::SIGABRT;
             let kind = if aborted { ErrorKind::Panicked } else { ErrorKind::Signaled };
-            let note = signal_note(shared, body, signal);
+            let note = signal_note(shared, instance, signal);
             Error::new(kind, note).with(|facts| facts.signal = Some(signal))
         }
         Exit::Unknown => Error::new(ErrorKind::Lost, NOT_KNOWN),
@@ -174,8 +184,8 @@ fn of_exit(shared: &SharedPool, body: &Body, exit: Exit) -> Error {
     error.with(|facts| facts.panic = report.map(Box::new))
 }
 
-fn signal_note(shared: &SharedPool, body: &Body, signal: i32) -> String {
-    let faults = &body.page.view().faults;
+fn signal_note(shared: &SharedPool, instance: &WorkerInstance, signal: i32) -> String {
+    let faults = &instance.page.view().faults;
     if faults.overflow.load(std::sync::atomic::Ordering::Relaxed) != 0 {
         return "its stack overflowed".to_owned();
     }

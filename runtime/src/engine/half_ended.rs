@@ -8,8 +8,8 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::bodies::ProcessHandle;
-use super::{Body, Engine, SharedPool};
+use super::instances::ProcessHandle;
+use super::{Engine, SharedPool, WorkerInstance};
 use crate::error::{Error, ErrorKind};
 use crate::scheduler::{Event, Worker};
 use crate::sys::process;
@@ -24,22 +24,22 @@ impl Engine {
     /// Kills the workers that are only half there; returns when to look again.
     pub(super) fn watch_half_ended(&mut self, shared: &SharedPool) -> Option<Duration> {
         let mut next = None;
-        for slot in 0..self.bodies.len() {
+        for slot in 0..self.instances.len() {
             let Some(worker) = self.scheduler.slot(slot) else { continue };
             let ends = matches!(worker.worker, Worker::Dying { .. } | Worker::Over { .. });
             let idle = matches!(worker.worker, Worker::Idle { .. });
-            let Some(body) = self.body_mut(slot) else { continue };
-            if ends || (idle && body.page.view().chunk().0 == 0) {
-                body.looked = (Instant::now(), false);
+            let Some(instance) = self.instance_mut(slot) else { continue };
+            if ends || (idle && instance.page.view().chunk().0 == 0) {
+                instance.looked = (Instant::now(), false);
                 continue;
             }
             next = Some(next.map_or(LOOK, |next: Duration| next.min(LOOK)));
-            let (looked, was_half) = body.looked;
+            let (looked, was_half) = instance.looked;
             if looked.elapsed() < if was_half { AGAIN } else { LOOK } {
                 continue;
             }
-            let is_half = body.is_half_ended();
-            body.looked = (Instant::now(), is_half);
+            let is_half = instance.is_half_ended();
+            instance.looked = (Instant::now(), is_half);
             if is_half && !was_half {
                 // It may just be ending as a whole, thread by thread.
                 next = Some(AGAIN);
@@ -55,7 +55,7 @@ impl Engine {
     }
 }
 
-impl Body {
+impl WorkerInstance {
     fn is_half_ended(&self) -> bool {
         match &self.process {
             ProcessHandle::Child { pidfd, .. } => process::main_thread_ended(pidfd.as_fd()),

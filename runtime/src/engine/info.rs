@@ -85,8 +85,8 @@ impl Engine {
     /// The workers as they are now.
     pub(crate) fn infos(&self, shared: &SharedPool) -> Vec<WorkerInfo> {
         let workers = self.scheduler.slots().map(|(at, slot)| {
-            let body = self.body(at);
-            let page = body.map(|body| body.page.view());
+            let instance = self.instance(at);
+            let page = instance.map(|instance| instance.page.view());
             let (position, since) = page.map_or((0, 0), |page| page.chunk());
             let task = self.scheduler.task_at(position).map(|(task, _)| task);
             let task = task.and_then(crate::registry::get).map(|entry| entry.name());
@@ -100,7 +100,7 @@ impl Engine {
                 _ if task.is_some() => WorkerState::Busy,
                 _ => WorkerState::Idle,
             };
-            let pid = body.filter(|_| slot.known).map_or(0, |body| body.pid());
+            let pid = instance.filter(|_| slot.known).map_or(0, |instance| instance.pid());
             let name = format!("{}-worker-{}", shared.settings.name, slot.id);
             let since = task.map(|_| Duration::from_nanos(clock::now().saturating_sub(since)));
             let done = page.map_or(0, |page| page.done());

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use super::bodies::ProcessHandle;
+use super::instances::ProcessHandle;
 use super::{Engine, SharedPool};
 use crate::scheduler::{Event, KillReason};
 use crate::sys::{process, signals, socket};
@@ -14,18 +14,18 @@ impl Engine {
         if matches!(self.kill_reason(slot), Some(KillReason::DidNotLeave(_))) {
             self.killed_leaving += 1;
         }
-        let Some(body) = self.body(slot) else { return };
-        match &body.process {
+        let Some(instance) = self.instance(slot) else { return };
+        match &instance.process {
             ProcessHandle::Child { .. } => self.signal(slot, signals::SIGKILL),
             ProcessHandle::Thread(_) => {
                 // It cannot be ended; it is left behind.
-                body.page.view().abandon();
-                body.page.view().wake();
+                instance.page.view().abandon();
+                instance.page.view().wake();
                 self.given_up.push(slot);
             }
             // Killed as soon as it is known; the kernel may do it before.
             ProcessHandle::Expected => {
-                if let Some(lifeline) = &body.lifeline {
+                if let Some(lifeline) = &instance.lifeline {
                     let _ = socket::shut(lifeline.as_fd());
                 }
             }
@@ -35,24 +35,24 @@ impl Engine {
     /// Sends a signal to the process in a slot. If this process is not permitted to, it makes the kernel
     /// kill the worker, and asks the process that created the worker to kill it.
     fn signal(&mut self, slot: usize, signal: i32) {
-        let Some(body) = self.body_mut(slot) else { return };
-        let ProcessHandle::Child { pidfd, .. } = &body.process else { return };
+        let Some(instance) = self.instance_mut(slot) else { return };
+        let ProcessHandle::Child { pidfd, .. } = &instance.process else { return };
         let Err(error) = process::signal(pidfd.as_fd(), signal) else { return };
         if signal == signals::SIGKILL {
-            if let Some(lifeline) = &body.lifeline {
+            if let Some(lifeline) = &instance.lifeline {
                 // Refused if the worker is gone.
                 let _ = socket::shut(lifeline.as_fd());
             }
-            body.refused = Some((Instant::now(), error.to_string()));
+            instance.refused = Some((Instant::now(), error.to_string()));
         }
-        let id = body.id as u64;
+        let id = instance.id as u64;
         self.refused.push((id, signal));
     }
 
     /// Sends a signal to every worker; a thread is given up.
     pub(crate) fn signal_all(&mut self, shared: &SharedPool, signal: i32) {
-        for slot in 0..self.bodies.len() {
-            match self.body(slot).map(|body| &body.process) {
+        for slot in 0..self.instances.len() {
+            match self.instance(slot).map(|instance| &instance.process) {
                 Some(ProcessHandle::Child { .. }) => self.signal(slot, signal),
                 Some(ProcessHandle::Thread(_)) => self.event(shared, Event::KillRequested { slot }),
                 _ => {}

@@ -17,7 +17,6 @@
 
 mod actions;
 mod audit;
-mod bodies;
 mod call_ref;
 mod client;
 mod dispatcher;
@@ -26,6 +25,7 @@ mod endings;
 mod half_ended;
 mod inbox;
 mod info;
+mod instances;
 mod kill;
 mod locked;
 mod memory_use;
@@ -40,11 +40,11 @@ mod timeouts;
 mod wait;
 
 pub(crate) use crate::scheduler::{CallId, Life, Patience};
-pub(crate) use bodies::Body;
 pub(crate) use call_ref::{ChunkIn, Options};
 pub(crate) use dispatcher::{join, start};
 pub(crate) use inbox::{Answer, Inbox};
 pub use info::{WorkerInfo, WorkerState};
+pub(crate) use instances::WorkerInstance;
 pub(crate) use locked::in_waker;
 pub(crate) use port::Batch;
 pub(crate) use regions::SharedPool;
@@ -68,7 +68,7 @@ pub(crate) struct Engine {
     scheduler: Scheduler<SharedQueue>,
     queue: SharedQueue,
     /// The workers by slot, as far as they are there.
-    bodies: Vec<Option<Body>>,
+    instances: Vec<Option<WorkerInstance>>,
     /// Workers that the dispatcher has to start: their slots and ids.
     starts: Vec<(usize, usize)>,
     /// Workers whose start is not answered in time.
@@ -96,7 +96,7 @@ impl Engine {
         Engine {
             scheduler: Scheduler::new(limits),
             queue,
-            bodies: Vec::new(),
+            instances: Vec::new(),
             starts: Vec::new(),
             unanswered: Vec::new(),
             given_up: Vec::new(),
@@ -160,17 +160,19 @@ impl Engine {
         }
     }
 
-    fn body(&self, slot: usize) -> Option<&Body> {
-        self.bodies.get(slot)?.as_ref()
+    fn instance(&self, slot: usize) -> Option<&WorkerInstance> {
+        self.instances.get(slot)?.as_ref()
     }
 
-    fn body_mut(&mut self, slot: usize) -> Option<&mut Body> {
-        self.bodies.get_mut(slot)?.as_mut()
+    fn instance_mut(&mut self, slot: usize) -> Option<&mut WorkerInstance> {
+        self.instances.get_mut(slot)?.as_mut()
     }
 
     /// The slot of the worker with an id.
     fn slot_of(&self, id: usize) -> Option<usize> {
-        let is_its = |body: &Option<Body>| body.as_ref().is_some_and(|body| body.id == id);
-        self.bodies.iter().position(is_its)
+        let is_its = |instance: &Option<WorkerInstance>| {
+            instance.as_ref().is_some_and(|instance| instance.id == id)
+        };
+        self.instances.iter().position(is_its)
     }
 }

@@ -118,9 +118,9 @@ const AT_ONCE: usize = 64;
 impl Engine {
     /// Gives a worker the objects that it wants.
     pub(super) fn answer_asks(&mut self, shared: &SharedPool, slot: usize) {
-        let Some(body) = self.body_mut(slot) else { return };
-        let asks = body.page.view().asks();
-        if let Err(Malformed(what)) = body.objects.answer(asks, shared) {
+        let Some(instance) = self.instance_mut(slot) else { return };
+        let asks = instance.page.view().asks();
+        if let Err(Malformed(what)) = instance.objects.answer(asks, shared) {
             let error = Error::start(format!("it broke the protocol of handles: {what}"));
             self.event(shared, Event::Misbehaved { slot, error: error.into() });
         }

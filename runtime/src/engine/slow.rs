@@ -11,9 +11,9 @@ impl Engine {
     /// current input (rule Q10), and other workers run the rest of the chunk.
     pub(super) fn watch_slow(&mut self, shared: &SharedPool) {
         let now = clock::now();
-        for slot in 0..self.bodies.len() {
-            let Some(body) = self.body(slot) else { continue };
-            let page = body.page.view();
+        for slot in 0..self.instances.len() {
+            let Some(instance) = self.instance(slot) else { continue };
+            let page = instance.page.view();
             let (position, since) = page.chunk();
             let took = Duration::from_nanos(now.saturating_sub(since));
             if position == 0 || took < crate::scheduler::SLOW {

@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::bodies::ProcessHandle;
+use super::instances::ProcessHandle;
 use super::objects::WorkerObjects;
-use super::{Body, Engine, SharedPool};
+use super::{Engine, SharedPool, WorkerInstance};
 use crate::error::Error;
 use crate::queue::WorkerPageMap;
 use crate::scheduler::{Event, Worker};
@@ -22,7 +22,7 @@ pub(super) fn prepare(
     id: usize,
     control: Option<OwnedFd>,
     objects: WorkerObjects,
-) -> io::Result<(Body, OwnedFd)> {
+) -> io::Result<(WorkerInstance, OwnedFd)> {
     let (page, file) = WorkerPageMap::create()?;
     page.view().set_spin(shared.spinners as u32);
     let settings = &shared.settings;
@@ -38,15 +38,21 @@ pub(super) fn prepare(
     };
     config.write(&page)?;
     let (control, lifeline) = (control.map(Arc::new), lifeline.map(Kept::new));
-    let body = Body::new(id, Arc::new(page), control, lifeline, objects);
-    Ok((body, file))
+    let instance = WorkerInstance::new(id, Arc::new(page), control, lifeline, objects);
+    Ok((instance, file))
 }
 
 impl Engine {
     /// Puts a worker that is about to be started into its slot; false if it is not wanted any
     /// more.
-    pub(super) fn install(&mut self, shared: &SharedPool, slot: usize, body: Body) -> bool {
-        let Some(worker) = self.scheduler.slot(slot).filter(|worker| worker.id == body.id) else {
+    pub(super) fn install(
+        &mut self,
+        shared: &SharedPool,
+        slot: usize,
+        instance: WorkerInstance,
+    ) -> bool {
+        let Some(worker) = self.scheduler.slot(slot).filter(|worker| worker.id == instance.id)
+        else {
             return false;
         };
         if !matches!(worker.worker, Worker::Starting { .. }) {
@@ -54,17 +60,17 @@ impl Engine {
             return false;
         }
         shared.tasks().vacate(slot);
-        if self.bodies.len() <= slot {
-            self.bodies.resize_with(slot + 1, || None);
+        if self.instances.len() <= slot {
+            self.instances.resize_with(slot + 1, || None);
         }
-        self.bodies[slot] = Some(body);
+        self.instances[slot] = Some(instance);
         true
     }
 
     /// The process of a worker exists.
     pub(super) fn started(&mut self, shared: &SharedPool, slot: usize, process: ProcessHandle) {
-        if let Some(body) = self.body_mut(slot) {
-            body.process = process;
+        if let Some(instance) = self.instance_mut(slot) {
+            instance.process = process;
             self.event(shared, Event::ProcessKnown { slot });
         }
     }
@@ -77,7 +83,7 @@ impl Engine {
         handle: std::thread::JoinHandle<()>,
     ) {
         if let Some(ProcessHandle::Thread(thread)) =
-            self.body_mut(slot).map(|body| &mut body.process)
+            self.instance_mut(slot).map(|instance| &mut instance.process)
         {
             thread.started(handle);
             self.event(shared, Event::ProcessKnown { slot });
@@ -86,8 +92,9 @@ impl Engine {
     }
 
     /// Reads what a worker says before it serves.
-    pub(super) fn hear(&mut self, shared: &SharedPool, slot: usize) {
-        while let Some(control) = self.body(slot).and_then(|body| body.control.clone()) {
+    pub(super) fn read_control(&mut self, shared: &SharedPool, slot: usize) {
+        while let Some(control) = self.instance(slot).and_then(|instance| instance.control.clone())
+        {
             // Made here, as most workers have no control socket any more when they are looked at.
             let mut buffer = [0; MESSAGE_LEN];
             let message = match socket::recv(control.as_fd(), &mut buffer, 0, socket::Wait::Never) {
@@ -106,24 +113,24 @@ impl Engine {
                 return;
             }
         }
-        self.hear_thread(shared, slot);
+        self.read_thread_report(shared, slot);
     }
 
     fn hang_up(&mut self, slot: usize) {
-        if let Some(body) = self.body_mut(slot) {
-            body.control = None;
+        if let Some(instance) = self.instance_mut(slot) {
+            instance.control = None;
         }
     }
 
     /// The meaning of a message of a worker.
     fn understand(&self, slot: usize, message: &[u8]) -> Event<super::port::SharedQueue> {
-        let body = self.body(slot);
-        let said_hello = body.is_some_and(|body| body.said_hello.get());
+        let instance = self.instance(slot);
+        let handshake_seen = instance.is_some_and(|instance| instance.handshake_seen.get());
         match message {
-            hello if !said_hello => match handshake::check(hello) {
+            hello if !handshake_seen => match handshake::check(hello) {
                 Ok(_) => {
-                    if let Some(body) = body {
-                        body.said_hello.set(true);
+                    if let Some(instance) = instance {
+                        instance.handshake_seen.set(true);
                     }
                     Event::HandshakeDone { slot }
                 }
@@ -142,8 +149,10 @@ impl Engine {
     }
 
     /// Looks how the initializers of a worker that is a thread went.
-    fn hear_thread(&mut self, shared: &SharedPool, slot: usize) {
-        let Some(ProcessHandle::Thread(thread)) = self.body(slot).map(|body| &body.process) else {
+    fn read_thread_report(&mut self, shared: &SharedPool, slot: usize) {
+        let Some(ProcessHandle::Thread(thread)) =
+            self.instance(slot).map(|instance| &instance.process)
+        else {
             return;
         };
         match thread.news() {

@@ -20,7 +20,7 @@ use crate::worker::{self, Failure, Original, WorkerLoop};
 type News = Mutex<Option<Result<(), Box<Failure>>>>;
 
 /// The dispatcher's view of a worker thread.
-pub(crate) struct ThreadBody {
+pub(crate) struct ThreadInstance {
     handle: Option<JoinHandle<()>>,
     news: Arc<News>,
     ending: Arc<AtomicBool>,
@@ -29,18 +29,18 @@ pub(crate) struct ThreadBody {
     started: bool,
 }
 
-impl ThreadBody {
+impl ThreadInstance {
     /// A thread that is not started yet.
     pub(super) fn expected() -> Self {
         let (news, ending, number) = (Arc::default(), Arc::default(), Arc::default());
-        ThreadBody { handle: None, news, ending, number, started: false }
+        ThreadInstance { handle: None, news, ending, number, started: false }
     }
 
     /// The counterpart for the side that starts the thread.
     pub(super) fn shared(&self) -> Self {
         let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
-        ThreadBody { handle: None, news, ending, number, started: false }
+        ThreadInstance { handle: None, news, ending, number, started: false }
     }
 
     /// The thread runs.
@@ -54,10 +54,10 @@ impl ThreadBody {
     }
 
     /// The thread itself, for a slot that is given to another.
-    pub(super) fn leave_behind(&mut self) -> ThreadBody {
+    pub(super) fn leave_behind(&mut self) -> ThreadInstance {
         let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
-        ThreadBody { handle: self.handle.take(), news, ending, number, started: true }
+        ThreadInstance { handle: self.handle.take(), news, ending, number, started: true }
     }
 
     /// Whether the thread is gone though it did not come to its end.
@@ -93,10 +93,10 @@ pub(super) fn start(
     page: Arc<WorkerPageMap>,
     shares: Arc<Vec<Share>>,
     queue: Arc<ObjectQueue>,
-    body: &ThreadBody,
+    instance: &ThreadInstance,
 ) -> Result<JoinHandle<()>> {
-    let (said, ended) = (Arc::clone(&body.news), Arc::clone(&body.ending));
-    let number = Arc::clone(&body.number);
+    let (said, ended) = (Arc::clone(&instance.news), Arc::clone(&instance.ending));
+    let number = Arc::clone(&instance.number);
     let regions = &shared.regions;
     let (tasks, pool_page) = (Arc::clone(&regions.tasks), Arc::clone(&regions.pool_page));
     let (wakeup, depth) = (Arc::clone(&shared.wakeup), shared.depth + 1);
@@ -182,15 +182,15 @@ pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<V
             )
         })
     };
-    let (say, hear) = mpsc::sync_channel(1);
+    let (say, read_control) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("preload".to_owned());
     let thread = thread
         // Nobody hears it any more once the limit is over.
         .spawn(move || drop(say.send(run())))
         .map_err(|e| Error::start(format!("the thread of the preloads could not start: {e}")))?;
     let outcome = match limit {
-        Some(limit) => hear.recv_timeout(limit),
-        None => hear.recv().map_err(Into::into),
+        Some(limit) => read_control.recv_timeout(limit),
+        None => read_control.recv().map_err(Into::into),
     };
     match outcome {
         Err(mpsc::RecvTimeoutError::Timeout) => return Err(patience.over()),

@@ -16,13 +16,13 @@ impl Engine {
         }
         let now = clock::now();
         let mut least: Option<Duration> = None;
-        for slot in 0..self.bodies.len() {
+        for slot in 0..self.instances.len() {
             let dying = |worker: &Worker<_>| worker.kill_reason().is_some();
             if self.scheduler.slot(slot).is_none_or(|slot| dying(&slot.worker)) {
                 continue;
             }
-            let Some(body) = self.body(slot) else { continue };
-            let (position, since) = body.page.view().chunk();
+            let Some(instance) = self.instance(slot) else { continue };
+            let (position, since) = instance.page.view().chunk();
             let limit = self.scheduler.task_at(position).and_then(|(_, limit)| limit);
             let Some(limit) = limit else { continue };
             let left = limit.saturating_sub(Duration::from_nanos(now.saturating_sub(since)));
@@ -38,8 +38,8 @@ impl Engine {
     /// Whether a worker is still at the one input of a chunk; if so it does not begin
     /// another one (rule Q15).
     fn is_condemned(&mut self, shared: &SharedPool, slot: usize, position: u64) -> bool {
-        let Some(body) = self.body(slot) else { return false };
-        let page = Arc::clone(&body.page);
+        let Some(instance) = self.instance(slot) else { return false };
+        let page = Arc::clone(&instance.page);
         let started = Started { position, index: 0 };
         page.view().set_condemned(Some(started));
         self.drain_slot(shared, slot, None);

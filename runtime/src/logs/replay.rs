@@ -11,9 +11,7 @@ use log::{LevelFilter, Metadata};
 use super::forward::{Install, passing_on};
 use super::{CAPACITY, LogMessage, Record, level};
 use crate::channel::{Receiver, Sender, channel};
-use crate::codec::Sink;
-use crate::error::{Error, ErrorKind, Result};
-use crate::handle;
+use crate::error::{Error, Result};
 use crate::poison::IgnorePoison;
 use crate::registry::{self, Role};
 use crate::start::{Preload, fork_lock};
@@ -38,24 +36,13 @@ pub(crate) fn start() -> Result<Option<(LogReader, Preload)>> {
         return Ok(None);
     }
     let (sender, receiver) = channel::<LogMessage>(CAPACITY)?;
-    let initializer = initializer(&sender, filter)?;
+    let entry = registry::find::<Install>(Role::Internal)?;
+    let initializer = Preload::new(entry, &(&sender, filter as u8))?;
     let thread = thread::Builder::new().name("pool-logs".to_owned());
     let thread = thread.spawn(move || read(&receiver)).map_err(|error| {
         Error::start(format!("the thread that reads the logs of workers cannot start: {error}"))
     })?;
     Ok(Some((LogReader { sender, thread: Mutex::new(Some(thread)) }, initializer)))
-}
-
-fn initializer(sender: &Sender<LogMessage>, filter: LevelFilter) -> Result<Preload> {
-    let entry = registry::find::<Install>(Role::Internal)?;
-    let mut bytes = Vec::new();
-    let mut sink = Sink::over(&mut bytes);
-    let input = (sender, filter as u8);
-    let (encoded, objects) =
-        handle::for_many(|| handle::collect(|| crate::codec::encode(&input, &mut sink)));
-    encoded.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
-    sink.finish();
-    Ok(Preload { task: entry.id, input: bytes.into(), objects })
 }
 
 impl LogReader {

@@ -5,11 +5,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::Pool;
-use crate::codec::Sink;
 use crate::config::{self, StartMethod};
 use crate::engine::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle;
 use crate::queue::{DIRECT, SLOTS};
 use crate::registry::{self, Role};
 use crate::scheduler::Limits;
@@ -481,15 +479,5 @@ impl PoolBuilder {
 }
 
 fn encoded<M, F: Initializer<M>>(_: F, input: &F::Input) -> Result<Preload> {
-    let entry = registry::find::<F>(Role::Initializer)?;
-    let mut bytes = Vec::new();
-    let mut sink = Sink::over(&mut bytes);
-    let (encoded, objects) =
-        handle::for_many(|| handle::collect(|| crate::codec::encode(input, &mut sink)));
-    encoded.map_err(|error| {
-        let text = format!("its input could not be encoded: {error}");
-        Error::new(ErrorKind::Encode, text).on_task(entry.name())
-    })?;
-    sink.finish();
-    Ok(Preload { task: entry.id, input: bytes.into(), objects })
+    Preload::new(registry::find::<F>(Role::Initializer)?, input)
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::feed::{self, OpenCall};
 use super::ordered::Ordered;
+use super::producer::{self, OpenCall};
 use crate::engine::{ChunkIn, Options, Patience, SharedPool};
 use crate::error::{Error, Result};
 use crate::queue::PayloadBuffer;
@@ -273,7 +273,7 @@ impl<R> Handle<R> {
         if let Some(HandleState::Open(open)) = &self.state
             && open.call.is_foreign()
         {
-            return Some(Err(feed::foreign()));
+            return Some(Err(producer::foreign()));
         }
         let open = match self.state.take().expect("the output of a handle is returned only once") {
             HandleState::Failed(error) => return Some(Err(error)),
@@ -367,19 +367,19 @@ impl OpenCall {
     ) -> Result<usize> {
         let mut inputs = inputs.fuse();
         let mut payload = PayloadBuffer::new(&self.shared.arena);
-        self.start_feeding();
+        self.open_inputs();
         let mut count = 0;
         loop {
             let encoded = self.encode(&mut payload, count, BATCH, &mut inputs);
             let Some(chunk) = encoded.complete()? else {
-                self.shared.lock().stop_feeding(&self.shared, self.id);
+                self.shared.lock().close_inputs(&self.shared, self.id);
                 self.expect(Some(count));
                 return Ok(count);
             };
             let chunk = ChunkIn { divisible: true, ..chunk };
             count += chunk.count;
             self.shared.lock().push(&self.shared, chunk);
-            self.note_fed(count);
+            self.note_handed_in(count);
         }
     }
 }

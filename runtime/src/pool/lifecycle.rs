@@ -69,7 +69,7 @@ impl Pool {
     pub fn join(&self) {
         self.close();
         if let Some(shared) = self.present() {
-            shared.lock().stop_feeding_here(&shared);
+            shared.lock().close_inputs_of_this_thread(&shared);
         }
         self.wait_for_end(None);
     }

@@ -21,7 +21,7 @@ pub(super) struct LookAhead {
     bytes: usize,
     chunk_size: usize,
     /// The number of inputs that were published.
-    pub(super) fed: usize,
+    pub(super) handed_in: usize,
     /// Those of them whose outcome is known here.
     pub(super) answered: usize,
     /// Those of them whose outcome was given to the reader.
@@ -47,7 +47,7 @@ impl LookAhead {
             inputs: options.look_ahead,
             bytes: options.look_ahead_bytes.unwrap_or(BYTES),
             chunk_size: options.scheduling.chunk_size.unwrap_or(1),
-            fed: 0,
+            handed_in: 0,
             answered: 0,
             given: 0,
             waiting: 0,
@@ -57,7 +57,7 @@ impl LookAhead {
     }
 
     pub(super) fn has_all(&self) -> bool {
-        self.answered == self.fed
+        self.answered == self.handed_in
     }
 
     pub(super) fn note_inputs(&mut self, count: usize, bytes: usize) {
@@ -85,8 +85,8 @@ impl LookAhead {
         let each = MOST.max(self.chunk_size.saturating_mul(2));
         let most = self.inputs.unwrap_or(each.saturating_mul(workers));
         let unfinished = most.min(self.by_time(now)).min(self.by_bytes(workers)).max(1);
-        let free = unfinished.saturating_sub(self.fed - self.answered);
-        let free = free.min(most.saturating_sub(self.fed - self.given));
+        let free = unfinished.saturating_sub(self.handed_in - self.answered);
+        let free = free.min(most.saturating_sub(self.handed_in - self.given));
         // No worker shall have to wait for what another one has in its chunk.
         let together = (unfinished / (2 * workers)).max(self.chunk_size).max(1);
         (free, together)
@@ -131,9 +131,9 @@ mod tests {
 
     const MILLISECOND: f64 = 1_000_000.0;
 
-    fn begun(options: &Options, fed: usize, outputs: usize, bytes: usize) -> LookAhead {
+    fn begun(options: &Options, handed_in: usize, outputs: usize, bytes: usize) -> LookAhead {
         let mut look = LookAhead::new(options);
-        look.fed = fed;
+        look.handed_in = handed_in;
         (0..outputs).for_each(|_| look.note_outcome(bytes));
         look
     }
@@ -162,14 +162,14 @@ mod tests {
         let options = Options { look_ahead_bytes: Some(100), ..Options::default() };
         let mut look = begun(&options, 1, 1, 10);
         assert_eq!(look.free(now(2, 0.001)).0, 9);
-        look.fed = 10;
+        look.handed_in = 10;
         assert_eq!(look.free(now(2, 0.001)).0, 0);
         let look = begun(&options, 1, 1, 1000);
         assert_eq!(look.free(now(2, 0.001)).0, 1, "it never stops for good");
         let mut look = begun(&options, 1, 1, 90);
         assert_eq!(look.free(now(2, 0.001)).0, 2, "each worker has something to do");
         look.note_given(90);
-        look.fed = 3;
+        look.handed_in = 3;
         assert_eq!(look.free(now(2, 0.001)).0, 0);
     }
 
@@ -178,7 +178,7 @@ mod tests {
         let options = Options { look_ahead: Some(1), ..Options::default() };
         let mut look = begun(&options, 0, 0, 0);
         assert_eq!(look.free(now(4, 0.001)), (1, 1));
-        look.fed = 1;
+        look.handed_in = 1;
         assert_eq!(look.free(now(4, 0.001)).0, 0);
         look.note_outcome(8);
         assert_eq!(look.free(now(4, 0.001)).0, 0, "its outcome was not taken");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::feed::{self, Feeder, OpenCall};
 use super::ordered::Ordered;
+use super::producer::{self, InputProducer, OpenCall};
 use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, Result};
 use crate::registry::Entry;
@@ -26,17 +26,17 @@ where
     I::Item: Serialize,
     R: DeserializeOwned,
 {
-    let mut feeder = Feeder::new(&shared, inputs);
+    let mut producer = InputProducer::new(&shared, inputs);
     let mut call = OpenCall::new(shared, entry, options)?;
-    call.start_feeding();
-    call.expect(feeder.remaining());
+    call.open_inputs();
+    call.expect(producer.remaining());
     let mut answered = 0;
     loop {
         if call.is_foreign() {
-            return Err(feed::foreign());
+            return Err(producer::foreign());
         }
-        let (id, remaining) = (call.id, feeder.remaining());
-        let wanted = !feeder.exhausted;
+        let (id, remaining) = (call.id, producer.remaining());
+        let wanted = !producer.exhausted;
         let room = call
             .poll(|engine, shared| wanted.then(|| engine.room(shared, id, remaining)).flatten());
         call.decode_each(|index, outcome| {
@@ -44,13 +44,13 @@ where
             each(index, outcome)
         })?;
         if let Some(most) = room {
-            if let Some((range, error)) = feeder.feed(&call, most) {
+            if let Some((range, error)) = producer.produce(&call, most) {
                 for index in range {
                     answered += 1;
                     each(index, Err(error.duplicate().at(index)))?;
                 }
             }
-        } else if feeder.exhausted && answered == feeder.fed {
+        } else if producer.exhausted && answered == producer.handed_in {
             call.finish();
             return Ok(());
         } else {

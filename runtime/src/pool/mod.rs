@@ -1,11 +1,10 @@
 //! The public types: pools, calls, handles and streams.
 //!
-//! A call encodes its inputs ([feed]), passes them to the [engine](crate::engine), waits there,
+//! A call encodes its inputs ([producer]), passes them to the [engine](crate::engine), waits there,
 //! and decodes the outputs. The [scheduler](crate::scheduler) makes all decisions about it.
 
 mod builder;
 mod completed;
-mod feed;
 mod fill;
 mod global;
 mod handle;
@@ -15,6 +14,7 @@ mod look_ahead;
 mod map;
 mod options;
 mod ordered;
+mod producer;
 mod puller;
 mod running;
 mod stream;
@@ -114,7 +114,7 @@ impl Pool {
         };
         let misuse = |text: &str| Err(Error::new(ErrorKind::Configuration, text.to_owned()));
         if shared.generation != crate::start::generation() {
-            return Err(feed::foreign());
+            return Err(producer::foreign());
         }
         if crate::worker::pool_of_thread() == Some(shared.id) {
             return misuse(

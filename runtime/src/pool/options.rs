@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::feed::OpenCall;
 use super::ordered::Ordered;
+use super::producer::OpenCall;
 use super::{Handle, Imap, ImapUnordered, Pool, handle, map};
 use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
@@ -385,7 +385,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
             let mut call = OpenCall::new(shared, entry, &self.options)?;
             let count = call.hand_to_all(&input)?;
             call.expect(Some(count));
-            call.note_fed(count);
+            call.note_handed_in(count);
             let mut outcomes = Ordered::new(count);
             let (id, mut over) = (call.id, false);
             while !over {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::feed::{CallRef, EncodedInputs, Panic};
+use super::producer::{CallRef, EncodedInputs, Panic};
 use crate::error::{Error, Result};
 use crate::poison::IgnorePoison;
 use crate::queue::PayloadBuffer;
@@ -29,7 +29,7 @@ pub(super) struct Puller {
 /// The messages of the thread to the reader.
 pub(super) struct PullerNews {
     /// Inputs that are handed out.
-    pub(super) fed: usize,
+    pub(super) handed_in: usize,
     /// Inputs that were handed out since it last asked, and their bytes.
     pub(super) fresh: (usize, usize),
     /// There are no more.
@@ -45,8 +45,8 @@ pub(super) trait PullerLink: Send + Sync {
     /// Permits the thread to pull `free` more inputs, and to publish `together` inputs at once.
     fn allow(&self, free: usize, together: usize);
 
-    /// Waits until there are more than `fed` inputs, until the iterator has ended, or until `end`.
-    fn wait(&self, fed: usize, end: Option<Instant>);
+    /// Waits until there are more than `handed_in` inputs, until the iterator has ended, or until `end`.
+    fn wait(&self, handed_in: usize, end: Option<Instant>);
 
     /// Lets the thread end; tells whether it does so soon.
     fn stop(&self) -> bool;
@@ -63,7 +63,7 @@ struct Channel<T> {
 struct PullerState<T> {
     buffer: VecDeque<T>,
     payload: PayloadBuffer,
-    fed: usize,
+    handed_in: usize,
     fresh: (usize, usize),
     /// The thread may pull while fewer inputs than these were pulled in all.
     allowed: usize,
@@ -80,8 +80,8 @@ struct PullerState<T> {
 }
 
 impl Puller {
-    /// Starts the thread, for inputs from the one with index `fed` on.
-    pub(super) fn start<I>(call: &CallRef, inputs: Fuse<I>, fed: usize) -> Result<Puller>
+    /// Starts the thread, for inputs from the one with index `handed_in` on.
+    pub(super) fn start<I>(call: &CallRef, inputs: Fuse<I>, handed_in: usize) -> Result<Puller>
     where
         I: Iterator + Send + 'static,
         I::Item: Serialize + Send,
@@ -89,7 +89,7 @@ impl Puller {
         let state = PullerState {
             buffer: VecDeque::new(),
             payload: PayloadBuffer::new(&call.shared.arena),
-            fed,
+            handed_in,
             fresh: (0, 0),
             allowed: 0,
             together: 1,
@@ -153,7 +153,7 @@ impl<T: Serialize + Send> Channel<T> {
     fn run<I: Iterator<Item = T>>(&self, call: &CallRef, mut inputs: Fuse<I>) {
         let mut state = self.lock();
         loop {
-            while !state.stopped && state.fed + state.buffer.len() >= state.allowed {
+            while !state.stopped && state.handed_in + state.buffer.len() >= state.allowed {
                 state.hand_out(call);
                 state = self.may.wait(state).ignore_poison();
             }
@@ -203,7 +203,7 @@ impl<T: Serialize> PullerState<T> {
             let taken = self.buffer.len().min(most);
             let mut inputs = self.buffer.drain(..taken);
             let (encoded, panic) =
-                call.encode_caught(&mut self.payload, self.fed, taken, &mut inputs);
+                call.encode_caught(&mut self.payload, self.handed_in, taken, &mut inputs);
             // An input that is too long for the chunk, or comes after one that cannot be
             // encoded, is for the next one.
             let left: Vec<T> = inputs.collect();
@@ -212,13 +212,13 @@ impl<T: Serialize> PullerState<T> {
             let shared = &*call.shared;
             let mut engine = shared.lock();
             if let Some(chunk) = chunk {
-                self.fed += chunk.count;
+                self.handed_in += chunk.count;
                 self.fresh.0 += chunk.count;
                 self.fresh.1 += chunk.batch.len;
                 engine.push(shared, chunk);
             }
             if let Some((range, error)) = failed {
-                self.fed = range.end;
+                self.handed_in = range.end;
                 engine.push_failed(shared, call.id, range, &error);
             }
             self.mark = engine.tail();
@@ -228,7 +228,7 @@ impl<T: Serialize> PullerState<T> {
                 self.buffer.clear();
                 self.over = true;
                 self.panic = panic;
-                call.shared.lock().stop_feeding(shared, call.id);
+                call.shared.lock().close_inputs(shared, call.id);
             }
         }
     }
@@ -238,7 +238,7 @@ impl<T: Serialize> PullerState<T> {
         if !self.over {
             self.over = true;
             self.panic = panic;
-            call.shared.lock().stop_feeding(&call.shared, call.id);
+            call.shared.lock().close_inputs(&call.shared, call.id);
         }
     }
 }
@@ -249,22 +249,22 @@ impl<T: Serialize + Send> PullerLink for Channel<T> {
         state.hand_out(call);
         let over = state.over;
         let fresh = std::mem::take(&mut state.fresh);
-        PullerNews { fed: state.fed, fresh, over, panic: state.panic.take() }
+        PullerNews { handed_in: state.handed_in, fresh, over, panic: state.panic.take() }
     }
 
     fn allow(&self, free: usize, together: usize) {
         let mut state = self.lock();
         state.together = together;
-        let allowed = state.fed.saturating_add(free);
+        let allowed = state.handed_in.saturating_add(free);
         if state.allowed < allowed {
             state.allowed = allowed;
             self.may.notify_one();
         }
     }
 
-    fn wait(&self, fed: usize, end: Option<Instant>) {
+    fn wait(&self, handed_in: usize, end: Option<Instant>) {
         let state = self.lock();
-        if state.fed > fed || !state.buffer.is_empty() || state.over {
+        if state.handed_in > handed_in || !state.buffer.is_empty() || state.over {
             return;
         }
         let time = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::feed::{self, Feeder, OpenCall, Panic};
 use super::look_ahead::{LookAhead, Present};
+use super::producer::{self, InputProducer, OpenCall, Panic};
 use super::puller::Puller;
 use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,7 +54,7 @@ pub(super) struct Stream<I: Iterator> {
 
 enum StreamInputs<I: Iterator> {
     /// Pulled by the thread that reads.
-    Here(Feeder<I>),
+    Here(InputProducer<I>),
     /// Pulled by a thread of its own.
     Thread(Puller),
     /// There are no more.
@@ -72,13 +72,13 @@ where
         inputs: I,
     ) -> Result<Self> {
         let look = LookAhead::new(options);
-        let feeder = Feeder::new(&shared, inputs);
+        let producer = InputProducer::new(&shared, inputs);
         let call = OpenCall::new(shared, entry, options)?;
-        call.start_feeding();
-        call.expect(feeder.remaining());
+        call.open_inputs();
+        call.expect(producer.remaining());
         Ok(Stream {
             call,
-            inputs: StreamInputs::Here(feeder),
+            inputs: StreamInputs::Here(producer),
             look,
             panic: None,
             reader: std::thread::current().id(),
@@ -94,13 +94,13 @@ where
         I::Item: Send,
     {
         if let StreamInputs::Here(_) = &self.inputs
-            && let StreamInputs::Here(feeder) =
+            && let StreamInputs::Here(producer) =
                 std::mem::replace(&mut self.inputs, StreamInputs::Over)
         {
-            match Puller::start(&self.call, feeder.into_inputs(), self.look.fed) {
+            match Puller::start(&self.call, producer.into_inputs(), self.look.handed_in) {
                 Ok(puller) => self.inputs = StreamInputs::Thread(puller),
                 Err(error) => {
-                    self.stop_feeding();
+                    self.close_inputs();
                     return Err(error);
                 }
             }
@@ -108,7 +108,7 @@ where
         Ok(())
     }
 
-    /// Feeds and waits until an outcome can be given out, at most until `end`.
+    /// Hands inputs in and waits until an outcome can be given out, at most until `end`.
     pub(super) fn advance<R: DeserializeOwned>(
         &mut self,
         end: Option<Instant>,
@@ -128,7 +128,7 @@ where
             self.hold = hold;
             if hold.is_none()
                 && let Some(room) = room
-                && self.feed(room, now, out)
+                && self.produce(room, now, out)
             {
                 if is_over(end) {
                     return self.elapsed(out);
@@ -168,7 +168,7 @@ where
         if std::mem::replace(&mut self.foreign, true) {
             return StreamStep::Over;
         }
-        out.put(self.look.given, Err(feed::foreign()), 0);
+        out.put(self.look.given, Err(producer::foreign()), 0);
         StreamStep::Ready
     }
 
@@ -177,7 +177,7 @@ where
         let present = std::thread::current().id();
         if present != self.reader {
             self.reader = present;
-            self.call.shared.lock().fed_by(self.call.id, present);
+            self.call.shared.lock().produced_by(self.call.id, present);
         }
     }
 
@@ -189,7 +189,7 @@ where
         let Stream { call, inputs, .. } = self;
         let id = call.id;
         let remaining = match inputs {
-            StreamInputs::Here(feeder) => Some(feeder.remaining()),
+            StreamInputs::Here(producer) => Some(producer.remaining()),
             _ => None,
         };
         let seen = call.poll(|engine, shared| {
@@ -201,22 +201,22 @@ where
     }
 
     /// Pulls inputs here and hands them out, as many as may be; tells whether it did.
-    fn feed<R>(&mut self, room: usize, now: Present, out: &mut impl Outcomes<R>) -> bool {
+    fn produce<R>(&mut self, room: usize, now: Present, out: &mut impl Outcomes<R>) -> bool {
         let Stream { call, inputs, look, .. } = self;
-        let StreamInputs::Here(feeder) = inputs else { return false };
+        let StreamInputs::Here(producer) = inputs else { return false };
         let (free, together) = look.free(now);
         let most = room.min(free).min(together);
         if most == 0 {
             return false;
         }
-        let (begun, first) = (Instant::now(), feeder.fed);
-        let fed = feeder.feed_caught(call, most);
+        let (begun, first) = (Instant::now(), producer.handed_in);
+        let handed_in = producer.produce_caught(call, most);
         if call.is_foreign() {
             return true;
         }
-        look.fed = feeder.fed;
-        look.note_inputs(feeder.fed - first, fed.bytes);
-        if let Some((range, error)) = fed.failed {
+        look.handed_in = producer.handed_in;
+        look.note_inputs(producer.handed_in - first, handed_in.bytes);
+        if let Some((range, error)) = handed_in.failed {
             for index in range {
                 look.note_outcome(0);
                 out.put(index, Err(error.duplicate().at(index)), 0);
@@ -226,11 +226,11 @@ where
         if took > SLOW && now.pace.is_none_or(|pace| pace < took.as_nanos() as f64 / 8.0) {
             self.hold = Some(begun + took + took / 8);
         }
-        if feeder.exhausted {
+        if producer.exhausted {
             self.inputs = StreamInputs::Over;
             self.hold = None;
         }
-        self.panic = fed.panic;
+        self.panic = handed_in.panic;
         true
     }
 
@@ -244,8 +244,8 @@ where
         let Stream { call, inputs, look, .. } = self;
         let StreamInputs::Thread(puller) = inputs else { return false };
         let seen = puller.hand_out(call);
-        look.fed = seen.fed;
-        call.note_fed(seen.fed);
+        look.handed_in = seen.handed_in;
+        call.note_handed_in(seen.handed_in);
         look.note_inputs(seen.fresh.0, seen.fresh.1);
         if seen.over {
             self.panic = seen.panic;
@@ -257,15 +257,15 @@ where
         if over || !look.has_all() {
             return false;
         }
-        puller.wait(look.fed, end);
+        puller.wait(look.handed_in, end);
         true
     }
 }
 
 impl<I: Iterator> Stream<I> {
-    fn stop_feeding(&self) {
+    fn close_inputs(&self) {
         let shared = &self.call.shared;
-        shared.lock().stop_feeding(shared, self.call.id);
+        shared.lock().close_inputs(shared, self.call.id);
     }
 
     /// Pulls no more inputs.
@@ -278,11 +278,11 @@ impl<I: Iterator> Stream<I> {
         {
             puller.stop();
             let seen = puller.hand_out(&self.call);
-            self.look.fed = seen.fed;
+            self.look.handed_in = seen.handed_in;
             self.panic = seen.panic;
         }
         self.hold = None;
-        self.stop_feeding();
+        self.close_inputs();
     }
 
     /// Stops, and takes back what no worker has begun; gives the number of inputs.

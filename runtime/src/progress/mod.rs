@@ -91,7 +91,7 @@ struct Tracked {
     begun: Instant,
     total: AtomicU64,
     /// Inputs that were handed in or refused.
-    fed: AtomicU64,
+    handed_in: AtomicU64,
     failed: AtomicU64,
     /// The most that was reported as done.
     done: AtomicU64,
@@ -108,9 +108,9 @@ impl Tracked {
     /// How far it is; `last` if this is the last report.
     fn progress(&self, last: bool) -> Progress {
         // What is handed in after this counts the next time.
-        let fed = self.fed.load(Ordering::Acquire);
+        let handed_in = self.handed_in.load(Ordering::Acquire);
         let outstanding = (self.outstanding)().unwrap_or(0);
-        let done = fed.saturating_sub(outstanding);
+        let done = handed_in.saturating_sub(outstanding);
         // An input may be handed in, and have its outcome, between the two.
         let done = self.done.fetch_max(done, Ordering::AcqRel).max(done);
         let total = self.total.load(Ordering::Acquire);
@@ -170,7 +170,7 @@ impl Tracker {
         let tracked = Arc::new(Tracked {
             begun: Instant::now(),
             total: AtomicU64::new(UNKNOWN),
-            fed: AtomicU64::new(0),
+            handed_in: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             done: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
@@ -190,8 +190,8 @@ impl Tracker {
     }
 
     /// So many inputs were handed in, or could not be.
-    pub(crate) fn note_fed(&self, inputs: usize) {
-        self.tracked.fed.store(inputs as u64, Ordering::Release);
+    pub(crate) fn note_handed_in(&self, inputs: usize) {
+        self.tracked.handed_in.store(inputs as u64, Ordering::Release);
     }
 
     /// The caller received a failure.
@@ -201,9 +201,9 @@ impl Tracker {
 
     /// All outcomes were received.
     pub(crate) fn finish(mut self) {
-        let fed = self.tracked.fed.load(Ordering::Acquire);
-        self.tracked.total.store(fed, Ordering::Release);
-        self.tracked.done.store(fed, Ordering::Release);
+        let handed_in = self.tracked.handed_in.load(Ordering::Acquire);
+        self.tracked.total.store(handed_in, Ordering::Release);
+        self.tracked.done.store(handed_in, Ordering::Release);
         self.finished = true;
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct CallState<P: Port> {
     /// Nobody wants the outcomes; the call goes when it is done.
     pub(super) detached: bool,
     /// More inputs will be handed in.
-    pub(super) feeding: bool,
+    pub(super) open_inputs: bool,
     /// Inputs that have not begun must not begin any more.
     pub(super) taken_back: bool,
     /// It stands in the queue of calls that have pending chunks.
@@ -77,7 +77,7 @@ impl<P: Port> CallState<P> {
             losses: BTreeMap::new(),
             pace,
             detached: false,
-            feeding: false,
+            open_inputs: false,
             taken_back: false,
             in_turn: false,
             news: false,

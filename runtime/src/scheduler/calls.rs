@@ -15,7 +15,7 @@ pub(super) struct Calls<P: Port> {
     last: u64,
     outstanding: usize,
     pub(super) timeouts: Timeouts,
-    feeding: usize,
+    open_inputs: usize,
     /// Open calls whose priority is not 0.
     prioritized: usize,
     /// The engine's data of calls that have ended on their own.
@@ -60,7 +60,7 @@ impl<P: Port> Calls<P> {
             last: 0,
             outstanding: 0,
             timeouts: Timeouts::default(),
-            feeding: 0,
+            open_inputs: 0,
             prioritized: 0,
             closed: Vec::new(),
         }
@@ -81,8 +81,8 @@ impl<P: Port> Calls<P> {
     }
 
     /// Calls whose owner will hand in more.
-    pub(super) fn feeding(&self) -> usize {
-        self.feeding
+    pub(super) fn with_open_inputs(&self) -> usize {
+        self.open_inputs
     }
 
     /// Whether any call asked to go before others, or after them.
@@ -94,8 +94,8 @@ impl<P: Port> Calls<P> {
         self.map.len()
     }
 
-    pub(super) fn fed(&self) -> Vec<CallId> {
-        self.map.iter().filter(|(_, call)| call.feeding).map(|(id, _)| *id).collect()
+    pub(super) fn handed_in(&self) -> Vec<CallId> {
+        self.map.iter().filter(|(_, call)| call.open_inputs).map(|(id, _)| *id).collect()
     }
 
     pub(super) fn ids(&self) -> Vec<CallId> {
@@ -138,23 +138,23 @@ impl<P: Port> Calls<P> {
         }
     }
 
-    pub(super) fn start_feeding(&mut self, id: CallId) {
-        if let Some(call) = self.map.get_mut(&id).filter(|call| !call.feeding) {
-            call.feeding = true;
-            self.feeding += 1;
+    pub(super) fn open_inputs(&mut self, id: CallId) {
+        if let Some(call) = self.map.get_mut(&id).filter(|call| !call.open_inputs) {
+            call.open_inputs = true;
+            self.open_inputs += 1;
         }
     }
 
-    /// Whether the call was being fed.
-    fn stop_feeding(&mut self, id: CallId) -> bool {
-        let fed = self.get_mut(id).is_some_and(|call| std::mem::take(&mut call.feeding));
-        self.feeding -= usize::from(fed);
-        fed
+    /// Whether the call had open inputs.
+    fn close_inputs(&mut self, id: CallId) -> bool {
+        let handed_in = self.get_mut(id).is_some_and(|call| std::mem::take(&mut call.open_inputs));
+        self.open_inputs -= usize::from(handed_in);
+        handed_in
     }
 
     fn remove(&mut self, id: CallId) -> Option<Box<CallState<P>>> {
         self.settle(id, self.get(id)?.outstanding);
-        self.stop_feeding(id);
+        self.close_inputs(id);
         let call = self.map.remove(&id)?;
         self.prioritized -= usize::from(call.options.priority != 0);
         // Closed calls are passed over when their turn comes, unless too many pile up.
@@ -243,8 +243,8 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    pub(super) fn stop_feeding(&mut self, id: CallId) {
-        if self.calls.stop_feeding(id) {
+    pub(super) fn close_inputs(&mut self, id: CallId) {
+        if self.calls.close_inputs(id) {
             self.tell_if_empty();
         }
     }

@@ -34,7 +34,7 @@ impl<P: Port> Scheduler<P> {
         for chunk in self.in_flight.waiting_chunks() {
             *active.entry(chunk.call).or_insert(1) -= 1;
         }
-        let (mut sum, mut timed, mut feeding, mut prioritized) = (0, 0, 0, 0);
+        let (mut sum, mut timed, mut open_inputs, mut prioritized) = (0, 0, 0, 0);
         for id in self.calls.ids() {
             let Some(call) = self.calls.get(id) else { continue };
             let pending: usize =
@@ -60,13 +60,15 @@ impl<P: Port> Scheduler<P> {
             }
             sum += call.outstanding;
             timed += usize::from(call.options.timeout.is_some() && call.outstanding > 0);
-            feeding += usize::from(call.feeding);
+            open_inputs += usize::from(call.open_inputs);
             prioritized += usize::from(call.options.priority != 0);
         }
-        if (sum, timed, feeding)
-            != (self.outstanding(), self.calls.timeouts.calls(), self.calls.feeding())
+        if (sum, timed, open_inputs)
+            != (self.outstanding(), self.calls.timeouts.calls(), self.calls.with_open_inputs())
         {
-            return wrong(format!("the sums over the calls are wrong: {sum}, {timed}, {feeding}"));
+            return wrong(format!(
+                "the sums over the calls are wrong: {sum}, {timed}, {open_inputs}"
+            ));
         }
         if (prioritized > 0) != self.calls.has_priorities() {
             return wrong("the number of calls with a priority is wrong".to_owned());

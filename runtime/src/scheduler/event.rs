@@ -11,9 +11,9 @@ pub(crate) enum Event<P: Port> {
     /// A thread handed an input in that only the worker in `slot` may run.
     HandedToOne { call: CallId, slot: usize, chunk: NewChunk<P::Payload> },
     /// The owner of a call will hand in more, until it says otherwise.
-    FeedingBegan { call: CallId },
+    InputsOpened { call: CallId },
     /// The owner of a call has handed everything in.
-    FeedingEnded { call: CallId },
+    InputsClosed { call: CallId },
     /// Nobody wants the outcomes of a call, but it shall go on.
     CallDetached { call: CallId },
 

@@ -102,7 +102,7 @@ impl<P: Port> Scheduler<P> {
         let health = &mut self.health;
         if health.life == Life::Closing
             && self.calls.outstanding() == 0
-            && self.calls.feeding() == 0
+            && self.calls.with_open_inputs() == 0
         {
             health.life = Life::Leaving;
         }

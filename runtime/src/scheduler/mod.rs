@@ -127,8 +127,8 @@ impl<P: Port> Scheduler<P> {
             Event::HandedToOne { call, slot, chunk } => {
                 self.hand_to_one(call, slot, chunk, now, port)
             }
-            Event::FeedingBegan { call } => self.calls.start_feeding(call),
-            Event::FeedingEnded { call } => self.stop_feeding(call),
+            Event::InputsOpened { call } => self.calls.open_inputs(call),
+            Event::InputsClosed { call } => self.close_inputs(call),
             Event::CallDetached { call } => self.detach(call),
             Event::ProcessKnown { slot } => self.process_known(slot),
             Event::NotStarted { slot, error } => self.not_started(slot, error, now, port),
@@ -216,8 +216,8 @@ impl<P: Port> Scheduler<P> {
     }
 
     /// The calls whose owners will hand in more.
-    pub(crate) fn fed_calls(&self) -> Vec<CallId> {
-        self.calls.fed()
+    pub(crate) fn calls_with_open_inputs(&self) -> Vec<CallId> {
+        self.calls.handed_in()
     }
 
     /// Whether outstanding inputs have a limit of time.

@@ -17,7 +17,7 @@ const MOST: usize = 4096;
 /// The most inputs of a chunk whose length the user chose.
 const MOST_CHOSEN: usize = 1 << 15;
 
-/// Chunks for each worker that a call fed by its owner keeps in the queue. It sleeps until
+/// Chunks for each worker that a call whose owner hands its inputs in keeps in the queue. It sleeps until
 /// half of them are claimed; the other half, about 3 ms of work, lasts until it has got a
 /// CPU again where workers keep all of them busy.
 const AHEAD: u64 = 32;
@@ -67,7 +67,7 @@ impl<P: Port> CallState<P> {
 }
 
 impl<P: Port> Scheduler<P> {
-    /// Chunks that a call fed by its owner keeps in the queue.
+    /// Chunks that a call whose owner hands its inputs in keeps in the queue.
     pub(super) fn ahead(&self) -> u64 {
         let workers = self.target().max(1) as u64;
         (AHEAD * workers).min(self.limits.queue_slots as u64 / 2)

@@ -68,7 +68,7 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
         if threads_allowed {
             return Ok(closed);
         }
-        let names = match strangers() {
+        let names = match unknown_threads() {
             Ok(names) if names.is_empty() => return Ok(closed),
             Ok(names) => names,
             Err(error) => {
@@ -88,7 +88,7 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
 }
 
 /// The names of the threads that are neither this one nor known.
-fn strangers() -> io::Result<Vec<String>> {
+fn unknown_threads() -> io::Result<Vec<String>> {
     let threads = threads::others()?;
     let known = FORK_LOCK.get().dispatchers.lock().ignore_poison();
     let strange = threads
@@ -162,7 +162,7 @@ mod tests {
         let threads = [start("known", true), start("stranger", false)];
         wait.recv().unwrap();
         wait.recv().unwrap();
-        let names = strangers().unwrap();
+        let names = unknown_threads().unwrap();
         let error = close(false).err().map(|error| error.kind());
         for (end, thread) in threads {
             drop(end);

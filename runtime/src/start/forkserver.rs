@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use super::peer::Peer;
 use super::served::{Host, Served};
 use super::wire::{Frame, Setup};
-use super::{Preload, ServerRole, parcel, preload, server, spawn};
+use super::{Preload, ServerRole, order, preload, server, spawn};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Object;
@@ -164,7 +164,7 @@ fn execute(key: &Key) -> Result<Peer> {
     }
     let preloads = inputs::pack(&key.preloads.iter().collect::<Vec<_>>()).map_err(cannot)?;
     let caller = process::open(std::process::id()).map_err(cannot)?;
-    let child = spawn::execute(parcel::environment(&[])?, [None; 3])?;
+    let child = spawn::execute(order::environment(&[])?, [None; 3])?;
     let setup = Frame::Setup(Setup {
         caller: std::process::id(),
         threads_allowed: key.threads_allowed,
@@ -185,7 +185,7 @@ pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().expect("a frame is read only with all its fds");
     let (watch, preloads) = (next(), Inputs::open(&next()));
-    let env = setup.env.then(&mut next).map_or(Ok(()), parcel::unpack_environment);
+    let env = setup.env.then(&mut next).map_or(Ok(()), order::unpack_environment);
     let (Ok(preloads), Ok(())) = (preloads, env) else { process::exit_now(1) };
     // Decoding finds them, and what the preloads keep holds them from then on.
     let objects: Vec<_> = setup

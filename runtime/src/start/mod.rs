@@ -80,7 +80,7 @@ mod fork;
 pub(crate) mod fork_lock;
 mod forkserver;
 mod link;
-mod parcel;
+mod order;
 mod peer;
 pub(crate) mod preload;
 mod served;
@@ -241,7 +241,7 @@ fn child(socket: OwnedFd, caller: u32) -> ! {
         Some(Frame::Setup(setup)) => forkserver::executed(socket, setup, message.fds),
         Some(Frame::Order(order)) => {
             drop(socket);
-            parcel::Parts::new(order, message.fds).work(caller, StartMethod::Spawn)
+            order::Parts::new(order, message.fds).work(caller, StartMethod::Spawn)
         }
         _ => process::exit_now(1),
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::caller::Caller;
 use super::link::{Link, Lost, UNTOLD};
 use super::peer::Peer;
-use super::{Exit, LaunchEvent, Launcher, Order, parcel, preload};
+use super::{Exit, LaunchEvent, Launcher, Order, order, preload};
 use crate::error::{Error, Result};
 use crate::sys::fds::{self, Kept};
 use crate::sys::limits::ResourceLimits;
@@ -188,8 +188,8 @@ impl<H: Host> Launcher for Served<H> {
     }
 
     fn launch(&mut self, order: &Order<'_>) -> Result<()> {
-        parcel::validate(order)?;
-        let env = parcel::pack_environment(&parcel::environment(order.env)?)?;
+        order::validate(order)?;
+        let env = order::pack_environment(&order::environment(order.env)?)?;
         let current = fds::directory();
         self.make_room()?;
         // Rule L10.
@@ -200,7 +200,7 @@ impl<H: Host> Launcher for Served<H> {
             link.server = self.host.leave();
             self.older.push(link);
         }
-        let along = parcel::Along {
+        let along = order::OrderAttachments {
             env: Some(&env),
             directory: order.directory.or(current.as_ref().map(AsFd::as_fd)),
             limits: Some(ResourceLimits::present(present.umask)),
@@ -212,7 +212,7 @@ impl<H: Host> Launcher for Served<H> {
                 self.connect(&present.rights)?;
             }
             let Some(link) = &mut self.link else { continue };
-            match parcel::send(link.socket.as_fd(), order, along) {
+            match order::send(link.socket.as_fd(), order, along) {
                 Ok(()) => {
                     link.open.push(order.ticket);
                     break;

@@ -14,7 +14,7 @@ use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
 use super::clients::{Clients, Connection, Request};
-use super::parcel::Parts;
+use super::order::Parts;
 use super::wire::{self, Frame};
 use super::{NoUnwind, ServerRole, preload};
 use crate::config::StartMethod;

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::caller::Caller;
-use super::{Exit, LaunchEvent, Launcher, Order, parcel};
+use super::{Exit, LaunchEvent, Launcher, Order, order};
 use crate::error::{Error, Result};
 use crate::sys::signals::SIGKILL;
 use crate::sys::{entry, execute, process, socket};
@@ -36,7 +36,7 @@ pub(super) fn execute(
             // Larger than what the kernel passes to a program: only what its loader
             // may need goes that way, and all of it by a blob.
             env.pop();
-            blob = Some(parcel::pack_environment(&env)?);
+            blob = Some(order::pack_environment(&env)?);
             env.retain(|s| s.as_bytes().starts_with(b"LD_") && s.as_bytes().len() < 1 << 14);
             env.push(marker);
             execute::execute(&env, stdio, theirs.as_fd())
@@ -72,14 +72,15 @@ impl Launcher for Spawn {
     }
 
     fn launch(&mut self, order: &Order<'_>) -> Result<()> {
-        parcel::validate(order)?;
+        order::validate(order)?;
         // Rule L10: what is executed from here has the rights of this thread.
         self.caller.present()?;
-        let child = execute(parcel::environment(order.env)?, order.stdio)?;
+        let child = execute(order::environment(order.env)?, order.stdio)?;
         let own = child.pidfd.try_clone();
         let (env, directory) = (child.env.as_ref(), order.directory);
-        let along = parcel::Along { env, directory, ..parcel::Along::default() };
-        let sent = parcel::send(child.socket.as_fd(), order, along);
+        let along =
+            order::OrderAttachments { env, directory, ..order::OrderAttachments::default() };
+        let sent = order::send(child.socket.as_fd(), order, along);
         // A child that is dead already is no error here: its exit is told like any.
         let sent = sent.or_else(|e| match e.kind() {
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Ok(()),

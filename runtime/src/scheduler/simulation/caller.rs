@@ -25,7 +25,7 @@ pub(super) struct InCall {
     /// The number of the call in the ledger.
     pub(super) number: usize,
     pub(super) inputs: usize,
-    pub(super) fed: usize,
+    pub(super) handed_in: usize,
     pub(super) answered: usize,
     pub(super) first_error: bool,
     pub(super) patience: Patience,

@@ -137,7 +137,8 @@ impl World<'_> {
         if self.dispatcher.gone {
             return Ok(());
         }
-        let idle = self.scheduler.outstanding() == 0 && self.scheduler.fed_calls().is_empty();
+        let idle =
+            self.scheduler.outstanding() == 0 && self.scheduler.calls_with_open_inputs().is_empty();
         if self.scheduler.is_finished() || (self.scheduler.life() == Life::Closing && idle) {
             return Err("the pool is closed and done, and nobody ends it".to_owned());
         }

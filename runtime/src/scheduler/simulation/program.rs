@@ -8,7 +8,7 @@ use crate::scheduler::CallOptions;
 /// One thing that a caller does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Op {
-    /// Feeds and waits; with `first_error` it ends at the first failure.
+    /// Hands inputs in and waits; with `first_error` it ends at the first failure.
     Map {
         inputs: usize,
         options: CallOptions,

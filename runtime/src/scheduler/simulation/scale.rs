@@ -89,20 +89,20 @@ impl VirtualPool {
     }
 
     /// Hands in what there is room for, up to so many inputs.
-    fn feed(&mut self, call: CallId, fed: &mut u64, inputs: u64) {
-        while *fed < inputs && self.scheduler.room(call, None, false, &self.table).is_some() {
-            let count = CHUNK.min(inputs - *fed);
-            self.hand_in(call, *fed, count);
-            *fed += count;
+    fn produce(&mut self, call: CallId, handed_in: &mut u64, inputs: u64) {
+        while *handed_in < inputs && self.scheduler.room(call, None, false, &self.table).is_some() {
+            let count = CHUNK.min(inputs - *handed_in);
+            self.hand_in(call, *handed_in, count);
+            *handed_in += count;
         }
     }
 
     /// One call of so many inputs, all workers busy.
     pub(crate) fn map(&mut self, inputs: u64) {
         let call = self.open();
-        let (mut fed, mut answered) = (0, 0);
+        let (mut handed_in, mut answered) = (0, 0);
         while answered < inputs {
-            self.feed(call, &mut fed, inputs);
+            self.produce(call, &mut handed_in, inputs);
             for slot in 0..self.has.len() {
                 answered += self.work(slot);
             }
@@ -113,9 +113,9 @@ impl VirtualPool {
     /// While one call keeps all workers busy, so many workers die and are replaced.
     pub(crate) fn replace(&mut self, deaths: u64) {
         let call = self.open();
-        let mut fed = 0;
+        let mut handed_in = 0;
         for death in 0..deaths {
-            self.feed(call, &mut fed, u64::MAX);
+            self.produce(call, &mut handed_in, u64::MAX);
             let slot = death as usize % self.has.len();
             self.work(slot);
             self.has[slot] = None;

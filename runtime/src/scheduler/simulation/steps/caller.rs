@@ -51,7 +51,7 @@ impl World<'_> {
                 let Some(mut call) = self.open(inputs, options) else { return };
                 call.first_error = first_error;
                 call.patience = if single { Patience::None } else { Patience::Some };
-                self.event(Event::FeedingBegan { call: call.id });
+                self.event(Event::InputsOpened { call: call.id });
                 self.callers[at].call = Some(call);
             }
             Op::Submit { inputs, options, then } => self.submit(at, inputs, options, then),
@@ -74,7 +74,7 @@ impl World<'_> {
             id,
             number,
             inputs,
-            fed: 0,
+            handed_in: 0,
             answered: 0,
             first_error: false,
             patience: Patience::None,
@@ -86,20 +86,20 @@ impl World<'_> {
     }
 
     fn hand_in(&mut self, call: &mut InCall, count: usize, divisible: bool) {
-        let payload = VirtualInputs { call: call.number, first: call.fed, count };
-        let chunk = NewChunk { first: call.fed, count, divisible, payload };
-        call.fed += count;
+        let payload = VirtualInputs { call: call.number, first: call.handed_in, count };
+        let chunk = NewChunk { first: call.handed_in, count, divisible, payload };
+        call.handed_in += count;
         self.report.inputs += count as u64;
         self.event(Event::HandedIn { call: call.id, chunk });
     }
 
     fn submit(&mut self, at: usize, inputs: usize, options: CallOptions, then: Then) {
         let Some(mut call) = self.open(inputs, options) else { return };
-        self.event(Event::FeedingBegan { call: call.id });
+        self.event(Event::InputsOpened { call: call.id });
         if inputs > 0 {
             self.hand_in(&mut call, inputs, true);
         }
-        self.event(Event::FeedingEnded { call: call.id });
+        self.event(Event::InputsClosed { call: call.id });
         self.pass_on(None);
         match then {
             Then::Detach => {
@@ -134,7 +134,7 @@ impl World<'_> {
             let chunk = NewChunk { first: slot, count: 1, divisible: false, payload };
             self.event(Event::HandedToOne { call: call.id, slot, chunk });
         }
-        call.fed = count;
+        call.handed_in = count;
         call.is_broadcast = true;
         self.report.inputs += count as u64;
         self.callers[at].call = Some(call);
@@ -178,15 +178,15 @@ impl World<'_> {
         self.drain_all();
         self.scheduler.publish(&mut self.table);
         self.carry_out();
-        if call.answered == call.inputs && call.fed == call.inputs {
+        if call.answered == call.inputs && call.handed_in == call.inputs {
             return self.close_call(&call);
         }
-        let remaining = call.inputs - call.fed;
+        let remaining = call.inputs - call.handed_in;
         let outstanding = self.scheduler.outstanding_of(call.id);
         self.note(|| {
             format!(
-                "caller {at}: looks: {} fed, {} answered, {outstanding} out",
-                call.fed, call.answered
+                "caller {at}: looks: {} handed_in, {} answered, {outstanding} out",
+                call.handed_in, call.answered
             )
         });
         let room = (remaining > 0)
@@ -197,11 +197,11 @@ impl World<'_> {
         }
         if let Some(most) = room {
             self.hand_in(&mut call, most.min(remaining), false);
-            if call.fed == call.inputs {
-                self.event(Event::FeedingEnded { call: call.id });
+            if call.handed_in == call.inputs {
+                self.event(Event::InputsClosed { call: call.id });
             }
             self.callers[at].call = Some(call);
-        } else if call.fed == call.inputs
+        } else if call.handed_in == call.inputs
             && (call.answered == call.inputs
                 || (call.is_broadcast && self.scheduler.outstanding_of(call.id) == 0))
         {

@@ -35,7 +35,7 @@ impl World<'_> {
             }
         }
         for slot in 0..self.workers.len() {
-            self.hear(slot);
+            self.read_control(slot);
             self.see_leaving(slot);
             self.see_end(slot);
         }
@@ -78,7 +78,7 @@ impl World<'_> {
 
     /// Tells the scheduler that a worker ended, after all that it said.
     pub(in crate::scheduler::simulation) fn report_exit(&mut self, slot: usize, is_clean: bool) {
-        self.hear(slot);
+        self.read_control(slot);
         self.drain(slot);
         let started = self.workers[slot].as_ref().and_then(|worker| worker.started);
         let left = self.workers[slot].as_ref().is_some_and(|worker| worker.left);
@@ -133,7 +133,7 @@ impl World<'_> {
     }
 
     /// Reads what a worker says before it serves.
-    fn hear(&mut self, slot: usize) {
+    fn read_control(&mut self, slot: usize) {
         while let Some(word) =
             self.workers[slot].as_mut().and_then(|worker| worker.control.pop_front())
         {
@@ -160,7 +160,7 @@ impl World<'_> {
         if !self.workers[slot].as_ref().is_some_and(unread) {
             return;
         }
-        self.hear(slot);
+        self.read_control(slot);
         while let Some(message) =
             self.workers[slot].as_mut().and_then(|worker| worker.ring.pop_front())
         {

@@ -78,9 +78,9 @@ impl OpenCall {
 
     /// So many of its inputs were handed in, or could not be.
     #[inline]
-    pub(super) fn note_fed(&self, inputs: usize) {
+    pub(super) fn note_handed_in(&self, inputs: usize) {
         if let Some(tracker) = &self.tracker {
-            tracker.note_fed(inputs);
+            tracker.note_handed_in(inputs);
         }
     }
 
@@ -258,8 +258,8 @@ impl CallRef {
     }
 
     /// Keeps a closed pool open until all inputs were handed in.
-    pub(super) fn start_feeding(&self) {
-        self.shared.lock().start_feeding(&self.shared, self.id);
+    pub(super) fn open_inputs(&self) {
+        self.shared.lock().open_inputs(&self.shared, self.id);
     }
 
     /// Hands one input to every worker; gives their number.
@@ -337,31 +337,31 @@ fn not_decoded(entry: Entry, index: usize, why: &dyn std::fmt::Display) -> Error
     Error::new(ErrorKind::Decode, text).on_task(entry.name()).at(index)
 }
 
-/// The result of feeding a call.
-pub(super) struct Fed {
+/// The result of handing inputs of a call in.
+pub(super) struct Production {
     /// Bytes that were handed in.
     pub(super) bytes: usize,
-    /// Inputs that could not be handed in, which count as fed, and why.
+    /// Inputs that could not be handed in, which count as handed in, and why.
     pub(super) failed: Option<(Range<usize>, Error)>,
     /// The iterator panicked, or an input did when it was encoded; there are no more.
     pub(super) panic: Option<Panic>,
 }
 
-/// The inputs of a call whose owner feeds it.
-pub(super) struct Feeder<I: Iterator> {
+/// The inputs of a call whose owner hands them in.
+pub(super) struct InputProducer<I: Iterator> {
     inputs: Fuse<I>,
     payload: PayloadBuffer,
-    pub(super) fed: usize,
+    pub(super) handed_in: usize,
     pub(super) exhausted: bool,
 }
 
-impl<I: Iterator> Feeder<I>
+impl<I: Iterator> InputProducer<I>
 where
     I::Item: Serialize,
 {
     pub(super) fn new(shared: &SharedPool, inputs: I) -> Self {
         let payload = PayloadBuffer::new(&shared.arena);
-        Feeder { inputs: inputs.fuse(), payload, fed: 0, exhausted: false }
+        InputProducer { inputs: inputs.fuse(), payload, handed_in: 0, exhausted: false }
     }
 
     /// The number of remaining inputs, if the iterator knows it.
@@ -371,19 +371,23 @@ where
     }
 
     /// Hands one chunk in, of at most `most` inputs; gives the inputs that could not be
-    /// handed in, which count as fed, and why.
-    pub(super) fn feed(&mut self, call: &OpenCall, most: usize) -> Option<(Range<usize>, Error)> {
-        let encoded = call.encode(&mut self.payload, self.fed, most, &mut self.inputs);
+    /// handed in, which count as handed in, and why.
+    pub(super) fn produce(
+        &mut self,
+        call: &OpenCall,
+        most: usize,
+    ) -> Option<(Range<usize>, Error)> {
+        let encoded = call.encode(&mut self.payload, self.handed_in, most, &mut self.inputs);
         self.hand_in(call, encoded, false)
     }
 
     /// Hands one chunk in, of at most `most` inputs.
-    pub(super) fn feed_caught(&mut self, call: &OpenCall, most: usize) -> Fed {
+    pub(super) fn produce_caught(&mut self, call: &OpenCall, most: usize) -> Production {
         let (encoded, panic) =
-            call.encode_caught(&mut self.payload, self.fed, most, &mut self.inputs);
+            call.encode_caught(&mut self.payload, self.handed_in, most, &mut self.inputs);
         let bytes = encoded.chunk.as_ref().map_or(0, |chunk| chunk.batch.len);
         let failed = self.hand_in(call, encoded, panic.is_some());
-        Fed { bytes, failed, panic }
+        Production { bytes, failed, panic }
     }
 
     fn hand_in(
@@ -397,20 +401,20 @@ where
         if call.is_foreign() {
             return failed;
         }
-        self.fed += chunk.as_ref().map_or(0, |chunk| chunk.count);
+        self.handed_in += chunk.as_ref().map_or(0, |chunk| chunk.count);
         if let Some((range, _)) = &failed {
-            self.fed = range.end;
+            self.handed_in = range.end;
         }
-        let fed = self.fed;
+        let handed_in = self.handed_in;
         let mut engine = call.shared.lock();
         if let Some(chunk) = chunk {
             engine.push(&call.shared, chunk);
         }
         if self.exhausted {
-            engine.stop_feeding(&call.shared, call.id);
+            engine.close_inputs(&call.shared, call.id);
         }
         drop(engine);
-        call.note_fed(fed);
+        call.note_handed_in(handed_in);
         if let (Some(tracker), Some((range, _))) = (&call.tracker, &failed) {
             range.clone().for_each(|_| tracker.note_failed());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::objects::WorkerObjects;
-use super::threads::ThreadBody;
+use super::threads::ThreadInstance;
 use crate::queue::{Consumer, WorkerPageMap};
 use crate::sys::fds::Kept;
 
@@ -18,11 +18,11 @@ pub(crate) enum ProcessHandle {
         pid: u32,
         pidfd: Arc<OwnedFd>,
     },
-    Thread(ThreadBody),
+    Thread(ThreadInstance),
 }
 
 /// The resources of a worker.
-pub(crate) struct Body {
+pub(crate) struct WorkerInstance {
     /// Its id, which no other worker of the pool ever has.
     pub(crate) id: usize,
     pub(super) process: ProcessHandle,
@@ -34,7 +34,7 @@ pub(crate) struct Body {
     /// Where objects come from and go to (rules H4 and H5).
     pub(super) objects: WorkerObjects,
     /// Its first message was its hello.
-    pub(super) said_hello: Cell<bool>,
+    pub(super) handshake_seen: Cell<bool>,
     pub(crate) page: Arc<WorkerPageMap>,
     pub(super) consumer: Consumer,
     /// It broke a rule; its ring is not read any more.
@@ -47,7 +47,7 @@ pub(crate) struct Body {
     pub(super) over: Option<Instant>,
 }
 
-impl Body {
+impl WorkerInstance {
     pub(super) fn new(
         id: usize,
         page: Arc<WorkerPageMap>,
@@ -55,13 +55,13 @@ impl Body {
         lifeline: Option<Kept>,
         objects: WorkerObjects,
     ) -> Self {
-        Body {
+        WorkerInstance {
             id,
             process: ProcessHandle::Expected,
             control,
             lifeline,
             objects,
-            said_hello: Cell::new(false),
+            handshake_seen: Cell::new(false),
             page,
             consumer: Consumer::default(),
             lied: false,

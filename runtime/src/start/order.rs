@@ -62,7 +62,7 @@ pub(super) fn unpack_environment(blob: OwnedFd) -> std::io::Result<()> {
 
 /// What goes along with an order, where the worker has it not from the caller itself.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Along<'a> {
+pub(super) struct OrderAttachments<'a> {
     pub(super) env: Option<&'a OwnedFd>,
     pub(super) directory: Option<BorrowedFd<'a>>,
     pub(super) limits: Option<ResourceLimits>,
@@ -74,9 +74,9 @@ pub(super) struct Along<'a> {
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     order: &Order<'_>,
-    along: Along<'_>,
+    along: OrderAttachments<'_>,
 ) -> std::io::Result<()> {
-    let Along { env, directory, limits, stdio } = along;
+    let OrderAttachments { env, directory, limits, stdio } = along;
     let streams = if stdio { order.stdio } else { [None; 3] };
     let frame = wire::Frame::Order(wire::OrderFrame {
         ticket: order.ticket,
