@@ -4,9 +4,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
+use std::time::Duration;
 
-use procession_tests::{EVERY, StartMethod, conformance, pool};
-use runtime::worker;
+use procession_tests::{EVERY, StartMethod, conformance, pool, wait};
+use runtime::{ErrorKind, worker};
 use serde::{Deserialize, Serialize};
 
 conformance! {
@@ -17,6 +18,7 @@ conformance! {
         structs_may_borrow,
         bytes_that_are_no_text_are_refused,
     ];
+    &[StartMethod::Thread] => [a_task_that_is_left_behind_keeps_its_numbers];
 }
 
 /// Counts the bytes that a thread allocates.
@@ -32,6 +34,13 @@ unsafe impl GlobalAlloc for Counting {
         let _ = ALLOCATED.try_with(|bytes| bytes.set(bytes.get() + layout.size()));
         // SAFETY: by the contract of this function.
         unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let more = size.saturating_sub(layout.size());
+        let _ = ALLOCATED.try_with(|bytes| bytes.set(bytes.get() + more));
+        // SAFETY: by the contract of this function.
+        unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -187,4 +196,37 @@ fn no_text(_: NoText) {}
 fn bytes_that_are_no_text_are_refused(method: StartMethod) {
     let error = pool(method, 1).apply(no_text, NoText).unwrap_err();
     assert!(error.to_string().contains("not UTF-8"), "{error}");
+}
+
+/// Reads its numbers until there is a file; then writes how often the sum was another one.
+#[worker]
+fn sum_until_file(numbers: &[u64], stop: &Path, report: &Path) {
+    let first: u64 = numbers.iter().sum();
+    let mut wrong = 0;
+    while !stop.exists() {
+        wrong += u32::from(std::hint::black_box(numbers).iter().sum::<u64>() != first);
+    }
+    wrong += u32::from(numbers.iter().sum::<u64>() != first);
+    std::fs::write(report, wrong.to_string()).unwrap();
+}
+
+/// The memory of its input is not used again, neither while the pool goes on nor when it is gone.
+fn a_task_that_is_left_behind_keeps_its_numbers(method: StartMethod) {
+    let folder = tempfile::tempdir().unwrap();
+    let [stop, report] = ["stop", "report"].map(|name| folder.path().join(name));
+    let pool = pool(method, 1);
+    let call = pool.task(sum_until_file).timeout(Duration::from_millis(50));
+    let error = call.apply((vec![3_u64; 1 << 17], &stop, &report)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    for round in 0..50 {
+        let numbers = vec![f64::from(round); 1 << 17];
+        let (_, sum, _) = pool.apply(sum, &numbers).unwrap();
+        assert_eq!(sum, f64::from(round) * f64::from(1 << 17));
+    }
+    drop(pool);
+    std::thread::sleep(Duration::from_millis(50));
+    std::fs::write(&stop, "").unwrap();
+    let written = || std::fs::read_to_string(&report).is_ok_and(|text| !text.is_empty());
+    wait::for_it("the task writes its report", written);
+    assert_eq!(std::fs::read_to_string(&report).unwrap(), "0");
 }
