@@ -22,15 +22,15 @@ use crate::failure::FailureKind;
 use crate::pool::Pool;
 use crate::registry::{Place, Registration};
 
-/// The closure of a call: runs one item and encodes its output.
+/// The closure of a call, which runs one item and encodes its output.
 type LentFunction<'f> = dyn Fn(usize, &mut Call<'_>) -> Outcome + 'f;
 
 thread_local! {
-    /// The closure that this thread lends to its copies, and the number of the call.
+    /// The number of the call and the closure that forked copies of this thread may use.
     static LENT: Cell<Option<(u64, NonNull<LentFunction<'static>>)>> = const { Cell::new(None) };
 }
 
-/// Takes the closure back when it is dropped.
+/// Makes a closure available to forked copies of this thread until it is dropped.
 struct Lent(Option<(u64, NonNull<LentFunction<'static>>)>);
 
 impl Lent {
@@ -69,7 +69,7 @@ fn run_lent(call: &mut Call<'_>) -> Outcome {
     run(index, call)
 }
 
-/// Stands for the closure in the table.
+/// The type that identifies the closure in the registry.
 struct Closure;
 
 inventory::submit! {

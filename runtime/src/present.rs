@@ -8,31 +8,31 @@ use crate::queue::WorkerPageMap;
 use crate::registry;
 use crate::sys::generation::PerProcess;
 
-/// The task of the chunk in hand.
+/// The task of the current chunk.
 static TASK: AtomicU32 = AtomicU32::new(0);
 
-/// The index of the first input of the chunk in hand, among those of its call.
+/// The index, within its call, of the first input of the current chunk.
 static FIRST: AtomicU64 = AtomicU64::new(0);
 
-/// The page that says which input of the chunk was begun.
+/// The page that contains the input that was started last.
 static PAGE: PerProcess<Mutex<Option<Arc<WorkerPageMap>>>> = PerProcess::new();
 
-/// This process is the worker with this page.
+/// Sets the page of this process, which is a worker.
 pub(crate) fn set_page(page: Arc<WorkerPageMap>) {
     *PAGE.get().lock().ignore_poison() = Some(page);
 }
 
-/// The worker has a chunk in hand.
+/// Sets the current chunk.
 #[inline]
 pub(crate) fn set_chunk(task: u32, first: u64) {
     TASK.store(task, Ordering::Relaxed);
     FIRST.store(first, Ordering::Relaxed);
 }
 
-/// The task that runs, and the index of its input; `None` between chunks, and in processes that are no
+/// Returns the running task and the index of its input, or `None` between chunks and in processes that are not
 /// workers.
 ///
-/// A thread of the task that asks while the worker goes on to the next chunk may be told either.
+/// If another thread calls this while the worker starts its next chunk, it may get the data of either chunk.
 #[cfg_attr(not(feature = "log"), allow(dead_code, reason = "told with records of logs alone"))]
 pub(crate) fn input() -> Option<(&'static str, u64)> {
     let page = PAGE.get().lock().ignore_poison();

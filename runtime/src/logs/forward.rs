@@ -13,11 +13,11 @@ use crate::sys::generation::Original;
 use crate::{identity, present};
 
 thread_local! {
-    /// This thread passes on records of workers of this worker, which tell where they come from.
+    /// Whether this thread forwards the records of nested workers, which contain their origin.
     static PASSES_ON: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs code that logs what has the fields of its origin already.
+/// Runs `act`, whose records contain their origin already.
 pub(super) fn passing_on<R>(act: impl FnOnce() -> R) -> R {
     PASSES_ON.set(true);
     let outcome = act();
@@ -25,7 +25,7 @@ pub(super) fn passing_on<R>(act: impl FnOnce() -> R) -> R {
     outcome
 }
 
-/// Stands for the initializer in the table.
+/// The type that identifies the initializer in the registry.
 pub(super) struct Install;
 
 inventory::submit! {
@@ -59,12 +59,12 @@ impl Log for Forward {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Copies that a task forks have no place in the order of records.
+        // The records of a process that a task forked would mix with those of its worker.
         if !self.enabled(record.metadata()) || !self.original.is_here() {
             return;
         }
         let mut fields = if PASSES_ON.get() { Vec::new() } else { origin() };
-        // A value that cannot be told is left out.
+        // A value that cannot be formatted is left out.
         let _ = record.key_values().visit(&mut FieldCollector(&mut fields));
         let record = Record {
             level: record.level() as u8,
@@ -75,14 +75,14 @@ impl Log for Forward {
             line: record.line(),
             fields,
         };
-        // Nobody reads it any more if it cannot be sent.
+        // If the caller has ended, nobody reads the record.
         let _ = self.sender.send(LogMessage::Record(Box::new(record)));
     }
 
     fn flush(&self) {}
 }
 
-/// Where a record comes from.
+/// The fields that name the origin of a record.
 fn origin() -> Vec<(String, String)> {
     let worker = identity::worker_id().map(|id| ("worker", id.to_string()));
     let pid = Some(("pid", std::process::id().to_string()));

@@ -12,28 +12,28 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use replay::{LogReader, start};
 
-/// Records that wait for the caller.
+/// The maximum number of records that the caller has not read yet.
 const CAPACITY: usize = 4096;
 
-/// What travels from a worker to its caller.
+/// A message from a worker to its caller.
 #[derive(Serialize, Deserialize)]
 enum LogMessage {
     Record(Box<Record>),
-    /// From the caller itself: no records follow.
+    /// Sent by the caller itself: no records follow.
     Stop,
 }
 
-/// A record of `log`.
+/// A record of the crate `log`.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    /// As [`log::Level`] counts.
+    /// The number of its [`log::Level`].
     level: u8,
     target: String,
     text: String,
     module: Option<String>,
     file: Option<String>,
     line: Option<u32>,
-    /// Its key-values as text; in front, what tells where it comes from.
+    /// Its key-values as text, after those that name its origin.
     fields: Vec<(String, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! In the caller: the thread that hands the records of workers to the logger of the program.
+//! In the caller: the thread that passes the records of workers to the logger of the program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -16,20 +16,20 @@ use crate::poison::IgnorePoison;
 use crate::registry::{self, Role};
 use crate::start::{Preload, fork_lock};
 
-/// Records that are handed on before a fork of this process may happen.
+/// The maximum number of records that are passed to the logger before this process may be forked.
 const AT_ONCE: usize = 64;
 
-/// Reads the records of one pool.
+/// The thread that reads the records of one pool.
 pub(crate) struct LogReader {
     sender: Sender<LogMessage>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Begins to read records, if the program has a logger; the initializer is for the workers.
+/// Starts to read records if the program has a logger, and returns the initializer for the workers.
 ///
 /// # Errors
 ///
-/// If there are no memory, descriptors or threads left.
+/// If the system has no memory, descriptors or threads left.
 pub(crate) fn start() -> Result<Option<(LogReader, Preload)>> {
     let filter = log::max_level();
     if filter == LevelFilter::Off {
@@ -46,7 +46,7 @@ pub(crate) fn start() -> Result<Option<(LogReader, Preload)>> {
 }
 
 impl LogReader {
-    /// Hands on what was sent, and ends the thread; the workers have ended.
+    /// Passes the remaining records to the logger and ends the thread. All workers must have ended.
     pub(crate) fn stop(&self) {
         let thread = self.thread.lock().ignore_poison().take();
         let Some(thread) = thread else { return };
@@ -61,14 +61,14 @@ impl LogReader {
 fn read(receiver: &Receiver<LogMessage>) {
     let _registered = fork_lock::register();
     loop {
-        // Until something is there, this thread holds nothing that a forked copy could want.
+        // While it waits, this thread holds no lock that a forked copy of the process could need.
         receiver.poll(Duration::MAX);
         let _working = fork_lock::working();
         for _ in 0..AT_ONCE {
             match receiver.try_recv() {
                 Ok(LogMessage::Record(record)) => {
                     let log = || passing_on(|| hand_on(&record));
-                    // A logger that panics has lost its record.
+                    // A logger that panics loses this record only.
                     let _ = catch_unwind(AssertUnwindSafe(log));
                 }
                 Ok(LogMessage::Stop) => return,

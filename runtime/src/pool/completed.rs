@@ -12,7 +12,7 @@ use super::{Elapsed, Handle};
 use crate::error::Result;
 use crate::poison::IgnorePoison;
 
-/// The indices of handles that have something new, for the one thread that waits for them.
+/// The indices of the handles that were woken, for the one thread that waits for them.
 #[derive(Default)]
 struct Woken {
     indices: Mutex<VecDeque<usize>>,
@@ -29,7 +29,7 @@ impl Woken {
         self.came.notify_one();
     }
 
-    /// The next index, at the latest at `end`.
+    /// Waits for the next index until `end`.
     fn next(&self, end: Option<Instant>) -> Option<usize> {
         let mut indices = self.indices();
         loop {
@@ -48,7 +48,7 @@ impl Woken {
 /// The waker of one handle.
 struct WokenOne {
     index: usize,
-    /// Its index lies in the queue already.
+    /// Whether its index is in the queue already.
     queued: AtomicBool,
     woken: Arc<Woken>,
 }
@@ -65,7 +65,7 @@ impl Wake for WokenOne {
     }
 }
 
-/// A handle that was not returned yet, and its waker.
+/// A handle whose outcome was not returned yet, and its waker.
 struct WaitingHandle<R> {
     handle: Handle<R>,
     mark: Arc<WokenOne>,
@@ -103,7 +103,7 @@ pub fn as_completed<R>(handles: impl IntoIterator<Item = Handle<R>>) -> AsComple
         .into_iter()
         .enumerate()
         .map(|(index, handle)| {
-            // Each is looked at once before it can be waited for.
+            // Each handle is polled once before its waker is registered.
             let queued = AtomicBool::new(true);
             let mark = Arc::new(WokenOne { index, queued, woken: Arc::clone(&woken) });
             let waker = Waker::from(Arc::clone(&mark));
@@ -145,7 +145,7 @@ impl<R> AsCompleted<R> {
         while self.left > 0 {
             let index = self.woken.next(end)?;
             let Some(waiting) = &mut self.waiting[index] else { continue };
-            // Before it is looked at, so that what comes from here on is not missed.
+            // Before the poll, so that a wake-up during the poll is not lost.
             waiting.mark.queued.store(false, Ordering::Release);
             let mut context = Context::from_waker(&waiting.waker);
             if let Poll::Ready(outcome) = Pin::new(&mut waiting.handle).poll(&mut context) {

@@ -14,10 +14,10 @@ use super::Progress;
 use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
-/// The most characters of a title that are shown.
+/// The maximum number of characters of a title that are shown.
 const TITLE: usize = 40;
 
-/// How often a line is written where there is no terminal.
+/// The interval of lines if standard error is not a terminal.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 struct Display(MultiProgress);
@@ -30,17 +30,17 @@ impl Default for Display {
 
 static DISPLAY: PerProcess<Display> = PerProcess::new();
 
-/// How a call is shown.
+/// The bar of a call, or its lines.
 pub(super) struct Bar {
     title: String,
-    /// On a terminal.
+    /// The bar, if standard error is a terminal.
     bar: Option<ProgressBar>,
-    /// When the last line was written, elsewhere, and whether one was.
+    /// The time of the last line, and whether there was one, if it is not.
     written: Mutex<(Instant, bool)>,
 }
 
 impl Bar {
-    /// A bar with this title; none in a worker process, whose terminal is its caller's.
+    /// Creates a bar; returns `None` in a worker process, because its caller uses the terminal.
     pub(super) fn new(title: &str) -> Option<Bar> {
         if crate::identity::is_worker_process() {
             return None;
@@ -55,7 +55,7 @@ impl Bar {
         Some(Bar { title, bar, written: Mutex::new((Instant::now(), false)) })
     }
 
-    /// Draws it.
+    /// Draws the bar, or writes a line when the interval is over.
     pub(super) fn show(&self, progress: &Progress) {
         match &self.bar {
             Some(bar) => draw(bar, progress),
@@ -63,7 +63,7 @@ impl Bar {
         }
     }
 
-    /// Takes it away; a line about a call that succeeded stays.
+    /// Removes the bar. If the call succeeded, a line about it remains.
     pub(super) fn end(&self, finished: Option<&Progress>) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -85,7 +85,7 @@ impl Bar {
         }
     }
 
-    /// Writes a line above the bars.
+    /// Writes a line above all bars.
     fn print(&self, line: &str) {
         DISPLAY.get().0.suspend(|| {
             // Nobody to tell if it cannot be written.
@@ -117,7 +117,7 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
     bar.tick();
 }
 
-/// A title as it can stand in a line.
+/// Makes a title fit into a line.
 fn shown(title: &str) -> String {
     let clean = title.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut shown: String = clean.clone().take(TITLE).collect();
@@ -128,7 +128,7 @@ fn shown(title: &str) -> String {
     shown
 }
 
-/// How far a call is, in one line.
+/// Formats the progress of a call as one line.
 fn line(title: &str, progress: &Progress) -> String {
     let mut line = format!("{title}: {}", progress.done);
     // Writing to a string cannot fail.

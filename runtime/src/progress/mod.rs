@@ -66,10 +66,10 @@ impl Progress {
     }
 }
 
-/// What a program wants to be told.
+/// The function of the program that receives reports.
 type Callback = Arc<dyn Fn(&Progress) + Send + Sync>;
 
-/// Who wants to know how far a call is.
+/// The bar and the callback that a call was given.
 #[derive(Clone, Default)]
 pub(crate) struct Watchers {
     /// The title of its bar.
@@ -83,35 +83,35 @@ impl fmt::Debug for Watchers {
     }
 }
 
-/// Stands for a total that is not known.
+/// The value of a total that is unknown.
 const UNKNOWN: u64 = u64::MAX;
 
-/// A call that is watched.
+/// The state of a call with a bar or a callback.
 struct Tracked {
     begun: Instant,
     total: AtomicU64,
-    /// Inputs that were handed in or refused.
+    /// The number of inputs that were handed in or refused.
     handed_in: AtomicU64,
     failed: AtomicU64,
-    /// The most that was reported as done.
+    /// The largest number that was reported as done.
     done: AtomicU64,
     is_over: AtomicBool,
-    /// Asks how many inputs that were handed in have no outcome.
+    /// Returns the number of inputs that were handed in and have no outcome.
     outstanding: Box<dyn Fn() -> Option<u64> + Send + Sync>,
-    /// Held while it is called; empty after it panicked.
+    /// Locked during a call of the function; `None` after it panicked.
     callback: Mutex<Option<Callback>>,
     #[cfg(feature = "progress")]
     bar: Option<bars::Bar>,
 }
 
 impl Tracked {
-    /// How far it is; `last` if this is the last report.
+    /// Returns the present progress; `last` marks the last report.
     fn progress(&self, last: bool) -> Progress {
-        // What is handed in after this counts the next time.
+        // Inputs that are handed in after this load count in the next report.
         let handed_in = self.handed_in.load(Ordering::Acquire);
         let outstanding = (self.outstanding)().unwrap_or(0);
         let done = handed_in.saturating_sub(outstanding);
-        // An input may be handed in, and have its outcome, between the two.
+        // Reports do not go back, although an input can be handed in between the two loads.
         let done = self.done.fetch_max(done, Ordering::AcqRel).max(done);
         let total = self.total.load(Ordering::Acquire);
         Progress {
@@ -135,7 +135,7 @@ impl Tracked {
         self.callback.lock().ignore_poison().is_some()
     }
 
-    /// Tells the function of the program.
+    /// Calls the function of the program.
     fn tell(&self, last: bool) {
         let mut callback = self.callback.lock().ignore_poison();
         let Some(tell) = callback.as_ref() else { return };
@@ -149,7 +149,7 @@ impl Tracked {
     }
 }
 
-/// Watches a call until it is dropped.
+/// Tracks a call until it is dropped.
 pub(crate) struct Tracker {
     tracked: Arc<Tracked>,
     original: Original,
@@ -157,8 +157,8 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Begins to watch, if somebody wants to know. `outstanding` asks how many inputs that were handed in
-    /// have no outcome; `None` if there is no one to ask any more.
+    /// Starts to track a call if it has a bar or a callback. `outstanding` returns the number of inputs that were
+    /// handed in and have no outcome, or `None` if the pool is gone.
     pub(crate) fn start(
         watchers: &Watchers,
         outstanding: impl Fn() -> Option<u64> + Send + Sync + 'static,
@@ -189,17 +189,17 @@ impl Tracker {
         self.tracked.total.store(total, Ordering::Release);
     }
 
-    /// So many inputs were handed in, or could not be.
+    /// Notes how many inputs were handed in or refused so far.
     pub(crate) fn note_handed_in(&self, inputs: usize) {
         self.tracked.handed_in.store(inputs as u64, Ordering::Release);
     }
 
-    /// The caller received a failure.
+    /// Notes that the caller received a failure.
     pub(crate) fn note_failed(&self) {
         self.tracked.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All outcomes were received.
+    /// Ends the tracking of a call whose outcomes were all received.
     pub(crate) fn finish(mut self) {
         let handed_in = self.tracked.handed_in.load(Ordering::Acquire);
         self.tracked.total.store(handed_in, Ordering::Release);

@@ -1,7 +1,7 @@
-//! The thread that looks at calls that are watched.
+//! The thread that reports the progress of tracked calls.
 //!
-//! It runs while there are any. Like the dispatchers it keeps to the fork lock, so that a pool of the
-//! start method `Fork` can be built while a bar is drawn; while it runs code of the program, it
+//! It runs while there are any. Like the dispatchers it observes the fork lock, so that a pool of the
+//! start method `Fork` can be built while a bar is drawn. While it runs a callback of the program, it
 //! counts as a thread of the program.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -13,13 +13,13 @@ use crate::poison::IgnorePoison;
 use crate::start::fork_lock;
 use crate::sys::generation::PerProcess;
 
-/// How often calls are looked at.
+/// The interval of reports.
 const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Ticker {
     list: Mutex<TickedCalls>,
-    /// The list got empty.
+    /// Signals that the list became empty.
     emptied: Condvar,
 }
 
@@ -37,19 +37,19 @@ impl Ticker {
     }
 }
 
-/// Begins to look at a call.
+/// Adds a call to the reports.
 pub(super) fn add(tracked: &Arc<Tracked>) {
     let ticker = TICKER.get();
     let mut list = ticker.list();
     list.calls.push(Arc::clone(tracked));
     if !list.is_running {
         let thread = thread::Builder::new().name("progress".to_owned());
-        // Without a thread the last report is the only one.
+        // Without the thread, a call has its last report only.
         list.is_running = thread.spawn(run).is_ok();
     }
 }
 
-/// Does not look at a call any more.
+/// Removes a call from the reports.
 pub(super) fn remove(tracked: &Arc<Tracked>) {
     let ticker = TICKER.get();
     let mut list = ticker.list();
