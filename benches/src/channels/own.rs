@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use runtime::{Process, Receiver, Sender, StartMethod, worker};
+use runtime::{Process, Receiver, Sender, worker};
 
 use super::contender::{CAPACITY, Contender, Figures, LARGE, Round, percentiles};
 
@@ -29,11 +29,8 @@ impl Contender for Own {
     }
 
     fn run(&self, round: &Round) -> Result<Figures, Box<dyn std::error::Error>> {
-        // As the others are started.
         let (sender, receiver) = runtime::channel(CAPACITY)?;
-        let child = Process::builder()
-            .start_method(StartMethod::Fork)
-            .spawn(stream, (sender, round.messages + 1))?;
+        let child = Process::spawn(stream, (sender, round.messages + 1))?;
         receiver.recv()?;
         let begun = Instant::now();
         let sum: u64 = receiver.iter().sum();
@@ -43,8 +40,7 @@ impl Contender for Own {
 
         let (sender, requests) = runtime::channel(CAPACITY)?;
         let (answers, receiver) = runtime::channel(CAPACITY)?;
-        let child =
-            Process::builder().start_method(StartMethod::Fork).spawn(echo, (requests, answers))?;
+        let child = Process::spawn(echo, (requests, answers))?;
         let mut times = Vec::new();
         for n in 0..round.trips + 100 {
             let begun = Instant::now();
@@ -59,9 +55,7 @@ impl Contender for Own {
         let (trip, trip_p99) = percentiles(times);
 
         let (sender, receiver) = runtime::channel(8)?;
-        let child = Process::builder()
-            .start_method(StartMethod::Fork)
-            .spawn(stream_large, (sender, round.large + 1))?;
+        let child = Process::spawn(stream_large, (sender, round.large + 1))?;
         receiver.recv()?;
         let begun = Instant::now();
         assert!(receiver.iter().all(|bytes| bytes.len() == LARGE));
