@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{RawError, RawReceiver, RawSender, raw_channel};
+use crate::channel::{ChannelError, RawReceiver, RawSender, raw_channel};
 use crate::error::{Error, Result};
 use crate::handle::Object;
 
@@ -91,9 +91,9 @@ impl MessageSender {
         until: Option<u64>,
     ) -> Result<(), Unsent> {
         self.0.send(bytes, objects, until.unwrap_or(u64::MAX)).map_err(|error| match error {
-            RawError::TimedOut => Unsent::Full,
-            RawError::Disconnected => Unsent::Gone,
-            RawError::Failed(error) => Unsent::Failed(error),
+            ChannelError::TimedOut => Unsent::Full,
+            ChannelError::Disconnected => Unsent::Gone,
+            ChannelError::Failed(error) => Unsent::Failed(error),
         })
     }
 
@@ -117,9 +117,9 @@ impl MessageReceiver {
         let received = self.0.receive(&mut buffer.0, until.unwrap_or(u64::MAX));
         match received {
             Ok(objects) => Ok(ReceivedMessage { bytes: &buffer.0, objects }),
-            Err(RawError::TimedOut) => Err(Unreceived::TimeOver),
-            Err(RawError::Disconnected) => Err(Unreceived::Gone),
-            Err(RawError::Failed(error)) => Err(Unreceived::Failed(error)),
+            Err(ChannelError::TimedOut) => Err(Unreceived::TimeOver),
+            Err(ChannelError::Disconnected) => Err(Unreceived::Gone),
+            Err(ChannelError::Failed(error)) => Err(Unreceived::Failed(error)),
         }
     }
 

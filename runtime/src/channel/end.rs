@@ -4,10 +4,14 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Error as _, Serialize, Serializer};
+
+use super::error::ChannelError;
 use super::page::ChannelPage;
 use super::ring::{MessageRing, cannot_make};
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::Object;
+use crate::handle::{DecodedObject, EncodedObject, Object};
 use crate::lock::{Locked, NotLocked, RawLock};
 use crate::sys::{clock, hangup, socket};
 
@@ -44,20 +48,6 @@ pub(super) struct ChannelEnd {
     skips: AtomicU32,
 }
 
-/// Why something was not done in time.
-#[derive(Debug)]
-pub(super) enum Stopped {
-    TimedOut,
-    Disconnected,
-    Failed(Error),
-}
-
-impl From<Error> for Stopped {
-    fn from(error: Error) -> Self {
-        Stopped::Failed(error)
-    }
-}
-
 /// Makes both ends of a channel.
 pub(super) fn pair(capacity: usize) -> Result<(ChannelEnd, ChannelEnd)> {
     let ring = MessageRing::new(capacity)?;
@@ -81,6 +71,29 @@ impl ChannelEnd {
         }
     }
 
+    /// Encodes the end as a part of a value.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`check`](Self::check) does, and if the serializer is not that of this crate.
+    pub(super) fn encode<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.check().map_err(S::Error::custom)?;
+        (EncodedObject(self.ring.object()), EncodedObject(self.object())).serialize(to)
+    }
+
+    /// Decodes an end of the given side.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the value is not such an end (rule C11), or its objects are gone.
+    pub(super) fn decode<'de, D: Deserializer<'de>>(
+        side: ChannelSide,
+        from: D,
+    ) -> Result<Self, D::Error> {
+        let (DecodedObject(ring), DecodedObject(socket)) = Deserialize::deserialize(from)?;
+        ChannelEnd::received(side, ring, socket).map_err(D::Error::custom)
+    }
+
     /// Takes an end in that another process sent (rule C11).
     pub(super) fn received(
         side: ChannelSide,
@@ -91,6 +104,11 @@ impl ChannelEnd {
             return Err("what should be an end of a channel is another object".to_owned());
         }
         Ok(ChannelEnd::new(side, MessageRing::received(ring)?, socket))
+    }
+
+    /// Whether both are ends of one channel.
+    pub(super) fn is_of_channel(&self, other: &Self) -> bool {
+        self.ring.object().id() == other.ring.object().id()
     }
 
     pub(super) fn ring(&self) -> &MessageRing {
@@ -165,12 +183,12 @@ impl ChannelEnd {
     }
 
     /// Locks this side.
-    pub(super) fn lock_own(&self, until: u64) -> Result<SideGuard<'_>, Stopped> {
+    pub(super) fn lock_own(&self, until: u64) -> Result<SideGuard<'_>, ChannelError> {
         self.lock(self.side, until)
     }
 
     /// Locks the other side, to go to sleep.
-    pub(super) fn lock_other(&self, until: u64) -> Result<SideGuard<'_>, Stopped> {
+    pub(super) fn lock_other(&self, until: u64) -> Result<SideGuard<'_>, ChannelError> {
         let other = match self.side {
             ChannelSide::Sender => ChannelSide::Receiver,
             ChannelSide::Receiver => ChannelSide::Sender,
@@ -180,7 +198,7 @@ impl ChannelEnd {
 
     /// Locks a side; `until` 0 does not wait.
     #[inline]
-    fn lock(&self, side: ChannelSide, until: u64) -> Result<SideGuard<'_>, Stopped> {
+    fn lock(&self, side: ChannelSide, until: u64) -> Result<SideGuard<'_>, ChannelError> {
         let lock = match side {
             ChannelSide::Sender => &self.page().senders.lock,
             ChannelSide::Receiver => &self.page().receivers.lock,
@@ -195,10 +213,10 @@ impl ChannelEnd {
                 }
                 Ok(guard)
             }
-            Err(NotLocked::TimedOut) => Err(Stopped::TimedOut),
+            Err(NotLocked::TimedOut) => Err(ChannelError::TimedOut),
             Err(NotLocked::Deadlock) => {
                 let text = "a channel is used while the same thread is using it, as in a handler of a signal";
-                Err(Stopped::Failed(Error::new(ErrorKind::Configuration, text)))
+                Err(ChannelError::Failed(Error::new(ErrorKind::Configuration, text)))
             }
         }
     }
@@ -207,9 +225,11 @@ impl ChannelEnd {
     pub(super) fn try_lock_own(
         &self,
         is_worth_it: impl Fn() -> bool,
-    ) -> Result<SideGuard<'_>, Stopped> {
+    ) -> Result<SideGuard<'_>, ChannelError> {
         match self.lock_own(0) {
-            Err(Stopped::TimedOut) if is_worth_it() => self.lock_own(clock::now() + COURTESY_NS),
+            Err(ChannelError::TimedOut) if is_worth_it() => {
+                self.lock_own(clock::now() + COURTESY_NS)
+            }
             locked => locked,
         }
     }

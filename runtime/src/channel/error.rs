@@ -8,6 +8,22 @@ use std::fmt;
 
 use crate::error::Error;
 
+/// Why an operation on a channel did not complete. Each public error is made of this one.
+#[derive(Debug)]
+pub(crate) enum ChannelError {
+    /// The time of the operation is over.
+    TimedOut,
+    /// The other side is gone, and no message is left for this one.
+    Disconnected,
+    Failed(Error),
+}
+
+impl From<Error> for ChannelError {
+    fn from(error: Error) -> Self {
+        ChannelError::Failed(error)
+    }
+}
+
 const NO_RECEIVER: &str = "the channel is disconnected: its last receiver is gone";
 const NO_SENDER: &str = "the channel is empty and disconnected: its last sender is gone";
 const FULL: &str = "the channel is full";
@@ -75,6 +91,66 @@ pub enum RecvTimeoutError {
     Disconnected,
     /// A message came that could not be received, for the reason given.
     Failed(Error),
+}
+
+impl<T> From<(T, ChannelError)> for SendError<T> {
+    fn from((value, error): (T, ChannelError)) -> Self {
+        match error {
+            ChannelError::Failed(error) => SendError(value, Some(error)),
+            // A send without a limit does not time out.
+            ChannelError::TimedOut | ChannelError::Disconnected => SendError(value, None),
+        }
+    }
+}
+
+impl<T> From<(T, ChannelError)> for TrySendError<T> {
+    fn from((value, error): (T, ChannelError)) -> Self {
+        match error {
+            ChannelError::TimedOut => TrySendError::Full(value),
+            ChannelError::Disconnected => TrySendError::Disconnected(value),
+            ChannelError::Failed(error) => TrySendError::Failed(value, error),
+        }
+    }
+}
+
+impl<T> From<(T, ChannelError)> for SendTimeoutError<T> {
+    fn from((value, error): (T, ChannelError)) -> Self {
+        match error {
+            ChannelError::TimedOut => SendTimeoutError::Timeout(value),
+            ChannelError::Disconnected => SendTimeoutError::Disconnected(value),
+            ChannelError::Failed(error) => SendTimeoutError::Failed(value, error),
+        }
+    }
+}
+
+impl From<ChannelError> for RecvError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Failed(error) => RecvError::Failed(error),
+            // A receive without a limit does not time out.
+            ChannelError::TimedOut | ChannelError::Disconnected => RecvError::Disconnected,
+        }
+    }
+}
+
+impl From<ChannelError> for TryRecvError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::TimedOut => TryRecvError::Empty,
+            ChannelError::Disconnected => TryRecvError::Disconnected,
+            ChannelError::Failed(error) => TryRecvError::Failed(error),
+        }
+    }
+}
+
+impl From<ChannelError> for RecvTimeoutError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::TimedOut => RecvTimeoutError::Timeout,
+            ChannelError::Disconnected => RecvTimeoutError::Disconnected,
+            ChannelError::Failed(error) => RecvTimeoutError::Failed(error),
+        }
+    }
 }
 
 impl<T> SendError<T> {

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::end::{ChannelEnd, Stopped};
-use super::error::RecvError;
-use super::receive::{TakeCounts, receive};
+use super::end::ChannelEnd;
+use super::error::{ChannelError, RecvError};
+use super::receive::TakeCounts;
 use super::value;
 use super::watcher::{self, AsyncWatch};
 
@@ -35,15 +35,9 @@ impl<T: Serialize + DeserializeOwned> Future for RecvFuture<'_, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // The one before was woken, or is of another task.
         self.watch = None;
-        let received = value::with_buffer(|bytes| {
-            let taken = receive(self.end, bytes, 0, TakeCounts::No)?;
-            Ok(value::decode(bytes, &taken)?)
-        });
-        match received {
-            Ok(value) => return Poll::Ready(Ok(value)),
-            Err(Stopped::Disconnected) => return Poll::Ready(Err(RecvError::Disconnected)),
-            Err(Stopped::Failed(error)) => return Poll::Ready(Err(RecvError::Failed(error))),
-            Err(Stopped::TimedOut) => {}
+        match value::receive(self.end, 0, TakeCounts::No) {
+            Err(ChannelError::TimedOut) => {}
+            received => return Poll::Ready(received.map_err(RecvError::from)),
         }
         match watcher::watch(self.end, context.waker().clone()) {
             Ok(watch) => {

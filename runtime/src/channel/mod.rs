@@ -44,6 +44,7 @@
 //! A thread that is killed with its process is one with it; a thread that leaks a guard cannot be, for guards do not leave this module.
 
 mod acknowledge;
+mod common;
 mod end;
 mod error;
 mod future;
@@ -69,13 +70,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
+pub(crate) use error::ChannelError;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use future::RecvFuture;
 pub use pipe::{Pipe, pipe};
 pub use queue::Queue;
-pub(crate) use raw::{RawError, RawReceiver, RawSender, raw_channel};
+pub(crate) use raw::{RawReceiver, RawSender, raw_channel};
 pub use receiver::{IntoMessages, Messages, Receiver, TryMessages};
 pub use select::Select;
 pub use sender::Sender;

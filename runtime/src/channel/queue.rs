@@ -7,11 +7,11 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use super::acknowledge;
-use super::end::{self, ChannelEnd, Stopped};
+use super::end::{self, ChannelEnd};
 use super::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-use super::receive::{TakeCounts, receive};
+use super::receive::TakeCounts;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::value;
@@ -95,10 +95,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// [`RecvError::Failed`] if the item cannot be received. It counts as done.
     pub fn get(&self) -> Result<T, RecvError> {
-        self.get_until(u64::MAX).map_err(|stopped| match stopped {
-            Stopped::Failed(error) => RecvError::Failed(error),
-            Stopped::TimedOut | Stopped::Disconnected => RecvError::Disconnected,
-        })
+        Ok(value::receive(self.end(), u64::MAX, TakeCounts::Yes)?)
     }
 
     /// Takes the next item if there is one now.
@@ -107,11 +104,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// As [`get`](Self::get), and [`TryRecvError::Empty`] if there is none.
     pub fn try_get(&self) -> Result<T, TryRecvError> {
-        self.get_until(0).map_err(|stopped| match stopped {
-            Stopped::TimedOut => TryRecvError::Empty,
-            Stopped::Disconnected => TryRecvError::Disconnected,
-            Stopped::Failed(error) => TryRecvError::Failed(error),
-        })
+        Ok(value::receive(self.end(), 0, TakeCounts::Yes)?)
     }
 
     /// Takes the next item; waits for at most `timeout` while the queue is empty.
@@ -120,22 +113,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// As [`get`](Self::get), and [`RecvTimeoutError::Timeout`] if none came in that time.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.get_until(clock::after(timeout)).map_err(|stopped| match stopped {
-            Stopped::TimedOut => RecvTimeoutError::Timeout,
-            Stopped::Disconnected => RecvTimeoutError::Disconnected,
-            Stopped::Failed(error) => RecvTimeoutError::Failed(error),
-        })
-    }
-
-    fn get_until(&self, until: u64) -> Result<T, Stopped> {
-        value::with_buffer(|bytes| {
-            let taken = receive(self.end(), bytes, until, TakeCounts::Yes)?;
-            value::decode(bytes, &taken).map_err(|error| {
-                // Nobody has it.
-                let _ = acknowledge::done(self.end());
-                Stopped::Failed(error)
-            })
-        })
+        Ok(value::receive(self.end(), clock::after(timeout), TakeCounts::Yes)?)
     }
 
     /// Says that an item that this process took is done.

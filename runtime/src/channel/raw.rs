@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
-use super::end::{self, ChannelEnd, ChannelSide, Stopped};
+use super::end::{self, ChannelEnd, ChannelSide};
+use super::error::ChannelError;
 use super::receive::{TakeCounts, receive};
 use super::send::{self, EncodedMessage};
-use crate::error::{Error, ErrorKind, Result};
-use crate::handle::{DecodedObject, EncodedObject, Object};
+use crate::error::Result;
+use crate::handle::Object;
 use crate::sys::socket;
 
 /// The sending end.
@@ -19,26 +20,6 @@ pub(crate) struct RawSender(ChannelEnd);
 /// The receiving end.
 #[derive(Clone, Debug)]
 pub(crate) struct RawReceiver(ChannelEnd);
-
-/// Why something was not done.
-#[derive(Debug)]
-pub(crate) enum RawError {
-    /// Not in time.
-    TimedOut,
-    /// Nobody has the other end, and nothing is left.
-    Disconnected,
-    Failed(Error),
-}
-
-impl From<Stopped> for RawError {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::TimedOut => RawError::TimedOut,
-            Stopped::Disconnected => RawError::Disconnected,
-            Stopped::Failed(error) => RawError::Failed(error),
-        }
-    }
-}
 
 /// Makes a channel that holds at most `capacity` messages.
 ///
@@ -57,11 +38,13 @@ impl RawSender {
         bytes: &[u8],
         objects: &[Arc<Object>],
         until: u64,
-    ) -> Result<(), RawError> {
+    ) -> Result<(), ChannelError> {
         match send::send(&self.0, &EncodedMessage { bytes, objects }, until) {
             // Objects cannot be sent to nobody.
-            Err(Stopped::Failed(_)) if self.is_disconnected() => Err(RawError::Disconnected),
-            sent => Ok(sent?),
+            Err(ChannelError::Failed(_)) if self.is_disconnected() => {
+                Err(ChannelError::Disconnected)
+            }
+            sent => sent,
         }
     }
 
@@ -91,15 +74,11 @@ impl RawReceiver {
         &self,
         bytes: &mut Vec<u8>,
         until: u64,
-    ) -> Result<Vec<Arc<Object>>, RawError> {
+    ) -> Result<Vec<Arc<Object>>, ChannelError> {
         bytes.clear();
         let taken = receive(&self.0, bytes, until, TakeCounts::No)?;
-        if let Some((memory, len)) = &taken.apart {
-            let mapping = memory.memory().map_err(|error| {
-                let text = format!("a long message cannot be received: {error}");
-                RawError::Failed(Error::new(ErrorKind::Decode, text))
-            })?;
-            mapping.read_into(0, *len, bytes);
+        if let Some((memory, len)) = taken.apart() {
+            memory.read_into(0, len, bytes);
         }
         Ok(taken.objects)
     }
@@ -116,36 +95,26 @@ impl RawReceiver {
     }
 }
 
-fn encode<S: Serializer>(end: &ChannelEnd, to: S) -> Result<S::Ok, S::Error> {
-    end.check().map_err(serde::ser::Error::custom)?;
-    (EncodedObject(end.ring().object()), EncodedObject(end.object())).serialize(to)
-}
-
-fn decode<'de, D: Deserializer<'de>>(side: ChannelSide, from: D) -> Result<ChannelEnd, D::Error> {
-    let (DecodedObject(ring), DecodedObject(socket)) = Deserialize::deserialize(from)?;
-    ChannelEnd::received(side, ring, socket).map_err(D::Error::custom)
-}
-
 impl Serialize for RawSender {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        encode(&self.0, to)
+        self.0.encode(to)
     }
 }
 
 impl<'de> Deserialize<'de> for RawSender {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        decode(ChannelSide::Sender, from).map(RawSender)
+        ChannelEnd::decode(ChannelSide::Sender, from).map(RawSender)
     }
 }
 
 impl Serialize for RawReceiver {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        encode(&self.0, to)
+        self.0.encode(to)
     }
 }
 
 impl<'de> Deserialize<'de> for RawReceiver {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        decode(ChannelSide::Receiver, from).map(RawReceiver)
+        ChannelEnd::decode(ChannelSide::Receiver, from).map(RawReceiver)
     }
 }

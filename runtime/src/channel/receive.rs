@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::acknowledge;
-use super::end::{ChannelEnd, SPIN_NS, SideGuard, Stopped};
+use super::end::{ChannelEnd, SPIN_NS, SideGuard};
+use super::error::ChannelError;
 use super::page::MessageKind;
 use super::parcel;
 use super::ring::FoundMessage;
@@ -11,6 +12,7 @@ use crate::atomics::Ordering;
 use crate::error::{Error, ErrorKind};
 use crate::fault::fault;
 use crate::handle::Object;
+use crate::sys::memory::Mapping;
 use crate::sys::{clock, hangup, socket};
 
 /// How long a receiver looks for a message that it was woken for, in nanoseconds.
@@ -24,8 +26,16 @@ const PAUSE_NS: u64 = 1_000_000;
 pub(super) struct TakenMessage {
     /// Held while the value is decoded, which finds them by their ids.
     pub(super) objects: Vec<Arc<Object>>,
-    /// The memory of a long message, which was not copied, and its length.
-    pub(super) apart: Option<(Arc<Object>, usize)>,
+    /// The memory of a long message, which was not copied, and its length. It is mapped for reading.
+    apart: Option<(Arc<Object>, usize)>,
+}
+
+impl TakenMessage {
+    /// The bytes of a long message, which were not copied, and their length.
+    pub(super) fn apart(&self) -> Option<(&Mapping, usize)> {
+        let (memory, len) = self.apart.as_ref()?;
+        Some((memory.memory().expect("it was mapped when it was taken"), *len))
+    }
 }
 
 /// Whether it is noted who takes a message.
@@ -58,7 +68,7 @@ pub(super) fn receive(
     bytes: &mut Vec<u8>,
     until: u64,
     counts: TakeCounts,
-) -> Result<TakenMessage, Stopped> {
+) -> Result<TakenMessage, ChannelError> {
     end.check()?;
     let _guard = match until {
         0 => lock_or_look(end)?,
@@ -81,13 +91,13 @@ pub(super) fn receive(
 }
 
 /// Locks the receivers' side; if another receiver waits there, the channel is empty.
-fn lock_or_look(end: &ChannelEnd) -> Result<SideGuard<'_>, Stopped> {
+fn lock_or_look(end: &ChannelEnd) -> Result<SideGuard<'_>, ChannelError> {
     match end.try_lock_own(|| end.ring().len() > 0) {
-        Err(Stopped::TimedOut) if end.ring().len() == 0 && end.is_disconnected() => {
+        Err(ChannelError::TimedOut) if end.ring().len() == 0 && end.is_disconnected() => {
             // The other one may be about to take what came before.
             match end.ring().len() {
-                0 => Err(Stopped::Disconnected),
-                _ => Err(Stopped::TimedOut),
+                0 => Err(ChannelError::Disconnected),
+                _ => Err(ChannelError::TimedOut),
             }
         }
         locked => locked,
@@ -95,12 +105,12 @@ fn lock_or_look(end: &ChannelEnd) -> Result<SideGuard<'_>, Stopped> {
 }
 
 /// Why there is no message; returns if there is one now.
-fn look(end: &ChannelEnd) -> Result<(), Stopped> {
+fn look(end: &ChannelEnd) -> Result<(), ChannelError> {
     match end.is_disconnected() {
         // What was sent before the last sender went is there now.
-        true if !end.ring().has_message() => Err(Stopped::Disconnected),
+        true if !end.ring().has_message() => Err(ChannelError::Disconnected),
         true => Ok(()),
-        false => Err(Stopped::TimedOut),
+        false => Err(ChannelError::TimedOut),
     }
 }
 
@@ -110,7 +120,7 @@ fn take(
     end: &ChannelEnd,
     bytes: &mut Vec<u8>,
     counts: TakeCounts,
-) -> Result<Option<TakenMessage>, Stopped> {
+) -> Result<Option<TakenMessage>, ChannelError> {
     let ring = end.ring();
     let found = ring.next()?;
     ring.read(&found, bytes)?;
@@ -129,7 +139,7 @@ fn take_with_parcels(
     found: &FoundMessage,
     bytes: &mut Vec<u8>,
     counts: TakeCounts,
-) -> Result<Option<TakenMessage>, Stopped> {
+) -> Result<Option<TakenMessage>, ChannelError> {
     let objects = parcel::read(end.socket(), found)?;
     fault("channel-parcels-read");
     wake_sender(end);
@@ -148,7 +158,7 @@ fn take_with_parcels(
     if found.entry.kind == MessageKind::Apart {
         let wrong = |text: String| {
             let text = format!("a long message cannot be received: {text}");
-            Stopped::Failed(Error::new(ErrorKind::Decode, text))
+            ChannelError::Failed(Error::new(ErrorKind::Decode, text))
         };
         if objects.is_empty() {
             return Err(wrong("its memory is missing".to_owned()));
@@ -176,7 +186,7 @@ fn wake_sender(end: &ChannelEnd) {
 
 /// Waits until there is a message (rule C6). Under the lock of the receivers.
 #[cold]
-fn wait(end: &ChannelEnd, until: u64) -> Result<(), Stopped> {
+fn wait(end: &ChannelEnd, until: u64) -> Result<(), ChannelError> {
     let ring = end.ring();
     let left = || until.saturating_sub(clock::now());
     if clock::spin(SPIN_NS.min(left()), || ring.has_message()) {
@@ -194,16 +204,16 @@ fn wait(end: &ChannelEnd, until: u64) -> Result<(), Stopped> {
             return Ok(());
         }
         if ready.hung_up {
-            return Err(Stopped::Disconnected);
+            return Err(ChannelError::Disconnected);
         }
         if left() == 0 {
-            return Err(Stopped::TimedOut);
+            return Err(ChannelError::TimedOut);
         }
     }
 }
 
 /// Has the next sender wake this receiver; true if there is a message. Under the lock of the receivers.
-pub(super) fn arm(end: &ChannelEnd, until: u64) -> Result<bool, Stopped> {
+pub(super) fn arm(end: &ChannelEnd, until: u64) -> Result<bool, ChannelError> {
     // Waits until a message is published that was begun.
     let Some(_guard) = lock_senders(end, until)? else { return Ok(true) };
     if end.ring().has_message() {
@@ -216,11 +226,11 @@ pub(super) fn arm(end: &ChannelEnd, until: u64) -> Result<bool, Stopped> {
 }
 
 /// Locks the other side; `None` if there is a message. A sender that has the lock may wait for that message to be taken (rule C6).
-fn lock_senders(end: &ChannelEnd, until: u64) -> Result<Option<SideGuard<'_>>, Stopped> {
+fn lock_senders(end: &ChannelEnd, until: u64) -> Result<Option<SideGuard<'_>>, ChannelError> {
     loop {
         match end.lock_other(until.min(clock::now() + PAUSE_NS)) {
-            Err(Stopped::TimedOut) if end.ring().has_message() => return Ok(None),
-            Err(Stopped::TimedOut) if clock::now() < until => {}
+            Err(ChannelError::TimedOut) if end.ring().has_message() => return Ok(None),
+            Err(ChannelError::TimedOut) if clock::now() < until => {}
             locked => return locked.map(Some),
         }
     }

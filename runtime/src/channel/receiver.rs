@@ -1,20 +1,18 @@
 //! The receiving end.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
-use serde::ser::{Serialize, Serializer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::end::{ChannelEnd, ChannelSide, Stopped};
+use super::common::channel_end;
+use super::end::{ChannelEnd, ChannelSide};
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::future::RecvFuture;
-use super::receive::{TakeCounts, receive};
+use super::receive::TakeCounts;
 use super::value;
 use super::wait::WaitForAny;
-use crate::error::{Error, Result};
-use crate::handle::{DecodedObject, EncodedObject};
 use crate::sys::clock;
 
 /// The receiving end of a [`channel`](crate::channel()).
@@ -39,10 +37,7 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
     /// message cannot be received. A message that cannot be decoded is lost. If this process has too many open files for the
     /// handles in a message, the message stays in the channel and can be received later.
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_until(u64::MAX).map_err(|stopped| match stopped {
-            Stopped::Failed(error) => RecvError::Failed(error),
-            Stopped::TimedOut | Stopped::Disconnected => RecvError::Disconnected,
-        })
+        Ok(value::receive(&self.end, u64::MAX, TakeCounts::No)?)
     }
 
     /// Receives a message if there is one now.
@@ -52,11 +47,7 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
     /// Returns the errors of [`recv`](Self::recv), and [`TryRecvError::Empty`] if there is no message. It also returns `Empty` if
     /// another receiver does not finish within a millisecond, because it was stopped while it was receiving.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.recv_until(0).map_err(|stopped| match stopped {
-            Stopped::TimedOut => TryRecvError::Empty,
-            Stopped::Disconnected => TryRecvError::Disconnected,
-            Stopped::Failed(error) => TryRecvError::Failed(error),
-        })
+        Ok(value::receive(&self.end, 0, TakeCounts::No)?)
     }
 
     /// Receives a message, and waits for at most `timeout` while the channel is empty.
@@ -65,11 +56,7 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
     ///
     /// Returns the errors of [`recv`](Self::recv), and [`RecvTimeoutError::Timeout`] if no message arrived in that time.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.recv_until(clock::after(timeout)).map_err(|stopped| match stopped {
-            Stopped::TimedOut => RecvTimeoutError::Timeout,
-            Stopped::Disconnected => RecvTimeoutError::Disconnected,
-            Stopped::Failed(error) => RecvTimeoutError::Failed(error),
-        })
+        Ok(value::receive(&self.end, clock::after(timeout), TakeCounts::No)?)
     }
 
     /// Returns an iterator that waits for each message, and ends when the channel is empty and the last sender is gone.
@@ -118,78 +105,15 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
         let wait = WaitForAny { ends: &[&self.end], turn: 0, other: None };
         wait.until(clock::after(timeout), |sleep| sleep()).is_some()
     }
-
-    #[inline]
-    fn recv_until(&self, until: u64) -> Result<T, Stopped> {
-        value::with_buffer(|bytes| {
-            let taken = receive(&self.end, bytes, until, TakeCounts::No)?;
-            Ok(value::decode(bytes, &taken)?)
-        })
-    }
 }
 
 impl<T> Receiver<T> {
     pub(super) fn end(&self) -> &ChannelEnd {
         &self.end
     }
-
-    /// Returns the number of messages in the channel.
-    pub fn len(&self) -> usize {
-        self.end.ring().len()
-    }
-
-    /// Returns whether no message is in the channel.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns whether the channel is full.
-    pub fn is_full(&self) -> bool {
-        self.len() == self.capacity()
-    }
-
-    /// Returns the maximum number of messages in the channel.
-    pub fn capacity(&self) -> usize {
-        self.end.ring().capacity()
-    }
-
-    /// Returns whether both are ends of the same channel.
-    pub fn same_channel(&self, other: &Self) -> bool {
-        self.end.ring().object().id() == other.end.ring().object().id()
-    }
 }
 
-impl<T> Clone for Receiver<T> {
-    fn clone(&self) -> Self {
-        Receiver { end: self.end.clone(), of: PhantomData }
-    }
-}
-
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("len", &self.len())
-            .field("capacity", &self.capacity())
-            .finish()
-    }
-}
-
-impl<T> Serialize for Receiver<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.end.check().map_err(|error: Error| serde::ser::Error::custom(error))?;
-        let (ring, socket) = (self.end.ring().object(), self.end.object());
-        (EncodedObject(ring), EncodedObject(socket)).serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Receiver<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (DecodedObject(ring), DecodedObject(socket)) = Deserialize::deserialize(deserializer)?;
-        let end =
-            ChannelEnd::received(ChannelSide::Receiver, ring, socket).map_err(D::Error::custom)?;
-        Ok(Receiver { end, of: PhantomData })
-    }
-}
+channel_end!(Receiver, ChannelSide::Receiver);
 
 /// The iterator of [`Receiver::iter`].
 #[derive(Debug)]

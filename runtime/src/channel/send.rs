@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::end::{ChannelEnd, SPIN_NS, Stopped};
+use super::end::{ChannelEnd, SPIN_NS};
+use super::error::ChannelError;
 use super::parcel;
 use super::ring::{MessageSpot, NoPlace};
 use crate::atomics::Ordering;
@@ -33,10 +34,10 @@ pub(super) fn send(
     end: &ChannelEnd,
     message: &EncodedMessage<'_>,
     until: u64,
-) -> Result<(), Stopped> {
+) -> Result<(), ChannelError> {
     end.check()?;
     if end.is_disconnected() {
-        return Err(Stopped::Disconnected);
+        return Err(ChannelError::Disconnected);
     }
     let ring = end.ring();
     let _guard = match until {
@@ -48,7 +49,7 @@ pub(super) fn send(
     loop {
         match put(end, message, &mut apart)? {
             PutOutcome::Done => return Ok(()),
-            PutOutcome::Full(_) if until == 0 => return Err(Stopped::TimedOut),
+            PutOutcome::Full(_) if until == 0 => return Err(ChannelError::TimedOut),
             PutOutcome::Full(head) => wait(end, head, until)?,
         }
     }
@@ -60,7 +61,7 @@ fn put(
     end: &ChannelEnd,
     message: &EncodedMessage<'_>,
     apart: &mut Option<Arc<Object>>,
-) -> Result<PutOutcome, Stopped> {
+) -> Result<PutOutcome, ChannelError> {
     let (ring, page) = (end.ring(), end.page());
     // Before it is looked whether there is room, so that no later change is missed.
     let head = || PutOutcome::Full(page.senders.head_seen.load(Ordering::Relaxed));
@@ -91,7 +92,7 @@ fn put_with_parcels(
     message: &EncodedMessage<'_>,
     spot: MessageSpot,
     apart: &mut Option<Arc<Object>>,
-) -> Result<PutOutcome, Stopped> {
+) -> Result<PutOutcome, ChannelError> {
     let (ring, page) = (end.ring(), end.page());
     let head = page.head.0.load(Ordering::Acquire);
     let unread = ring.unread_parcels();
@@ -132,7 +133,7 @@ fn wake_receiver(end: &ChannelEnd) {
 
 /// Waits until a message was taken since `head` was `seen` (rule C6). Under the lock of the senders.
 #[cold]
-fn wait(end: &ChannelEnd, seen: u64, until: u64) -> Result<(), Stopped> {
+fn wait(end: &ChannelEnd, seen: u64, until: u64) -> Result<(), ChannelError> {
     let page = end.page();
     let is_taken = || page.head.0.load(Ordering::Acquire) != seen;
     if clock::spin(SPIN_NS.min(until.saturating_sub(clock::now())), is_taken) {
@@ -149,7 +150,7 @@ fn wait(end: &ChannelEnd, seen: u64, until: u64) -> Result<(), Stopped> {
                 parcel::drain(end.socket());
                 page.receivers.sender_sleeps.store(1, Ordering::Relaxed);
             }
-            Err(Stopped::TimedOut) => sleep_until = until.min(clock::now() + PAUSE_NS),
+            Err(ChannelError::TimedOut) => sleep_until = until.min(clock::now() + PAUSE_NS),
             Err(other) => return Err(other),
         }
         fault("channel-sender-sleeps");
@@ -158,10 +159,10 @@ fn wait(end: &ChannelEnd, seen: u64, until: u64) -> Result<(), Stopped> {
             return Ok(());
         }
         if ready.hung_up {
-            return Err(Stopped::Disconnected);
+            return Err(ChannelError::Disconnected);
         }
         if clock::now() >= until {
-            return Err(Stopped::TimedOut);
+            return Err(ChannelError::TimedOut);
         }
     }
 }

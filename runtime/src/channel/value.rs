@@ -6,7 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::receive::TakenMessage;
+use super::acknowledge;
+use super::end::ChannelEnd;
+use super::error::ChannelError;
+use super::receive::{self, TakeCounts, TakenMessage};
+use super::send::{self, EncodedMessage};
 use crate::codec::{self, Sink, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
@@ -19,9 +23,56 @@ thread_local! {
 /// What a thread keeps of its buffer.
 const KEPT: usize = 5 << 20;
 
+/// Sends a value; waits for room until a time of the clock, or not at all if it is 0.
+///
+/// # Errors
+///
+/// Returns the value with the reason why it was not sent.
+#[inline]
+pub(super) fn send<T: Serialize + DeserializeOwned>(
+    end: &ChannelEnd,
+    value: T,
+    until: u64,
+) -> Result<(), (T, ChannelError)> {
+    with_buffer(|bytes| {
+        let objects = match encode(&value, bytes) {
+            Ok(objects) => objects,
+            Err(error) => return Err((value, error.into())),
+        };
+        let message = EncodedMessage { bytes, objects: &objects };
+        match send::send(end, &message, until) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((give_back(value, bytes, &objects), error)),
+        }
+    })
+}
+
+/// Receives a value; waits for it until a time of the clock, or not at all if it is 0.
+///
+/// # Errors
+///
+/// Fails as [`receive`](receive::receive), and if the message is not a `T`. Such a message is lost; an item of a
+/// queue then counts as done.
+#[inline]
+pub(super) fn receive<T: DeserializeOwned>(
+    end: &ChannelEnd,
+    until: u64,
+    counts: TakeCounts,
+) -> Result<T, ChannelError> {
+    with_buffer(|bytes| {
+        let taken = receive::receive(end, bytes, until, counts)?;
+        let value = decode(bytes, &taken);
+        if value.is_err() && counts == TakeCounts::Yes {
+            // Nobody else can say that the item is done.
+            let _ = acknowledge::done(end);
+        }
+        Ok(value?)
+    })
+}
+
 /// Runs code with a buffer that is empty.
 #[inline]
-pub(super) fn with_buffer<R>(act: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+fn with_buffer<R>(act: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = BUFFER.take();
     buffer.clear();
     let outcome = act(&mut buffer);
@@ -37,7 +88,7 @@ pub(super) fn with_buffer<R>(act: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 ///
 /// [`ErrorKind::Encode`] if it cannot be encoded.
 #[inline]
-pub(super) fn encode<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<Vec<Arc<Object>>> {
+fn encode<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<Vec<Arc<Object>>> {
     let mut sink = Sink::over(bytes);
     let encode = || handle::moved::<T, _>(|| codec::encode(value, &mut sink));
     match handle::collect(encode) {
@@ -55,30 +106,20 @@ pub(super) fn encode<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<Vec
 ///
 /// [`ErrorKind::Decode`] if the bytes are not those of a `T`.
 #[inline]
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], taken: &TakenMessage) -> Result<T> {
-    match &taken.apart {
-        None => decode_from(Source::new(bytes)),
-        Some((memory, len)) => match memory.memory() {
-            Ok(mapping) => decode_from(mapping.source(0, *len)),
-            Err(error) => Err(cannot::<T>(&error)),
-        },
-    }
-}
-
-#[inline]
-fn decode_from<T: DeserializeOwned>(mut source: Source<'_>) -> Result<T> {
+fn decode<T: DeserializeOwned>(bytes: &[u8], taken: &TakenMessage) -> Result<T> {
+    let mut source = match taken.apart() {
+        None => Source::new(bytes),
+        Some((memory, len)) => memory.source(0, len),
+    };
     let value = codec::decode(&mut source).and_then(|value| source.finish().map(|()| value));
-    value.map_err(|error| cannot::<T>(&error))
-}
-
-#[cold]
-fn cannot<T>(why: &dyn std::fmt::Display) -> Error {
-    let text = format!("a `{}` cannot be received: {why}", std::any::type_name::<T>());
-    Error::new(ErrorKind::Decode, text)
+    value.map_err(|error| {
+        let text = format!("a `{}` cannot be received: {error}", std::any::type_name::<T>());
+        Error::new(ErrorKind::Decode, text)
+    })
 }
 
 /// A value that was encoded and not sent. One that gave its memory away when it was encoded is made anew.
-pub(super) fn give_back<T: DeserializeOwned>(value: T, bytes: &[u8], objects: &[Arc<Object>]) -> T {
+fn give_back<T: DeserializeOwned>(value: T, bytes: &[u8], objects: &[Arc<Object>]) -> T {
     if objects.is_empty() {
         return value;
     }
