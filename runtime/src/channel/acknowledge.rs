@@ -1,4 +1,4 @@
-//! Who took which items of a queue, and how many are done (rule C12).
+//! The items that processes have taken from a queue, and their acknowledgements (rule C12).
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::fault::fault;
 use crate::lock::Holder;
 use crate::sys::{clock, futex};
 
-/// How often one that waits looks whether a process ended.
+/// The interval at which a waiting thread checks whether processes have ended.
 const LOOKS: Duration = Duration::from_millis(100);
 
-/// In the state of a process: it is about to take an item.
+/// In [`ItemHolder::state`]: the owner is about to take an item.
 const BEGUN: u64 = 1;
-/// One item that it has taken and that is not done, of at most 2^23.
+/// One unfinished item of the owner; there are at most 2^23.
 const TAKEN: u64 = 2;
-/// One item that is done, or was lost with a process that had this entry.
+/// One closed item, of this or a previous owner.
 const CLOSED: u64 = 1 << 24;
 
-/// Where a process notes what it has.
+/// The place where a process counts its items.
 #[derive(Clone, Copy)]
 pub(super) enum ItemNote<'a> {
     Own(&'a ItemHolder),
-    /// Too many processes have taken something: what this one has is not missed if it dies.
+    /// All entries belong to other processes. Items that this process takes are not reported as lost if it dies.
     Untracked,
 }
 
-/// How many items were put in and are not done.
+/// Returns the number of unfinished items.
 pub(super) fn unfinished(end: &ChannelEnd) -> usize {
     let page = end.page();
     let entries = page.queue.holders.iter();
@@ -37,7 +37,7 @@ pub(super) fn unfinished(end: &ChannelEnd) -> usize {
     page.tail.0.load(Ordering::SeqCst).saturating_sub(closed) as usize
 }
 
-/// Notes that this process is about to take the next item. Under the lock of the receivers.
+/// Records that this process is about to take the next item. Called under the lock of the receivers.
 pub(super) fn begin(end: &ChannelEnd) -> ItemNote<'_> {
     let Some(own) = own_entry(end.page()) else { return ItemNote::Untracked };
     let number = forget_begun(end.page());
@@ -47,7 +47,7 @@ pub(super) fn begin(end: &ChannelEnd) -> ItemNote<'_> {
     ItemNote::Own(own)
 }
 
-/// Notes that it took it. Under the lock of the receivers.
+/// Records that this process has taken that item. Called under the lock of the receivers.
 pub(super) fn taken(end: &ChannelEnd, note: ItemNote<'_>) {
     match note {
         ItemNote::Own(own) => own.state.fetch_add(TAKEN - BEGUN, Ordering::SeqCst),
@@ -56,7 +56,7 @@ pub(super) fn taken(end: &ChannelEnd, note: ItemNote<'_>) {
     fault("queue-taken");
 }
 
-/// Notes that the next item was in the hands of a process that died, before it is thrown away. Under the lock of the receivers.
+/// Records that the next item is lost with a process that died, before it is skipped. Called under the lock of the receivers.
 pub(super) fn skipped(end: &ChannelEnd) {
     let page = end.page();
     forget_begun(page);
@@ -65,8 +65,8 @@ pub(super) fn skipped(end: &ChannelEnd) {
     wake_joiners(page);
 }
 
-/// Clears the notes of processes that died before they took the next item, so that it does not count as taken by them
-/// when its number has passed; returns that number plus one. Under the lock of the receivers.
+/// Clears the records of processes that died before they took the next item. Otherwise it would count as theirs as soon as
+/// another process has taken it. Returns the number of the item plus one. Called under the lock of the receivers.
 fn forget_begun(page: &ChannelPage) -> u64 {
     let number = page.head.0.load(Ordering::Relaxed) + 1;
     for entry in &page.queue.holders {
@@ -77,7 +77,7 @@ fn forget_begun(page: &ChannelPage) -> u64 {
     number
 }
 
-/// The entry of this process; `None` if too many have one.
+/// Returns the entry of this process, which it takes if it has none; `None` if all belong to other processes.
 fn own_entry(page: &ChannelPage) -> Option<&ItemHolder> {
     let me = Holder::of_process().raw();
     let entries = &page.queue.holders;
@@ -88,12 +88,16 @@ fn own_entry(page: &ChannelPage) -> Option<&ItemHolder> {
         entry.owner.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     };
     entries.iter().find(free).or_else(|| {
-        bury(page);
+        reclaim(page);
         entries.iter().find(free)
     })
 }
 
-/// An item that this process took is done.
+/// Acknowledges an item that this process has taken.
+///
+/// # Errors
+///
+/// Fails if all items that this process has taken are acknowledged.
 pub(super) fn done(end: &ChannelEnd) -> Result<()> {
     let page = end.page();
     let me = Holder::of_process().raw();
@@ -123,14 +127,14 @@ fn wake_joiners(page: &ChannelPage) {
     }
 }
 
-/// Waits until everything is done, or it is a time of the clock; returns whether everything is.
+/// Waits until all items are closed, or until a time of the clock; returns whether all are.
 ///
 /// # Errors
 ///
-/// If items were lost since somebody was told.
+/// Fails if items were lost since this was reported last.
 pub(super) fn join(end: &ChannelEnd, until: u64) -> Result<bool> {
     let page = end.page();
-    // If this process is killed here it stays too large, which costs a system call for each item.
+    // If this process is killed in between, the number stays too large, which costs a system call per item.
     page.queue.joiners.fetch_add(1, Ordering::SeqCst);
     let outcome = wait(end, until);
     page.queue.joiners.fetch_sub(1, Ordering::SeqCst);
@@ -141,8 +145,8 @@ fn wait(end: &ChannelEnd, until: u64) -> Result<bool> {
     let page = end.page();
     loop {
         let seen = page.queue.changes.load(Ordering::SeqCst);
-        bury(page);
-        tell_lost(page)?;
+        reclaim(page);
+        report_lost(page)?;
         if unfinished(end) == 0 {
             return Ok(true);
         }
@@ -155,7 +159,7 @@ fn wait(end: &ChannelEnd, until: u64) -> Result<bool> {
     }
 }
 
-fn tell_lost(page: &ChannelPage) -> Result<()> {
+fn report_lost(page: &ChannelPage) -> Result<()> {
     let text = match page.queue.lost.swap(0, Ordering::SeqCst) {
         0 => return Ok(()),
         1 => "an item of a queue was taken by a process that ended without saying that it is done"
@@ -167,18 +171,18 @@ fn tell_lost(page: &ChannelPage) -> Result<()> {
     Err(Error::new(ErrorKind::Lost, text))
 }
 
-/// Closes what processes had taken that ended.
-fn bury(page: &ChannelPage) {
+/// Closes the items of processes that have ended, counts these as lost, and frees their entries.
+fn reclaim(page: &ChannelPage) {
     for entry in &page.queue.holders {
         let raw = entry.owner.load(Ordering::SeqCst);
         let Some(owner) = Holder::from_raw(raw).filter(|owner| owner.is_gone()) else { continue };
         let state = entry.state.load(Ordering::SeqCst);
         let number = entry.number.load(Ordering::SeqCst);
-        // It died while it took one; was it taken?
+        // It died between `begin` and `taken`: `head` shows whether it took the item.
         let began = state & BEGUN != 0 && page.head.0.load(Ordering::SeqCst) >= number;
         let count = state % CLOSED / TAKEN + u64::from(began);
         let closed = (state / CLOSED + count) * CLOSED;
-        // Still its entry after its state was read: so it is its state, if nobody changed it.
+        // If the entry still has this owner, the state that was read is the state of this owner.
         if entry.owner.load(Ordering::SeqCst) != owner.raw() {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What both ends of a channel have: its memory, its socket, its locks.
+//! An end of a channel: its memory, its socket, and its locks.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -15,20 +15,25 @@ use crate::handle::{DecodedObject, EncodedObject, Object};
 use crate::lock::{Locked, NotLocked, RawLock};
 use crate::sys::{clock, hangup, socket};
 
-/// How long an end looks for the other one to act before it sleeps, in nanoseconds: about what a
-/// sleep and a wake-up cost.
+/// The time for which a thread polls for an action of the other side before it sleeps, in nanoseconds: about the cost of a
+/// sleep and a wake-up.
 pub(super) const SPIN_NS: u64 = 50_000;
 
-/// How long an end trusts that the other side is there (rule C9), in nanoseconds.
+/// The time for which a thread that was woken polls for the message that follows (rule C7), in nanoseconds. Without one by
+/// then, the sender has died.
+pub(super) const WOKEN_NS: u64 = 20_000;
+
+/// The time for which a thread waits for a lock that others hold only briefly unless they were stopped, in nanoseconds
+/// (rule C6).
+pub(super) const LOCK_WAIT_NS: u64 = 1_000_000;
+
+/// The time for which an end does not ask the kernel whether it is connected (rule C9), in nanoseconds.
 const TRUST_NS: u64 = 1_000_000;
 
-/// How often in between it does not even ask for the time, if it did less than [`TRUST_NS`] ago.
+/// The number of operations that do not read the clock after one that read it within [`TRUST_NS`] (rule C9).
 const SKIPS: u32 = 7;
 
-/// How long one that may not wait gives others to finish what they are doing, in nanoseconds.
-const COURTESY_NS: u64 = 1_000_000;
-
-/// Which end.
+/// The side of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChannelSide {
     Sender = 1,
@@ -40,15 +45,15 @@ pub(super) enum ChannelSide {
 pub(super) struct ChannelEnd {
     side: ChannelSide,
     ring: MessageRing,
-    /// `None` only while it is dropped.
+    /// `None` only in `drop`.
     socket: Option<Arc<Object>>,
-    /// The drops of the other side when it was looked for last, and the time; the lower and the upper half.
+    /// The drops of the other side when the kernel was asked last, in the lower half, and the time in the upper half.
     looked: AtomicU64,
-    /// How often it does not ask for the time, because it did often of late.
+    /// The number of operations that will not read the clock.
     skips: AtomicU32,
 }
 
-/// Makes both ends of a channel.
+/// Creates both ends of a channel.
 pub(super) fn pair(capacity: usize) -> Result<(ChannelEnd, ChannelEnd)> {
     let ring = MessageRing::new(capacity)?;
     let (ours, theirs) = socket::pair().map_err(|error| cannot_make(&error))?;
@@ -129,7 +134,7 @@ impl ChannelEnd {
         self.object().fd(0)
     }
 
-    /// Fails in a process that was forked by the library from the one that has this end (rule H7).
+    /// Fails in a process that the library has forked from the one that has this end (rule H7).
     #[inline]
     pub(super) fn check(&self) -> Result<()> {
         match self.object().is_lost() {
@@ -142,7 +147,7 @@ impl ChannelEnd {
         }
     }
 
-    /// Whether nobody has the other side any more, as far as that is known (rule C9).
+    /// Returns whether nobody has the other side any more, as far as this end knows (rule C9).
     #[inline]
     pub(super) fn is_disconnected(&self) -> bool {
         let drops = match self.side {
@@ -156,7 +161,7 @@ impl ChannelEnd {
             self.skips.store(skips - 1, Ordering::Relaxed);
             return false;
         }
-        // Microseconds, of which 32 bits are enough to see that some time has passed.
+        // 32 bits of microseconds are enough to see that a millisecond has passed.
         let now = (clock::coarse() / 1000) & 0xffff_ffff;
         let since = now.wrapping_sub(looked >> 32) & 0xffff_ffff;
         if looked & 0xffff_ffff == drops && since < TRUST_NS / 1000 && looked != 0 {
@@ -164,20 +169,20 @@ impl ChannelEnd {
             return false;
         }
         let is_gone = hangup::is_hung_up(self.socket());
-        // What is gone stays so, and is looked at again.
+        // 0 makes the next operation ask the kernel again.
         self.looked.store(if is_gone { 0 } else { now << 32 | drops }, Ordering::Relaxed);
         is_gone
     }
 
-    /// Has the next look ask the kernel.
+    /// Makes the next operation ask the kernel whether the end is connected.
     pub(super) fn look_again(&self) {
         self.skips.store(0, Ordering::Relaxed);
         self.looked.store(0, Ordering::Relaxed);
     }
 
-    /// The same, looked at now.
+    /// Asks the kernel whether nobody has the other side any more.
     pub(super) fn is_hung_up(&self) -> bool {
-        // What was trusted before is not trusted any more.
+        // The answers from before are outdated.
         self.looked.store(0, Ordering::Relaxed);
         hangup::is_hung_up(self.socket())
     }
@@ -187,7 +192,7 @@ impl ChannelEnd {
         self.lock(self.side, until)
     }
 
-    /// Locks the other side, to go to sleep.
+    /// Locks the other side, before this thread sleeps (rule C6).
     pub(super) fn lock_other(&self, until: u64) -> Result<SideGuard<'_>, ChannelError> {
         let other = match self.side {
             ChannelSide::Sender => ChannelSide::Receiver,
@@ -196,7 +201,7 @@ impl ChannelEnd {
         self.lock(other, until)
     }
 
-    /// Locks a side; `until` 0 does not wait.
+    /// Locks a side. Does not wait if `until` is 0.
     #[inline]
     fn lock(&self, side: ChannelSide, until: u64) -> Result<SideGuard<'_>, ChannelError> {
         let lock = match side {
@@ -221,14 +226,14 @@ impl ChannelEnd {
         }
     }
 
-    /// Locks this side if that needs no wait; gives others some time if `is_worth_it`.
+    /// Locks this side if it is free. If `is_worth_it`, waits briefly for the current owner.
     pub(super) fn try_lock_own(
         &self,
         is_worth_it: impl Fn() -> bool,
     ) -> Result<SideGuard<'_>, ChannelError> {
         match self.lock_own(0) {
             Err(ChannelError::TimedOut) if is_worth_it() => {
-                self.lock_own(clock::now() + COURTESY_NS)
+                self.lock_own(clock::now() + LOCK_WAIT_NS)
             }
             locked => locked,
         }
@@ -251,7 +256,7 @@ impl Drop for ChannelEnd {
     fn drop(&mut self) {
         let Some(socket) = self.socket.take().and_then(Arc::into_inner) else { return };
         let is_lost = socket.is_lost();
-        // Before it is told (rule C9).
+        // Closed before the drop is counted (rule C9).
         drop(socket);
         if is_lost {
             return;
@@ -264,7 +269,7 @@ impl Drop for ChannelEnd {
     }
 }
 
-/// A side of a channel, locked.
+/// The lock of a side of a channel, which is unlocked on drop.
 #[must_use]
 pub(super) struct SideGuard<'a>(&'a RawLock);
 

@@ -1,17 +1,17 @@
-//! Why a message was not sent or not received.
+//! The errors of sending and receiving.
 //!
-//! The names are those of `crossbeam_channel`. What it does not have is `Failed`: a value that cannot be encoded, a system
-//! without memory or descriptors.
+//! They have the names of those of `crossbeam_channel`. The variant `Failed` is additional: a value cannot be encoded, or the system
+//! has no memory or descriptors left.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::error::Error;
 
-/// Why an operation on a channel did not complete. Each public error is made of this one.
+/// The reason why an operation on a channel did not complete. The public errors convert from it.
 #[derive(Debug)]
 pub(crate) enum ChannelError {
-    /// The time of the operation is over.
+    /// The time limit of the operation has passed.
     TimedOut,
     /// The other side is gone, and no message is left for this one.
     Disconnected,
@@ -29,7 +29,7 @@ const NO_SENDER: &str = "the channel is empty and disconnected: its last sender 
 const FULL: &str = "the channel is full";
 const EMPTY: &str = "the channel is empty";
 
-/// The error of [`Sender::send`](crate::Sender::send): the value, and the reason if it is not that the last receiver is gone.
+/// The error of [`Sender::send`](crate::Sender::send): the value, and the reason unless that is that the last receiver is gone.
 ///
 /// ```
 /// use runtime::SendError;
@@ -44,52 +44,52 @@ pub struct SendError<T>(pub T, pub Option<Error>);
 
 /// The error of [`Sender::try_send`](crate::Sender::try_send).
 pub enum TrySendError<T> {
-    /// The channel holds as many messages as it may.
+    /// The channel is full.
     Full(T),
     /// The last receiver is gone.
     Disconnected(T),
-    /// The value cannot be sent, for the reason given.
+    /// The value cannot be sent, for the given reason.
     Failed(T, Error),
 }
 
 /// The error of [`Sender::send_timeout`](crate::Sender::send_timeout).
 pub enum SendTimeoutError<T> {
-    /// The channel held as many messages as it may for all that time.
+    /// The channel was full for the whole time.
     Timeout(T),
     /// The last receiver is gone.
     Disconnected(T),
-    /// The value cannot be sent, for the reason given.
+    /// The value cannot be sent, for the given reason.
     Failed(T, Error),
 }
 
 /// The error of [`Receiver::recv`](crate::Receiver::recv).
 #[derive(Debug)]
 pub enum RecvError {
-    /// The channel is empty, and the last sender is gone: dropped, or killed with its process.
+    /// The channel is empty, and the last sender was dropped or its process has ended.
     Disconnected,
-    /// A message came that could not be received, for the reason given.
+    /// A message could not be received, for the given reason.
     Failed(Error),
 }
 
 /// The error of [`Receiver::try_recv`](crate::Receiver::try_recv).
 #[derive(Debug)]
 pub enum TryRecvError {
-    /// No message is there, but one may still come.
+    /// The channel is empty, but senders exist.
     Empty,
-    /// The channel is empty, and the last sender is gone: dropped, or killed with its process.
+    /// The channel is empty, and the last sender was dropped or its process has ended.
     Disconnected,
-    /// A message came that could not be received, for the reason given.
+    /// A message could not be received, for the given reason.
     Failed(Error),
 }
 
 /// The error of [`Receiver::recv_timeout`](crate::Receiver::recv_timeout).
 #[derive(Debug)]
 pub enum RecvTimeoutError {
-    /// No message came in that time.
+    /// No message arrived in that time.
     Timeout,
-    /// The channel is empty, and the last sender is gone: dropped, or killed with its process.
+    /// The channel is empty, and the last sender was dropped or its process has ended.
     Disconnected,
-    /// A message came that could not be received, for the reason given.
+    /// A message could not be received, for the given reason.
     Failed(Error),
 }
 
@@ -164,7 +164,7 @@ impl<T> SendError<T> {
         self.1.is_none()
     }
 
-    /// Why the value could not be sent, if receivers are there.
+    /// Returns the reason why the value could not be sent, or `None` if the last receiver is gone.
     pub fn error(&self) -> Option<&Error> {
         self.1.as_ref()
     }
@@ -178,12 +178,12 @@ impl<T> TrySendError<T> {
         }
     }
 
-    /// Whether the channel was full.
+    /// Returns whether the channel was full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether the last receiver is gone.
+    /// Returns whether the last receiver is gone.
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected(_))
     }
@@ -197,43 +197,43 @@ impl<T> SendTimeoutError<T> {
         }
     }
 
-    /// Whether the time was over.
+    /// Returns whether the timeout expired.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether the last receiver is gone.
+    /// Returns whether the last receiver is gone.
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected(_))
     }
 }
 
 impl RecvError {
-    /// Whether the last sender is gone.
+    /// Returns whether the last sender is gone.
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }
 }
 
 impl TryRecvError {
-    /// Whether no message was there, and senders are.
+    /// Returns whether the channel was empty while senders exist.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
-    /// Whether the last sender is gone.
+    /// Returns whether the last sender is gone.
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }
 }
 
 impl RecvTimeoutError {
-    /// Whether the time was over.
+    /// Returns whether the timeout expired.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
     }
 
-    /// Whether the last sender is gone.
+    /// Returns whether the last sender is gone.
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected)
     }

@@ -33,7 +33,7 @@ impl<T: Serialize + DeserializeOwned> Future for RecvFuture<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // The one before was woken, or is of another task.
+        // The previous one has woken its task, or belongs to another task.
         self.watch = None;
         match value::receive(self.end, 0, TakeCounts::No) {
             Err(ChannelError::TimedOut) => {}

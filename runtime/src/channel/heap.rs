@@ -1,52 +1,52 @@
-//! Where in the heap of a channel a message goes (rule C5).
+//! The places of messages in the heap of a channel (rule C5).
 //!
-//! The heap is a ring of bytes, and a *position* counts all bytes that ever were in front of it. Only a part of it, the *extent*,
-//! consists of pages that exist. A sender goes back to its beginning when it reaches the end of the extent and enough was released there, and makes
-//! the extent longer otherwise. So a channel through which little passes touches little memory, whatever
-//! the size of its heap.
+//! The heap is a ring of bytes. A *position* is a number of bytes since the channel was created, so that positions only grow. Only
+//! the pages of the *extent*, a part of the heap, exist. At the end of the extent a sender continues at the beginning of the
+//! heap if enough was released there; otherwise it makes the extent longer. A channel with little traffic therefore uses little
+//! memory, whatever the size of its heap.
 
-/// Messages begin at multiples of it, so that a sender and a receiver do not work on one cache line.
+/// The alignment of messages, so that a sender and a receiver do not access the same cache line.
 const ALIGN: u64 = 64;
 
-/// The state of a heap, all of it guarded by the lock of the senders.
+/// The state of a heap. The lock of the senders guards all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MessageHeap {
-    /// Its size; a multiple of [`ALIGN`].
+    /// The size in bytes, a multiple of [`ALIGN`].
     pub(super) size: u64,
-    /// How much of it exists.
+    /// The length of the extent.
     pub(super) extent: u64,
     /// The position behind the last message.
     pub(super) next: u64,
-    /// Everything in front of this position was read.
+    /// All messages before this position were read.
     pub(super) released: u64,
 }
 
-/// Where a message goes.
+/// The place of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeapPlace {
-    /// The position of its first byte.
+    /// The position of the first byte.
     pub(super) start: u64,
-    /// How much of the heap has to exist.
+    /// The length of the extent that the message needs.
     pub(super) extent: u64,
 }
 
 impl MessageHeap {
-    /// The position behind a message.
+    /// Returns the position behind a message that starts at `start`.
     pub(super) fn end(start: u64, len: u64) -> u64 {
         start + len.next_multiple_of(ALIGN)
     }
 
-    /// Where a message was put that ends at this position.
+    /// Returns the position of a message that ends at `end`.
     pub(super) fn start(end: u64, len: u64) -> Option<u64> {
         end.checked_sub(len.checked_next_multiple_of(ALIGN)?)
     }
 
-    /// The offset of a position in the heap.
+    /// Returns the offset of a position in the heap.
     pub(super) fn offset(&self, position: u64) -> u64 {
         position % self.size
     }
 
-    /// Finds a place; `None` if there is none until more was read.
+    /// Finds a place for a message; returns `None` if there is none until other messages are read.
     pub(super) fn place(&self, len: u64) -> Option<HeapPlace> {
         let len = len.next_multiple_of(ALIGN);
         if len > self.size {
@@ -56,7 +56,7 @@ impl MessageHeap {
         let lap = self.next - offset;
         let here = |extent| Some(HeapPlace { start: self.next, extent });
         let Some(free) = self.released.checked_sub(lap) else {
-            // What is unread begins in the lap before, behind this position.
+            // The unread messages begin in the previous lap, behind this offset.
             let until = self.offset(self.released);
             return if offset + len <= until { here(self.extent) } else { None };
         };
@@ -71,7 +71,7 @@ impl MessageHeap {
         if offset + len <= self.size {
             return here((self.extent * 2).max(offset + len).min(self.size));
         }
-        // Also in an empty heap, of which all is free.
+        // All of an empty heap is free, whatever `free` says.
         if len <= free || is_empty { anew } else { None }
     }
 }

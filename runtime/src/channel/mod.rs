@@ -1,47 +1,56 @@
-//! Channels: messages from any process to any other that has the ends.
+//! Channels: messages between all processes that have the ends.
 //!
-//! A channel is a memory that all its processes map, and a pair of sockets. The memory ([`page`]) holds a ring of *slots*, one for
-//! each message, and a *heap* for messages that do not fit their slot. Messages longer than that travel in a memory of their own. The
-//! sockets carry descriptors, wake-ups, and by being closed the news that nobody has the other end any more. All senders
-//! hold one end of the pair and all receivers the other. Nothing has a name, and nothing counts holders: the kernel does.
+//! A channel consists of shared memory, which all of its processes map, and of a pair of sockets. The memory ([`page`]) holds a ring
+//! of *slots*, one for each message, and a *heap* for messages that do not fit their slot. Longer messages are sent in separate
+//! memory. The sockets carry descriptors and wake-ups, and the kernel reports through them that nobody has the other end any more.
+//! All senders share one end of the pair, and all receivers the other. A channel has no name, and no process counts the holders of
+//! its ends: the kernel does.
 //!
 //! # Rules
 //!
-//! - **C1.** There are two locks ([`RawLock`](crate::lock::RawLock)). Who has that of the senders writes `tail`, the slots and the heap from there on, and [`Senders`](page::SenderWords). Who has
-//!   that of the receivers writes `head`, and [`Receivers`](page::ReceiverWords) and [`Released`](page::ReleasedWords). No code of the user runs under either: values are encoded
-//!   before and decoded afterwards.
-//! - **C2.** A message is published by one store, of `tail`. A sender that dies before has sent nothing; one that dies after it has sent everything.
-//! - **C3.** A message is taken by one store, of `head`, after its bytes were copied. A receiver that dies before leaves the message to
-//!   others, unless it took parcels of it from the socket; then the message is lost with it, and is skipped. One that dies
-//!   after it has it in its hands.
-//! - **C4.** So who finds that the owner of a lock died only has to go on. `next` is read from the slot of the last message; what was released
-//!   lags behind `head` at most, which costs room until the next message is taken.
-//! - **C5.** A message goes to its slot, or to the heap if it is longer ([`heap`]), or to a memory of its own if the heap has no room or it is
-//!   longer than a quarter of the heap or four megabytes. A message is not refused in an empty channel. The channel is full when `capacity` messages are unread, or
-//!   as many parcels as the socket holds.
-//! - **C6.** *Sleeping.* Who waits keeps the lock of its own side and sleeps in `poll` on its socket; others of this side sleep on the lock, and the kernel
-//!   wakes the next of them when the lock is given back or its owner dies. So one thread at a time waits for the other side, a wake-up is for
-//!   the one that needs it, and it cannot be lost with it. Before it sleeps, it takes the lock of the *other* side, looks again, empties its socket, sets its
-//!   flag there, and gives that lock back. No side waits for the lock of the other one without an end, since a sender that waits for room has its lock while it wants the other one, and a
-//!   receiver may have seen an empty channel before: senders only try, receivers wait for a millisecond, and both look again.
-//! - **C7.** *Waking.* The flag of a sleeper is guarded by the lock of the other side. Who finds it set sends one byte and clears it, *before* it publishes or
-//!   takes a message. Dying in between leaves a sleeper that was woken for nothing and looks again, by C6 after whoever finishes
-//!   that lock. Without a death the message follows at once. No wake-up is lost: a sleeper either set its flag before the other side locked, and is woken, or locks after
-//!   it, and sees what it did.
-//! - **C8.** Objects in a message travel over the socket in numbered *parcels*, before it is published; its slot says which are its own. A
-//!   number is given once. Parcels with smaller numbers are left over from the dead, and are thrown away. The last parcel stays in the socket until the
-//!   message is taken.
-//! - **C9.** *Disconnection.* The kernel hangs the socket up when nobody has its other end: a sleeper sees it at once. An end that is awake looks when
-//!   it has seen an end of the other side dropped, or has not looked for a millisecond; of operations in quick succession, every eighth asks for the time. A receiver gives the news only when it sees no
-//!   message after it.
-//! - **C10.** Hidden holders would keep a channel connected. Ends are connections (rule H7).
-//! - **C11.** The memory is not trusted: offsets and lengths are held against the layout that was checked when it was mapped, and the codec copies
-//!   before it judges. A process that has an end can keep the others from using this channel, or make up messages, and no more.
-//! - **C12.** *Queues.* Who takes an item of a queue notes its number before, and counts it after `head` was stored, in an entry of its
-//!   process. Taking, acknowledging and burying change one word of that entry each, so that every item is closed once: by its
-//!   process, or by whoever finds that this one ended. An item is unfinished from when it is published until it is closed.
+//! - **C1.** There are two locks ([`RawLock`](crate::lock::RawLock)). The owner of the senders' lock writes `tail`, the slots and the
+//!   heap behind it, and the [`SenderWords`](page::SenderWords). The owner of the receivers' lock writes `head`, the
+//!   [`ReceiverWords`](page::ReceiverWords) and the [`ReleasedWords`](page::ReleasedWords). User code never runs under a lock:
+//!   values are encoded before and decoded afterwards.
+//! - **C2.** One store, of `tail`, publishes a message. A sender that dies before that store has sent nothing. A sender that dies
+//!   after it has sent the whole message.
+//! - **C3.** One store, of `head`, takes a message, after its bytes were copied. A receiver that dies before that store leaves the
+//!   message to other receivers, unless it has already read packets of the message from the socket: then the message is lost,
+//!   and other receivers skip it. If a receiver dies after the store, the message is lost with it.
+//! - **C4.** A thread that finds that the owner of a lock has died therefore only continues. It restores `next` from the slot of the
+//!   last message. The `ReleasedWords` can only lag behind `head`, which wastes room until the next message is taken.
+//! - **C5.** A message is stored in its slot, in the heap ([`heap`]) if it does not fit the slot, or in separate memory if the heap
+//!   has no room, or the message is longer than a quarter of the heap or than four megabytes. An empty channel accepts every
+//!   message. A channel is full while `capacity` messages, or as many packets as the socket holds, are unread.
+//! - **C6.** *Sleeping.* A thread that waits keeps the lock of its own side and sleeps in `poll` on its socket. Other threads of its
+//!   side sleep on the lock, and the kernel wakes the next of them when the owner unlocks it or dies. So one thread of a side
+//!   waits for the other side, and each wake-up reaches the thread that needs it. Before it sleeps, the thread locks the *other*
+//!   side, checks its condition again, empties its socket, sets its flag, and unlocks the other side. No thread waits for the
+//!   lock of the other side indefinitely, because the owner of that lock may wait for the lock of this side: a sender that waits
+//!   for room keeps its lock, and a receiver may have seen an empty channel before. Senders only try the lock. Receivers wait for
+//!   it for a millisecond, then check their condition again.
+//! - **C7.** *Waking.* The flag of a sleeping thread is guarded by the lock of the other side. A thread that finds the flag set sends
+//!   one byte and clears the flag *before* it publishes or takes a message. If it dies in between, the sleeping thread wakes up,
+//!   finds nothing, and sets its flag again. Otherwise the message follows immediately. No wake-up is lost: a thread that sets its
+//!   flag before the other side locks is woken, and a thread that locks after the other side sees what that side did.
+//! - **C8.** The objects of a message are sent through the socket, in numbered *packets*, before the message is published. Its slot
+//!   says which packets belong to it. Each number is used once. Packets with smaller numbers were left behind by senders that
+//!   died, and are discarded. The last packet of a message stays in the socket until the message is taken.
+//! - **C9.** *Disconnection.* The kernel hangs up the socket when nobody has its other end. A sleeping thread sees that at once. A
+//!   running thread asks the kernel if an end of the other side was dropped since it asked last, or if it asked more than a
+//!   millisecond ago by the coarse clock. After a reading of the clock that was not followed by a question to the kernel, the
+//!   next seven operations of the same end do not read the clock, however much later they are. A receiver reports the
+//!   disconnection only if no message is left.
+//! - **C10.** Processes that hold an end without knowing it would keep a channel connected. Ends are therefore connections (rule H7).
+//! - **C11.** The memory is not trusted: offsets and lengths are checked against the layout that was verified when it was mapped, and
+//!   the codec copies before it validates. A process that has an end can make this channel unusable for others, or forge
+//!   messages, and nothing else.
+//! - **C12.** *Queues.* A process that takes an item of a queue writes the number of the item to its entry before `head` is stored,
+//!   and counts the item there afterwards. Taking, acknowledging and reclaiming each change one word of an entry, so that every
+//!   item is closed exactly once: by its process, or by another one after that process has ended. An item is unfinished from
+//!   when it is published until it is closed.
 //!
-//! A thread that is killed with its process is one with it; a thread that leaks a guard cannot be, for guards do not leave this module.
+//! Threads die only with their process: no thread ends while it owns a lock, because guards do not leave this module.
 
 mod acknowledge;
 mod common;
@@ -51,8 +60,8 @@ mod future;
 mod heap;
 #[cfg(all(test, loom))]
 mod models;
+mod packet;
 mod page;
-mod parcel;
 mod pipe;
 mod queue;
 mod raw;

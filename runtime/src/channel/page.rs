@@ -1,4 +1,4 @@
-//! How the memory of a channel is laid out: a page of words, the slots, the heap.
+//! The layout of the memory of a channel: a page of words, the slots, and the heap.
 
 #![allow(unsafe_code, reason = "structures of shared memory")]
 
@@ -6,29 +6,29 @@ use crate::atomics::{AtomicU32, AtomicU64};
 use crate::lock::RawLock;
 use crate::sys::memory::SharedMemory;
 
-/// Says that this is the memory of a channel.
+/// Identifies the memory of a channel.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"channel1");
 
-/// The words of a channel. Each group is written by one side, and has cache lines of its own.
+/// The words of a channel. Each group is written by one side and has separate cache lines.
 #[repr(C)]
 pub(super) struct ChannelPage {
     pub(super) fixed: FixedWords,
     pub(super) senders: SenderWords,
-    /// How many messages were published (rule C2).
+    /// The number of messages that were published (rule C2).
     pub(super) tail: CacheLine<AtomicU64>,
     pub(super) receivers: ReceiverWords,
-    /// How many messages were taken (rule C3).
+    /// The number of messages that were taken (rule C3).
     pub(super) head: CacheLine<AtomicU64>,
     pub(super) released: ReleasedWords,
     pub(super) drops: DropCounts,
     pub(super) queue: QueueWords,
 }
 
-/// What never changes.
+/// Words that never change.
 #[repr(C, align(128))]
 pub(super) struct FixedWords {
     pub(super) magic: AtomicU64,
-    /// Where the locks mean something (rule K3).
+    /// The home of the locks (rule K3).
     pub(super) home: AtomicU64,
     pub(super) capacity: AtomicU64,
     pub(super) heap: AtomicU64,
@@ -38,14 +38,14 @@ pub(super) struct FixedWords {
 #[repr(C, align(128))]
 pub(super) struct SenderWords {
     pub(super) lock: RawLock,
-    /// `head` as it was seen last.
+    /// The last value of `head` that a sender has read.
     pub(super) head_seen: AtomicU64,
     /// The position behind the last message in the heap.
     pub(super) next: AtomicU64,
-    /// How much of the heap exists.
+    /// The length of the part of the heap whose pages exist.
     pub(super) extent: AtomicU64,
-    /// How many parcels were sent or begun.
-    pub(super) parcels: AtomicU64,
+    /// The number of the last packet, whether or not it was sent.
+    pub(super) packets: AtomicU64,
     /// A receiver sleeps, and has to be woken before the next message is published (rule C7).
     pub(super) receiver_sleeps: AtomicU32,
     pub(super) _unused: AtomicU32,
@@ -55,75 +55,75 @@ pub(super) struct SenderWords {
 #[repr(C, align(128))]
 pub(super) struct ReceiverWords {
     pub(super) lock: RawLock,
-    /// `tail` as it was seen last.
+    /// The last value of `tail` that a receiver has read.
     pub(super) tail_seen: AtomicU64,
     /// A sender sleeps, and has to be woken before the next message is released (rule C7).
     pub(super) sender_sleeps: AtomicU32,
     pub(super) _unused: AtomicU32,
 }
 
-/// What receivers gave back; written under their lock, after `head`.
+/// The resources that receivers have released. Written under their lock, after `head`.
 #[repr(C, align(128))]
 pub(super) struct ReleasedWords {
-    /// Positions of the heap below are free.
+    /// The heap is free up to this position.
     pub(super) heap: AtomicU64,
-    /// Parcels below were read.
-    pub(super) parcels: AtomicU64,
+    /// The number of the last packet that was read.
+    pub(super) packets: AtomicU64,
 }
 
-/// How often ends were closed without a death (rule C9).
+/// The number of ends that were dropped, without those of processes that ended (rule C9).
 #[repr(C, align(128))]
 pub(super) struct DropCounts {
     pub(super) senders: AtomicU32,
     pub(super) receivers: AtomicU32,
 }
 
-/// How many processes a queue remembers that have taken items.
+/// The number of processes whose items a queue can count.
 const HOLDERS: usize = 100;
 
-/// Of a [`Queue`](crate::Queue) (rule C12).
+/// The words of a [`Queue`](crate::Queue) (rule C12).
 #[repr(C, align(128))]
 pub(super) struct QueueWords {
-    /// Items that are done and not counted by a holder.
+    /// The number of closed items that no entry counts.
     pub(super) closed: AtomicU64,
-    /// Items that were taken without a holder and are not done.
+    /// The number of unfinished items that were taken by processes without an entry.
     pub(super) untracked: AtomicU64,
-    /// Items that were lost since somebody was told.
+    /// The number of lost items that `join` has not reported yet.
     pub(super) lost: AtomicU64,
-    /// What joiners wait for.
+    /// A futex that changes when an item is closed.
     pub(super) changes: AtomicU32,
-    /// How many wait.
+    /// The number of threads that wait in `join`.
     pub(super) joiners: AtomicU32,
     pub(super) holders: [ItemHolder; HOLDERS],
 }
 
-/// What a process has taken from a queue.
+/// The entry of a process that has taken items of a queue.
 #[repr(C)]
 pub(super) struct ItemHolder {
-    /// The process, or 0.
+    /// The identity of the process, or 0 if the entry is free.
     pub(super) owner: AtomicU64,
-    /// What it took, and how many were done of all that had this entry.
+    /// The number of unfinished items of the owner, and of closed items of all owners of this entry.
     pub(super) state: AtomicU64,
-    /// One more than the number of the item that it took last.
+    /// One more than the number of the item that the owner has taken last, or is about to take.
     pub(super) number: AtomicU64,
 }
 
-/// A word in cache lines of its own; two, because processors fetch pairs.
+/// A word in separate cache lines: two, because processors fetch them in pairs.
 #[repr(C, align(128))]
 pub(super) struct CacheLine<T>(pub(super) T);
 
-/// The bytes of a message that its slot holds.
+/// The length of the longest message that its slot holds, in bytes.
 pub(super) const INLINE: usize = 40;
 
-/// A message, or where it is.
+/// The slot of a message, which holds its bytes or their place.
 #[repr(C, align(64))]
 pub(super) struct MessageSlot {
     /// [`SlotEntry::word`].
     pub(super) word: AtomicU64,
-    /// The position of the heap behind this message.
+    /// The position in the heap behind this message.
     pub(super) heap_end: AtomicU64,
-    /// The number of the parcel behind those of this message.
-    pub(super) parcels_end: AtomicU64,
+    /// The number of the last packet of this message, or of the messages before.
+    pub(super) packets_end: AtomicU64,
     pub(super) bytes: [AtomicU64; INLINE / 8],
 }
 
@@ -132,43 +132,43 @@ unsafe impl SharedMemory for ChannelPage {}
 // SAFETY: as above.
 unsafe impl SharedMemory for MessageSlot {}
 
-/// Where the bytes of a message are.
+/// The place of the bytes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageKind {
     Inline = 0,
     Heap = 1,
-    /// In a memory of its own, the first object in its parcels.
-    Apart = 2,
+    /// In separate memory, which is the first object in the packets.
+    Separate = 2,
 }
 
-/// What the first word of a slot says.
+/// The content of the first word of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotEntry {
     pub(super) kind: MessageKind,
-    /// How many parcels belong to it.
-    pub(super) parcels: u8,
-    /// Of its bytes.
+    /// The number of packets of the message.
+    pub(super) packets: u8,
+    /// The length of the message in bytes.
     pub(super) len: u64,
 }
 
 impl SlotEntry {
     pub(super) fn word(self) -> u64 {
-        self.len << 16 | u64::from(self.parcels) << 8 | self.kind as u64
+        self.len << 16 | u64::from(self.packets) << 8 | self.kind as u64
     }
 
-    /// Reads a word that another process may have written.
+    /// Decodes a word; returns `None` if it is not valid, since any process may have written it.
     pub(super) fn read(word: u64) -> Option<Self> {
         let kind = match word as u8 {
             0 => MessageKind::Inline,
             1 => MessageKind::Heap,
-            2 => MessageKind::Apart,
+            2 => MessageKind::Separate,
             _ => return None,
         };
-        Some(SlotEntry { kind, parcels: (word >> 8) as u8, len: word >> 16 })
+        Some(SlotEntry { kind, packets: (word >> 8) as u8, len: word >> 16 })
     }
 }
 
-/// Where the parts lie.
+/// The sizes that determine the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChannelLayout {
     pub(super) capacity: u64,
@@ -179,11 +179,11 @@ const PAGE: usize = crate::sys::memory::PAGE;
 #[cfg(not(all(test, loom)))]
 const _: () = assert!(size_of::<ChannelPage>() <= PAGE && size_of::<MessageSlot>() == 64);
 
-/// The most messages that a channel may hold.
+/// The maximum capacity of a channel, in messages.
 pub(super) const MOST_CAPACITY: usize = 1 << 24;
 
 impl ChannelLayout {
-    /// That of a channel; the heap has room for two megabytes for each message, up to a gigabyte.
+    /// The layout of a channel with the given capacity. The heap has two megabytes per message, and a gigabyte at most.
     pub(super) fn new(capacity: usize) -> Self {
         let heap = (capacity as u64).saturating_mul(2 << 20).clamp(4 << 20, 1 << 30);
         let heap = if cfg!(miri) { 1 << 16 } else { heap };
@@ -194,7 +194,7 @@ impl ChannelLayout {
         PAGE + at as usize * size_of::<MessageSlot>()
     }
 
-    /// Where the heap begins.
+    /// The offset of the heap.
     pub(super) fn heap_start(self) -> usize {
         Self::slot(self.capacity).next_multiple_of(PAGE)
     }
@@ -203,17 +203,17 @@ impl ChannelLayout {
         self.heap_start() + self.heap as usize
     }
 
-    /// How much of the heap exists from the beginning.
+    /// The length of the part of the heap whose pages exist from the beginning.
     pub(super) fn first_extent(self) -> u64 {
         (self.capacity * 64).next_multiple_of(PAGE as u64).clamp(PAGE as u64, 1 << 16)
     }
 
-    /// The longest message that goes to the heap.
+    /// The length of the longest message in the heap, in bytes.
     pub(super) fn longest(self) -> u64 {
         (self.heap / 4).min(4 << 20)
     }
 
-    /// Whether it is one that [`new`](Self::new) makes: it may have been written by another process.
+    /// Returns whether [`new`](Self::new) could have made this layout, which another process may have written.
     pub(super) fn is_valid(self) -> bool {
         let capacity = usize::try_from(self.capacity).unwrap_or(usize::MAX);
         (1..=MOST_CAPACITY).contains(&capacity) && self == ChannelLayout::new(capacity)
@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn entries_are_read_as_they_were_written() {
-        for kind in [MessageKind::Inline, MessageKind::Heap, MessageKind::Apart] {
-            for (parcels, len) in [(0, 0), (255, (1 << 48) - 1), (3, 40)] {
-                let entry = SlotEntry { kind, parcels, len };
+        for kind in [MessageKind::Inline, MessageKind::Heap, MessageKind::Separate] {
+            for (packets, len) in [(0, 0), (255, (1 << 48) - 1), (3, 40)] {
+                let entry = SlotEntry { kind, packets, len };
                 assert_eq!(SlotEntry::read(entry.word()), Some(entry));
             }
         }

@@ -1,4 +1,4 @@
-//! A queue whose items are acknowledged.
+//! Queues with acknowledgements.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use super::value;
 use crate::error::Result;
 use crate::sys::clock;
 
-/// A queue that any process puts items into and takes items from, and that knows when all of them are done.
+/// A queue of items with acknowledgements, which any process can put items into and take items from.
 ///
-/// A `Queue` is a [`channel`](crate::channel()) both of whose ends are in one handle, which can be cloned and passed to
-/// other processes as a part of any value. So it is never disconnected: [`get`](Self::get) waits until somebody puts an item. For each item that it
-/// took, a process calls [`task_done`](Self::task_done); [`join`](Self::join) waits until that was done for all.
+/// A `Queue` is a [`channel`](crate::channel()) with both ends in one handle, which can be cloned and sent to other processes
+/// inside of any value. It is therefore never disconnected: [`get`](Self::get) waits until a process puts an item. A process
+/// calls [`task_done`](Self::task_done) for each item that it has taken, and [`join`](Self::join) waits until all items are done.
 ///
 /// ```
 /// use runtime::{Queue, worker};
@@ -52,48 +52,48 @@ pub struct Queue<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// Makes a queue that holds at most `capacity` items.
+    /// Creates a queue that holds at most `capacity` items.
     ///
     /// # Errors
     ///
-    /// As [`channel`](crate::channel()).
+    /// Returns the errors of [`channel`](crate::channel()).
     pub fn bounded(capacity: usize) -> Result<Self> {
         let (sender, receiver) = end::pair(capacity)?;
         Ok(Queue { sender: Sender::new(sender), receiver: Receiver::new(receiver) })
     }
 
-    /// Puts an item in; waits while the queue is full.
+    /// Puts an item into the queue, and waits while the queue is full.
     ///
     /// # Errors
     ///
-    /// If the item cannot be sent, as by [`Sender::send`].
+    /// Returns the errors of [`Sender::send`], except that a queue is never disconnected.
     pub fn put(&self, item: T) -> Result<(), SendError<T>> {
         self.sender.send(item)
     }
 
-    /// Puts an item in if there is room for it now.
+    /// Puts an item into the queue if there is room for it now.
     ///
     /// # Errors
     ///
-    /// As [`Sender::try_send`].
+    /// Returns the errors of [`put`](Self::put), and [`TrySendError::Full`] as [`Sender::try_send`] does.
     pub fn try_put(&self, item: T) -> Result<(), TrySendError<T>> {
         self.sender.try_send(item)
     }
 
-    /// Puts an item in; waits for at most `timeout` while the queue is full.
+    /// Puts an item into the queue, and waits for at most `timeout` while the queue is full.
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_timeout`].
+    /// Returns the errors of [`put`](Self::put), and [`SendTimeoutError::Timeout`] if the queue was full for that time.
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.sender.send_timeout(item, timeout)
     }
 
-    /// Takes the next item; waits while the queue is empty.
+    /// Takes the next item, and waits while the queue is empty.
     ///
     /// # Errors
     ///
-    /// [`RecvError::Failed`] if the item cannot be received. It counts as done.
+    /// Returns [`RecvError::Failed`] if the item cannot be received. An item that cannot be decoded is lost, and counts as done.
     pub fn get(&self) -> Result<T, RecvError> {
         Ok(value::receive(self.end(), u64::MAX, TakeCounts::Yes)?)
     }
@@ -102,45 +102,46 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`TryRecvError::Empty`] if there is none.
+    /// Returns the errors of [`get`](Self::get), and [`TryRecvError::Empty`] as [`Receiver::try_recv`] does.
     pub fn try_get(&self) -> Result<T, TryRecvError> {
         Ok(value::receive(self.end(), 0, TakeCounts::Yes)?)
     }
 
-    /// Takes the next item; waits for at most `timeout` while the queue is empty.
+    /// Takes the next item, and waits for at most `timeout` while the queue is empty.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`RecvTimeoutError::Timeout`] if none came in that time.
+    /// Returns the errors of [`get`](Self::get), and [`RecvTimeoutError::Timeout`] if there was no item in that time.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         Ok(value::receive(self.end(), clock::after(timeout), TakeCounts::Yes)?)
     }
 
-    /// Says that an item that this process took is done.
+    /// Acknowledges an item that this process has taken.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it was called more often than this process took items.
+    /// Returns [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if this process has acknowledged all items that it
+    /// has taken.
     pub fn task_done(&self) -> Result<()> {
         self.end().check()?;
         acknowledge::done(self.end())
     }
 
-    /// Waits until every item that was put in was taken and is done.
+    /// Waits until all items that were put into the queue were taken and are done.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) if a process ended, or was killed, that had taken items and had not said that they are done. They
-    /// are told of once, and count as done from then on.
+    /// Returns [`ErrorKind::Lost`](crate::ErrorKind::Lost) if a process has ended that had taken items and not acknowledged them.
+    /// Such items count as done, and each is reported once.
     pub fn join(&self) -> Result<()> {
         self.join_until(u64::MAX).map(drop)
     }
 
-    /// Waits as [`join`](Self::join) for at most `timeout`; returns whether all items are done.
+    /// Waits like [`join`](Self::join), but for at most `timeout`, and returns whether all items are done.
     ///
     /// # Errors
     ///
-    /// As [`join`](Self::join).
+    /// Returns the errors of [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool> {
         self.join_until(clock::after(timeout))
     }
@@ -156,7 +157,7 @@ impl<T> Queue<T> {
         self.receiver.end()
     }
 
-    /// Returns the number of items in the queue, without those that were taken and are not done.
+    /// Returns the number of items in the queue, without those that were taken.
     pub fn len(&self) -> usize {
         self.sender.len()
     }
@@ -166,17 +167,17 @@ impl<T> Queue<T> {
         self.len() == 0
     }
 
-    /// Returns whether the queue holds as many items as it may.
+    /// Returns whether the queue is full.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
-    /// Returns the most items that the queue holds.
+    /// Returns the maximum number of items in the queue.
     pub fn capacity(&self) -> usize {
         self.sender.capacity()
     }
 
-    /// Returns the number of items that were put in and are not done.
+    /// Returns the number of items that were put into the queue and are not done.
     pub fn unfinished(&self) -> usize {
         acknowledge::unfinished(self.end())
     }

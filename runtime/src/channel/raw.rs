@@ -1,4 +1,4 @@
-//! Channels of messages that are encoded already, and that their receivers decode.
+//! Channels whose messages are encoded by their senders and decoded by their receivers.
 
 use std::sync::Arc;
 
@@ -21,18 +21,18 @@ pub(crate) struct RawSender(ChannelEnd);
 #[derive(Clone, Debug)]
 pub(crate) struct RawReceiver(ChannelEnd);
 
-/// Makes a channel that holds at most `capacity` messages.
+/// Creates a channel that holds at most `capacity` messages.
 ///
 /// # Errors
 ///
-/// As [`channel`](super::channel()).
+/// Returns the errors of [`channel`](super::channel()).
 pub(crate) fn raw_channel(capacity: usize) -> Result<(RawSender, RawReceiver)> {
     let (sender, receiver) = end::pair(capacity)?;
     Ok((RawSender(sender), RawReceiver(receiver)))
 }
 
 impl RawSender {
-    /// Sends bytes and the objects that they name; waits for room until a time of the clock, or not at all if it is 0.
+    /// Sends bytes and the objects that they name. Waits for room until a time of the clock, or not at all if it is 0.
     pub(crate) fn send(
         &self,
         bytes: &[u8],
@@ -40,7 +40,7 @@ impl RawSender {
         until: u64,
     ) -> Result<(), ChannelError> {
         match send::send(&self.0, &EncodedMessage { bytes, objects }, until) {
-            // Objects cannot be sent to nobody.
+            // Packets cannot be sent without a receiver.
             Err(ChannelError::Failed(_)) if self.is_disconnected() => {
                 Err(ChannelError::Disconnected)
             }
@@ -48,28 +48,29 @@ impl RawSender {
         }
     }
 
-    /// What travels for it.
+    /// Returns the objects that represent this end in a message.
     pub(crate) fn objects(&self) -> [Arc<Object>; 2] {
         [Arc::clone(self.0.ring().object()), Arc::clone(self.0.object())]
     }
 
-    /// The sending end that travelled beside a message.
+    /// Creates an end of the [objects](Self::objects) of a message.
     ///
     /// # Errors
     ///
-    /// If the objects are others.
+    /// Fails if they are other objects.
     pub(crate) fn of_objects([ring, socket]: [Arc<Object>; 2]) -> Result<Self, String> {
         ChannelEnd::received(ChannelSide::Sender, ring, socket).map(RawSender)
     }
 
-    /// Whether nobody receives any more; it costs a system call.
+    /// Returns whether nobody receives any more. Costs a system call.
     pub(crate) fn is_disconnected(&self) -> bool {
         self.0.is_hung_up()
     }
 }
 
 impl RawReceiver {
-    /// Receives a message, whose bytes replace those in `bytes`; waits for it until a time of the clock. Returns the objects that it names.
+    /// Receives a message, whose bytes replace those in `bytes`, and returns the objects that they name. Waits until a time of
+    /// the clock.
     pub(crate) fn receive(
         &self,
         bytes: &mut Vec<u8>,
@@ -77,19 +78,20 @@ impl RawReceiver {
     ) -> Result<Vec<Arc<Object>>, ChannelError> {
         bytes.clear();
         let taken = receive(&self.0, bytes, until, TakeCounts::No)?;
-        if let Some((memory, len)) = taken.apart() {
+        if let Some((memory, len)) = taken.separate() {
             memory.read_into(0, len, bytes);
         }
         Ok(taken.objects)
     }
 
-    /// Disconnects the senders, wherever they are. What was sent can still be received; for a millisecond more may come.
+    /// Disconnects the senders in all processes. Messages that were sent can still be received. Senders may still send until
+    /// they ask the kernel the next time (rule C9).
     pub(crate) fn close(&self) {
-        // It fails if it was done before.
+        // Fails if the socket is already shut down.
         let _ = socket::shut(self.0.socket());
     }
 
-    /// Whether nobody sends any more, as far as was known a millisecond ago.
+    /// Returns whether nobody sends any more, as far as this end knows (rule C9).
     pub(crate) fn is_disconnected(&self) -> bool {
         self.0.is_disconnected()
     }

@@ -1,12 +1,12 @@
-//! How a message comes out of a channel.
+//! Receiving an encoded message.
 
 use std::sync::Arc;
 
 use super::acknowledge;
-use super::end::{ChannelEnd, SPIN_NS, SideGuard};
+use super::end::{ChannelEnd, LOCK_WAIT_NS, SPIN_NS, SideGuard, WOKEN_NS};
 use super::error::ChannelError;
+use super::packet;
 use super::page::MessageKind;
-use super::parcel;
 use super::ring::FoundMessage;
 use crate::atomics::Ordering;
 use crate::error::{Error, ErrorKind};
@@ -15,39 +15,33 @@ use crate::handle::Object;
 use crate::sys::memory::Mapping;
 use crate::sys::{clock, hangup, socket};
 
-/// How long a receiver looks for a message that it was woken for, in nanoseconds.
-const WOKEN_NS: u64 = 20_000;
-
-/// How long a receiver waits at a time for a sender to give its lock back, in nanoseconds.
-const PAUSE_NS: u64 = 1_000_000;
-
-/// What belongs to a message beside the bytes that were copied.
+/// The parts of a message that are not in the buffer of the receiver.
 #[derive(Debug, Default)]
 pub(super) struct TakenMessage {
-    /// Held while the value is decoded, which finds them by their ids.
+    /// Kept alive while the value is decoded, which finds them by their ids.
     pub(super) objects: Vec<Arc<Object>>,
     /// The memory of a long message, which was not copied, and its length. It is mapped for reading.
-    apart: Option<(Arc<Object>, usize)>,
+    separate: Option<(Arc<Object>, usize)>,
 }
 
 impl TakenMessage {
     /// The bytes of a long message, which were not copied, and their length.
-    pub(super) fn apart(&self) -> Option<(&Mapping, usize)> {
-        let (memory, len) = self.apart.as_ref()?;
+    pub(super) fn separate(&self) -> Option<(&Mapping, usize)> {
+        let (memory, len) = self.separate.as_ref()?;
         Some((memory.memory().expect("it was mapped when it was taken"), *len))
     }
 }
 
-/// Whether it is noted who takes a message.
+/// Whether the channel counts the messages that a process has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TakeCounts {
     No,
-    /// As of a queue (rule C12).
+    /// It belongs to a queue (rule C12).
     Yes,
 }
 
 impl TakeCounts {
-    /// Gives the place of the next message back.
+    /// Takes the next message, whose slot becomes free.
     #[inline]
     fn release(self, end: &ChannelEnd, found: &FoundMessage) {
         match self {
@@ -61,8 +55,8 @@ impl TakeCounts {
     }
 }
 
-/// Takes the next message, whose bytes go to the end of `bytes`; waits for it until a time of [`clock::now`], or
-/// not at all if it is 0.
+/// Takes the next message and appends its bytes to `bytes`. Waits for a message until a time of [`clock::now`], or not at all
+/// if it is 0.
 pub(super) fn receive(
     end: &ChannelEnd,
     bytes: &mut Vec<u8>,
@@ -79,7 +73,7 @@ pub(super) fn receive(
         if end.ring().has_message() {
             match take(end, bytes, counts)? {
                 Some(taken) => return Ok(taken),
-                // It was in the hands of a receiver that died.
+                // A receiver died while it took this message.
                 None => continue,
             }
         }
@@ -90,11 +84,11 @@ pub(super) fn receive(
     }
 }
 
-/// Locks the receivers' side; if another receiver waits there, the channel is empty.
+/// Locks the side of the receivers without waiting. If another receiver waits for a message, the channel is empty.
 fn lock_or_look(end: &ChannelEnd) -> Result<SideGuard<'_>, ChannelError> {
     match end.try_lock_own(|| end.ring().len() > 0) {
         Err(ChannelError::TimedOut) if end.ring().len() == 0 && end.is_disconnected() => {
-            // The other one may be about to take what came before.
+            // The other receiver may be about to take the last messages.
             match end.ring().len() {
                 0 => Err(ChannelError::Disconnected),
                 _ => Err(ChannelError::TimedOut),
@@ -104,17 +98,17 @@ fn lock_or_look(end: &ChannelEnd) -> Result<SideGuard<'_>, ChannelError> {
     }
 }
 
-/// Why there is no message; returns if there is one now.
+/// Returns the reason why there is no message, or `Ok` if there is one now.
 fn look(end: &ChannelEnd) -> Result<(), ChannelError> {
     match end.is_disconnected() {
-        // What was sent before the last sender went is there now.
+        // Messages that were sent before the disconnection are visible after it.
         true if !end.ring().has_message() => Err(ChannelError::Disconnected),
         true => Ok(()),
         false => Err(ChannelError::TimedOut),
     }
 }
 
-/// Takes the next message. Under the lock of the receivers, if there is one.
+/// Takes the next message; returns `None` if it is lost (rule C3). Called under the lock of the receivers, while there is a message.
 #[inline]
 fn take(
     end: &ChannelEnd,
@@ -125,37 +119,37 @@ fn take(
     let found = ring.next()?;
     ring.read(&found, bytes)?;
     fault("channel-read");
-    if found.entry.parcels == 0 && found.entry.kind != MessageKind::Apart {
+    if found.entry.packets == 0 && found.entry.kind != MessageKind::Separate {
         wake_sender(end);
         counts.release(end, &found);
         return Ok(Some(TakenMessage::default()));
     }
-    take_with_parcels(end, &found, bytes, counts)
+    take_with_packets(end, &found, bytes, counts)
 }
 
 #[cold]
-fn take_with_parcels(
+fn take_with_packets(
     end: &ChannelEnd,
     found: &FoundMessage,
     bytes: &mut Vec<u8>,
     counts: TakeCounts,
 ) -> Result<Option<TakenMessage>, ChannelError> {
-    let objects = parcel::read(end.socket(), found)?;
-    fault("channel-parcels-read");
+    let objects = packet::read(end.socket(), found)?;
+    fault("channel-packets-read");
     wake_sender(end);
     let Some(mut objects) = objects else {
         if counts == TakeCounts::Yes {
             acknowledge::skipped(end);
         }
         end.ring().release(found);
-        parcel::discard(end.socket(), found);
+        packet::discard(end.socket(), found);
         bytes.clear();
         return Ok(None);
     };
     counts.release(end, found);
-    parcel::discard(end.socket(), found);
-    let mut apart = None;
-    if found.entry.kind == MessageKind::Apart {
+    packet::discard(end.socket(), found);
+    let mut separate = None;
+    if found.entry.kind == MessageKind::Separate {
         let wrong = |text: String| {
             let text = format!("a long message cannot be received: {text}");
             ChannelError::Failed(Error::new(ErrorKind::Decode, text))
@@ -168,12 +162,12 @@ fn take_with_parcels(
         if mapped.len() as u64 <= found.entry.len.saturating_sub(1) {
             return Err(wrong("its memory is too short".to_owned()));
         }
-        apart = Some((memory, found.entry.len as usize));
+        separate = Some((memory, found.entry.len as usize));
     }
-    Ok(Some(TakenMessage { objects, apart }))
+    Ok(Some(TakenMessage { objects, separate }))
 }
 
-/// Wakes the sender that sleeps (rule C7); under the lock of the receivers, before a message is released.
+/// Wakes the sleeping sender (rule C7). Called under the lock of the receivers, before a message is released.
 #[inline]
 fn wake_sender(end: &ChannelEnd) {
     let sleeps = &end.page().receivers.sender_sleeps;
@@ -184,7 +178,7 @@ fn wake_sender(end: &ChannelEnd) {
     }
 }
 
-/// Waits until there is a message (rule C6). Under the lock of the receivers.
+/// Waits until there is a message (rule C6). Called under the lock of the receivers.
 #[cold]
 fn wait(end: &ChannelEnd, until: u64) -> Result<(), ChannelError> {
     let ring = end.ring();
@@ -198,7 +192,7 @@ fn wait(end: &ChannelEnd, until: u64) -> Result<(), ChannelError> {
         }
         fault("channel-receiver-sleeps");
         let ready = hangup::wait(end.socket(), until);
-        // It is published right after.
+        // A message follows a wake-up immediately (rule C7).
         let patience = if ready.readable { WOKEN_NS } else { 0 };
         if clock::spin(patience.min(left()), || ring.has_message()) || ring.has_message() {
             return Ok(());
@@ -212,23 +206,23 @@ fn wait(end: &ChannelEnd, until: u64) -> Result<(), ChannelError> {
     }
 }
 
-/// Has the next sender wake this receiver; true if there is a message. Under the lock of the receivers.
+/// Makes the next sender wake this receiver; returns `true` if there already is a message. Called under the lock of the receivers.
 pub(super) fn arm(end: &ChannelEnd, until: u64) -> Result<bool, ChannelError> {
-    // Waits until a message is published that was begun.
+    // Waits for a sender that is about to publish a message.
     let Some(_guard) = lock_senders(end, until)? else { return Ok(true) };
     if end.ring().has_message() {
         return Ok(true);
     }
-    // Of no use to anybody: no message is unread, and nobody is sending one.
-    parcel::drain(end.socket());
+    // No message is unread and nobody is sending one, so that these are outdated wake-ups and packets.
+    packet::drain(end.socket());
     end.page().senders.receiver_sleeps.store(1, Ordering::Relaxed);
     Ok(false)
 }
 
-/// Locks the other side; `None` if there is a message. A sender that has the lock may wait for that message to be taken (rule C6).
+/// Locks the side of the senders; returns `None` if there is a message. The owner may wait until that message is taken (rule C6).
 fn lock_senders(end: &ChannelEnd, until: u64) -> Result<Option<SideGuard<'_>>, ChannelError> {
     loop {
-        match end.lock_other(until.min(clock::now() + PAUSE_NS)) {
+        match end.lock_other(until.min(clock::now() + LOCK_WAIT_NS)) {
             Err(ChannelError::TimedOut) if end.ring().has_message() => return Ok(None),
             Err(ChannelError::TimedOut) if clock::now() < until => {}
             locked => return locked.map(Some),

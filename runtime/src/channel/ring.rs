@@ -1,4 +1,4 @@
-//! The memory of a channel, and what is done to it under its locks.
+//! The memory of a channel, and the operations on it under its locks.
 
 use std::io;
 use std::sync::Arc;
@@ -15,46 +15,46 @@ use crate::lock;
 use crate::sys::fds;
 use crate::sys::memory::{self, Mapping};
 
-/// The memory of a channel in this process.
+/// The memory of a channel, as mapped by this process.
 #[derive(Clone, Debug)]
 pub(super) struct MessageRing {
     object: Arc<Object>,
     layout: ChannelLayout,
 }
 
-/// A message in the ring, as its slot tells.
+/// A message in the ring, as described by its slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundMessage {
     pub(super) entry: SlotEntry,
     pub(super) heap_end: u64,
-    pub(super) parcels_end: u64,
+    pub(super) packets_end: u64,
 }
 
-/// There is no room for a message at present.
+/// The reason why there is no room for a message.
 #[derive(Debug)]
 pub(super) enum NoPlace {
-    /// Until others were read.
+    /// There is none until other messages are read.
     Full,
-    /// The system has no memory.
+    /// The system has no memory left.
     Memory(io::Error),
 }
 
-/// Where a message will be.
+/// The place of a message that is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MessageSpot {
     Inline,
-    /// The position in the heap.
+    /// At this position in the heap.
     Heap(u64),
-    Apart,
+    Separate,
 }
 
 impl MessageRing {
-    /// Makes the memory of a channel.
+    /// Creates the memory of a channel.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if the capacity is 0 or too large, [`ErrorKind::OutOfMemory`] if there is no
-    /// memory, or no descriptor for it.
+    /// Returns [`ErrorKind::Configuration`] if the capacity is 0 or too large, and [`ErrorKind::OutOfMemory`] if there is not
+    /// enough memory or no descriptor.
     pub(super) fn new(capacity: usize) -> Result<Self> {
         if capacity == 0 {
             let text = "a channel has to hold at least one message; its capacity is 0";
@@ -82,7 +82,7 @@ impl MessageRing {
         Ok(ring)
     }
 
-    /// Takes in the memory of a channel that another process made (rule C11).
+    /// Checks and maps the memory of a channel that another process has created (rule C11).
     pub(super) fn received(object: Arc<Object>) -> Result<Self, String> {
         object.set_connects();
         let mapping = object.writable_memory().map_err(|error| error.to_string())?;
@@ -134,7 +134,7 @@ impl MessageRing {
         ChannelLayout::slot(number % self.layout.capacity)
     }
 
-    /// How many messages are in it.
+    /// Returns the number of unread messages.
     pub(super) fn len(&self) -> usize {
         let page = self.page();
         let head = page.head.0.load(Ordering::Acquire);
@@ -142,7 +142,7 @@ impl MessageRing {
         (tail.saturating_sub(head) as usize).min(self.capacity())
     }
 
-    /// Whether there is a message; under the lock of the receivers.
+    /// Returns whether there is a message. Called under the lock of the receivers.
     #[inline]
     pub(super) fn has_message(&self) -> bool {
         let page = self.page();
@@ -155,7 +155,7 @@ impl MessageRing {
         tail > head
     }
 
-    /// Whether as many messages are in it as it may hold; under the lock of the senders.
+    /// Returns whether all slots hold unread messages. Called under the lock of the senders.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         let page = self.page();
@@ -169,22 +169,22 @@ impl MessageRing {
         is_full(head)
     }
 
-    /// How many parcels are unread, at most; under the lock of the senders.
-    pub(super) fn unread_parcels(&self) -> u64 {
+    /// Returns an upper limit of the number of unread packets. Called under the lock of the senders.
+    pub(super) fn unread_packets(&self) -> u64 {
         let page = self.page();
         if page.head.0.load(Ordering::Acquire) == page.tail.0.load(Ordering::Relaxed) {
             return 0;
         }
-        let read = page.released.parcels.load(Ordering::Acquire);
-        page.senders.parcels.load(Ordering::Relaxed).saturating_sub(read)
+        let read = page.released.packets.load(Ordering::Acquire);
+        page.senders.packets.load(Ordering::Relaxed).saturating_sub(read)
     }
 
-    /// Finds a place for a message of `len` bytes; under the lock of the senders.
+    /// Finds a place for a message of `len` bytes. Called under the lock of the senders.
     #[inline]
     pub(super) fn place(&self, len: usize) -> Result<MessageSpot, NoPlace> {
         match len {
             0..=INLINE => Ok(MessageSpot::Inline),
-            _ if len as u64 > self.layout.longest() => Ok(MessageSpot::Apart),
+            _ if len as u64 > self.layout.longest() => Ok(MessageSpot::Separate),
             _ => self.place_in_heap(len as u64),
         }
     }
@@ -192,7 +192,7 @@ impl MessageRing {
     fn place_in_heap(&self, len: u64) -> Result<MessageSpot, NoPlace> {
         let page = self.page();
         let next = page.senders.next.load(Ordering::Relaxed);
-        // In this order: what is released is never behind what was taken.
+        // `head` is read first: the released position may lag behind it (rule C4).
         let is_empty = page.head.0.load(Ordering::Acquire) == page.tail.0.load(Ordering::Relaxed);
         let released = if is_empty { next } else { page.released.heap.load(Ordering::Acquire) };
         let extent = page.senders.extent.load(Ordering::Relaxed);
@@ -210,9 +210,9 @@ impl MessageRing {
         Ok(MessageSpot::Heap(place.start))
     }
 
-    /// Writes a message; nobody sees it before [`publish`](Self::publish). Under the lock of the senders.
+    /// Writes a message, which receivers do not see before [`publish`](Self::publish). Called under the lock of the senders.
     #[inline]
-    pub(super) fn write(&self, spot: MessageSpot, bytes: &[u8], parcels: u8) {
+    pub(super) fn write(&self, spot: MessageSpot, bytes: &[u8], packets: u8) {
         let page = self.page();
         let number = page.tail.0.load(Ordering::Relaxed);
         let before = page.senders.next.load(Ordering::Relaxed);
@@ -228,17 +228,17 @@ impl MessageRing {
                 self.mapping().write(offset, bytes);
                 (MessageKind::Heap, MessageHeap::end(start, len))
             }
-            MessageSpot::Apart => (MessageKind::Apart, before),
+            MessageSpot::Separate => (MessageKind::Separate, before),
         };
         let slot = self.slot(number);
-        slot.word.store(SlotEntry { kind, parcels, len }.word(), Ordering::Relaxed);
+        slot.word.store(SlotEntry { kind, packets, len }.word(), Ordering::Relaxed);
         slot.heap_end.store(heap_end, Ordering::Relaxed);
-        let parcels = page.senders.parcels.load(Ordering::Relaxed);
-        slot.parcels_end.store(parcels, Ordering::Relaxed);
+        let packets = page.senders.packets.load(Ordering::Relaxed);
+        slot.packets_end.store(packets, Ordering::Relaxed);
         fault("channel-written");
     }
 
-    /// Gives the message that was written to the receivers (rule C2).
+    /// Makes the message that was written visible to the receivers (rule C2).
     #[inline]
     pub(super) fn publish(&self) {
         let page = self.page();
@@ -249,7 +249,7 @@ impl MessageRing {
         page.senders.next.store(heap_end, Ordering::Relaxed);
     }
 
-    /// Puts right what a sender left that died (rule C4); under the lock of the senders.
+    /// Repairs the words of the senders after the owner of their lock has died (rule C4). Called under that lock.
     #[cold]
     pub(super) fn repair_sending(&self) {
         let page = self.page();
@@ -261,14 +261,14 @@ impl MessageRing {
         page.senders.head_seen.store(page.head.0.load(Ordering::Acquire), Ordering::Relaxed);
     }
 
-    /// Puts right what a receiver left that died (rule C4); under the lock of the receivers.
+    /// Repairs the words of the receivers after the owner of their lock has died (rule C4). Called under that lock.
     #[cold]
     pub(super) fn repair_receiving(&self) {
         let page = self.page();
         page.receivers.tail_seen.store(page.tail.0.load(Ordering::Acquire), Ordering::Relaxed);
     }
 
-    /// Looks at the next message; under the lock of the receivers, if there is one.
+    /// Reads the slot of the next message. Called under the lock of the receivers, while there is a message.
     #[inline]
     pub(super) fn next(&self) -> Result<FoundMessage> {
         let page = self.page();
@@ -276,16 +276,16 @@ impl MessageRing {
         let unread = page.receivers.tail_seen.load(Ordering::Relaxed).wrapping_sub(head);
         let slot = self.slot(head);
         let heap_end = slot.heap_end.load(Ordering::Relaxed);
-        let parcels_end = slot.parcels_end.load(Ordering::Relaxed);
+        let packets_end = slot.packets_end.load(Ordering::Relaxed);
         match SlotEntry::read(slot.word.load(Ordering::Relaxed)) {
             Some(entry) if unread <= self.layout.capacity => {
-                Ok(FoundMessage { entry, heap_end, parcels_end })
+                Ok(FoundMessage { entry, heap_end, packets_end })
             }
             _ => Err(Error::new(ErrorKind::Decode, overwritten().to_string())),
         }
     }
 
-    /// Copies the bytes of the next message; under the lock of the receivers.
+    /// Appends the bytes of the next message to `to`. Called under the lock of the receivers.
     #[inline]
     pub(super) fn read(&self, found: &FoundMessage, to: &mut Vec<u8>) -> Result<()> {
         let FoundMessage { entry: SlotEntry { kind, len, .. }, heap_end, .. } = *found;
@@ -299,7 +299,7 @@ impl MessageRing {
             MessageKind::Heap if len <= self.layout.longest() => {
                 let offset =
                     MessageHeap::start(heap_end, len).ok_or_else(wrong)? % self.layout.heap;
-                // Only there are pages; a word of the other side is not believed.
+                // Only the extent has pages. The word is not trusted, so the size of the heap limits it.
                 let extent = self.page().senders.extent.load(Ordering::Relaxed);
                 if offset + len > extent.min(self.layout.heap) {
                     return Err(wrong());
@@ -307,13 +307,13 @@ impl MessageRing {
                 let at = self.layout.heap_start() + offset as usize;
                 self.mapping().read_into(at, len as usize, to);
             }
-            MessageKind::Apart => {}
+            MessageKind::Separate => {}
             _ => return Err(wrong()),
         }
         Ok(())
     }
 
-    /// Gives the place of the next message back (rule C3); under the lock of the receivers.
+    /// Takes the next message, whose place becomes free (rule C3). Called under the lock of the receivers.
     #[inline]
     pub(super) fn release(&self, found: &FoundMessage) {
         let page = self.page();
@@ -321,7 +321,7 @@ impl MessageRing {
         page.head.0.store(head + 1, Ordering::Release);
         fault("channel-released");
         page.released.heap.store(found.heap_end, Ordering::Release);
-        page.released.parcels.store(found.parcels_end, Ordering::Release);
+        page.released.packets.store(found.packets_end, Ordering::Release);
     }
 }
 
@@ -329,7 +329,7 @@ fn overwritten() -> io::Error {
     io::Error::other("the memory of the channel was overwritten by a process that has it")
 }
 
-/// Why a channel could not be made.
+/// The error of a channel that cannot be created.
 pub(super) fn cannot_make(error: &io::Error) -> Error {
     let text = match fds::is_too_many_open(error) {
         true => format!("failed to make a channel: {TOO_MANY}"),

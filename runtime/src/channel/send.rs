@@ -1,10 +1,10 @@
-//! How a message goes into a channel.
+//! Sending an encoded message.
 
 use std::sync::Arc;
 
-use super::end::{ChannelEnd, SPIN_NS};
+use super::end::{ChannelEnd, LOCK_WAIT_NS, SPIN_NS};
 use super::error::ChannelError;
-use super::parcel;
+use super::packet;
 use super::ring::{MessageSpot, NoPlace};
 use crate::atomics::Ordering;
 use crate::error::{Error, ErrorKind};
@@ -19,17 +19,14 @@ pub(super) struct EncodedMessage<'a> {
     pub(super) objects: &'a [Arc<Object>],
 }
 
-/// How long a sender sleeps at most that waits for a receiver to give its lock back, in nanoseconds.
-const PAUSE_NS: u64 = 1_000_000;
-
-/// What became of an attempt.
+/// The outcome of an attempt to send.
 enum PutOutcome {
     Done,
-    /// There is no room until a message was taken; `head` was this.
+    /// There is no room until a message is taken and `head` differs from this value.
     Full(u64),
 }
 
-/// Sends a message; waits for room until a time of [`clock::now`], or not at all if it is 0.
+/// Sends a message. Waits for room until a time of [`clock::now`], or not at all if it is 0.
 pub(super) fn send(
     end: &ChannelEnd,
     message: &EncodedMessage<'_>,
@@ -45,9 +42,9 @@ pub(super) fn send(
         _ => end.lock_own(until)?,
     };
     fault("channel-sending");
-    let mut apart = None;
+    let mut separate = None;
     loop {
-        match put(end, message, &mut apart)? {
+        match put(end, message, &mut separate)? {
             PutOutcome::Done => return Ok(()),
             PutOutcome::Full(_) if until == 0 => return Err(ChannelError::TimedOut),
             PutOutcome::Full(head) => wait(end, head, until)?,
@@ -55,72 +52,72 @@ pub(super) fn send(
     }
 }
 
-/// Puts a message into the ring, if there is room. Under the lock of the senders.
+/// Puts a message into the ring if there is room. Called under the lock of the senders.
 #[inline]
 fn put(
     end: &ChannelEnd,
     message: &EncodedMessage<'_>,
-    apart: &mut Option<Arc<Object>>,
+    separate: &mut Option<Arc<Object>>,
 ) -> Result<PutOutcome, ChannelError> {
     let (ring, page) = (end.ring(), end.page());
-    // Before it is looked whether there is room, so that no later change is missed.
+    // Reads the value by which the ring was found full, so that no later change is missed.
     let head = || PutOutcome::Full(page.senders.head_seen.load(Ordering::Relaxed));
     if ring.is_full() {
         return Ok(head());
     }
     let spot = match ring.place(message.bytes.len()) {
         Ok(spot) => spot,
-        Err(NoPlace::Full) => MessageSpot::Apart,
+        Err(NoPlace::Full) => MessageSpot::Separate,
         Err(NoPlace::Memory(error)) => {
             let text =
                 format!("a message of {} bytes cannot be sent: {error}", message.bytes.len());
             return Err(Error::new(ErrorKind::OutOfMemory, text).into());
         }
     };
-    if message.objects.is_empty() && !matches!(spot, MessageSpot::Apart) {
+    if message.objects.is_empty() && !matches!(spot, MessageSpot::Separate) {
         wake_receiver(end);
         ring.write(spot, message.bytes, 0);
         ring.publish();
         return Ok(PutOutcome::Done);
     }
-    put_with_parcels(end, message, spot, apart)
+    put_with_packets(end, message, spot, separate)
 }
 
 #[cold]
-fn put_with_parcels(
+fn put_with_packets(
     end: &ChannelEnd,
     message: &EncodedMessage<'_>,
     spot: MessageSpot,
-    apart: &mut Option<Arc<Object>>,
+    separate: &mut Option<Arc<Object>>,
 ) -> Result<PutOutcome, ChannelError> {
     let (ring, page) = (end.ring(), end.page());
     let head = page.head.0.load(Ordering::Acquire);
-    let unread = ring.unread_parcels();
-    if matches!(spot, MessageSpot::Apart) && apart.is_none() && unread < parcel::MOST_UNREAD {
-        *apart = Some(parcel::apart(message.bytes)?);
+    let unread = ring.unread_packets();
+    if matches!(spot, MessageSpot::Separate) && separate.is_none() && unread < packet::MOST_UNREAD {
+        *separate = Some(packet::separate(message.bytes)?);
     }
-    let first = if matches!(spot, MessageSpot::Apart) { apart.as_deref() } else { None };
-    let parcels = parcel::pack(first.into_iter().chain(message.objects.iter().map(|o| &**o)))?;
-    let count = parcels.len() as u64;
-    if unread != 0 && unread + count > parcel::MOST_UNREAD
-        || matches!(spot, MessageSpot::Apart) && first.is_none()
+    let first = if matches!(spot, MessageSpot::Separate) { separate.as_deref() } else { None };
+    let packets = packet::pack(first.into_iter().chain(message.objects.iter().map(|o| &**o)))?;
+    let count = packets.len() as u64;
+    if unread != 0 && unread + count > packet::MOST_UNREAD
+        || matches!(spot, MessageSpot::Separate) && first.is_none()
     {
         return Ok(PutOutcome::Full(head));
     }
     wake_receiver(end);
-    let sent = page.senders.parcels.load(Ordering::Relaxed);
-    // Before the first, so that the numbers of a sender that dies are not given again.
-    page.senders.parcels.store(sent + count, Ordering::Relaxed);
-    for (number, parcel) in (sent + 1..).zip(&parcels) {
-        parcel.send(end.socket(), number)?;
-        fault("channel-parcel-sent");
+    let sent = page.senders.packets.load(Ordering::Relaxed);
+    // Stored before the first packet is sent, so that no number of a sender that dies is used again.
+    page.senders.packets.store(sent + count, Ordering::Relaxed);
+    for (number, packet) in (sent + 1..).zip(&packets) {
+        packet.send(end.socket(), number)?;
+        fault("channel-packet-sent");
     }
     ring.write(spot, message.bytes, count as u8);
     ring.publish();
     Ok(PutOutcome::Done)
 }
 
-/// Wakes the receiver that sleeps (rule C7); under the lock of the senders, before a message is published.
+/// Wakes the sleeping receiver (rule C7). Called under the lock of the senders, before a message is published.
 #[inline]
 fn wake_receiver(end: &ChannelEnd) {
     let sleeps = &end.page().senders.receiver_sleeps;
@@ -131,7 +128,7 @@ fn wake_receiver(end: &ChannelEnd) {
     }
 }
 
-/// Waits until a message was taken since `head` was `seen` (rule C6). Under the lock of the senders.
+/// Waits until `head` is no longer `seen` (rule C6). Called under the lock of the senders.
 #[cold]
 fn wait(end: &ChannelEnd, seen: u64, until: u64) -> Result<(), ChannelError> {
     let page = end.page();
@@ -141,16 +138,16 @@ fn wait(end: &ChannelEnd, seen: u64, until: u64) -> Result<(), ChannelError> {
     }
     loop {
         let mut sleep_until = until;
-        // Never waits here, since whoever has that lock may wait for this one (rule C6).
+        // Does not wait, because the owner of that lock may wait for the lock of the senders (rule C6).
         match end.lock_other(0) {
             Ok(_guard) => {
                 if is_taken() {
                     return Ok(());
                 }
-                parcel::drain(end.socket());
+                packet::drain(end.socket());
                 page.receivers.sender_sleeps.store(1, Ordering::Relaxed);
             }
-            Err(ChannelError::TimedOut) => sleep_until = until.min(clock::now() + PAUSE_NS),
+            Err(ChannelError::TimedOut) => sleep_until = until.min(clock::now() + LOCK_WAIT_NS),
             Err(other) => return Err(other),
         }
         fault("channel-sender-sleeps");

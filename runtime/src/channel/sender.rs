@@ -43,7 +43,11 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     ///
     /// Returns an error if the last receiver is gone, or if the value cannot be sent because it cannot be encoded, contains more
     /// than 1,024 handles, or exceeds the memory or descriptors of the system. The error [returns](SendError::into_inner) the
-    /// value. If processes with receivers are killed, a message that is sent within the next few milliseconds may be lost.
+    /// value.
+    ///
+    /// A receiver that is dropped is noticed by the next call. If the last receivers are not dropped, because their processes are
+    /// killed or exit, a call may still return `Ok` although nobody will receive the message. That ends after some milliseconds,
+    /// except for up to seven more calls, which may come any time later.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         Ok(value::send(&self.end, value, u64::MAX)?)
     }

@@ -1,4 +1,4 @@
-//! Values to messages and back.
+//! Sending and receiving values.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
 
 thread_local! {
-    /// Memory for the bytes of a message.
+    /// The buffer for the bytes of a message.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What a thread keeps of its buffer.
+/// The largest buffer that a thread keeps, in bytes.
 const KEPT: usize = 5 << 20;
 
 /// Sends a value; waits for room until a time of the clock, or not at all if it is 0.
@@ -70,7 +70,7 @@ pub(super) fn receive<T: DeserializeOwned>(
     })
 }
 
-/// Runs code with a buffer that is empty.
+/// Calls a function with an empty buffer.
 #[inline]
 fn with_buffer<R>(act: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = BUFFER.take();
@@ -107,7 +107,7 @@ fn encode<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<Vec<Arc<Object
 /// [`ErrorKind::Decode`] if the bytes are not those of a `T`.
 #[inline]
 fn decode<T: DeserializeOwned>(bytes: &[u8], taken: &TakenMessage) -> Result<T> {
-    let mut source = match taken.apart() {
+    let mut source = match taken.separate() {
         None => Source::new(bytes),
         Some((memory, len)) => memory.source(0, len),
     };
@@ -118,7 +118,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], taken: &TakenMessage) -> Result<T> 
     })
 }
 
-/// A value that was encoded and not sent. One that gave its memory away when it was encoded is made anew.
+/// Returns a value that was encoded and not sent. If it has given its memory away to its encoding, it is decoded from there.
 fn give_back<T: DeserializeOwned>(value: T, bytes: &[u8], objects: &[Arc<Object>]) -> T {
     if objects.is_empty() {
         return value;

@@ -1,37 +1,35 @@
-//! How one thread waits for several receiving ends.
+//! Waiting for several receiving ends in one thread.
 
 use std::os::fd::BorrowedFd;
 
-use super::end::{ChannelEnd, SideGuard};
+use super::end::{ChannelEnd, SideGuard, WOKEN_NS};
 use super::receive::arm;
 use crate::sys::{clock, hangup};
 
-/// How often a receiver is looked at where another one waits already, in nanoseconds: the wake-up is for that one.
+/// The interval at which an end is checked for which another receiver already waits, in nanoseconds: the wake-ups go to that
+/// receiver.
 const TICK_NS: u64 = 5_000_000;
-
-/// How long a receiver that was woken is looked at before its sender is thought to have died, in nanoseconds.
-const WOKEN_NS: u64 = 20_000;
 
 /// A wait for several ends.
 pub(super) struct WaitForAny<'a> {
     pub(super) ends: &'a [&'a ChannelEnd],
-    /// Where to begin to look.
+    /// The index to check first.
     pub(super) turn: usize,
-    /// Ends the wait when it can be read.
+    /// A descriptor that ends the wait when it is readable.
     pub(super) other: Option<BorrowedFd<'a>>,
 }
 
 /// An end that is being waited for.
 enum WatchedEnd<'a> {
-    /// As by a receiver of its own (rule C6): its wake-ups are for this thread, which gives the lock back at the end.
+    /// This thread owns the lock of the receivers, and gets the wake-ups (rule C6).
     Armed(#[expect(dead_code, reason = "held")] SideGuard<'a>),
-    /// Another receiver waits there.
+    /// Another receiver waits for this end, which is checked at intervals.
     LookedAt,
 }
 
 impl WaitForAny<'_> {
-    /// Waits until an end is ready and returns its index; `None` at that time of the clock, or if the other descriptor can be read. `around`
-    /// is called with what sleeps.
+    /// Waits until an end is ready and returns its index. Returns `None` at the given time of the clock, or when the other
+    /// descriptor is readable. Sleeps within `around`.
     pub(super) fn until(&self, until: u64, around: impl Fn(&mut dyn FnMut())) -> Option<usize> {
         loop {
             if let Some(found) = self.find(is_ready) {
@@ -41,7 +39,7 @@ impl WaitForAny<'_> {
                 return None;
             }
             let watched: Option<Vec<_>> = self.ends.iter().map(|end| watch(end)).collect();
-            // One of them got a message meanwhile.
+            // An end has got a message meanwhile.
             let Some(watched) = watched else { continue };
             let ticks = watched.iter().any(|end| matches!(end, WatchedEnd::LookedAt));
             let sleep_until = if ticks { until.min(clock::now() + TICK_NS) } else { until };
@@ -67,7 +65,7 @@ impl WaitForAny<'_> {
         }
     }
 
-    /// The indices, beginning with those whose turn it is.
+    /// The indices in the order in which they are checked.
     fn order(&self) -> impl Iterator<Item = usize> {
         let count = self.ends.len();
         let turn = self.turn;
@@ -79,12 +77,12 @@ impl WaitForAny<'_> {
     }
 }
 
-/// Whether receiving would not wait.
+/// Returns whether receiving would return immediately.
 fn is_ready(end: &ChannelEnd) -> bool {
     end.ring().len() > 0 || end.is_disconnected() || end.check().is_err()
 }
 
-/// Has this thread woken by an end; `None` if it has a message.
+/// Makes an end wake this thread; returns `None` if it has a message.
 fn watch(end: &ChannelEnd) -> Option<WatchedEnd<'_>> {
     let Ok(guard) = end.lock_own(0) else { return Some(WatchedEnd::LookedAt) };
     match arm(end, clock::now() + TICK_NS) {

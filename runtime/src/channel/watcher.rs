@@ -1,4 +1,4 @@
-//! The thread that waits for what async code receives: one for all of a process, as long as somebody waits.
+//! The thread that waits for messages on behalf of async code: one for all futures of a process.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,15 +16,15 @@ use crate::sys::clock;
 use crate::sys::generation::PerProcess;
 use crate::sys::wakeup::Wakeup;
 
-/// How long the thread stays when nobody waits.
-const STAYS: Duration = Duration::from_millis(200);
+/// The time after which the thread ends if there are no waits.
+const IDLE: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 struct WatcherState {
     waits: Vec<AsyncWait>,
-    /// Names the next one.
+    /// The id of the next wait.
     next: u64,
-    /// Tells the thread of changes; `None` while there is none.
+    /// Wakes the thread after a change; `None` while there is no thread.
     thread: Option<Arc<Wakeup>>,
 }
 
@@ -36,16 +36,16 @@ struct AsyncWait {
 
 static STATE: PerProcess<Mutex<WatcherState>> = PerProcess::new();
 
-/// A wait of async code, which ends when it is dropped.
+/// A wait of a future, which ends when this is dropped.
 pub(super) struct AsyncWatch {
     name: u64,
 }
 
-/// Has a waker woken when an end has a message or is disconnected.
+/// Registers a waker that is woken when an end has a message or is disconnected.
 ///
 /// # Errors
 ///
-/// If there is no thread for it, or no descriptor.
+/// Fails if the system has no thread or no descriptor left.
 pub(super) fn watch(end: &ChannelEnd, waker: Waker) -> Result<AsyncWatch> {
     let mut state = STATE.get().lock().ignore_poison();
     let thread = match &state.thread {
@@ -74,7 +74,7 @@ impl Drop for AsyncWatch {
         let thread = state.thread.clone();
         drop(state);
         drop(entry);
-        // It lets go of the end.
+        // The thread drops its clone of the end.
         thread.inspect(|thread| thread.ring());
     }
 }
@@ -88,7 +88,7 @@ fn start() -> io::Result<Arc<Wakeup>> {
 
 fn run(wakeup: &Wakeup) {
     let _registered = fork_lock::register();
-    // It is known to the lock before others look for threads.
+    // It holds the fork lock from here on, so that no fork begins before the thread sleeps.
     let working = std::cell::Cell::new(Some(fork_lock::working()));
     let around = |sleep: &mut dyn FnMut()| {
         drop(working.take());
@@ -104,7 +104,7 @@ fn run(wakeup: &Wakeup) {
         drop(state);
         let ends: Vec<_> = waits.iter().map(|(_, end)| end).collect();
         let until = match ends.is_empty() {
-            true => clock::now() + STAYS.as_nanos() as u64,
+            true => clock::now() + IDLE.as_nanos() as u64,
             false => u64::MAX,
         };
         let other = Some(wakeup.as_fd());

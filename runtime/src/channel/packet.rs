@@ -1,7 +1,7 @@
-//! Descriptors of the objects in a message (rule C8).
+//! The packets that carry the descriptors of the objects in a message (rule C8).
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::ring::FoundMessage;
@@ -10,44 +10,48 @@ use crate::handle::{MOST_HELD, Object, ObjectId, TOO_MANY};
 use crate::sys::fds;
 use crate::sys::socket::{self, Wait};
 
-/// The most parcels that lie unread in a channel: fewer than fit the buffer of a socket.
+/// The maximum number of unread packets in a channel, which fit the buffer of its socket.
 pub(super) const MOST_UNREAD: u64 = 128;
 
-/// The bytes of an object in a parcel: its id and how many descriptors it has.
+/// The bytes of an object in a packet: its id and the number of its descriptors.
 const ENTRY: usize = ObjectId::LEN + 1;
-/// The longest parcel: a number and objects with one descriptor each.
+/// The length of the longest packet: its number, and objects with one descriptor each.
 const LONGEST: usize = 8 + socket::FDS * ENTRY;
 
-/// Objects that travel together.
+/// Objects that are sent together.
 #[derive(Debug)]
-pub(super) struct Parcel<'a>(Vec<&'a Object>);
+pub(super) struct Packet<'a>(Vec<&'a Object>);
 
-/// Divides the objects of a message into parcels.
+/// Divides the objects of a message into packets.
 ///
 /// # Errors
 ///
-/// If there are too many.
-pub(super) fn pack<'a>(objects: impl Iterator<Item = &'a Object>) -> Result<Vec<Parcel<'a>>> {
-    let mut parcels: Vec<Parcel<'a>> = Vec::new();
+/// Fails if there are more than [`MOST_HELD`] descriptors.
+pub(super) fn pack<'a>(objects: impl Iterator<Item = &'a Object>) -> Result<Vec<Packet<'a>>> {
+    let mut packets: Vec<Packet<'a>> = Vec::new();
     let (mut count, mut free) = (0, 0);
     for object in objects {
         count += object.len();
         if object.len() > free {
-            parcels.push(Parcel(Vec::new()));
+            packets.push(Packet(Vec::new()));
             free = socket::FDS;
         }
         free = free.saturating_sub(object.len());
-        parcels.last_mut().expect("just made, or with room").0.push(object);
+        packets.last_mut().expect("just made, or with room").0.push(object);
     }
     if count > MOST_HELD {
         let text = format!("a message cannot be sent: it holds more than {MOST_HELD} handles");
         return Err(Error::new(ErrorKind::Encode, text));
     }
-    Ok(parcels)
+    Ok(packets)
 }
 
-impl Parcel<'_> {
-    /// Sends it; never waits.
+impl Packet<'_> {
+    /// Sends the packet without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel refuses the descriptors.
     pub(super) fn send(&self, socket: BorrowedFd<'_>, number: u64) -> Result<()> {
         let mut bytes = number.to_le_bytes().to_vec();
         for object in &self.0 {
@@ -68,50 +72,51 @@ impl Parcel<'_> {
     }
 }
 
-/// What lies in front in the socket of the receivers.
+/// The first item in the socket of the receivers.
 enum SocketFront {
     Nothing,
+    /// A wake-up (rule C7).
     Token,
-    /// The parcel of this number.
-    Parcel(u64),
+    /// The packet with this number.
+    Packet(u64),
 }
 
 fn front(socket: BorrowedFd<'_>) -> SocketFront {
     let mut number = [0; 8];
-    // The length that the kernel tells is that of the buffer for longer ones.
+    // For longer packets the kernel returns the length of the buffer.
     match socket::peek_bytes(socket, &mut number) {
         None => SocketFront::Nothing,
-        Some(8) => SocketFront::Parcel(u64::from_le_bytes(number)),
+        Some(8) => SocketFront::Packet(u64::from_le_bytes(number)),
         Some(_) => SocketFront::Token,
     }
 }
 
-/// Reads the objects of a message; `None` if a receiver took them that died. The last parcel stays in the socket
-/// for [`discard`] after the message was released. Under the lock of the receivers.
+/// Reads the objects of a message; returns `None` if a receiver that died had taken them. The last packet stays in the socket
+/// until [`discard`] is called after the message was taken. Called under the lock of the receivers.
 ///
 /// # Errors
 ///
-/// If they cannot be opened here; the message then stays, unless it has more than one parcel.
+/// Fails if this process cannot open the descriptors. The message then stays, unless it has more than one packet.
 pub(super) fn read(
     socket: BorrowedFd<'_>,
     found: &FoundMessage,
 ) -> Result<Option<Vec<Arc<Object>>>> {
     let mut objects = Vec::new();
-    let end = found.parcels_end;
-    let mut wanted = end.saturating_sub(u64::from(found.entry.parcels)) + 1;
+    let end = found.packets_end;
+    let mut wanted = end.saturating_sub(u64::from(found.entry.packets)) + 1;
     while wanted <= end {
         match front(socket) {
             SocketFront::Nothing => return Ok(None),
-            SocketFront::Parcel(number) if number > wanted => return Ok(None),
-            SocketFront::Parcel(number) if number == wanted => {
+            SocketFront::Packet(number) if number > wanted => return Ok(None),
+            SocketFront::Packet(number) if number == wanted => {
                 open(socket, &mut objects)?;
                 if wanted < end {
                     socket::discard(socket);
                 }
                 wanted += 1;
             }
-            // A token, or of a message that was never published.
-            SocketFront::Token | SocketFront::Parcel(_) => {
+            // A packet with a smaller number belongs to a message that was never published.
+            SocketFront::Token | SocketFront::Packet(_) => {
                 socket::discard(socket);
             }
         }
@@ -119,7 +124,7 @@ pub(super) fn read(
     Ok(Some(objects))
 }
 
-/// Opens what is in the first parcel, which stays.
+/// Opens the objects in the first packet, which stays in the socket.
 fn open(socket: BorrowedFd<'_>, objects: &mut Vec<Arc<Object>>) -> Result<()> {
     let wrong = |text: &str| {
         let text = format!("the handles in a message cannot be received: {text}");
@@ -147,23 +152,26 @@ fn open(socket: BorrowedFd<'_>, objects: &mut Vec<Arc<Object>>) -> Result<()> {
     Ok(())
 }
 
-/// Takes the last parcel of a message away that was released.
+/// Discards the last packet of a message that was taken.
 pub(super) fn discard(socket: BorrowedFd<'_>, found: &FoundMessage) {
-    if let SocketFront::Parcel(number) = front(socket)
-        && number <= found.parcels_end
+    if let SocketFront::Packet(number) = front(socket)
+        && number <= found.packets_end
     {
         socket::discard(socket);
     }
 }
 
-/// Takes everything away; says whether there was anything.
+/// Discards everything in the socket.
 pub(super) fn drain(socket: BorrowedFd<'_>) {
-    // At most what fits its buffer.
-    while socket.as_raw_fd() >= 0 && socket::discard(socket) {}
+    while socket::discard(socket) {}
 }
 
-/// A memory of its own for the bytes of a long message.
-pub(super) fn apart(bytes: &[u8]) -> Result<Arc<Object>> {
+/// Creates separate memory with the bytes of a long message.
+///
+/// # Errors
+///
+/// Fails if there is not enough memory or no descriptor.
+pub(super) fn separate(bytes: &[u8]) -> Result<Arc<Object>> {
     let make = || -> io::Result<Arc<Object>> {
         let file = crate::sys::memory::object_file(bytes.len())?;
         let object = Object::new(vec![file])?;
