@@ -28,6 +28,7 @@ conformance! {
         too_many_handles_are_refused,
         a_message_stays_until_there_are_descriptors,
         too_many_channels_say_what_to_raise,
+        a_process_that_locks_its_memory_is_not_filled,
     ];
 }
 
@@ -345,4 +346,27 @@ fn too_many_channels_say_what_to_raise(_: StartMethod) {
         sender.send(n).unwrap();
         assert_eq!(receiver.recv().unwrap(), n);
     }
+}
+
+/// The heap of a channel takes a gigabyte of address space.
+fn a_process_that_locks_its_memory_is_not_filled(_: StartMethod) {
+    use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
+    if mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE).is_err() {
+        println!("skipped: this user may not lock memory");
+        return;
+    }
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+    };
+    let before = resident();
+    let (sender, receiver) = channel(100).unwrap();
+    for len in [10, 100_000, 3 << 20] {
+        sender.send(vec![7_u8; len]).unwrap();
+        assert_eq!(receiver.recv().unwrap(), vec![7; len]);
+    }
+    let grown = resident().saturating_sub(before);
+    munlockall().unwrap();
+    assert!(grown < 50, "{grown} MiB became resident");
 }

@@ -71,7 +71,7 @@ impl MessageRing {
         let file = memory::sparse_object_file(layout.size(), present).map_err(cannot)?;
         let object = Object::new(vec![file]).map_err(cannot)?;
         object.set_connects();
-        object.writable_memory().map_err(cannot)?;
+        object.sparse_memory().map_err(cannot)?;
         let ring = MessageRing { object, layout };
         let page = ring.page();
         page.fixed.magic.store(MAGIC, Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl MessageRing {
     /// Checks and maps the memory of a channel that another process has created (rule C11).
     pub(super) fn received(object: Arc<Object>) -> Result<Self, String> {
         object.set_connects();
-        let mapping = object.writable_memory().map_err(|error| error.to_string())?;
+        let mapping = object.sparse_memory().map_err(|error| error.to_string())?;
         let foreign = || "what should be a channel is another object".to_owned();
         if mapping.len() < memory::PAGE {
             return Err(foreign());
@@ -192,7 +192,7 @@ impl MessageRing {
     fn place_in_heap(&self, len: u64) -> Result<MessageSpot, NoPlace> {
         let page = self.page();
         let next = page.senders.next.load(Ordering::Relaxed);
-        // `head` is read first: the released position may lag behind it (rule C4).
+        // An empty heap is free as a whole, while the released position may lag behind `head` (rule C4).
         let is_empty = page.head.0.load(Ordering::Acquire) == page.tail.0.load(Ordering::Relaxed);
         let released = if is_empty { next } else { page.released.heap.load(Ordering::Acquire) };
         let extent = page.senders.extent.load(Ordering::Relaxed);

@@ -177,7 +177,7 @@ impl Object {
         Ok(self.mapping.get_or_init(|| mapping))
     }
 
-    /// The same as memory to read and to write, of which a range may not exist yet.
+    /// The same as memory to read and to write.
     ///
     /// # Errors
     ///
@@ -186,14 +186,30 @@ impl Object {
     pub(crate) fn writable_memory(&self) -> io::Result<&Mapping> {
         match self.writable.get() {
             Some(mapping) => Ok(mapping),
-            None => self.map_writable(),
+            None => self.map_writable(|fd, size| Mapping::part(fd, 0, size)),
+        }
+    }
+
+    /// The same for memory of which most pages do not exist yet. [`writable_memory`](Self::writable_memory) returns this
+    /// mapping afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`writable_memory`](Self::writable_memory).
+    pub(crate) fn sparse_memory(&self) -> io::Result<&Mapping> {
+        match self.writable.get() {
+            Some(mapping) => Ok(mapping),
+            None => self.map_writable(Mapping::sparse),
         }
     }
 
     #[cold]
-    fn map_writable(&self) -> io::Result<&Mapping> {
+    fn map_writable(
+        &self,
+        map: fn(BorrowedFd<'_>, usize) -> io::Result<Mapping>,
+    ) -> io::Result<&Mapping> {
         let (fd, size) = self.sealed()?;
-        let mapping = Mapping::part(fd, 0, size)?;
+        let mapping = map(fd, size)?;
         Ok(self.writable.get_or_init(|| mapping))
     }
 

@@ -234,8 +234,11 @@ impl Mapping {
             return Self::without_file(len);
         }
         let fd = anonymous_file(name, len)?;
-        let mapping =
-            if len < SPARSE { Self::new(fd.as_fd(), len, true) } else { Self::sparse(&fd, len) };
+        let mapping = if len < SPARSE {
+            Self::new(fd.as_fd(), len, true)
+        } else {
+            Self::sparse(fd.as_fd(), len)
+        };
         Ok((mapping?, fd))
     }
 
@@ -243,11 +246,11 @@ impl Mapping {
     /// (`mlockall` with `MCL_FUTURE`) would have the kernel make every page at once: so the
     /// mapping is made without access, of which nothing is made, and of what is used
     /// later the pages are locked as they come.
-    fn sparse(fd: &OwnedFd, len: usize) -> io::Result<Self> {
+    pub(crate) fn sparse(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
         let locked = super::limits::locked();
-        let mapped = Self::mapped(fd.as_fd(), 0, size, ProtFlags::PROT_NONE, flags);
+        let mapped = Self::mapped(fd, 0, size, ProtFlags::PROT_NONE, flags);
         let mut mapping = mapped.map_err(|error| match error.raw_os_error() {
             Some(libc::EAGAIN) => io::Error::other(
                 "this process locks the memory that it maps (mlockall), and RLIMIT_MEMLOCK allows \
