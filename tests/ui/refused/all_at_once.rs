@@ -16,5 +16,5 @@ async unsafe fn process<T>(
 
 fn main() {
     let mut input = Vec::new();
-    let future = unsafe { process::<String>(&mut input, "", todo!(), |x| x) };
+    let future = unsafe { process::<String>(&mut input, "", State::new(3), |x| x) };
 }
