@@ -3,7 +3,7 @@
 //!
 //! A macro leaves the function unchanged and adds an entry to the registry, which every process of
 //! the program has. It works in three stages: it parses the source (`ast`), checks it (`valid`,
-//! `types`, `place`), and generates the entry (`expand`). Only the second stage refuses functions, and
+//! `types`, `place`), and generates the entry (`expand`, `thunk`). Only the second stage refuses functions, and
 //! it reports all mistakes of a function at once. The module `messages` contains all texts.
 
 mod actor;
@@ -14,6 +14,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 mod text;
+mod thunk;
 mod types;
 mod valid;
 

@@ -195,6 +195,11 @@ impl Mistakes {
         Mistakes { role, found: None, count: 0 }
     }
 
+    /// The role of the function.
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
     /// Notes a mistake that stands at these tokens.
     pub(crate) fn push(&mut self, at: impl ToTokens, mistake: Mistake) {
         let error = syn::Error::new_spanned(at, mistake.wording(self.role));

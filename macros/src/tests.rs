@@ -13,29 +13,33 @@ fn expanded(role: Role, arguments: &str, item: &str) -> TokenStream {
 }
 
 /// The code as text, its tokens with a space between them.
-fn text(role: Role, arguments: &str, item: &str) -> String {
-    let tokens = expanded(role, arguments, item);
+pub(crate) fn text_of(tokens: TokenStream) -> String {
     let file: syn::File = syn::parse2(tokens).expect("what is written parses");
     file.to_token_stream().to_string()
 }
 
-/// The messages of the errors, in order.
-fn refused(role: Role, arguments: &str, item: &str) -> Vec<String> {
+/// The messages of the errors in the code, in order.
+pub(crate) fn messages_of(tokens: TokenStream) -> Vec<String> {
     struct Messages(Vec<String>);
     impl Visit<'_> for Messages {
         fn visit_macro(&mut self, of: &syn::Macro) {
-            let name = of.path.segments.last().map(|segment| segment.ident.to_string());
-            if name.as_deref() == Some("compile_error") {
-                let message: syn::LitStr = of.parse_body().expect("it has a message");
-                self.0.push(message.value());
+            if of.path.segments.last().is_some_and(|last| last.ident == "compile_error") {
+                self.0.push(of.parse_body::<syn::LitStr>().expect("it has a message").value());
             }
             visit::visit_macro(self, of);
         }
     }
     let mut messages = Messages(Vec::new());
-    let file = syn::parse2(expanded(role, arguments, item)).expect("errors parse, too");
-    messages.visit_file(&file);
+    messages.visit_file(&syn::parse2(tokens).expect("errors parse, too"));
     messages.0
+}
+
+fn text(role: Role, arguments: &str, item: &str) -> String {
+    text_of(expanded(role, arguments, item))
+}
+
+fn refused(role: Role, arguments: &str, item: &str) -> Vec<String> {
+    messages_of(expanded(role, arguments, item))
 }
 
 #[test]
@@ -50,7 +54,7 @@ fn a_worker_is_one_registration_beside_the_function() {
 
 #[test]
 fn an_initializer_is_registered_as_one_and_kept() {
-    let text = text(Role::Initializer, "", "fn load(path: PathBuf) -> Model { todo!() }");
+    let text = text(Role::Initializer, "", "fn load(path: PathBuf) -> Model { Model(path) }");
     assert!(text.contains("Registration :: initializer"), "{text}");
     assert!(!text.contains("Registration :: worker"), "{text}");
     assert!(text.contains("KeepLocal"), "{text}");

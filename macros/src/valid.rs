@@ -4,10 +4,9 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote};
-use syn::punctuated::Punctuated;
 use syn::{
     Attribute, FnArg, GenericParam, Ident, Meta, Pat, PatType, Path, ReturnType, Safety, Signature,
-    Token, Type, parse_quote_spanned,
+    Type, parse_quote_spanned,
 };
 
 use crate::ast::{Annotated, Argument};
@@ -58,22 +57,9 @@ impl Task {
 
         let krate = krate(arguments, &mut mistakes);
         let attrs = shared(&attrs, &mut mistakes);
-        qualifiers(&signature, &mut mistakes);
-        generics(&signature, &mut mistakes);
-        let place = Place { method: signature.receiver().is_some(), declared: &signature.generics };
-        let params = params(signature.inputs, place, &mut mistakes);
-        if let Some(variadic) = &signature.variadic {
-            mistakes.push(variadic, Mistake::Variadic);
-        }
-        let output = match signature.output {
-            ReturnType::Default => None,
-            ReturnType::Type(_, ty) => {
-                types::check_output(&ty, place, &mut mistakes);
-                Some(*ty)
-            }
-        };
+        let (params, output) = check_signature(&signature, &mut mistakes);
 
-        // Those with `self` or `Self` have been told.
+        // A function with `self` or `Self` has been reported already.
         if mistakes.is_empty() && crate::place::in_impl(&signature.ident) {
             mistakes.push(&signature.ident, Mistake::Associated);
         }
@@ -120,6 +106,30 @@ fn shared(attrs: &[Attribute], mistakes: &mut Mistakes) -> Vec<Shared> {
     shared
 }
 
+/// Reports what is wrong with a signature. Returns its parameters and its output, where that is written.
+///
+/// The receiver of a method of an actor is not examined here.
+pub(crate) fn check_signature(
+    signature: &Signature,
+    mistakes: &mut Mistakes,
+) -> (Vec<Param>, Option<Type>) {
+    qualifiers(signature, mistakes);
+    generics(signature, mistakes);
+    let place = Place { method: signature.receiver().is_some(), declared: &signature.generics };
+    let params = params(signature, place, mistakes);
+    if let Some(variadic) = &signature.variadic {
+        mistakes.push(variadic, Mistake::Variadic);
+    }
+    let output = match &signature.output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, ty) => {
+            types::check_output(ty, place, mistakes);
+            Some(Type::clone(ty))
+        }
+    };
+    (params, output)
+}
+
 /// The words before `fn`.
 fn qualifiers(signature: &Signature, mistakes: &mut Mistakes) {
     if let Some(word) = &signature.asyncness {
@@ -146,16 +156,14 @@ fn generics(signature: &Signature, mistakes: &mut Mistakes) {
 }
 
 /// The parameters: each for itself, then their order and number.
-fn params(
-    inputs: Punctuated<FnArg, Token![,]>,
-    place: Place<'_>,
-    mistakes: &mut Mistakes,
-) -> Vec<Param> {
+fn params(signature: &Signature, place: Place<'_>, mistakes: &mut Mistakes) -> Vec<Param> {
+    let of_actor = mistakes.role() == Role::Actor;
     let mut params = Vec::new();
     let (mut states, mut ordinary) = (Vec::new(), Vec::new());
-    for input in inputs {
+    for input in &signature.inputs {
         let PatType { attrs, pat, ty, .. } = match input {
             FnArg::Typed(typed) => typed,
+            FnArg::Receiver(_) if of_actor => continue,
             FnArg::Receiver(receiver) => {
                 mistakes.push(receiver, Mistake::Receiver);
                 continue;
@@ -167,7 +175,11 @@ fn params(
             mistakes.push(attr, Mistake::CfgParameter);
         }
         let tokens = quote!(#pat: #ty);
-        match types::state(&ty) {
+        match types::state(ty) {
+            Some(_) if of_actor => {
+                mistakes.push(ty, Mistake::StateOfMethod);
+                continue;
+            }
             Some(name) => {
                 if !ordinary.is_empty() {
                     mistakes.push(&tokens, Mistake::LateState(name));
@@ -176,8 +188,8 @@ fn params(
             }
             None => ordinary.push(tokens),
         }
-        types::check_param(&ty, place, mistakes);
-        params.push(Param { pat: unmut(*pat), ty: *ty });
+        types::check_param(ty, place, mistakes);
+        params.push(Param { pat: unmut(Pat::clone(pat)), ty: Type::clone(ty) });
     }
     if states.len() > MAX_STATES {
         mistakes.push(span_of(&states[MAX_STATES..]), Mistake::TooManyStates);

@@ -1,4 +1,4 @@
-//! First stage: the block taken apart, its methods up to their bodies.
+//! The first stage, which parses the block without checking it. The methods are parsed up to their bodies.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::parse::{ParseStream, Parser as _};
@@ -15,7 +15,7 @@ pub(super) struct Block {
     pub(super) attrs: Vec<Attribute>,
     /// What stands between `<` and `>`.
     pub(super) generics: Generics,
-    /// The trait, if it is a block of one.
+    /// The trait that the block implements, if any.
     pub(super) of_trait: Option<Path>,
     /// The type whose methods these are.
     pub(super) ty: Type,
@@ -31,7 +31,7 @@ pub(super) struct Method {
 }
 
 impl Block {
-    /// Takes an annotated item apart.
+    /// Parses an annotated item.
     ///
     /// # Errors
     /// When it is not an `impl` block.
@@ -46,7 +46,7 @@ impl Block {
                 return Err(syn::Error::new_spanned(head(rest), text));
             }
             input.parse::<Token![impl]>()?;
-            // `impl<T>`; a path in `<` and `>` is none that has a name.
+            // A `<` here begins the parameters, since a type like `<A as B>::C` has no name.
             let mut generics = input.parse::<Generics>()?;
             let mut ty = input.parse::<Type>()?;
             let mut of_trait = None;
@@ -89,7 +89,7 @@ fn method(body: ParseStream<'_>) -> syn::Result<Option<Method>> {
     Ok(Some(Method { attrs, visibility, signature }))
 }
 
-/// Passes over a constant, a type or a macro.
+/// Skips a constant, a type or a macro.
 fn skip(body: ParseStream<'_>) -> syn::Result<()> {
     let mut of_macro = false;
     while !body.is_empty() {
@@ -103,7 +103,7 @@ fn skip(body: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-/// The block without `#[cast]` on its functions, which is no attribute of the language.
+/// Removes `#[cast]` from the functions of the block, because the compiler does not know this attribute.
 pub(super) fn without_casts(item: TokenStream) -> TokenStream {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
     if let Some(TokenTree::Group(body)) = tokens.last_mut()

@@ -1,53 +1,38 @@
-//! Third stage: the proxy, and the table of the methods that the actor's process looks into.
+//! The third stage, which generates the proxy and the table of the methods.
 //!
-//! Nothing can fail here. The names are as in the code beside functions (see `expand.rs`).
+//! This stage cannot fail. The names are those of the code beside functions (see `thunk.rs`).
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::Type;
+use syn::{Pat, Type};
 
 use super::valid::{Actor, Called};
-use crate::expand::{at, ends};
-use crate::text;
+use crate::thunk::{self, Names, at, start_of};
 use crate::types;
+use crate::valid::Param;
 
-/// What stands beside the block.
+/// The code that is generated beside the block.
 pub(super) struct Proxy<'a> {
     actor: &'a Actor,
     name: Ident,
-    /// The library and its hidden modules, by the names they have in the block.
-    library: Ident,
-    private: TokenStream,
-    takes: TokenStream,
-    call: Ident,
+    names: Names,
 }
 
 impl<'a> Proxy<'a> {
     pub(super) fn new(actor: &'a Actor) -> Self {
-        let library = Ident::new("__procession_library", Span::mixed_site());
-        let module = |name: &str| {
-            let name = Ident::new(name, Span::mixed_site());
-            quote_spanned!(Span::mixed_site()=> #library::#name)
-        };
-        Proxy {
-            actor,
-            name: format_ident!("{}Proxy", actor.name, span = actor.name.span()),
-            private: module("__private"),
-            takes: module("takes"),
-            library,
-            call: Ident::new("__procession_call", Span::mixed_site()),
-        }
+        let name = format_ident!("{}Proxy", actor.name, span = actor.name.span());
+        Proxy { actor, name, names: Names::new() }
     }
 
     /// The counterpart of a method.
     fn method(&self, index: usize, method: &Called) -> TokenStream {
-        let Proxy { private, library, .. } = self;
+        let Names { private, library, .. } = &self.names;
         let Called { attrs, visibility, ident, params, output, .. } = method;
         let index = u32::try_from(index).expect("so many methods fit no file");
-        let names = params.iter().map(|param| &param.ident);
+        let names: Vec<Ident> = params.iter().enumerate().map(name_of).collect();
         let types = params.iter().map(|param| &param.ty);
-        let arguments = params.iter().map(|param| {
-            let (name, start) = (&param.ident, ends(&param.ty).0);
+        let arguments = params.iter().zip(&names).map(|(param, name)| {
+            let start = start_of(&param.ty);
             let there = at(private, start);
             match types::peel(&param.ty) {
                 Type::Reference(reference) => {
@@ -82,7 +67,7 @@ impl<'a> Proxy<'a> {
                 }
             }
             Some(ty) => {
-                let start = ends(ty).0;
+                let start = start_of(ty);
                 let there = at(private, start);
                 let call = quote_spanned!(start=> #there::Proxy::call::<_, #ty>);
                 quote_spanned! {Span::mixed_site()=>
@@ -99,9 +84,9 @@ impl<'a> Proxy<'a> {
         }
     }
 
-    /// What every proxy has, as far as the actor has no methods of these names.
+    /// The methods that every proxy has, unless the actor has methods of these names.
     fn of_every_proxy(&self) -> TokenStream {
-        let Proxy { private, .. } = self;
+        let Names { private, .. } = &self.names;
         let has = |name: &str| self.actor.methods.iter().any(|method| method.ident == name);
         let mut tokens = TokenStream::new();
         if !has("with_timeout") {
@@ -125,43 +110,19 @@ impl<'a> Proxy<'a> {
 
     /// The function that runs a method in the actor's process.
     fn thunk(&self, index: usize, method: &Called) -> TokenStream {
-        let Proxy { private, takes, call, .. } = self;
+        let Names { private, call, .. } = &self.names;
         let Called { cfgs, ident, params, .. } = method;
         let ty = &self.actor.ty;
         let name = thunk_name(index);
-        let locals: Vec<Ident> = (0..params.len())
-            .map(|index| format_ident!("__procession_{index}", span = Span::mixed_site()))
-            .collect();
-        let decode = params.iter().zip(&locals).map(|(param, local)| {
-            let (start, _) = ends(&param.ty);
-            let takes = at(takes, start);
-            let name = text::line(param.ident.to_token_stream());
-            let marker = match types::peel(&param.ty) {
-                Type::Reference(reference) => {
-                    let ty = &reference.elem;
-                    quote_spanned!(start=> &&&&#takes::Borrows::<#ty>::new())
-                }
-                ty => quote_spanned!(start=> &&&#takes::Takes::<#ty>::new()),
-            };
-            quote_spanned!(start=> let #local = (#marker).__procession_take(#call, #name)?;)
-        });
-        let arguments =
-            params.iter().zip(&locals).map(|(param, local)| match types::peel(&param.ty) {
-                Type::Reference(_) => quote_spanned!(Span::mixed_site()=> &#local),
-                _ => local.to_token_stream(),
-            });
+        let decode = self.names.decode(params);
+        let arguments = thunk::arguments(params);
         let (access, get) = match method.exclusive {
             true => (quote!(&mut), quote!(exclusive)),
             false => (quote!(&), quote!(shared)),
         };
-        let output = match &method.output {
-            Some(ty) => ty.to_token_stream(),
-            None => quote_spanned!(Span::mixed_site()=> ()),
-        };
-        let start = method.output.as_ref().map_or_else(Span::mixed_site, |ty| ends(ty).0);
-        let there = at(takes, start);
-        let give = quote_spanned!(start=> (&&&#there::Gives::<#output>::new()));
         let this = Ident::new("__procession_actor", Span::mixed_site());
+        let invoke = quote_spanned!(Span::mixed_site()=> <#ty>::#ident(#this, #(#arguments),*));
+        let give = self.names.give(method.output.as_ref(), &invoke);
         quote_spanned! {Span::mixed_site()=>
             #(#[cfg(#cfgs)])*
             #[allow(deprecated)]
@@ -169,22 +130,16 @@ impl<'a> Proxy<'a> {
                 #this: #access #private::AnyActor,
                 #call: &mut #private::Call<'_>,
             ) -> #private::Outcome {
-                #[allow(unused_imports)]
-                use #takes::{
-                    GiveFallible as _, GiveNothing as _, GiveValue as _,
-                    TakeHalf as _, TakeNothing as _, TakeOwned as _, TakeParam as _,
-                };
                 let #this = #private::#get::<#ty>(#this);
-                #(#decode)*
-                #private::Call::begin(#call)?;
-                #give.__procession_give(#call, <#ty>::#ident(#this, #(#arguments),*))
+                #decode
+                #give
             }
         }
     }
 
     /// The entry of a method in the table.
     fn entry(&self, index: usize, method: &Called) -> TokenStream {
-        let Proxy { private, .. } = self;
+        let Names { private, .. } = &self.names;
         let (name, thunk) = (method.ident.to_string(), thunk_name(index));
         let kind = match method.exclusive {
             true => quote!(exclusive),
@@ -195,7 +150,7 @@ impl<'a> Proxy<'a> {
         };
         match method.cfgs.as_slice() {
             [] => entry,
-            // The number of a method is its place, whether the others exist or not.
+            // The number of a method is its position, so a method that is configured out keeps an entry.
             cfgs => quote_spanned! {Span::mixed_site()=> {
                 #[cfg(all(#(#cfgs),*))]
                 { #entry }
@@ -208,7 +163,8 @@ impl<'a> Proxy<'a> {
 
 impl ToTokens for Proxy<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Proxy { actor, name, library, private, call, .. } = self;
+        let Proxy { actor, name, names } = self;
+        let Names { library, private, call, .. } = names;
         let Actor { krate, cfgs, ty, methods, .. } = actor;
         let numbered = || methods.iter().enumerate();
         let counterparts = numbered().map(|(index, method)| self.method(index, method));
@@ -285,12 +241,20 @@ impl ToTokens for Proxy<'_> {
     }
 }
 
+/// The name of a parameter of a counterpart, which a pattern does not have.
+fn name_of((index, param): (usize, &Param)) -> Ident {
+    match &param.pat {
+        Pat::Ident(binding) if binding.subpat.is_none() => binding.ident.clone(),
+        _ => format_ident!("argument_{index}", span = Span::mixed_site()),
+    }
+}
+
 fn thunk_name(index: usize) -> Ident {
     format_ident!("__procession_thunk_{index}", span = Span::mixed_site())
 }
 
-/// Whether the last name of a type is `Result`, of whichever library: what does not travel of it is found
-/// out where the method is called.
+/// Whether the last name of a type is `Result`, of whichever library. The method lookup at the call then
+/// decides whether its error travels.
 fn is_result(ty: &Type) -> bool {
     match types::peel(ty) {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "Result"),

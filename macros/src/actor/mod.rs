@@ -1,7 +1,7 @@
-//! `#[actor]`: from the methods of a type to a proxy with the same methods.
+//! `#[actor]`, which generates a proxy with the methods of a type.
 //!
-//! The same three stages as for functions: take the block apart (`ast`), judge it (`valid`), write what stands
-//! beside it (`expand`). The bodies of the methods are never parsed.
+//! It works in the same three stages as the attributes of functions: it parses the block (`ast`), checks it
+//! (`valid`), and generates the proxy (`expand`). The bodies of the methods are not parsed.
 
 mod ast;
 mod expand;
@@ -12,7 +12,7 @@ mod valid;
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 
-/// The block as it is written, without `#[cast]`, and beside it the proxy, or the mistakes.
+/// Returns the block without `#[cast]`, followed by the proxy and by the errors of its mistakes.
 pub(crate) fn annotate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut tokens = ast::without_casts(item.clone());
     let block = match ast::Block::parse(arguments, item) {

@@ -1,35 +1,21 @@
-//! What stands beside a block, and what is refused of it.
+//! Tests of the expansion of a block, and of what is refused in it.
 
 use proc_macro2::TokenStream;
-use quote::ToTokens as _;
-use syn::visit::{self, Visit};
 
 use super::annotate;
+use crate::tests::{messages_of, text_of};
 
 fn expanded(arguments: &str, item: &str) -> TokenStream {
     let tokens = |text: &str| text.parse::<TokenStream>().expect("it is Rust");
     annotate(tokens(arguments), tokens(item))
 }
 
-/// The code as text, its tokens with a space between them.
 fn text(arguments: &str, item: &str) -> String {
-    let file: syn::File = syn::parse2(expanded(arguments, item)).expect("what is written parses");
-    file.to_token_stream().to_string()
+    text_of(expanded(arguments, item))
 }
 
 fn refused(item: &str) -> Vec<String> {
-    struct Messages(Vec<String>);
-    impl Visit<'_> for Messages {
-        fn visit_macro(&mut self, of: &syn::Macro) {
-            if of.path.segments.last().is_some_and(|last| last.ident == "compile_error") {
-                self.0.push(of.parse_body::<syn::LitStr>().expect("it has a message").value());
-            }
-            visit::visit_macro(self, of);
-        }
-    }
-    let mut messages = Messages(Vec::new());
-    messages.visit_file(&syn::parse2(expanded("", item)).expect("errors parse, too"));
-    messages.0
+    messages_of(expanded("", item))
 }
 
 #[test]

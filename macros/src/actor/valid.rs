@@ -1,20 +1,18 @@
-//! Second stage: everything that is refused is refused here.
+//! The second stage, which reports all mistakes of a block.
 //!
-//! A method with a mistake gets no counterpart; the others do, so that one mistake gives one error.
+//! The proxy has a counterpart of each method without a mistake. A call of such a method therefore causes no
+//! further error.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::{ToTokens as _, format_ident};
-use syn::{
-    Attribute, FnArg, GenericParam, Ident, Meta, Pat, PatType, Path, Receiver, ReceiverKind,
-    ReturnType, Safety, Signature, Type, Visibility,
-};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens as _;
+use syn::{Attribute, Ident, Meta, Path, Receiver, ReceiverKind, ReturnType, Type, Visibility};
 
 use super::ast::{Block, Method};
-use crate::messages::{MAX_ORDINARY, Mistake, Mistakes, Role};
-use crate::types::{self, Place};
-use crate::valid::krate;
+use crate::messages::{Mistake, Mistakes, Role};
+use crate::types;
+use crate::valid::{Param, check_signature, krate};
 
-/// A block that a proxy is made for.
+/// A block for which a proxy is generated.
 pub(super) struct Actor {
     /// The library: `::runtime`, or what `crate = path` says.
     pub(super) krate: Path,
@@ -24,35 +22,31 @@ pub(super) struct Actor {
     pub(super) ty: Type,
     /// The name of the type.
     pub(super) name: Ident,
-    /// What the proxy can call.
+    /// The methods that the proxy can call.
     pub(super) methods: Vec<Called>,
 }
 
 /// A method that a proxy can call.
 pub(super) struct Called {
-    /// The conditions under which it exists.
+    /// The conditions under which the method exists.
     pub(super) cfgs: Vec<TokenStream>,
     /// The attributes that its counterpart has as well.
     pub(super) attrs: Vec<Attribute>,
     pub(super) visibility: Visibility,
     pub(super) ident: Ident,
-    /// `&mut self`
+    /// Whether it takes `&mut self`.
     pub(super) exclusive: bool,
-    /// `#[cast]`
+    /// Whether it has the attribute `#[cast]`.
     pub(super) cast: bool,
+    /// The parameters besides `self`, without `Self` in their types.
     pub(super) params: Vec<Param>,
+    /// The return type without `Self`, where it is written.
     pub(super) output: Option<Type>,
 }
 
-/// A parameter besides `self`, without `Self` in its type.
-pub(super) struct Param {
-    /// As its counterpart has it: a name also for a pattern.
-    pub(super) ident: Ident,
-    pub(super) ty: Type,
-}
-
 impl Actor {
-    /// Judges a block; gives what can be had of it, and what is wrong.
+    /// Checks a block. Returns the actor, unless no proxy can be generated for the block at all, and the
+    /// mistakes.
     pub(super) fn check(block: Block) -> (Option<Actor>, Mistakes) {
         let mut mistakes = Mistakes::of(Role::Actor);
         let krate = krate(block.arguments, &mut mistakes);
@@ -66,7 +60,7 @@ impl Actor {
             mistakes.push(&block.ty, Mistake::NoName);
             return (None, mistakes);
         };
-        // Without these there is nothing that a proxy could be made for.
+        // The proxy of a generic type, or of the methods of a trait, would cause errors of its own.
         let fits = block.of_trait.is_none() && block.generics.params.is_empty();
         let mut methods = Vec::new();
         for method in block.methods {
@@ -80,7 +74,7 @@ impl Actor {
     }
 }
 
-/// The last name of a path.
+/// The last name of the path of a type.
 fn name_of(ty: &Type) -> Option<Ident> {
     match types::peel(ty) {
         Type::Path(path) if path.qself.is_none() => {
@@ -90,43 +84,37 @@ fn name_of(ty: &Type) -> Option<Ident> {
     }
 }
 
-/// One function of the block; `None` if no proxy has it.
+/// Checks a function of the block. Returns `None` if the proxy does not have it.
 fn check_method(method: Method, of: &Type, mistakes: &mut Mistakes) -> Option<Called> {
     let Method { attrs, visibility, signature } = method;
     let cast = attrs.iter().find(|attr| attr.path().is_ident("cast"));
     let receiver = signature.receiver();
     if let Some(attr) = cast {
-        let nobody = receiver.is_none() || matches!(visibility, Visibility::Inherited);
-        if nobody {
+        if receiver.is_none() || matches!(visibility, Visibility::Inherited) {
             mistakes.push(attr, Mistake::CastOfNobody);
         } else if !matches!(attr.meta, Meta::Path(_)) {
             mistakes.push(attr, Mistake::CastArguments);
         }
     }
-    // What a proxy does not have may be as it likes.
+    // Functions that the proxy does not have are not checked.
     if matches!(visibility, Visibility::Inherited) {
         return None;
     }
     let receiver = receiver?;
     let before = mistakes.len();
     let exclusive = check_receiver(receiver, mistakes);
-    qualifiers(&signature, mistakes);
-    let place = Place { declared: &signature.generics, method: true };
-    let params = params(&signature, place, of, mistakes);
-    let output = match &signature.output {
-        ReturnType::Default => None,
-        ReturnType::Type(arrow, ty) => {
-            types::check_output(ty, place, mistakes);
-            if cast.is_some() && !is_unit(ty) {
-                let mut tokens = arrow.to_token_stream();
-                ty.to_tokens(&mut tokens);
-                mistakes.push(tokens, Mistake::CastReturns);
-            }
-            Some(without_self(ty, of))
-        }
-    };
+    let (mut params, output) = check_signature(&signature, mistakes);
+    if cast.is_some()
+        && let ReturnType::Type(_, ty) = &signature.output
+        && !is_unit(ty)
+    {
+        mistakes.push(&signature.output, Mistake::CastReturns);
+    }
     if mistakes.len() > before {
         return None;
+    }
+    for param in &mut params {
+        param.ty = without_self(&param.ty, of);
     }
     Some(Called {
         cfgs: cfgs(&attrs),
@@ -136,10 +124,11 @@ fn check_method(method: Method, of: &Type, mistakes: &mut Mistakes) -> Option<Ca
         ident: signature.ident,
         exclusive,
         params,
-        output,
+        output: output.map(|ty| without_self(&ty, of)),
     })
 }
 
+/// Checks the receiver of a method. Returns whether it is mutable.
 fn check_receiver(receiver: &Receiver, mistakes: &mut Mistakes) -> bool {
     let (lifetime, mutability) = match &receiver.kind {
         ReceiverKind::Reference(_, lifetime, mutability) => (lifetime, mutability.is_some()),
@@ -171,67 +160,7 @@ fn is_unit(ty: &Type) -> bool {
     matches!(types::peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 
-/// What stands before `fn`, and between `<` and `>`.
-fn qualifiers(signature: &Signature, mistakes: &mut Mistakes) {
-    if let Some(word) = &signature.asyncness {
-        mistakes.push(word, Mistake::Async);
-    }
-    if let Safety::Unsafe(word) = &signature.safety {
-        mistakes.push(word, Mistake::Unsafe);
-    }
-    if let Some(abi) = &signature.abi {
-        mistakes.push(abi, Mistake::Extern);
-    }
-    for param in &signature.generics.params {
-        let mistake = match param {
-            GenericParam::Type(_) => Mistake::TypeParameter,
-            GenericParam::Const(_) => Mistake::ConstParameter,
-            GenericParam::Lifetime(_) => Mistake::LifetimeParameter,
-        };
-        mistakes.push(param, mistake);
-    }
-    if let Some(variadic) = &signature.variadic {
-        mistakes.push(variadic, Mistake::Variadic);
-    }
-}
-
-fn params(
-    signature: &Signature,
-    place: Place<'_>,
-    of: &Type,
-    mistakes: &mut Mistakes,
-) -> Vec<Param> {
-    let typed = signature.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(typed) => Some(typed),
-        FnArg::Receiver(_) => None,
-    });
-    let mut params = Vec::new();
-    let mut beyond = TokenStream::new();
-    for PatType { attrs, pat, ty, .. } in typed {
-        for attr in attrs.iter().filter(|attr| is_cfg(attr)) {
-            mistakes.push(attr, Mistake::CfgParameter);
-        }
-        match types::state(ty) {
-            Some(_) => mistakes.push(ty, Mistake::StateOfMethod),
-            None => types::check_param(ty, place, mistakes),
-        }
-        let ident = match &**pat {
-            Pat::Ident(binding) if binding.subpat.is_none() => binding.ident.clone(),
-            _ => format_ident!("argument_{}", params.len(), span = Span::mixed_site()),
-        };
-        if params.len() >= MAX_ORDINARY {
-            pat.to_tokens(&mut beyond);
-            ty.to_tokens(&mut beyond);
-        }
-        params.push(Param { ident, ty: without_self(ty, of) });
-    }
-    if !beyond.is_empty() {
-        mistakes.push(beyond, Mistake::TooManyParameters);
-    }
-    params
-}
-
-/// The type with the name of the actor for `Self`, which would be its proxy in the counterpart.
+/// Replaces `Self`, which would be the proxy in the counterpart of the method, by the type of the actor.
 fn without_self(ty: &Type, of: &Type) -> Type {
     fn replaced(tokens: TokenStream, of: &TokenStream) -> TokenStream {
         let replace = |token| match token {
@@ -250,10 +179,7 @@ fn without_self(ty: &Type, of: &Type) -> Type {
     syn::parse2(tokens).unwrap_or_else(|_| ty.clone())
 }
 
-fn is_cfg(attr: &Attribute) -> bool {
-    attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
-}
-
+/// The conditions of `#[cfg(..)]` among these attributes.
 fn cfgs(attrs: &[Attribute]) -> Vec<TokenStream> {
     let conditions = attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
     conditions
