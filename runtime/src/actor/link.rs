@@ -176,6 +176,18 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "makes sockets")]
+    fn a_message_with_objects_for_a_closed_channel_is_refused_as_any_other() {
+        let (to, from) = pair(4).unwrap();
+        let (other, _) = pair(4).unwrap();
+        to.send(&[7], &other.objects(), None).unwrap();
+        // The sender trusts for a moment that the receiver is still there.
+        from.close();
+        let outcome = to.send(&[8], &other.objects(), None);
+        assert!(matches!(outcome, Err(Unsent::Gone)), "{outcome:?}");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "makes sockets")]
     fn nobody_waits_longer_than_asked() {
         let (to, from) = pair(4).unwrap();
         let soon = || Some(clock::now() + 2_000_000);

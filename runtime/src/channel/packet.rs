@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use super::error::ChannelError;
 use super::ring::FoundMessage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{MOST_HELD, Object, ObjectId, TOO_MANY};
@@ -51,8 +52,8 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if the kernel refuses the descriptors.
-    pub(super) fn send(&self, socket: BorrowedFd<'_>, number: u64) -> Result<()> {
+    /// Fails if the kernel refuses the descriptors, and if no receiver exists.
+    pub(super) fn send(&self, socket: BorrowedFd<'_>, number: u64) -> Result<(), ChannelError> {
         let mut bytes = number.to_le_bytes().to_vec();
         for object in &self.0 {
             bytes.extend_from_slice(object.id().as_bytes());
@@ -60,6 +61,10 @@ impl Packet<'_> {
         }
         let fds: Vec<_> = self.0.iter().flat_map(|object| object.fds()).collect();
         socket::send(socket, &bytes, &fds, Wait::Never).map_err(|error| {
+            // The last receiver may have ended after the sender looked for it.
+            if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+                return ChannelError::Disconnected;
+            }
             let text = match socket::has_too_many_fds(&error) {
                 true => {
                     "more descriptors are under way than RLIMIT_NOFILE allows; raise it (`ulimit -n`), or receive some first"
@@ -67,7 +72,8 @@ impl Packet<'_> {
                 }
                 false => error.to_string(),
             };
-            Error::new(ErrorKind::Encode, format!("the handles in a message cannot be sent: {text}"))
+            let text = format!("the handles in a message cannot be sent: {text}");
+            Error::new(ErrorKind::Encode, text).into()
         })
     }
 }

@@ -39,13 +39,7 @@ impl RawSender {
         objects: &[Arc<Object>],
         until: u64,
     ) -> Result<(), ChannelError> {
-        match send::send(&self.0, &EncodedMessage { bytes, objects }, until) {
-            // Packets cannot be sent without a receiver.
-            Err(ChannelError::Failed(_)) if self.is_disconnected() => {
-                Err(ChannelError::Disconnected)
-            }
-            sent => sent,
-        }
+        send::send(&self.0, &EncodedMessage { bytes, objects }, until)
     }
 
     /// Returns the objects that represent this end in a message.
