@@ -242,14 +242,8 @@ pub(crate) fn is_test() -> bool {
 /// assert!(runtime::registered().iter().any(|name| name.ends_with("::square")));
 /// ```
 pub fn registered() -> Vec<&'static str> {
-    let tasks = table().sorted.iter();
-    // Not those of this library.
-    let own = concat!(module_path!(), "::").split("::").next().unwrap_or_default();
-    let is_own = |name: &str| name.split("::").next() == Some(own) && name.contains("::actor::");
-    tasks
-        .filter(|entry| entry.role == Role::Worker && !is_own(entry.name()))
-        .map(|entry| entry.name())
-        .collect()
+    let tasks = table().sorted.iter().filter(|entry| entry.role == Role::Worker);
+    tasks.map(|entry| entry.name()).collect()
 }
 
 #[cfg(test)]

@@ -431,7 +431,17 @@ impl Pool {
         self.call(task).broadcast(input)
     }
 
-    /// Runs what the library itself registered under the type `F`.
+    /// Submits an input to the function that the library itself registered under the type `F`.
+    pub(crate) fn submit_internal<F, T, R>(&self, input: T) -> Result<Handle<R>>
+    where
+        T: Serialize,
+        R: DeserializeOwned + Send + 'static,
+    {
+        let entry = registry::find::<F>(registry::Role::Internal)?;
+        Ok(handle::submit(self.started()?, entry, &Options::default(), input))
+    }
+
+    /// Runs the function that the library itself registered under the type `F`.
     pub(crate) fn map_internal<F, I, R>(&self, inputs: I) -> Result<Vec<R>>
     where
         I: Iterator,

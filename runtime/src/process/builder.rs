@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::error::of_process;
 use super::{Process, ProcessOutcome, Stdio};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Item;
-use crate::pool::{Pool, PoolBuilder};
+use crate::pool::{Handle, Pool, PoolBuilder};
 use crate::registry::{self, Role};
 use crate::sys::fds::{self, Kept};
 use crate::task::{Initializer, Task};
@@ -213,6 +216,20 @@ impl ProcessBuilder {
         R: Send + 'static,
     {
         registry::find::<F>(Role::Worker)?;
+        self.launch(|pool| Ok(pool.call(task).submit(input)))
+    }
+
+    /// Like `spawn`, for the function that the library itself registered under the type `F`.
+    pub(crate) fn spawn_internal<F, T, R>(self, input: T) -> Result<Process<R>>
+    where
+        T: Serialize,
+        R: DeserializeOwned + Send + 'static,
+    {
+        self.launch(|pool| pool.submit_internal::<F, T, R>(input))
+    }
+
+    /// Starts the process and submits its task.
+    fn launch<R>(self, submit: impl FnOnce(&Pool) -> Result<Handle<R>>) -> Result<Process<R>> {
         let name = self.name;
         let title = title(&name);
         let failed = |error: io::Error| {
@@ -231,7 +248,7 @@ impl ProcessBuilder {
         }
         let pool = builder.stdio([stdin, stdout, stderr]).build().map_err(of_process)?;
         let pid = pool.workers().first().map_or(0, |worker| worker.pid());
-        let handle = pool.call(task).submit(input);
+        let handle = submit(&pool)?;
         pool.close();
         Ok(Process {
             name,

@@ -9,11 +9,13 @@ use super::builder::ManagerBuilder;
 use crate::actor::client::{CallTarget, ManagerClient};
 use crate::actor::kind;
 use crate::actor::link::{self, MessageReceiver, MessageSender};
-use crate::actor::making::{ActorOrder, CLOSE, MAKE};
+use crate::actor::making::{self, ActorOrder, CLOSE, MAKE};
+use crate::call::{Call, Outcome, Param};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
 use crate::poison::IgnorePoison;
 use crate::process::Process;
+use crate::registry::{Place, Registration};
 
 /// What the manager and the thread that starts its process anew both have.
 #[derive(Debug)]
@@ -46,10 +48,27 @@ pub(super) struct ActorFactory {
     pub(super) objects: Vec<Arc<Object>>,
 }
 
-/// The task of the process.
-#[crate::worker]
-fn serve_actors(orders: MessageReceiver, threads: u32) {
-    crate::actor::making::serve(&orders, threads);
+/// Stands for the task of the process in the table.
+struct ServeActors;
+
+inventory::submit! {
+    Registration::internal::<ServeActors>(
+        || "runtime::Manager",
+        serve_each,
+        Place { file: file!(), line: line!(), column: column!(), test: false },
+    )
+}
+
+fn serve_each(call: &mut Call<'_>) -> Outcome {
+    call.each(serve)
+}
+
+fn serve(call: &mut Call<'_>) -> Outcome {
+    let (orders, threads): (MessageReceiver, u32) = Param::take(call, "orders")?;
+    call.begin()?;
+    making::serve(&orders, threads);
+    drop(orders);
+    call.give(&())
 }
 
 impl ManagerShared {
@@ -61,7 +80,7 @@ impl ManagerShared {
     pub(super) fn start(&self) -> Result<(MessageSender, Arc<Process<()>>)> {
         let (orders, receiver) = link::pair(link::REQUESTS)?;
         let input = (receiver, self.settings.threads);
-        let process = self.settings.process().spawn(serve_actors, input)?;
+        let process = self.settings.process().spawn_internal::<ServeActors, _, ()>(input)?;
         Ok((orders, Arc::new(process)))
     }
 
