@@ -2,18 +2,17 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
-use serde::ser::{Serialize, Serializer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::encoded::EncodedValue;
-use super::number::Number;
+use super::number::{Number, checked};
 use super::ready::RawDictProxy;
-use crate::error::{Error, ErrorKind, Result};
+use super::typed::{typed, typed_collection};
+use crate::error::Result;
 
 /// A dictionary in the process of a [`Manager`](crate::Manager); made by [`Manager::dict`](crate::Manager::dict).
 ///
@@ -57,7 +56,9 @@ where
     ///
     /// Those of every call; see [`Manager`](crate::Manager#failures).
     pub fn insert(&self, key: K, value: V) -> Result<Option<V>> {
-        decoded(self.proxy.insert(EncodedValue::new(&key)?, EncodedValue::new(&value)?)?)
+        EncodedValue::decode_option(
+            self.proxy.insert(EncodedValue::new(&key)?, EncodedValue::new(&value)?)?,
+        )
     }
 
     /// Returns a copy of the value of a key.
@@ -70,7 +71,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        decoded(self.proxy.get(EncodedValue::new(key)?)?)
+        EncodedValue::decode_option(self.proxy.get(EncodedValue::new(key)?)?)
     }
 
     /// Removes a key, and returns its value.
@@ -83,7 +84,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        decoded(self.proxy.remove(EncodedValue::new(key)?)?)
+        EncodedValue::decode_option(self.proxy.remove(EncodedValue::new(key)?)?)
     }
 
     /// Returns whether there is such a key.
@@ -97,33 +98,6 @@ where
         Q: Serialize + ?Sized,
     {
         self.proxy.contains_key(EncodedValue::new(key)?)
-    }
-
-    /// Returns how many keys there are.
-    ///
-    /// # Errors
-    ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
-    pub fn len(&self) -> Result<usize> {
-        self.proxy.len()
-    }
-
-    /// Returns whether there are no keys.
-    ///
-    /// # Errors
-    ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
-    pub fn is_empty(&self) -> Result<bool> {
-        self.len().map(|len| len == 0)
-    }
-
-    /// Removes all keys.
-    ///
-    /// # Errors
-    ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
-    pub fn clear(&self) -> Result<()> {
-        self.proxy.clear()
     }
 
     /// Returns the keys, in no order.
@@ -149,7 +123,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`] if the sum of two integers does not fit
+    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`](crate::ErrorKind::Failed) if the sum of two integers does not fit
     /// their type; the number then stays as it was.
     pub fn update<Q>(&self, key: &Q, by: V) -> Result<V>
     where
@@ -158,50 +132,9 @@ where
         V: Number,
     {
         let sum = self.proxy.update(EncodedValue::new(key)?, V::TAG, EncodedValue::new(&by)?)?;
-        sum.map_err(|text| Error::new(ErrorKind::Failed, text).on_task("Dict::update"))?.decode()
+        checked(sum, "Dict::update")?.decode()
     }
 }
 
-fn decoded<V: DeserializeOwned>(value: Option<EncodedValue>) -> Result<Option<V>> {
-    value.as_ref().map(EncodedValue::decode).transpose()
-}
-
-impl<K, V> Dict<K, V> {
-    /// Returns a handle whose calls fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if they take longer.
-    pub fn with_timeout(&self, time: Duration) -> Self {
-        Self::new(self.proxy.with_timeout(time))
-    }
-
-    /// Returns whether its manager is still there.
-    pub fn is_alive(&self) -> bool {
-        self.proxy.is_alive()
-    }
-
-    pub(super) fn new(proxy: RawDictProxy) -> Self {
-        Dict { proxy, of: PhantomData }
-    }
-}
-
-impl<K, V> Clone for Dict<K, V> {
-    fn clone(&self) -> Self {
-        Self::new(self.proxy.clone())
-    }
-}
-
-impl<K, V> fmt::Debug for Dict<K, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Dict").field(&self.proxy).finish()
-    }
-}
-
-impl<K, V> Serialize for Dict<K, V> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.proxy.serialize(to)
-    }
-}
-
-impl<'de, K, V> Deserialize<'de> for Dict<K, V> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        RawDictProxy::deserialize(from).map(Self::new)
-    }
-}
+typed!(Dict<K, V>, RawDictProxy);
+typed_collection!(Dict<K, V>, "keys");

@@ -51,6 +51,13 @@ impl EncodedValue {
             )
         })
     }
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`].
+    pub(super) fn decode_option<T: DeserializeOwned>(value: Option<Self>) -> Result<Option<T>> {
+        value.as_ref().map(EncodedValue::decode).transpose()
+    }
 }
 
 /// Tells apart what has the same bytes and other objects not: bytes name their objects.

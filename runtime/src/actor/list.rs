@@ -1,14 +1,13 @@
 //! A list that processes share.
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
-use serde::ser::{Serialize, Serializer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::encoded::EncodedValue;
 use super::ready::RawListProxy;
+use super::typed::{typed, typed_collection};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A list in the process of a [`Manager`](crate::Manager); made by [`Manager::list`](crate::Manager::list).
@@ -61,7 +60,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     ///
     /// Those of every call; see [`Manager`](crate::Manager#failures).
     pub fn pop(&self) -> Result<Option<T>> {
-        self.proxy.pop()?.as_ref().map(EncodedValue::decode).transpose()
+        EncodedValue::decode_option(self.proxy.pop()?)
     }
 
     /// Returns a copy of an element; the first has the index 0.
@@ -70,7 +69,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     ///
     /// Those of every call; see [`Manager`](crate::Manager#failures).
     pub fn get(&self, index: usize) -> Result<Option<T>> {
-        self.proxy.get(index)?.as_ref().map(EncodedValue::decode).transpose()
+        EncodedValue::decode_option(self.proxy.get(index)?)
     }
 
     /// Replaces an element, and returns the one that was there.
@@ -87,33 +86,6 @@ impl<T: Serialize + DeserializeOwned> List<T> {
         before?.decode()
     }
 
-    /// Returns how many elements there are.
-    ///
-    /// # Errors
-    ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
-    pub fn len(&self) -> Result<usize> {
-        self.proxy.len()
-    }
-
-    /// Returns whether there are no elements.
-    ///
-    /// # Errors
-    ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
-    pub fn is_empty(&self) -> Result<bool> {
-        self.len().map(|len| len == 0)
-    }
-
-    /// Removes all elements.
-    ///
-    /// # Errors
-    ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
-    pub fn clear(&self) -> Result<()> {
-        self.proxy.clear()
-    }
-
     /// Returns a copy of the whole list, as it was at one moment.
     ///
     /// # Errors
@@ -124,42 +96,5 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     }
 }
 
-impl<T> List<T> {
-    /// Returns a handle whose calls fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if they take longer.
-    pub fn with_timeout(&self, time: Duration) -> Self {
-        Self::new(self.proxy.with_timeout(time))
-    }
-
-    /// Returns whether its manager is still there.
-    pub fn is_alive(&self) -> bool {
-        self.proxy.is_alive()
-    }
-
-    pub(super) fn new(proxy: RawListProxy) -> Self {
-        List { proxy, of: PhantomData }
-    }
-}
-
-impl<T> Clone for List<T> {
-    fn clone(&self) -> Self {
-        Self::new(self.proxy.clone())
-    }
-}
-
-impl<T> fmt::Debug for List<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("List").field(&self.proxy).finish()
-    }
-}
-
-impl<T> Serialize for List<T> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.proxy.serialize(to)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        RawListProxy::deserialize(from).map(Self::new)
-    }
-}
+typed!(List<T>, RawListProxy);
+typed_collection!(List<T>, "elements");

@@ -44,6 +44,7 @@ mod number;
 mod proxy;
 mod ready;
 mod serve;
+mod typed;
 mod value;
 
 pub use dict::Dict;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::encoded::EncodedValue;
+use crate::error::{Error, ErrorKind};
 
 /// A number that [`Dict::update`](crate::Dict::update) and [`Value::update`](crate::Value::update) can add to: the integers and floats of the language.
 ///
@@ -24,6 +25,14 @@ pub(super) fn sum(
     let before = before.map(|before| before.bytes.as_slice());
     let sum = add(tag, before, &by.bytes)?;
     Some(sum.map(EncodedValue::of_bytes))
+}
+
+/// What an actor answered to an addition, as an outcome of a method of this name.
+pub(super) fn checked(
+    sum: Result<EncodedValue, String>,
+    of: &'static str,
+) -> Result<EncodedValue, Error> {
+    sum.map_err(|text| Error::new(ErrorKind::Failed, text).on_task(of))
 }
 
 macro_rules! numbers {

@@ -1,16 +1,15 @@
 //! A value that processes share.
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
-use serde::ser::{Serialize, Serializer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::encoded::EncodedValue;
-use super::number::Number;
+use super::number::{Number, checked};
 use super::ready::RawValueProxy;
-use crate::error::{Error, ErrorKind, Result};
+use super::typed::typed;
+use crate::error::Result;
 
 /// A value in the process of a [`Manager`](crate::Manager); made by [`Manager::value`](crate::Manager::value).
 ///
@@ -66,53 +65,15 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
     ///
     /// # Errors
     ///
-    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`] if the sum of two integers does not fit
+    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`](crate::ErrorKind::Failed) if the sum of two integers does not fit
     /// their type; the number then stays as it was.
     pub fn update(&self, by: T) -> Result<T>
     where
         T: Number,
     {
         let sum = self.proxy.update(T::TAG, EncodedValue::new(&by)?)?;
-        sum.map_err(|text| Error::new(ErrorKind::Failed, text).on_task("Value::update"))?.decode()
+        checked(sum, "Value::update")?.decode()
     }
 }
 
-impl<T> Value<T> {
-    /// Returns a handle whose calls fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if they take longer.
-    pub fn with_timeout(&self, time: Duration) -> Self {
-        Self::new(self.proxy.with_timeout(time))
-    }
-
-    /// Returns whether its manager is still there.
-    pub fn is_alive(&self) -> bool {
-        self.proxy.is_alive()
-    }
-
-    pub(super) fn new(proxy: RawValueProxy) -> Self {
-        Value { proxy, of: PhantomData }
-    }
-}
-
-impl<T> Clone for Value<T> {
-    fn clone(&self) -> Self {
-        Self::new(self.proxy.clone())
-    }
-}
-
-impl<T> fmt::Debug for Value<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Value").field(&self.proxy).finish()
-    }
-}
-
-impl<T> Serialize for Value<T> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.proxy.serialize(to)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Value<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        RawValueProxy::deserialize(from).map(Self::new)
-    }
-}
+typed!(Value<T>, RawValueProxy);
