@@ -14,7 +14,7 @@ use bytemuck::Pod;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use super::block::{Head, LockMemory, Tag};
+use super::block::{Head, LockMemory, SLOTS_ALIGN, Tag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::memory::SharedMemory;
 
@@ -130,7 +130,7 @@ impl<A: Atomic> Atomics<A> {
             let text = format!("failed to allocate shared memory for {len} atomics: it is longer than memory can be");
             Error::new(ErrorKind::OutOfMemory, text)
         })?;
-        Ok(Self::of(LockMemory::new(bytes, 8)?))
+        Ok(Self::of(LockMemory::new(bytes, SLOTS_ALIGN)?))
     }
 
     /// Creates an array with the given values.
@@ -151,7 +151,7 @@ impl<A: Atomic> Atomics<A> {
 
     fn of(block: LockMemory<AtomicsHead>) -> Self {
         let bytes = block.extra_len();
-        let first = block.extra(8, bytes).cast();
+        let first = block.extra(SLOTS_ALIGN, bytes).cast();
         Atomics { block, first, len: bytes / size_of::<A>(), of: PhantomData }
     }
 }
@@ -198,6 +198,6 @@ struct DecodedBlock(LockMemory<AtomicsHead>);
 
 impl<'de> Deserialize<'de> for DecodedBlock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LockMemory::decode(deserializer, 8, None).map(DecodedBlock)
+        LockMemory::decode(deserializer, SLOTS_ALIGN, None).map(DecodedBlock)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use super::block::{Head, LockMemory, Tag};
+use super::block::{Head, LockMemory, SLOTS_ALIGN, Tag};
 use super::slots::{self, Looks};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,6 +54,9 @@ struct Party {
     broken: AtomicU32,
 }
 
+// SAFETY: repr(C), of atomics.
+unsafe impl SharedMemory for Party {}
+
 /// A barrier at which a number of threads, of any processes, wait until all of them have arrived.
 ///
 /// ```
@@ -91,14 +94,11 @@ impl Barrier {
             let text = format!("a barrier is for 1 to {MOST} threads, and not for {parties}");
             return Err(Error::new(ErrorKind::Configuration, text));
         }
-        Ok(Barrier { block: LockMemory::new(2 * parties * size_of::<Party>(), 8)? })
+        Ok(Barrier { block: LockMemory::new(2 * parties * size_of::<Party>(), SLOTS_ALIGN)? })
     }
 
     fn slots(&self) -> &[Party] {
-        let len = self.block.extra_len();
-        let first = self.block.extra(8, len).cast::<Party>();
-        // SAFETY: within the block, aligned, of atomics.
-        unsafe { std::slice::from_raw_parts(first.as_ptr(), len / size_of::<Party>()) }
+        self.block.extra_slots()
     }
 
     /// Returns the number of threads for which the barrier waits.
@@ -132,7 +132,7 @@ impl Barrier {
     /// Returns the errors of [`wait`](Self::wait), and [`ErrorKind::TimedOut`] if not all threads have arrived in time, which breaks
     /// the barrier.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
-        self.wait_until(slots::until(timeout))
+        self.wait_until(clock::after(timeout))
     }
 
     /// Breaks the barrier: all threads that wait, or that arrive before a reset, get an error.
@@ -172,10 +172,7 @@ impl Barrier {
                     continue;
                 }
             }
-            let now = clock::now();
-            if now.wrapping_sub(head.looked.load(Ordering::Relaxed)) >= slots::SLICE / 2 {
-                head.looked.store(now, Ordering::Relaxed);
-                let is_gone = looks.next();
+            if let Some(is_gone) = looks.next_of_all(&head.looked) {
                 let dead = || self.arrived(cycle).any(|(_, holder)| is_gone(holder));
                 if dead() {
                     self.break_if(cycle, dead);
@@ -321,7 +318,7 @@ impl Serialize for Barrier {
 
 impl<'de> Deserialize<'de> for Barrier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let block: LockMemory<BarrierHead> = LockMemory::decode(deserializer, 8, None)?;
+        let block: LockMemory<BarrierHead> = LockMemory::decode(deserializer, SLOTS_ALIGN, None)?;
         match block.extra_len() < 2 * size_of::<Party>() {
             true => Err(D::Error::custom("a lock was refused: it has no room for anybody")),
             false => Ok(Barrier { block }),

@@ -6,14 +6,22 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use bytemuck::Pod;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
 use super::pages::{self, UNIT};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, EncodedObject, Object};
 use crate::sys::memory::SharedMemory;
+
+/// The alignment of the slots of a lock, and the least alignment of its value.
+pub(super) const SLOTS_ALIGN: usize = 8;
+
+// SAFETY: an atomic. Models do not map memory.
+#[cfg(all(test, loom))]
+unsafe impl SharedMemory for AtomicU64 {}
 
 /// What every lock begins with.
 #[repr(C, align(8))]
@@ -58,13 +66,51 @@ impl<H: Head> LockMemory<H> {
         let (object, offset) = pages::allocate(Self::extra_at(align) + extra)?;
         let block = Self::at(object, offset, extra).map_err(|why| {
             let text = format!("failed to map a lock: {why}");
-            crate::error::Error::new(crate::error::ErrorKind::OutOfMemory, text)
+            Error::new(ErrorKind::OutOfMemory, text)
         })?;
         let tag = block.tag();
         tag.extra.store(extra as u64, Ordering::Relaxed);
         tag.align.store(align as u32, Ordering::Relaxed);
         tag.kind.store(H::KIND, Ordering::Release);
         Ok(block)
+    }
+
+    /// Creates a block that holds a value, and returns it with the address of the value.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`new`](Self::new), and if the alignment of `T` exceeds that of blocks.
+    pub(super) fn with_value<T: Pod>(value: T) -> Result<(Self, NonNull<T>)> {
+        if align_of::<T>() > UNIT {
+            let text = format!(
+                "a lock cannot guard a `{}`, which is aligned to more than {UNIT} bytes",
+                std::any::type_name::<T>()
+            );
+            return Err(Error::new(ErrorKind::Configuration, text));
+        }
+        let block = Self::new(size_of::<T>(), Self::value_align::<T>())?;
+        let at = block.value();
+        // SAFETY: nobody else has it yet; within the block and aligned.
+        unsafe { at.write(value) };
+        Ok((block, at))
+    }
+
+    /// Decodes a block that holds a `T`, and returns it with the address of the value.
+    pub(super) fn decode_with_value<'de, T: Pod, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<(Self, NonNull<T>), D::Error> {
+        let align = Self::value_align::<T>();
+        let block = Self::decode(deserializer, align, Some(size_of::<T>()))?;
+        let value = block.value();
+        Ok((block, value))
+    }
+
+    const fn value_align<T>() -> usize {
+        if align_of::<T>() < SLOTS_ALIGN { SLOTS_ALIGN } else { align_of::<T>() }
+    }
+
+    fn value<T>(&self) -> NonNull<T> {
+        self.extra(Self::value_align::<T>(), size_of::<T>()).cast()
     }
 
     /// Where the rest begins, from the fixed part.
@@ -98,6 +144,14 @@ impl<H: Head> LockMemory<H> {
         assert!(len <= self.extra && align <= UNIT, "checked when it was made");
         let memory = self.object.writable_memory().expect("it was mapped when it was made");
         memory.at(self.offset + Self::extra_at(align), len)
+    }
+
+    /// The bytes behind the fixed part, as many structures as fit.
+    pub(super) fn extra_slots<T: SharedMemory>(&self) -> &[T] {
+        const { assert!(align_of::<T>() == SLOTS_ALIGN) };
+        let first = self.extra(SLOTS_ALIGN, self.extra).cast::<T>();
+        // SAFETY: within the block, which lives as long as self; aligned; of atomics, of which all values are valid.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), self.extra / size_of::<T>()) }
     }
 
     /// How many bytes stand behind the fixed part.

@@ -9,7 +9,7 @@ use bytemuck::Pod;
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
-use super::block::{Head, LockMemory, Tag};
+use super::block::{Head, LockMemory, SLOTS_ALIGN, Tag};
 use super::error::LockError;
 use super::mutex::{Guard, OwnerDied};
 use super::slots::{self, Looks};
@@ -115,7 +115,7 @@ impl Condvar {
     ///
     /// Returns the errors of [`Mutex::new`](super::Mutex::new).
     pub fn new() -> Result<Self> {
-        Ok(Condvar { block: LockMemory::new(0, 8)? })
+        Ok(Condvar { block: LockMemory::new(0, SLOTS_ALIGN)? })
     }
 
     /// Unlocks the mutex, waits for a notification, and locks the mutex again.
@@ -137,7 +137,7 @@ impl Condvar {
         guard: Guard<'a, T>,
         timeout: Duration,
     ) -> Result<(Guard<'a, T>, WaitTimeoutResult), MutexError<T>> {
-        self.wait_until(guard, slots::until(timeout))
+        self.wait_until(guard, clock::after(timeout))
     }
 
     /// Waits as long as `condition` returns `true` for the value of the mutex.
@@ -167,7 +167,7 @@ impl Condvar {
         timeout: Duration,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<(Guard<'a, T>, WaitTimeoutResult), MutexError<T>> {
-        let until = slots::until(timeout);
+        let until = clock::after(timeout);
         loop {
             if !condition(&mut guard) {
                 return Ok((guard, WaitTimeoutResult(false)));
@@ -240,10 +240,7 @@ impl Condvar {
             };
             fault("wait-sleeps");
             futex::wait(&slot.state, WAITS, Some(slice));
-            let now = clock::now();
-            if now.wrapping_sub(head.looked.load(Ordering::Relaxed)) >= slots::SLICE / 2 {
-                head.looked.store(now, Ordering::Relaxed);
-                let is_gone = looks.next();
+            if let Some(is_gone) = looks.next_of_all(&head.looked) {
                 let dead = |slot: &ConditionWaiter| self.owner(slot).is_some_and(&is_gone);
                 if self.slots().iter().any(dead) {
                     self.locked(|| self.pass_on(dead));
@@ -366,6 +363,6 @@ impl Serialize for Condvar {
 
 impl<'de> Deserialize<'de> for Condvar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Condvar { block: LockMemory::decode(deserializer, 8, Some(0))? })
+        Ok(Condvar { block: LockMemory::decode(deserializer, SLOTS_ALIGN, Some(0))? })
     }
 }

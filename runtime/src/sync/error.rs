@@ -32,6 +32,14 @@ impl<D> LockError<D> {
         }
     }
 
+    /// The error of a call that does not wait.
+    pub(super) fn of_try(self) -> Self {
+        match self {
+            LockError::TimedOut => LockError::WouldBlock,
+            other => other,
+        }
+    }
+
     fn text(&self) -> &'static str {
         match self {
             LockError::OwnerDied(_) => {

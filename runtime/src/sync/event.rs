@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
-use super::block::{Head, LockMemory, Tag};
+use super::block::{Head, LockMemory, SLOTS_ALIGN, Tag};
 use super::slots;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
 use crate::fault::fault;
-use crate::sys::futex;
 use crate::sys::memory::SharedMemory;
+use crate::sys::{clock, futex};
 
 #[repr(C, align(8))]
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Event {
     ///
     /// Returns the errors of [`Mutex::new`](super::Mutex::new).
     pub fn new() -> Result<Self> {
-        Ok(Event { block: LockMemory::new(0, 8)? })
+        Ok(Event { block: LockMemory::new(0, SLOTS_ALIGN)? })
     }
 
     /// Sets the event, and wakes all threads that wait for it.
@@ -127,7 +127,7 @@ impl Event {
     ///
     /// None at present.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
-        Ok(self.wait_until(slots::until(timeout)))
+        Ok(self.wait_until(clock::after(timeout)))
     }
 
     fn wait_until(&self, until: u64) -> bool {
@@ -169,6 +169,6 @@ impl Serialize for Event {
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Event { block: LockMemory::decode(deserializer, 8, Some(0))? })
+        Ok(Event { block: LockMemory::decode(deserializer, SLOTS_ALIGN, Some(0))? })
     }
 }

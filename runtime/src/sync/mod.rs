@@ -89,6 +89,7 @@ mod block;
 mod condvar;
 mod error;
 mod event;
+mod guard;
 mod mutex;
 mod pages;
 mod rwlock;

@@ -14,10 +14,11 @@ use serde::ser::{Serialize, Serializer};
 
 use super::block::{Head, LockMemory, Tag};
 use super::error::LockError;
-use super::slots;
+use super::guard::{self, GuardedLock};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
 use crate::lock::{Holder, Locked, RawLock};
+use crate::sys::clock;
 use crate::sys::generation::Original;
 use crate::sys::memory::SharedMemory;
 
@@ -84,14 +85,10 @@ impl<T: Pod> Mutex<T> {
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the system does not support such locks or the alignment of `T`
     /// exceeds 64 bytes.
     pub fn new(value: T) -> Result<Self> {
-        let mutex = Self::of(LockMemory::new(size_of::<T>(), align::<T>()?)?);
-        // SAFETY: nobody else has it yet; within the block and aligned.
-        unsafe { mutex.value.write(value) };
-        Ok(mutex)
+        LockMemory::with_value(value).map(Self::of)
     }
 
-    fn of(block: LockMemory<MutexHead>) -> Self {
-        let value = block.extra(align_of::<T>().max(8), size_of::<T>()).cast();
+    fn of((block, value): (LockMemory<MutexHead>, NonNull<T>)) -> Self {
         Mutex { block, value }
     }
 
@@ -112,7 +109,7 @@ impl<T: Pod> Mutex<T> {
     ///
     /// Returns the errors of [`lock`](Self::lock), and [`LockError::TimedOut`] if the mutex was not available in time.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
-        self.lock_until(slots::until(timeout))
+        self.lock_until(clock::after(timeout))
     }
 
     /// Locks the mutex if it is available.
@@ -121,10 +118,7 @@ impl<T: Pod> Mutex<T> {
     ///
     /// Returns the errors of [`lock`](Self::lock), and [`LockError::WouldBlock`] if the mutex is not available.
     pub fn try_lock(&self) -> Result<Guard<'_, T>, LockError<OwnerDied<T>>> {
-        self.lock_until(0).map_err(|error| match error {
-            LockError::TimedOut => LockError::WouldBlock,
-            other => other,
-        })
+        self.lock_until(0).map_err(LockError::of_try)
     }
 
     #[inline]
@@ -132,7 +126,7 @@ impl<T: Pod> Mutex<T> {
         let me = Holder::current();
         let locked = self.block.lock.lock_by(me, until).map_err(LockError::of)?;
         if locked == Locked::Clean && self.block.poisoned.load(Ordering::Relaxed) == 0 {
-            return Ok(self.guard(me, MutexRef::Borrowed(self)));
+            return Ok(self.guard(me, GuardedLock::Borrowed(self)));
         }
         Err(self.poison(me))
     }
@@ -144,7 +138,7 @@ impl<T: Pod> Mutex<T> {
     }
 
     #[inline]
-    fn guard<'a>(&self, me: Holder, mutex: MutexRef<'a, T>) -> Guard<'a, T> {
+    fn guard<'a>(&self, me: Holder, mutex: GuardedLock<'a, Mutex<T>>) -> Guard<'a, T> {
         Guard { mutex, value: self.value, me, original: Original::here(), of: PhantomData }
     }
 
@@ -158,7 +152,7 @@ impl<T: Pod> Mutex<T> {
             }
         }
         self.block.poisoned.store(0, Ordering::Relaxed);
-        self.guard(Holder::current(), MutexRef::Owned(self.clone()))
+        self.guard(Holder::current(), GuardedLock::Owned(self.clone()))
     }
 
     /// Gives the lock back without recovering the value.
@@ -176,19 +170,6 @@ impl<T: Pod> Mutex<T> {
         let dead = self.block.lock.owner().is_some_and(Holder::is_gone);
         dead || self.block.poisoned.load(Ordering::Relaxed) != 0
     }
-}
-
-/// The alignment of a value in a block.
-pub(super) fn align<T>() -> Result<usize> {
-    if align_of::<T>() > super::pages::UNIT {
-        let text = format!(
-            "a lock cannot guard a `{}`, which is aligned to more than {} bytes",
-            std::any::type_name::<T>(),
-            super::pages::UNIT
-        );
-        return Err(crate::Error::new(crate::ErrorKind::Configuration, text));
-    }
-    Ok(align_of::<T>().max(8))
 }
 
 impl<T: Pod> Clone for Mutex<T> {
@@ -225,7 +206,7 @@ impl<T: Pod> Serialize for Mutex<T> {
 
 impl<'de, T: Pod> Deserialize<'de> for Mutex<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LockMemory::decode(deserializer, align_of::<T>().max(8), Some(size_of::<T>())).map(Self::of)
+        LockMemory::decode_with_value(deserializer).map(Self::of)
     }
 }
 
@@ -252,7 +233,7 @@ impl<T: Pod> OwnerDied<T> {
     ///
     /// Panics in a forked copy of the process.
     pub fn recover(mut self) -> Guard<'static, T> {
-        assert!(self.original.is_here(), "a lock is recovered in a forked copy of its process");
+        guard::check_recovery(self.original);
         let mutex = self.mutex.take().expect("taken once");
         mutex.recover_from(self.by)
     }
@@ -279,18 +260,12 @@ impl<T: Pod> fmt::Debug for OwnerDied<T> {
 /// It belongs to the thread that has locked the mutex, and is not `Send`.
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct Guard<'a, T: Pod> {
-    mutex: MutexRef<'a, T>,
+    mutex: GuardedLock<'a, Mutex<T>>,
     value: NonNull<T>,
     me: Holder,
     /// Rule Y6.
     original: Original,
     of: PhantomData<&'a mut T>,
-}
-
-/// The mutex of a guard.
-enum MutexRef<'a, T: Pod> {
-    Borrowed(&'a Mutex<T>),
-    Owned(Mutex<T>),
 }
 
 // SAFETY: a shared guard gives shared references to plain bytes.
@@ -299,20 +274,12 @@ unsafe impl<T: Pod + Sync> Sync for Guard<'_, T> {}
 impl<T: Pod> Guard<'_, T> {
     #[inline]
     fn head(&self) -> &MutexHead {
-        &self.mutex().block
-    }
-
-    /// # Panics
-    ///
-    /// In a forked copy of the process (rule Y6).
-    #[inline]
-    fn check(&self) {
-        assert!(self.original.is_here(), "a guard is used in a forked copy of its process");
+        &self.mutex.block
     }
 
     /// Gives the lock back, until [`resume`](Self::resume).
     pub(super) fn pause(&self) {
-        self.check();
+        guard::check(self.original);
         self.head().lock.unlock_by(self.me);
     }
 
@@ -324,7 +291,7 @@ impl<T: Pod> Guard<'_, T> {
             Ok(_) => {
                 self.head().poisoned.store(1, Ordering::Relaxed);
                 // The error has the lock from now on: of the guard nothing is left that would give it back.
-                let died = OwnerDied::new(self.mutex().clone(), self.me);
+                let died = OwnerDied::new(self.mutex.clone(), self.me);
                 self.disarmed();
                 Err(LockError::OwnerDied(died))
             }
@@ -339,14 +306,6 @@ impl<T: Pod> Guard<'_, T> {
     fn disarmed(mut self) {
         self.me = Holder::nobody();
     }
-
-    #[inline]
-    fn mutex(&self) -> &Mutex<T> {
-        match &self.mutex {
-            MutexRef::Borrowed(mutex) => mutex,
-            MutexRef::Owned(mutex) => mutex,
-        }
-    }
 }
 
 impl<T: Pod> Deref for Guard<'_, T> {
@@ -354,7 +313,7 @@ impl<T: Pod> Deref for Guard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.check();
+        guard::check(self.original);
         // SAFETY: within the block, any bytes are a `T`, and the lock is this thread's (rule K1) until the guard is dropped.
         unsafe { self.value.as_ref() }
     }
@@ -363,7 +322,7 @@ impl<T: Pod> Deref for Guard<'_, T> {
 impl<T: Pod> DerefMut for Guard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.check();
+        guard::check(self.original);
         // SAFETY: as in `deref`, and borrowed exclusively.
         unsafe { self.value.as_mut() }
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{Object, TOO_MANY};
 use crate::lock;
 use crate::poison::IgnorePoison;
+use crate::sys::fds;
 use crate::sys::generation::PerProcess;
 use crate::sys::memory::{self, PAGE};
 
@@ -56,9 +57,9 @@ pub(super) fn allocate(len: usize) -> Result<(Arc<Object>, usize)> {
 
 fn create(size: usize) -> Result<Arc<Object>> {
     let cannot = |error: io::Error| {
-        let text = match error.raw_os_error() {
-            Some(24) => format!("failed to create a lock: {TOO_MANY}"),
-            _ => format!("failed to create {size} bytes of shared memory for locks: {error}"),
+        let text = match fds::is_too_many_open(&error) {
+            true => format!("failed to create a lock: {TOO_MANY}"),
+            false => format!("failed to create {size} bytes of shared memory for locks: {error}"),
         };
         Error::new(ErrorKind::OutOfMemory, text)
     };

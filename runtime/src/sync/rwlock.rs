@@ -14,15 +14,16 @@ use serde::ser::{Serialize, Serializer};
 
 use super::block::{Head, LockMemory, Tag};
 use super::error::LockError;
-use super::mutex::{align, write_owner};
+use super::guard::{self, GuardedLock};
+use super::mutex::write_owner;
 use super::slots::{self, Looks};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Result;
 use crate::fault::fault;
 use crate::lock::{Holder, Locked, RawLock};
-use crate::sys::futex;
 use crate::sys::generation::Original;
 use crate::sys::memory::SharedMemory;
+use crate::sys::{clock, futex};
 
 /// The most readers at a time; more wait.
 const READERS: usize = 118;
@@ -99,14 +100,10 @@ impl<T: Pod> RwLock<T> {
     ///
     /// Returns the errors of [`Mutex::new`](super::Mutex::new).
     pub fn new(value: T) -> Result<Self> {
-        let lock = Self::of(LockMemory::new(size_of::<T>(), align::<T>()?)?);
-        // SAFETY: nobody else has it yet; within the block and aligned.
-        unsafe { lock.value.write(value) };
-        Ok(lock)
+        LockMemory::with_value(value).map(Self::of)
     }
 
-    fn of(block: LockMemory<RwHead>) -> Self {
-        let value = block.extra(align_of::<T>().max(8), size_of::<T>()).cast();
+    fn of((block, value): (LockMemory<RwHead>, NonNull<T>)) -> Self {
         RwLock { block, value }
     }
 
@@ -126,7 +123,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// Returns the errors of [`read`](Self::read), and [`LockError::TimedOut`].
     pub fn read_timeout(&self, timeout: Duration) -> Result<ReadGuard<'_, T>, RwLockError<T>> {
-        self.read_until(slots::until(timeout))
+        self.read_until(clock::after(timeout))
     }
 
     /// Locks for reading if that is possible without waiting.
@@ -135,7 +132,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// Returns the errors of [`read`](Self::read), and [`LockError::WouldBlock`].
     pub fn try_read(&self) -> Result<ReadGuard<'_, T>, RwLockError<T>> {
-        self.read_until(0).map_err(would_block)
+        self.read_until(0).map_err(LockError::of_try)
     }
 
     /// Locks for writing, and waits until that is possible.
@@ -154,7 +151,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// Returns the errors of [`write`](Self::write), and [`LockError::TimedOut`].
     pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_, T>, RwLockError<T>> {
-        self.write_until(slots::until(timeout))
+        self.write_until(clock::after(timeout))
     }
 
     /// Locks for writing if that is possible without waiting.
@@ -163,7 +160,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// Returns the errors of [`write`](Self::write), and [`LockError::WouldBlock`].
     pub fn try_write(&self) -> Result<WriteGuard<'_, T>, RwLockError<T>> {
-        self.write_until(0).map_err(would_block)
+        self.write_until(0).map_err(LockError::of_try)
     }
 
     /// Returns whether a writer has died with the lock and no thread has recovered it since.
@@ -234,7 +231,7 @@ impl<T: Pod> RwLock<T> {
         fault("write-locked");
         self.drain(me, until)?;
         match head.poisoned.load(Ordering::SeqCst) {
-            0 => Ok(self.writer(RwLockRef::Borrowed(self), me)),
+            0 => Ok(self.writer(GuardedLock::Borrowed(self), me)),
             _ => Err(self.died(me)),
         }
     }
@@ -288,7 +285,7 @@ impl<T: Pod> RwLock<T> {
         ReadGuard { lock: self, slot, me, original: Original::here(), of: PhantomData }
     }
 
-    fn writer<'a>(&self, lock: RwLockRef<'a, T>, me: Holder) -> WriteGuard<'a, T> {
+    fn writer<'a>(&self, lock: GuardedLock<'a, RwLock<T>>, me: Holder) -> WriteGuard<'a, T> {
         WriteGuard { lock, value: self.value, me, original: Original::here(), of: PhantomData }
     }
 
@@ -321,13 +318,6 @@ impl<T: Pod> RwLock<T> {
     }
 }
 
-fn would_block<D>(error: LockError<D>) -> LockError<D> {
-    match error {
-        LockError::TimedOut => LockError::WouldBlock,
-        other => other,
-    }
-}
-
 impl<T: Pod> Clone for RwLock<T> {
     fn clone(&self) -> Self {
         RwLock { block: self.block.clone(), value: self.value }
@@ -351,7 +341,7 @@ impl<T: Pod> Serialize for RwLock<T> {
 
 impl<'de, T: Pod> Deserialize<'de> for RwLock<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LockMemory::decode(deserializer, align_of::<T>().max(8), Some(size_of::<T>())).map(Self::of)
+        LockMemory::decode_with_value(deserializer).map(Self::of)
     }
 }
 
@@ -371,7 +361,7 @@ impl<T: Pod> Deref for ReadGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        assert!(self.original.is_here(), "a guard is used in a forked copy of its process");
+        guard::check(self.original);
         // SAFETY: within the block, any bytes are a `T`, and nobody writes while the slot is this thread's.
         unsafe { self.lock.value.as_ref() }
     }
@@ -391,16 +381,10 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
     }
 }
 
-/// The lock of a guard.
-enum RwLockRef<'a, T: Pod> {
-    Borrowed(&'a RwLock<T>),
-    Owned(RwLock<T>),
-}
-
 /// Write access to the value of an [`RwLock`], until it is dropped. It belongs to a thread.
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: Pod> {
-    lock: RwLockRef<'a, T>,
+    lock: GuardedLock<'a, RwLock<T>>,
     value: NonNull<T>,
     me: Holder,
     /// Rule Y6.
@@ -413,7 +397,7 @@ impl<T: Pod> Deref for WriteGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        assert!(self.original.is_here(), "a guard is used in a forked copy of its process");
+        guard::check(self.original);
         // SAFETY: within the block, any bytes are a `T`, and the lock is this thread's.
         unsafe { self.value.as_ref() }
     }
@@ -422,7 +406,7 @@ impl<T: Pod> Deref for WriteGuard<'_, T> {
 impl<T: Pod> DerefMut for WriteGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        assert!(self.original.is_here(), "a guard is used in a forked copy of its process");
+        guard::check(self.original);
         // SAFETY: as in `deref`, and borrowed exclusively.
         unsafe { self.value.as_mut() }
     }
@@ -431,10 +415,7 @@ impl<T: Pod> DerefMut for WriteGuard<'_, T> {
 impl<T: Pod> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
         if self.original.is_here() {
-            match &self.lock {
-                RwLockRef::Borrowed(lock) => lock.finish(self.me),
-                RwLockRef::Owned(lock) => lock.finish(self.me),
-            }
+            self.lock.finish(self.me);
         }
     }
 }
@@ -460,7 +441,7 @@ impl<T: Pod> WriterDied<T> {
     ///
     /// Panics in a forked copy of the process.
     pub fn recover(mut self) -> WriteGuard<'static, T> {
-        assert!(self.original.is_here(), "a lock is recovered in a forked copy of its process");
+        guard::check_recovery(self.original);
         let lock = self.lock.take().expect("taken once");
         let head = &*lock.block;
         if !head.lock.take_from(self.by) {
@@ -471,7 +452,7 @@ impl<T: Pod> WriterDied<T> {
             }
         }
         head.poisoned.store(0, Ordering::SeqCst);
-        lock.writer(RwLockRef::Owned(lock.clone()), Holder::current())
+        lock.writer(GuardedLock::Owned(lock.clone()), Holder::current())
     }
 }
 

@@ -9,15 +9,15 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use super::block::{Head, LockMemory, Tag};
+use super::block::{Head, LockMemory, SLOTS_ALIGN, Tag};
 use super::slots::{self, Looks};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::fault;
 use crate::lock::{Holder, NotLocked, RawLock};
-use crate::sys::futex;
 use crate::sys::generation::Original;
 use crate::sys::memory::SharedMemory;
+use crate::sys::{clock, futex};
 
 /// The most permits of a semaphore.
 const MOST: usize = 65_536;
@@ -82,14 +82,11 @@ impl Semaphore {
             let text = format!("a semaphore has from 1 to {MOST} permits, and not {permits}");
             return Err(Error::new(ErrorKind::Configuration, text));
         }
-        Ok(Semaphore { block: LockMemory::new(permits * size_of::<AtomicU64>(), 8)? })
+        Ok(Semaphore { block: LockMemory::new(permits * size_of::<AtomicU64>(), SLOTS_ALIGN)? })
     }
 
     fn slots(&self) -> &[AtomicU64] {
-        let len = self.block.extra_len();
-        let first = self.block.extra(8, len).cast::<AtomicU64>();
-        // SAFETY: within the block, aligned, of atomics.
-        unsafe { std::slice::from_raw_parts(first.as_ptr(), len / size_of::<AtomicU64>()) }
+        self.block.extra_slots()
     }
 
     /// Waits for a permit.
@@ -112,7 +109,7 @@ impl Semaphore {
     ///
     /// Returns the errors of [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<Permit<'_>>> {
-        self.acquire_until(slots::until(timeout))
+        self.acquire_until(clock::after(timeout))
     }
 
     /// Takes a permit if one is free, and returns `None` otherwise.
@@ -225,7 +222,7 @@ impl Serialize for Semaphore {
 
 impl<'de> Deserialize<'de> for Semaphore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let block: LockMemory<SemaphoreHead> = LockMemory::decode(deserializer, 8, None)?;
+        let block: LockMemory<SemaphoreHead> = LockMemory::decode(deserializer, SLOTS_ALIGN, None)?;
         match block.extra_len() < size_of::<AtomicU64>() {
             true => Err(D::Error::custom("a lock was refused: it has no room for anybody")),
             false => Ok(Semaphore { block }),

@@ -5,16 +5,10 @@ use crate::lock::Holder;
 use crate::sys::clock;
 
 /// The longest sleep of who waits for others that may die (rule Y4).
-pub(super) const SLICE: u64 = 20_000_000;
+const SLICE: u64 = 20_000_000;
 
 /// How often a look costs one at `/proc` for each thread, in slices.
 const THOROUGH: u32 = 50;
-
-/// A time of [`clock::now`] that is so far ahead.
-pub(super) fn until(timeout: std::time::Duration) -> u64 {
-    let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-    clock::now().saturating_add(ns)
-}
 
 /// What is left of a slice, or of the time until `until`; `None` if that is over.
 pub(super) fn slice(until: u64) -> Option<std::time::Duration> {
@@ -32,6 +26,19 @@ impl Looks {
         self.0 += 1;
         let thorough = self.0.is_multiple_of(THOROUGH);
         move |holder| if thorough { holder.is_gone() } else { holder.has_ended() }
+    }
+
+    /// The same for one of the threads that wait together; `None` if another of them has looked within half a slice.
+    pub(super) fn next_of_all(
+        &mut self,
+        looked: &AtomicU64,
+    ) -> Option<impl Fn(Holder) -> bool + use<>> {
+        let now = clock::now();
+        if now.wrapping_sub(looked.load(Ordering::Relaxed)) < SLICE / 2 {
+            return None;
+        }
+        looked.store(now, Ordering::Relaxed);
+        Some(self.next())
     }
 }
 
