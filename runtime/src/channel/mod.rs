@@ -29,6 +29,8 @@
 //!   lock of the other side indefinitely, because the owner of that lock may wait for the lock of this side: a sender that waits
 //!   for room keeps its lock, and a receiver may have seen an empty channel before. Senders only try the lock. Receivers wait for
 //!   it for a millisecond, then check their condition again.
+//!   A thread polls for a short time before it does all this. If messages follow each other faster than cache lines travel, it first
+//!   pauses ([`pause`]), so that it finds several at once.
 //! - **C7.** *Waking.* The flag of a sleeping thread is guarded by the lock of the other side. A thread that finds the flag set sends
 //!   one byte and clears the flag *before* it publishes or takes a message. If it dies in between, the sleeping thread wakes up,
 //!   finds nothing, and sets its flag again. Otherwise the message follows immediately. No wake-up is lost: a thread that sets its
@@ -62,6 +64,7 @@ mod heap;
 mod models;
 mod packet;
 mod page;
+mod pause;
 mod pipe;
 mod queue;
 mod raw;

@@ -48,7 +48,8 @@ pub(super) struct SenderWords {
     pub(super) packets: AtomicU64,
     /// A receiver sleeps, and has to be woken before the next message is published (rule C7).
     pub(super) receiver_sleeps: AtomicU32,
-    pub(super) _unused: AtomicU32,
+    /// The length of the next pause of a sender that waits for room, in nanoseconds ([`pause`](super::pause)).
+    pub(super) pause: AtomicU32,
 }
 
 /// Guarded by the lock of the receivers.
@@ -59,7 +60,8 @@ pub(super) struct ReceiverWords {
     pub(super) tail_seen: AtomicU64,
     /// A sender sleeps, and has to be woken before the next message is released (rule C7).
     pub(super) sender_sleeps: AtomicU32,
-    pub(super) _unused: AtomicU32,
+    /// The length of the next pause of a receiver that waits for a message, in nanoseconds ([`pause`](super::pause)).
+    pub(super) pause: AtomicU32,
 }
 
 /// The resources that receivers have released. Written under their lock, after `head`.

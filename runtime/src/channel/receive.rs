@@ -7,6 +7,7 @@ use super::end::{ChannelEnd, LOCK_WAIT_NS, SPIN_NS, SideGuard, WOKEN_NS};
 use super::error::ChannelError;
 use super::packet;
 use super::page::MessageKind;
+use super::pause;
 use super::ring::FoundMessage;
 use crate::atomics::Ordering;
 use crate::error::{Error, ErrorKind};
@@ -183,7 +184,8 @@ fn wake_sender(end: &ChannelEnd) {
 fn wait(end: &ChannelEnd, until: u64) -> Result<(), ChannelError> {
     let ring = end.ring();
     let left = || until.saturating_sub(clock::now());
-    if clock::spin(SPIN_NS.min(left()), || ring.has_message()) {
+    let pause = &end.page().receivers.pause;
+    if pause::wait(pause, SPIN_NS.min(left()), || ring.has_message(), || ring.len() as u64) {
         return Ok(());
     }
     loop {

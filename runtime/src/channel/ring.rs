@@ -14,6 +14,10 @@ use crate::handle::{Object, TOO_MANY};
 use crate::lock;
 use crate::sys::fds;
 use crate::sys::memory::{self, Mapping};
+use crate::sys::prefetch;
+
+/// How many messages before its use a slot is fetched.
+const PREFETCH: u64 = 8;
 
 /// The memory of a channel, as mapped by this process.
 #[derive(Clone, Debug)]
@@ -247,6 +251,8 @@ impl MessageRing {
         page.tail.0.store(number + 1, Ordering::Release);
         fault("channel-published");
         page.senders.next.store(heap_end, Ordering::Relaxed);
+        // A receiver has read that slot last. Its line is here when its message is written.
+        prefetch::for_writing(self.slot(number + PREFETCH));
     }
 
     /// Repairs the words of the senders after the owner of their lock has died (rule C4). Called under that lock.

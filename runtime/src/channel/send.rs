@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::end::{ChannelEnd, LOCK_WAIT_NS, SPIN_NS};
 use super::error::ChannelError;
 use super::packet;
+use super::pause;
 use super::ring::{MessageSpot, NoPlace};
 use crate::atomics::Ordering;
 use crate::error::{Error, ErrorKind};
@@ -133,7 +134,9 @@ fn wake_receiver(end: &ChannelEnd) {
 fn wait(end: &ChannelEnd, seen: u64, until: u64) -> Result<(), ChannelError> {
     let page = end.page();
     let is_taken = || page.head.0.load(Ordering::Acquire) != seen;
-    if clock::spin(SPIN_NS.min(until.saturating_sub(clock::now())), is_taken) {
+    let limit = SPIN_NS.min(until.saturating_sub(clock::now()));
+    let taken = || page.head.0.load(Ordering::Acquire).wrapping_sub(seen);
+    if pause::wait(&page.senders.pause, limit, is_taken, taken) {
         return Ok(());
     }
     loop {

@@ -30,6 +30,16 @@ pub(crate) fn coarse() -> u64 {
 /// Before this time a spinner does not think of others.
 const PATIENT_NS: u64 = 3_000;
 
+/// Lets the given number of nanoseconds pass without accessing memory.
+pub(crate) fn pause(length: u64) {
+    let begun = now();
+    while now() - begun < length {
+        for _ in 0..4 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
 /// Looks at a condition again and again for at most `limit` nanoseconds; tells whether it
 /// came true.
 ///

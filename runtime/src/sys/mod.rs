@@ -16,6 +16,7 @@ pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod original;
 pub(crate) mod poll;
+pub(crate) mod prefetch;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod rights;
