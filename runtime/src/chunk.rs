@@ -4,7 +4,7 @@
 //! is left to the loop of the worker.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::codec::{Sink, Source};
 use crate::failure::{Failure, FailureKind};
@@ -13,11 +13,16 @@ use crate::handle;
 use crate::queue::{Descriptor, LENGTHS, Producer, Started, WorkerPage};
 use crate::sys::memory::Mapping;
 
-/// Whether a panic was seen that the worker has not dealt with.
-pub(crate) static PANIC_SEEN: AtomicBool = AtomicBool::new(false);
+/// Why the worker has to look at each output, as bits of [`ATTENTION`].
+pub(crate) const PANIC_SEEN: u8 = 1;
+/// Its output is captured.
+pub(crate) const OUTPUT_MARKED: u8 = 2;
+
+/// Whether a panic was seen that the worker has not dealt with, and whether inputs that end are noted.
+pub(crate) static ATTENTION: AtomicU8 = AtomicU8::new(0);
 
 /// The output of an input was encoded, and the worker has to see to it: it is long, holds
-/// objects, does not fit the ring now, or a panic was seen.
+/// objects, does not fit the ring now, or the worker looks at each output.
 pub(crate) struct Interrupted;
 
 /// How far a worker has come with a chunk.
@@ -116,7 +121,7 @@ impl<'a> ChunkAtWork<'a> {
         region: NonNull<u8>,
     ) -> Result<(), Interrupted> {
         let is_plain =
-            sink.is_in(region) && handle::is_empty() && !PANIC_SEEN.load(Ordering::Relaxed);
+            sink.is_in(region) && handle::is_empty() && ATTENTION.load(Ordering::Relaxed) == 0;
         if !is_plain {
             return Err(Interrupted);
         }

@@ -27,6 +27,7 @@
 //! | models, connections and caches in workers | [`initializer`], [`State`], [`StateMut`] |
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | a single process for a single task | [`Process`] |
+//! | what workers print and log | [`PoolBuilder::capture_output`], [`PoolBuilder::forward_logs`] |
 //! | closures and borrowed data, in forked copies of the caller | [`fork_map`] |
 //! | state that processes share, and change by calling methods | [`Manager`], [`actor`], [`Dict`], [`List`], [`Value`] |
 //! | shared arrays, and files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
@@ -138,6 +139,7 @@ mod lock;
 #[cfg(feature = "log")]
 mod logs;
 mod opaque;
+mod output;
 mod poison;
 mod pool;
 mod present;
@@ -170,6 +172,7 @@ pub use fork_map::fork_map;
 pub use identity::{parent_id, worker_id};
 pub use item::{Arg, Item};
 pub use opaque::Opaque;
+pub use output::{OutputLine, OutputStream};
 pub use pool::{
     AsCompleted, Elapsed, Handle, Imap, ImapUnordered, Pool, PoolBuilder, TaskCall, WorkerInfo,
     WorkerState, as_completed, pool, wait_any,

@@ -364,12 +364,18 @@ impl Dispatcher {
         let (ours, theirs) = socket::pair().map_err(failed)?;
         let (link, workers_link) = socket::pair().map_err(failed)?;
         let objects = WorkerObjects::of_process(Kept::new(link));
-        let (instance, page) =
+        let (mut instance, page) =
             starting::prepare(shared, slot, id, Some(ours), objects).map_err(failed)?;
+        let mut stdio = shared.settings.take_stdio();
+        if let Some(collector) = &shared.output {
+            let (output, [stdout, stderr]) =
+                collector.add(id, Arc::clone(&instance.page)).map_err(failed)?;
+            instance.output = Some(output);
+            stdio = [None, Some(stdout), Some(stderr)];
+        }
         if !shared.lock().install(shared, slot, instance) {
             return Err(unwanted());
         }
-        let stdio = shared.settings.take_stdio();
         let regions = &shared.regions;
         let mut fds = vec![
             page.as_fd(),

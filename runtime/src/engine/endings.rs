@@ -138,7 +138,10 @@ impl Engine {
             None if !worker.is_some_and(Worker::served) => not_ready(shared, instance, exit),
             None => of_exit(shared, instance, exit),
         };
-        error.in_worker(instance.id, instance.pid())
+        let output = shared.output.as_ref().zip(instance.output.as_ref());
+        let tail = output.and_then(|(collector, output)| collector.tail_of_dead(output));
+        let error = error.in_worker(instance.id, instance.pid());
+        error.with(|facts| facts.output_tail = tail.map(String::into_boxed_str))
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::objects::WorkerObjects;
 use super::threads::ThreadInstance;
+use crate::output::WorkerOutput;
 use crate::queue::{Consumer, WorkerPageMap};
 use crate::sys::fds::Kept;
 
@@ -33,6 +34,8 @@ pub(crate) struct WorkerInstance {
     pub(super) lifeline: Option<Kept>,
     /// Where objects come from and go to (rules H4 and H5).
     pub(super) objects: WorkerObjects,
+    /// Its captured output.
+    pub(super) output: Option<Arc<WorkerOutput>>,
     /// Its first message was its hello.
     pub(super) handshake_seen: Cell<bool>,
     pub(crate) page: Arc<WorkerPageMap>,
@@ -61,6 +64,7 @@ impl WorkerInstance {
             control,
             lifeline,
             objects,
+            output: None,
             handshake_seen: Cell::new(false),
             page,
             consumer: Consumer::default(),

@@ -11,6 +11,7 @@ use super::{Engine, Settings};
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{Exports, Offer};
+use crate::output::OutputCollector;
 use crate::queue::{Arena, PoolPage, Tasks};
 use crate::start::{Preload, inputs};
 use crate::sys::fds::Kept;
@@ -33,6 +34,8 @@ pub(crate) struct SharedPool {
     pub(crate) exports: Arc<Exports>,
     /// The objects in the inputs of initializers.
     _offer: Offer,
+    /// Reads the output of the workers, if it is captured.
+    pub(crate) output: Option<OutputCollector>,
     /// Wakes the dispatcher.
     pub(super) wakeup: Arc<Wakeup>,
     pub(super) spinners: usize,
@@ -85,6 +88,10 @@ impl SharedPool {
         let arena = Arena::new(Arc::clone(&regions.tasks), head);
         let wakeup = Wakeup::new()
             .map_err(|error| Error::start(format!("failed to create an eventfd: {error}")))?;
+        let output =
+            OutputCollector::of_pool(&settings.name, &settings.output).map_err(|error| {
+                Error::start(format!("the output of workers cannot be captured: {error}"))
+            })?;
         let queue = SharedQueue::new(Arc::clone(&regions.tasks), Arc::clone(&regions.pool_page));
         let exports = Arc::<Exports>::default();
         let inputs = settings.preloads.iter().chain(&settings.initializers);
@@ -92,6 +99,7 @@ impl SharedPool {
         let offer = exports.offer(objects);
         Ok(SharedPool {
             exports,
+            output,
             _offer: offer,
             id: IDS.fetch_add(1, Ordering::Relaxed),
             generation: crate::start::generation(),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::config::StartMethod;
+use crate::output::OutputCapture;
 use crate::poison::IgnorePoison;
 use crate::scheduler::Limits;
 use crate::start::Preload;
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) nice: i32,
     /// Whether records of the workers' loggers reach that of the program.
     pub(crate) forward_logs: bool,
+    pub(crate) output: OutputCapture,
     pub(crate) fork_with_threads: bool,
     /// Whether this is the process-wide pool.
     pub(crate) of_process: bool,
@@ -57,6 +59,7 @@ impl Settings {
             preloads: self.preloads.clone(),
             env: self.env.clone(),
             directory: None,
+            output: self.output.clone(),
             stdio: std::sync::Mutex::default(),
             ..*self
         }
@@ -130,6 +133,7 @@ impl Settings {
             ("env(..)", !self.env.is_empty()),
             ("nice(..)", self.nice != 0),
             ("current_dir(..)", self.directory.is_some()),
+            ("capture_output(true)", !matches!(self.output, OutputCapture::Off)),
             ("a redirected standard stream", self.has_stdio()),
         ];
         given.into_iter().find_map(|(what, given)| given.then_some(what))

@@ -35,6 +35,7 @@ pub(super) fn prepare(
         nice: settings.nice,
         cpu: settings.pin_cpus.then(|| crate::sys::limits::cpu_of(slot)).flatten(),
         memory_limit: settings.memory_limit,
+        captures_output: shared.output.is_some(),
     };
     config.write(&page)?;
     let (control, lifeline) = (control.map(Arc::new), lifeline.map(Kept::new));

@@ -27,7 +27,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// `Display` writes one sentence in lower case. `Debug`, which `unwrap` and a `main` that returns the
 /// error use, writes the kind, the sentence, the causes, and, after a panic, the stack frames of the
 /// task. With `RUST_BACKTRACE=full` it writes all frames. [`PanicReport::backtrace`] always contains
-/// all of them.
+/// all of them. The [last output](Error::output_tail) of a worker that died follows if it was captured.
 ///
 /// ```
 /// use runtime::{ErrorKind, worker};
@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) cause: Option<Box<Cause>>,
     /// The backtrace of the error that the task returned.
     pub(crate) backtrace: Option<Box<str>>,
+    /// The last lines that the worker wrote, if its output was captured.
+    pub(crate) output_tail: Option<Box<str>>,
     /// What is called a task here is a method of an actor.
     pub(crate) is_method: bool,
     /// Whether the call was begun, if that does not follow from the kind.
@@ -85,6 +87,7 @@ impl Error {
             left_out: 0,
             cause: None,
             backtrace: None,
+            output_tail: None,
             is_method: false,
             was_begun: None,
         }))
@@ -165,6 +168,7 @@ impl Error {
             left_out: facts.left_out,
             cause: facts.cause.clone(),
             backtrace: facts.backtrace.clone(),
+            output_tail: facts.output_tail.clone(),
             is_method: facts.is_method,
             was_begun: facts.was_begun,
         }))
@@ -236,6 +240,31 @@ impl Error {
     pub fn backtrace(&self) -> Option<&str> {
         let of_panic = || self.panic().and_then(|panic| panic.backtrace.as_deref());
         self.0.backtrace.as_deref().or_else(of_panic)
+    }
+
+    /// Returns the last lines that the worker wrote to standard output and standard error before it died.
+    ///
+    /// There is a tail if the pool [captures](crate::PoolBuilder::capture_output) the output of its workers, and the
+    /// worker crashed, exited, or was killed, for instance because it exceeded a timeout. It is at most 4 KiB long
+    /// and begins with a whole line, unless the last line alone is longer. Lines of earlier tasks of the same worker can
+    /// be part of it. `Debug` writes it last; `Display` does not write it.
+    ///
+    /// ```
+    /// use runtime::{Pool, worker};
+    ///
+    /// #[worker]
+    /// fn crash() {
+    ///     eprintln!("about to crash");
+    ///     std::process::abort();
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).capture_output(true).build()?;
+    /// let error = pool.apply(crash, ()).unwrap_err();
+    /// assert_eq!(error.output_tail(), Some("about to crash"));
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn output_tail(&self) -> Option<&str> {
+        self.0.output_tail.as_deref()
     }
 
     /// Returns whether the call may have run, in whole or in part.
@@ -311,13 +340,18 @@ impl fmt::Debug for Error {
             let heading = if depth == 0 { "\ncaused by:" } else { "" };
             write!(f, "{heading}\n    {cause}")?;
         }
-        let Some(trace) = self.backtrace() else {
-            return Ok(());
-        };
-        if crate::env::shows_all_frames() {
-            return write!(f, "\nbacktrace of the worker:\n{}", trace.trim_end());
+        match self.backtrace() {
+            None => {}
+            Some(trace) if crate::env::shows_all_frames() => {
+                write!(f, "\nbacktrace of the worker:\n{}", trace.trim_end())?;
+            }
+            Some(trace) => {
+                f.write_str("\nbacktrace of the worker (RUST_BACKTRACE=full shows all frames):")?;
+                backtrace::write_short(trace, f)?;
+            }
         }
-        f.write_str("\nbacktrace of the worker (RUST_BACKTRACE=full shows all frames):")?;
-        backtrace::write_short(trace, f)
+        let Some(tail) = self.output_tail() else { return Ok(()) };
+        f.write_str("\nlast output of the worker:")?;
+        tail.trim_end().lines().try_for_each(|line| write!(f, "\n    {line}"))
     }
 }

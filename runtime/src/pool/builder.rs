@@ -8,6 +8,7 @@ use super::Pool;
 use crate::config::{self, StartMethod};
 use crate::engine::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::OutputCapture;
 use crate::queue::{DIRECT, SLOTS};
 use crate::registry::{self, Role};
 use crate::scheduler::Limits;
@@ -35,7 +36,7 @@ use crate::task::Initializer;
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
-    settings: Settings,
+    pub(super) settings: Settings,
     method: Option<StartMethod>,
     inner_threads: Option<usize>,
     error: Option<Error>,
@@ -70,6 +71,7 @@ impl Default for PoolBuilder {
                 directory: None,
                 nice: 0,
                 forward_logs: true,
+                output: OutputCapture::Off,
                 fork_with_threads: false,
                 of_process: false,
                 stdio: std::sync::Mutex::default(),
@@ -332,29 +334,6 @@ impl PoolBuilder {
     /// ```
     pub fn inner_threads(mut self, threads: usize) -> Self {
         self.inner_threads = Some(threads);
-        self
-    }
-
-    /// Sets whether log records of workers are forwarded to the logger of this program; true by default.
-    /// Has no effect without the feature `log`.
-    ///
-    /// If the program has a logger of the crate `log` when the pool is built, each worker process installs a
-    /// forwarding logger before its initializers run. A thread of the library passes the records to the
-    /// logger of the program, and adds the key-values `worker`, `pid`, `task` and `index`. The records of one
-    /// worker arrive in order, including the last ones of a worker that is killed. All records are passed on
-    /// before the pool has ended. A worker that logs faster than the logger can accept waits.
-    ///
-    /// The level is that of [`log::max_level`] when the pool is built; a record above it costs a worker one
-    /// comparison. Other filters of the logger apply in this process. Records that a worker forwards from the
-    /// workers of a nested pool keep their fields.
-    ///
-    /// With [`StartMethod::Fork`] a worker has a copy of a logger that was installed before the pool was
-    /// built, which cannot be replaced. With [`StartMethod::Thread`] a worker uses the logger itself. Neither
-    /// adds fields. While forwarding is enabled, an initializer cannot install its own logger.
-    ///
-    /// [`log::max_level`]: https://docs.rs/log/latest/log/fn.max_level.html
-    pub fn forward_logs(mut self, forward: bool) -> Self {
-        self.settings.forward_logs = forward;
         self
     }
 

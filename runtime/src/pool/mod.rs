@@ -12,6 +12,7 @@ mod imap;
 mod lifecycle;
 mod look_ahead;
 mod map;
+mod observing;
 mod options;
 mod ordered;
 mod producer;

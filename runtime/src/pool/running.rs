@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::StartMethod;
 use crate::engine::{self, Life, Settings, SharedPool};
 use crate::error::Result;
+use crate::output::OutputCollector;
 
 /// The maximum time to wait for killed workers.
 pub(super) const LAST_WAIT: Duration = Duration::from_secs(10);
@@ -111,6 +112,7 @@ impl Running {
         drop(engine);
         if ended {
             engine::join(&self.dispatcher);
+            self.shared.output.iter().for_each(OutputCollector::stop);
             #[cfg(feature = "log")]
             self.logs.iter().for_each(crate::logs::LogReader::stop);
         }

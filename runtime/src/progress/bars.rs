@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,15 +21,31 @@ const TITLE: usize = 40;
 /// The interval of lines if standard error is not a terminal.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-struct Display(MultiProgress);
+#[derive(Debug)]
+struct Display {
+    bars: MultiProgress,
+    /// The number of bars.
+    count: AtomicUsize,
+}
 
 impl Default for Display {
     fn default() -> Self {
-        Display(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        Display { bars, count: AtomicUsize::new(0) }
     }
 }
 
 static DISPLAY: PerProcess<Display> = PerProcess::new();
+
+/// Whether there are bars on a terminal.
+pub(super) fn are_drawn() -> bool {
+    DISPLAY.get().count.load(Ordering::Acquire) > 0
+}
+
+/// Runs `write` while the bars are cleared.
+pub(super) fn suspend<R>(write: impl FnOnce() -> R) -> R {
+    DISPLAY.get().bars.suspend(write)
+}
 
 /// The bar of a call, or its lines.
 pub(super) struct Bar {
@@ -46,9 +63,10 @@ impl Bar {
             return None;
         }
         let title = shown(title);
-        let display = &DISPLAY.get().0;
-        let bar = (!display.is_hidden()).then(|| {
-            let bar = display.add(ProgressBar::no_length());
+        let display = DISPLAY.get();
+        let bar = (!display.bars.is_hidden()).then(|| {
+            display.count.fetch_add(1, Ordering::AcqRel);
+            let bar = display.bars.add(ProgressBar::no_length());
             bar.set_message(title.clone());
             bar
         });
@@ -67,7 +85,9 @@ impl Bar {
     pub(super) fn end(&self, finished: Option<&Progress>) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
-            DISPLAY.get().0.remove(bar);
+            let display = DISPLAY.get();
+            display.bars.remove(bar);
+            display.count.fetch_sub(1, Ordering::AcqRel);
         }
         let written = self.written.lock().ignore_poison().1;
         if let Some(progress) = finished
@@ -87,7 +107,7 @@ impl Bar {
 
     /// Writes a line above all bars.
     fn print(&self, line: &str) {
-        DISPLAY.get().0.suspend(|| {
+        suspend(|| {
             // Nobody to tell if it cannot be written.
             let _ = writeln!(std::io::stderr(), "{line}");
         });

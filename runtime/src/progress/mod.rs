@@ -66,6 +66,23 @@ impl Progress {
     }
 }
 
+/// Whether bars are drawn on a terminal now.
+pub(crate) fn has_bars() -> bool {
+    #[cfg(feature = "progress")]
+    return bars::are_drawn();
+    #[cfg(not(feature = "progress"))]
+    return false;
+}
+
+/// Runs `write`, which writes whole lines to the terminal. Bars are cleared before and drawn again below the lines.
+pub(crate) fn above_bars<R>(write: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "progress")]
+    if bars::are_drawn() {
+        return bars::suspend(write);
+    }
+    write()
+}
+
 /// The function of the program that receives reports.
 type Callback = Arc<dyn Fn(&Progress) + Send + Sync>;
 

@@ -8,6 +8,7 @@ mod claims;
 mod header;
 #[cfg(all(test, any(loom, miri)))]
 mod models;
+mod output_marks;
 mod payload;
 mod pool_page;
 mod ring;
@@ -19,6 +20,7 @@ mod worker_page;
 pub(crate) use arena::{Arena, Block};
 pub(crate) use claims::{ClaimOwner, Claims};
 pub(crate) use header::{Header, INLINE_LEN, Kind, words_in_run};
+pub(crate) use output_marks::{MarkedInput, OutputMark, OutputMarks};
 pub(crate) use payload::{Big, Encoded, OutputBuffer, PayloadBuffer, bytes_of};
 pub(crate) use pool_page::{PoolPage, Waiting, Wake};
 pub(crate) use ring::{Consumer, Malformed, Producer, Ring};

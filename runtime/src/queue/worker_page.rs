@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{Ring, sized};
+use super::{OutputMarks, Ring, sized};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
 use crate::sys::memory::{Mapping, PAGE, SharedMemory};
@@ -87,6 +87,7 @@ pub(crate) struct WorkerPage {
     worker: FromWorker,
     both: Both,
     pub(crate) faults: FaultRecord,
+    pub(crate) marks: OutputMarks,
     crash_len: AtomicU64,
     crash: [AtomicU64; CRASH_WORDS],
     ring: [AtomicU64; RING_WORDS],

@@ -15,6 +15,7 @@ pub(crate) mod hangup;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod original;
+pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod prefetch;
 pub(crate) mod process;

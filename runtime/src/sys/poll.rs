@@ -21,6 +21,11 @@ impl<'a> Awaited<'a> {
         Awaited(PollFd::new(fd, PollFlags::POLLIN))
     }
 
+    /// Waits until the file can be written, or its other end is closed.
+    pub(crate) fn writable(fd: BorrowedFd<'a>) -> Self {
+        Awaited(PollFd::new(fd, PollFlags::POLLOUT))
+    }
+
     /// Waits until the file can be read or written, or its other end is closed.
     pub(crate) fn readable_or_writable(fd: BorrowedFd<'a>) -> Self {
         Awaited(PollFd::new(fd, PollFlags::POLLIN | PollFlags::POLLOUT))

@@ -28,6 +28,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) cpu: Option<usize>,
     /// Bytes of private memory it may have.
     pub(crate) memory_limit: Option<u64>,
+    /// Its standard output and standard error are pipes of the caller.
+    pub(crate) captures_output: bool,
 }
 
 /// What a worker needs for itself after its start, of the memory that it may have.

@@ -5,6 +5,7 @@
 //! workers.
 
 mod config;
+mod marker;
 mod panic;
 mod serve;
 mod sleep;
@@ -109,6 +110,10 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     crate::handle::set_source(link.clone());
     panic::install_in_process(Arc::clone(&page));
     crate::sys::signals::watch_faults(fault_record(&page));
+    let marker = match config.captures_output {
+        true => Some(marker::OutputMarker::new(Arc::clone(&page))?),
+        false => None,
+    };
     let ready = config
         .apply()
         .map_err(|error| Box::new(Failure::plain(FailureKind::Initializer, error.to_string())))
@@ -123,6 +128,9 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     present::set_page(Arc::clone(&page));
     let mut worker =
         WorkerLoop::open(config.slot, page, &tasks, &pool_page, wakeup, link, config.max_tasks)?;
+    if let Some(marker) = marker {
+        worker.mark_output(marker);
+    }
     // Mapped; a task may close what is open and give the numbers to files of its own.
     drop((tasks, pool_page, page_file));
     say(&control, &[READY])?;

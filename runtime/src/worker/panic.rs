@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Once, Weak};
 use std::thread::ThreadId;
 
-use crate::chunk::PANIC_SEEN;
+use crate::chunk::{ATTENTION, PANIC_SEEN};
 use crate::error::{Location, PanicReport};
 use crate::failure::encoded;
 use crate::poison::IgnorePoison;
@@ -80,7 +80,7 @@ fn install(page: Option<Arc<WorkerPageMap>>) {
             page.view().leave_crash(&encoded(&for_crash_box(&report)));
         }
         process.seen.push(Seen { report, own });
-        PANIC_SEEN.store(true, Ordering::Release);
+        ATTENTION.fetch_or(PANIC_SEEN, Ordering::Release);
     }));
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn install_in_thread() {
             } else {
                 return before(info);
             }
-            PANIC_SEEN.store(true, Ordering::Release);
+            ATTENTION.fetch_or(PANIC_SEEN, Ordering::Release);
         }));
     });
     WATCHED.set(true);
@@ -197,12 +197,12 @@ pub(crate) fn text_of(payload: &dyn Any) -> String {
 }
 
 fn take_seen() -> Vec<Seen> {
-    if !PANIC_SEEN.swap(false, Ordering::Acquire) {
+    if ATTENTION.fetch_and(!PANIC_SEEN, Ordering::Acquire) & PANIC_SEEN == 0 {
         return Vec::new();
     }
     if WATCHED.get() {
         // Other worker threads may have seen panics too.
-        PANIC_SEEN.store(true, Ordering::Release);
+        ATTENTION.fetch_or(PANIC_SEEN, Ordering::Release);
         return take_seen_of_thread();
     }
     process().as_mut().map(|process| std::mem::take(&mut process.seen)).unwrap_or_default()
@@ -246,7 +246,7 @@ fn passes_on(message: &str) -> bool {
 /// blamed if the process dies later.
 #[inline]
 pub(super) fn survived_quietly(page: &WorkerPageMap) {
-    if PANIC_SEEN.load(Ordering::Relaxed) {
+    if ATTENTION.load(Ordering::Relaxed) & PANIC_SEEN != 0 {
         print_all(take_seen());
         page.view().clear_crash();
     }
@@ -255,7 +255,7 @@ pub(super) fn survived_quietly(page: &WorkerPageMap) {
 /// The same for a thread that is watched and has no worker page.
 #[inline]
 pub(super) fn survived_in_thread() {
-    if PANIC_SEEN.load(Ordering::Relaxed) {
+    if ATTENTION.load(Ordering::Relaxed) & PANIC_SEEN != 0 {
         print_all(take_seen());
     }
 }

@@ -7,10 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use super::marker::OutputMarker;
 use super::sleep::Sleeper;
 use super::{Failure, FailureKind, Original, PANICKED, panic};
 use crate::call::{Call, Stop, Thunk};
-use crate::chunk::{ChunkAtWork, ChunkProgress};
+use crate::chunk::{ATTENTION, ChunkAtWork, ChunkProgress, OUTPUT_MARKED};
 use crate::fault::fault;
 use crate::handle::{self, ObjectLink};
 use crate::present;
@@ -37,6 +38,8 @@ pub(crate) struct WorkerLoop {
     max_tasks: u64,
     leaving: bool,
     original: Original,
+    /// If its output is captured.
+    marker: Option<OutputMarker>,
 }
 
 impl WorkerLoop {
@@ -86,7 +89,15 @@ impl WorkerLoop {
             max_tasks: max_tasks.unwrap_or(u64::MAX),
             leaving: false,
             original: Original::here(),
+            marker: None,
         }
+    }
+
+    /// From here on notes which input has written what.
+    pub(super) fn mark_output(&mut self, mut marker: OutputMarker) {
+        marker.ready();
+        ATTENTION.fetch_or(OUTPUT_MARKED, Ordering::Relaxed);
+        self.marker = Some(marker);
     }
 
     /// Works until asked to leave.
@@ -165,6 +176,9 @@ impl WorkerLoop {
         self.sleeper.tell_caller(Wake::Claimed);
         push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
         present::set_chunk(descriptor.task, descriptor.first);
+        if let Some(marker) = &mut self.marker {
+            marker.chunk(position, descriptor);
+        }
         fault("begun");
         let mut progress =
             ChunkProgress::new(position, descriptor, self.max_tasks.saturating_sub(self.done));
@@ -286,6 +300,9 @@ impl WorkerLoop {
 
     #[inline]
     fn answer(&mut self, kind: Kind, big: Kind, index: usize) {
+        if let Some(marker) = &mut self.marker {
+            marker.input_ended(index);
+        }
         fault("encoded");
         let WorkerLoop { output, producer, sleeper, .. } = self;
         match output.encoded() {

@@ -43,6 +43,13 @@ fn nap(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
+/// Writes a line to each standard stream.
+#[worker]
+fn speak(number: u64) {
+    println!("out {number}");
+    eprintln!("err {number}");
+}
+
 /// Never answers; says on which pid.
 #[worker]
 fn spin(dir: PathBuf) {
@@ -123,6 +130,13 @@ fn main() {
             eprintln!("done");
             pool.task(odd).progress("odd ones").map(0..50).expect_err("0 is even");
             eprintln!("failed");
+        }
+        "spoken" | "captured" => {
+            // One worker: several would mix what they write directly.
+            let builder = Pool::builder().workers(1).name("plots");
+            let builder = builder.capture_output(scenario == "captured");
+            let pool = builder.start_method(method).build().expect("the pool starts");
+            pool.map(speak, 0..3).expect("it speaks");
         }
         "bars" => {
             let workers = Pool::builder().workers(3).start_method(method);
