@@ -95,7 +95,7 @@ impl Engine {
                 Worker::Leaving { .. } | Worker::Dying { .. } | Worker::Over { .. } => {
                     WorkerState::Leaving
                 }
-                Worker::Starting { .. } | Worker::Initializing { .. } => WorkerState::Starting,
+                Worker::Starting | Worker::Initializing { .. } => WorkerState::Starting,
                 _ if leaves => WorkerState::Leaving,
                 _ if task.is_some() => WorkerState::Busy,
                 _ => WorkerState::Idle,

@@ -56,7 +56,7 @@ impl Engine {
         else {
             return false;
         };
-        if !matches!(worker.worker, Worker::Starting { .. }) {
+        if !matches!(worker.worker, Worker::Starting) {
             // Asked to leave, or killed, before it was there.
             return false;
         }

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use super::time::after;
+use super::worker::Slot;
 use super::{Action, KillReason, Life, Limits, Port, Scheduler, Time, Worker};
 
 /// The minimum of a timeout. With a timeout of zero a state would expire when it is entered, and
 /// prolonging it, as for an idle worker while there is work, would repeat forever.
 pub(super) const LEAST: Duration = Duration::from_millis(1);
 
-/// The time at which the state of a worker expires.
-pub(super) fn deadline<E>(worker: &Worker<E>, limits: &Limits) -> Option<Time> {
-    match worker {
-        Worker::Starting { since } => Some(after(*since, limits.start_timeout)),
+/// The next time at which [`overdue`](Scheduler::overdue) has to act on a worker if its state does not
+/// change before.
+pub(super) fn deadline<E>(slot: &Slot<E>, limits: &Limits) -> Option<Time> {
+    match &slot.worker {
+        Worker::Starting => Some(after(slot.started, limits.start_timeout)),
         Worker::Initializing { since } => limits.init_timeout.map(|limit| after(*since, limit)),
         Worker::Idle { since } => limits.idle_timeout.map(|limit| after(*since, limit.max(LEAST))),
         Worker::Leaving { position: None, until, .. } | Worker::Dying { until, .. } => Some(*until),
@@ -50,7 +52,7 @@ impl<P: Port> Scheduler<P> {
     fn overdue(&mut self, slot: usize, now: Time, port: &P) {
         let Some(late) = self.workers.get(slot) else { return };
         match late.worker {
-            Worker::Starting { .. } | Worker::Initializing { .. } => {
+            Worker::Starting | Worker::Initializing { .. } => {
                 self.act(Action::NotReadyInTime { slot });
             }
             Worker::Idle { .. } if self.calls.outstanding() > 0 || !self.health.complete => {

@@ -19,8 +19,8 @@ use super::{KillReason, Time};
 /// The state of a worker. What only one state has, only its variant holds.
 #[derive(Clone, Debug)]
 pub(crate) enum Worker<E> {
-    /// It was asked for, and has not proved to be a worker.
-    Starting { since: Time },
+    /// Its start was requested, and its handshake is not done.
+    Starting,
     /// Its handshake is done and its initializers run.
     Initializing { since: Time },
     /// It serves and has no chunk.
@@ -44,7 +44,7 @@ impl<E> Worker<E> {
             Worker::Leaving { position, .. }
             | Worker::Dying { position, .. }
             | Worker::Over { position, .. } => *position,
-            Worker::Starting { .. } | Worker::Initializing { .. } | Worker::Idle { .. } => None,
+            Worker::Starting | Worker::Initializing { .. } | Worker::Idle { .. } => None,
         }
     }
 
@@ -56,7 +56,7 @@ impl<E> Worker<E> {
     /// Whether it ever served.
     pub(crate) fn served(&self) -> bool {
         match self {
-            Worker::Starting { .. } | Worker::Initializing { .. } => false,
+            Worker::Starting | Worker::Initializing { .. } => false,
             Worker::Idle { .. } | Worker::Busy { .. } => true,
             Worker::Leaving { served, .. }
             | Worker::Dying { served, .. }
@@ -79,17 +79,19 @@ impl<E> Worker<E> {
     }
 }
 
-/// A worker slot that is occupied.
+/// An occupied worker slot: the state of its worker, and what does not depend on the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot<E> {
     /// The id of the worker, which no other worker of the pool ever has.
     pub(crate) id: usize,
+    /// The time at which its start was requested.
+    pub(super) started: Time,
     pub(crate) worker: Worker<E>,
-    /// Whether its process or thread exists, as far as the pool was told.
+    /// Whether its process or thread is known to exist.
     pub(crate) known: bool,
     /// The position of the chunk that was given to it alone and has not ended.
     pub(super) direct: Option<u64>,
-    /// When something has to be done about the state it is in.
+    /// The time of its next deadline, which `deadlines.rs` computes.
     pub(super) deadline: Option<Time>,
 }
 

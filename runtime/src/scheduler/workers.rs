@@ -105,10 +105,17 @@ impl<E> Workers<E> {
         let id = self.next_id;
         self.next_id += 1;
         self.occupied += 1;
-        let worker = Worker::Starting { since: now };
-        let deadline = deadline(&worker, limits);
-        self.deadlines.extend(deadline.map(|time| (time, at)));
-        self.slots[at] = Some(Slot { id, worker, known: false, direct: None, deadline });
+        let mut slot = Slot {
+            id,
+            started: now,
+            worker: Worker::Starting,
+            known: false,
+            direct: None,
+            deadline: None,
+        };
+        slot.deadline = deadline(&slot, limits);
+        self.deadlines.extend(slot.deadline.map(|time| (time, at)));
+        self.slots[at] = Some(slot);
         Some((at, id))
     }
 
@@ -133,7 +140,7 @@ impl<E> Workers<E> {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let before = (slot.is_complete(), slot.deadline, slot.worker.is_leaving());
         change(slot);
-        slot.deadline = deadline(&slot.worker, limits);
+        slot.deadline = deadline(slot, limits);
         let now = (slot.is_complete(), slot.deadline, slot.worker.is_leaving());
         self.complete = self.complete + usize::from(now.0) - usize::from(before.0);
         self.leaving = self.leaving + usize::from(now.2) - usize::from(before.2);
@@ -168,7 +175,7 @@ impl<E> Workers<E> {
     /// The handshake is done.
     pub(super) fn initializing(&mut self, at: usize, now: Time, limits: &Limits) {
         self.change(at, limits, |slot| {
-            if let Worker::Starting { .. } = slot.worker {
+            if let Worker::Starting = slot.worker {
                 slot.worker = Worker::Initializing { since: now };
             }
         });
@@ -177,7 +184,7 @@ impl<E> Workers<E> {
     /// The initializers are done.
     pub(super) fn ready(&mut self, at: usize, now: Time, limits: &Limits) {
         self.change(at, limits, |slot| match &mut slot.worker {
-            worker @ (Worker::Starting { .. } | Worker::Initializing { .. }) => {
+            worker @ (Worker::Starting | Worker::Initializing { .. }) => {
                 *worker = Worker::Idle { since: now };
             }
             Worker::Leaving { served, .. }
@@ -233,7 +240,7 @@ impl<E> Workers<E> {
             Worker::Dying { position, .. } | Worker::Over { position, .. } => {
                 ended = position.take();
             }
-            Worker::Starting { .. } | Worker::Initializing { .. } | Worker::Idle { .. } => {}
+            Worker::Starting | Worker::Initializing { .. } | Worker::Idle { .. } => {}
         });
         ended
     }
@@ -244,7 +251,7 @@ impl<E> Workers<E> {
         self.change(at, limits, |slot| {
             let until = after(now, limits.leave_timeout);
             let (position, served) = match slot.worker {
-                Worker::Starting { .. } | Worker::Initializing { .. } => (None, false),
+                Worker::Starting | Worker::Initializing { .. } => (None, false),
                 Worker::Idle { .. } => (None, true),
                 Worker::Busy { position } => (Some(position), true),
                 _ => return,
