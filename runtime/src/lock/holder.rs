@@ -8,10 +8,10 @@ use crate::sys::futex::pi;
 use crate::sys::generation::{self, PerProcess};
 use crate::sys::threads;
 
-/// The low bits of an identity are the id of the thread; no Linux has greater ones than 22 bits.
+/// The number of low bits of an identity that contain the thread id; ids on Linux have at most 22 bits.
 const TID_BITS: u32 = 24;
 
-/// A thread that never was before and never will be again: its id, and when it started (rule K2). Never 0.
+/// The identity of a thread, which is never reused: its id and its start time (rule K2). Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder(u64);
 
@@ -21,15 +21,16 @@ impl Holder {
         Holder(started << TID_BITS | u64::from(tid))
     }
 
-    /// The calling thread.
+    /// Returns the identity of the calling thread.
     #[inline]
     pub(crate) fn current() -> Self {
         if cfg!(all(test, loom)) {
-            // All threads of a model are one thread of the system.
+            // In a model all threads are one thread of the system.
             return Self::ask();
         }
         thread_local! {
-            /// The generation of the process that it was asked in, since a forked child has the memory of its parent.
+            /// The identity, and the generation of the process that determined it: a forked child has a copy
+            /// of this memory.
             static KNOWN: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
         }
         let own = generation::generation();
@@ -42,7 +43,7 @@ impl Holder {
         holder
     }
 
-    /// The main thread of this process, by which the process is known.
+    /// Returns the identity of the main thread of this process, which identifies the process.
     pub(crate) fn of_process() -> Self {
         static OWN: PerProcess<OnceLock<Holder>> = PerProcess::new();
         *OWN.get().get_or_init(|| {
@@ -64,7 +65,7 @@ impl Holder {
         }
     }
 
-    /// Nobody, who owns nothing.
+    /// Returns an identity that belongs to no thread.
     pub(crate) fn nobody() -> Self {
         Holder(u64::MAX)
     }
@@ -85,15 +86,15 @@ impl Holder {
         self.0 >> TID_BITS
     }
 
-    /// Whether the kernel has no thread of this id any more. Costs a system call, and is not true of a thread whose id was given to
-    /// another one.
+    /// Returns whether the kernel has no thread with this id any more. Costs a system call. Returns false if
+    /// the id was given to another thread.
     pub(crate) fn has_ended(self) -> bool {
         self.tid() != Holder::current().tid() && !pi::is_alive(self.tid())
     }
 
-    /// Whether this thread has ended. Once true it stays true.
+    /// Returns whether this thread has ended. Once the result is true, it stays true.
     ///
-    /// Costs a system call, and a look at `/proc` if there is a thread of its id.
+    /// Costs a system call, and a read of `/proc` if a thread with this id exists.
     pub(crate) fn is_gone(self) -> bool {
         if self.tid() == Holder::current().tid() {
             return self != Holder::current();
@@ -104,22 +105,23 @@ impl Holder {
         if self.started() == 0 || cfg!(any(miri, all(test, loom))) || !can_look() {
             return false;
         }
-        // It may end just now; who looks again is told by the kernel.
+        // If the thread ends during this call, the next call learns it from the kernel.
         threads::started(self.tid()).is_some_and(|started| started != self.started())
     }
 }
 
-/// Whether `/proc` shows this process by the ids that it has for itself.
+/// Returns whether `/proc` shows this process with the ids of its own PID namespace.
 fn can_look() -> bool {
     static CAN: PerProcess<OnceLock<bool>> = PerProcess::new();
     *CAN.get().get_or_init(|| threads::main() == std::process::id() as i32)
 }
 
-/// Where ids of threads mean the same (rule K3): a PID namespace, and the time namespace by which starts are counted.
+/// Identifies where a thread id has the same meaning (rule K3): the PID namespace, and the time namespace in
+/// which start times are counted.
 ///
 /// # Errors
 ///
-/// If the kernel has no futexes that know their owner, or does not tell the namespaces.
+/// Fails if the kernel has no priority-inheritance futexes, or does not report the namespaces.
 pub(crate) fn home() -> io::Result<u64> {
     if cfg!(any(miri, all(test, loom))) {
         return Ok(1);

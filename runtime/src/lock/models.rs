@@ -1,5 +1,5 @@
-//! Models of the lock, run by loom in every order that threads can have, with the kernel's part
-//! [simulated](crate::sys::futex::simulated).
+//! Models of the lock. Loom runs them in every possible order of their threads, with a
+//! [simulated](crate::sys::futex::simulated) kernel.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p procession --lib models`
 
@@ -11,7 +11,7 @@ use super::{Locked, RawLock};
 use crate::fault;
 use crate::sys::futex::simulated;
 
-/// A lock, and what it guards, which loom watches.
+/// A lock and the guarded value, whose accesses loom checks.
 struct Guarded {
     lock: RawLock,
     count: UnsafeCell<u32>,
@@ -22,7 +22,7 @@ impl Guarded {
         Arc::new(Guarded { lock: RawLock::default(), count: UnsafeCell::new(0) })
     }
 
-    /// One more, under the lock.
+    /// Increments the value, under the lock.
     fn turn(&self) -> Locked {
         let locked = self.lock.lock().expect("it is not this thread's");
         #[allow(unsafe_code, reason = "loom checks that nobody else has it")]
@@ -45,7 +45,7 @@ fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
-/// A thread of the model, by its id.
+/// A thread of the model, identified by its id.
 fn spawn<R: 'static>(tid: u32, run: impl FnOnce() -> R + 'static) -> thread::JoinHandle<R> {
     thread::spawn(move || {
         simulated::set_tid(tid);
@@ -68,7 +68,7 @@ fn rule_k1_one_owner_at_a_time() {
     });
 }
 
-/// The points at which a thread can die, and whether it is the owner there.
+/// The points at which a thread can die, and whether it is the owner at that point.
 const POINTS: [(&str, bool); 8] = [
     ("lock-begun", false),
     ("lock-word", false),
@@ -80,7 +80,7 @@ const POINTS: [(&str, bool); 8] = [
     ("unlock-done", false),
 ];
 
-/// One thread dies, another takes its lock over, a third comes at any time.
+/// One thread dies, another takes its lock over, and a third one arrives at any time.
 #[test]
 fn rules_k4_and_k5_who_comes_after_the_dead_is_told() {
     for (point, owns) in POINTS {
@@ -112,7 +112,7 @@ fn rules_k4_and_k5_who_comes_after_the_dead_is_told() {
     }
 }
 
-/// Two take over from the same dead thread, and one of them dies there too.
+/// Two threads take over from the same dead thread, and one of them dies there too.
 #[test]
 fn rule_k5_who_takes_over_may_die() {
     for (point, owns) in POINTS {
@@ -139,7 +139,8 @@ fn rule_k5_who_takes_over_may_die() {
             let mut told = usize::from(other.join().unwrap() == Locked::OwnerDied);
             simulated::set_tid(4);
             told += usize::from(guarded.turn() == Locked::OwnerDied);
-            // Somebody is told of the first, unless only the victim was; and of the victim, if it owned the lock.
+            // A survivor learns of the first death, unless only the victim learned of it; and of the death of
+            // the victim, if the victim was the owner.
             let least = usize::from(owns && died || !point.starts_with("unlock"));
             let most = 1 + usize::from(owns && died);
             assert!((least..=most).contains(&told), "{point}: {told}");
@@ -147,8 +148,8 @@ fn rule_k5_who_takes_over_may_die() {
     }
 }
 
-/// A thread that is between the word and the owner, in either direction, loses the lock to one that has waited for
-/// long, and goes on.
+/// A thread that is between the word and the owner, in either direction, loses the lock to a thread that has
+/// waited for a whole slice, and then continues.
 #[test]
 fn rule_k7_who_stands_still_between_two_steps_loses_its_turn() {
     model(3, || {

@@ -11,50 +11,51 @@ use crate::fault::fault;
 use crate::sys::clock;
 use crate::sys::futex::{FutexAnswer, TID_MASK, WAITERS, pi};
 
-/// The longest sleep before a thread looks for itself (rule K7), in nanoseconds. In a model all sleeps are long.
+/// The maximum time that a thread sleeps before it checks the lock itself (rule K7), in nanoseconds. In a
+/// model every slice counts as over.
 const SLICE: u64 = if cfg!(all(test, loom)) { 0 } else { 1_000_000_000 };
 
-/// How long a thread waits that cannot wait in the kernel (rule K9).
+/// The time that a thread waits if it cannot wait in the kernel (rule K9).
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// How often a thread looks at a word before it sleeps.
+/// The number of times that a thread checks the word before it sleeps.
 const SPINS: u32 = if cfg!(all(test, loom)) { 0 } else { 100 };
 
 /// A lock in shared memory; all zeroes when it is new. The rules are in [`crate::lock`].
 #[repr(C, align(8))]
 #[derive(Debug, Default)]
 pub(crate) struct RawLock {
-    /// For the kernel: the id of the thread that has it, and flags.
+    /// The futex: the id of the thread that has taken it, and flags of the kernel.
     word: AtomicU32,
-    /// How often it was taken; only its owner counts.
+    /// The number of times that the lock was taken; only its owner writes it.
     turns: AtomicU32,
     /// The identity of the owner, or 0 (rule K1).
     owner: AtomicU64,
 }
 
-// SAFETY: repr(C), atomics only, without padding; any value of theirs is one.
+// SAFETY: `repr(C)`, only atomics, no padding; every bit pattern is a value.
 unsafe impl crate::sys::memory::SharedMemory for RawLock {}
 
-/// How a thread came to own a lock.
+/// The state in which a thread took the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Locked {
-    /// The owner before had given it back.
+    /// The previous owner had unlocked it.
     Clean,
-    /// The owner before died with it: what the lock guards may be half changed.
+    /// The previous owner died while it had the lock. The guarded data may be half changed.
     OwnerDied,
 }
 
-/// Why a thread does not own a lock.
+/// The reason why a thread did not get the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotLocked {
-    /// It was not free in time.
+    /// The lock did not become free in time.
     TimedOut,
-    /// The thread has it, or another one that waits for it (rule K10).
+    /// The thread has the lock already, or would wait for itself through other threads (rule K10).
     Deadlock,
 }
 
-/// What a step leads to.
+/// The result of one step of a contended lock.
 enum LockStep {
     Done(Locked),
     Again,
@@ -65,27 +66,27 @@ impl RawLock {
     ///
     /// # Errors
     ///
-    /// [`NotLocked::Deadlock`].
+    /// Returns [`NotLocked::Deadlock`].
     #[inline]
     pub(crate) fn lock(&self) -> Result<Locked, NotLocked> {
         self.lock_until(u64::MAX)
     }
 
-    /// Waits until this thread owns the lock, but not longer than to a time of [`clock::now`].
+    /// Waits until this thread owns the lock, or until the given time of [`clock::now`].
     ///
     /// # Errors
     ///
-    /// [`NotLocked`].
+    /// Returns [`NotLocked`].
     #[inline]
     pub(crate) fn lock_until(&self, until: u64) -> Result<Locked, NotLocked> {
         self.lock_by(Holder::current(), until)
     }
 
-    /// The same for a thread that knows who it is.
+    /// Like [`lock_until`](Self::lock_until), for a thread that has already determined its identity.
     ///
     /// # Errors
     ///
-    /// [`NotLocked`].
+    /// Returns [`NotLocked`].
     #[inline]
     pub(crate) fn lock_by(&self, me: Holder, until: u64) -> Result<Locked, NotLocked> {
         fault("lock-begun");
@@ -95,11 +96,11 @@ impl RawLock {
         self.contend(me, until)
     }
 
-    /// Takes the lock if that needs no wait; `None` if another thread has it.
+    /// Takes the lock if it is available without waiting; returns `None` if another thread has it.
     ///
     /// # Errors
     ///
-    /// [`NotLocked::Deadlock`], if this thread has it.
+    /// Returns [`NotLocked::Deadlock`] if this thread has it.
     #[cfg(test)]
     pub(crate) fn try_lock(&self) -> Result<Option<Locked>, NotLocked> {
         match self.lock_until(0) {
@@ -109,43 +110,43 @@ impl RawLock {
         }
     }
 
-    /// Gives the lock back.
+    /// Unlocks the lock.
     ///
-    /// Does nothing in a process that was forked from that of the owner.
+    /// Does nothing in a process that was forked from the process of the owner.
     #[inline]
     pub(crate) fn unlock(&self) {
         self.unlock_by(Holder::current());
     }
 
-    /// The same for a thread that knows who it is.
+    /// Like [`unlock`](Self::unlock), for a thread that has already determined its identity.
     #[inline]
     pub(crate) fn unlock_by(&self, me: Holder) {
         if self.owner.load(Ordering::Relaxed) != me.raw() {
             return;
         }
         fault("unlock-begun");
-        // Rule K4; whoever takes the owner sees what was written under the lock.
+        // Rule K4. The thread that takes `owner` next sees all writes that were made under the lock.
         self.owner.store(0, Ordering::Release);
         fault("unlock-owner");
         self.free_word(me);
         fault("unlock-done");
     }
 
-    /// Gives the lock of another thread of this process back (rule K12).
+    /// Unlocks a lock that another thread of this process owns (rule K12).
     pub(crate) fn unlock_for(&self, owner: Holder) {
         if owner == Holder::current() {
             self.unlock_by(owner);
         } else if self.change_owner(owner, 0) {
             let seen = self.word.load(Ordering::Relaxed);
             if seen & TID_MASK == owner.tid() {
-                // Rule K9: the sleepers look for themselves.
+                // Rule K9: the sleeping threads check the lock themselves.
                 let _ = self.word.compare_exchange(seen, 0, Ordering::Release, Ordering::Relaxed);
             }
         }
     }
 
-    /// Takes the lock over from another thread of this process (rule K12); false if that thread ended, and somebody else
-    /// has taken it over.
+    /// Takes the lock over from another thread of this process (rule K12). Returns false if that thread has
+    /// ended and another one has taken the lock over.
     pub(crate) fn take_from(&self, owner: Holder) -> bool {
         let me = Holder::current();
         if owner == me {
@@ -164,23 +165,23 @@ impl RawLock {
         changed.is_ok()
     }
 
-    /// Who owns the lock at this moment, dead or alive.
+    /// Returns the current owner, which may have ended.
     pub(crate) fn owner(&self) -> Option<Holder> {
         Holder::from_raw(self.owner.load(Ordering::Relaxed))
     }
 
-    /// Whether the calling thread owns the lock.
+    /// Returns whether the calling thread owns the lock.
     pub(crate) fn is_mine(&self) -> bool {
         self.owner.load(Ordering::Relaxed) == Holder::current().raw()
     }
 
-    /// Whether a thread sleeps in the kernel for the lock.
+    /// Returns whether a thread sleeps in the kernel for the lock.
     #[cfg(test)]
     pub(crate) fn has_waiters(&self) -> bool {
         self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
-    /// Word and turns, and the owner, for tests to write.
+    /// Returns the word and the owner, which tests write.
     #[cfg(test)]
     pub(super) fn parts(&self) -> (&AtomicU32, &AtomicU64) {
         (&self.word, &self.owner)
@@ -193,7 +194,7 @@ impl RawLock {
         taken.is_ok()
     }
 
-    /// Rule K1. Sees everything that who gave the lock back wrote before.
+    /// Rule K1. The calling thread sees all writes that the previous owner made before it unlocked the lock.
     #[inline]
     fn take_owner(&self, from: u64, me: Holder) -> bool {
         let taken =
@@ -218,11 +219,11 @@ impl RawLock {
     fn free_contended_word(&self, me: Holder) {
         loop {
             let seen = self.word.load(Ordering::Relaxed);
-            // Taken by rule K7 from this thread, which stood still.
+            // If the id differs, another thread has taken the word by rule K7, because this one was stopped.
             if seen & TID_MASK != me.tid() || pi::unlock(&self.word) {
                 return;
             }
-            // Rule K9: the sleepers look for themselves.
+            // Rule K9: the sleeping threads check the lock themselves.
             if self.word.compare_exchange(seen, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
                 return;
             }
@@ -252,13 +253,13 @@ impl RawLock {
             let step = match answer {
                 FutexAnswer::Taken => self.with_word(me)?,
                 FutexAnswer::OwnerGone => self.succeed_the_dead(me),
-                // The word may be its own by now (rule K6), which the next round finds.
+                // The word may contain the id of this thread by now (rule K6), which the next round finds.
                 FutexAnswer::Deadlock
                     if self.word.load(Ordering::Relaxed) & TID_MASK == me.tid() =>
                 {
                     continue;
                 }
-                // The kernel may take another thread for the owner, which has the id of a dead one by now.
+                // The kernel may take a living thread for the owner that has the id of an ended one.
                 FutexAnswer::Deadlock => match self.succeed_another(me) {
                     Some(locked) => self.claim_word(me, locked),
                     None => return Err(NotLocked::Deadlock),
@@ -289,7 +290,7 @@ impl RawLock {
         }
     }
 
-    /// This thread has the word, and wants the owner.
+    /// Tries to take `owner`, after this thread has taken the word.
     fn with_word(&self, me: Holder) -> Result<LockStep, NotLocked> {
         fault("lock-word");
         loop {
@@ -310,20 +311,21 @@ impl RawLock {
         }
     }
 
-    /// The thread whose id is in the word has ended (rule K5).
+    /// Tries to take `owner`, after the kernel has reported that the thread whose id is in the word has ended
+    /// (rule K5).
     fn succeed_the_dead(&self, me: Holder) -> LockStep {
         let owner = self.owner.load(Ordering::Relaxed);
         match self.take_over(owner, me) {
             Some(locked) => self.claim_word(me, locked),
             None => {
-                // Somebody is about to write the word.
+                // Another thread has become the owner and is about to write the word.
                 pause();
                 LockStep::Again
             }
         }
     }
 
-    /// Takes the owner if that is not the thread that has its id now.
+    /// Takes `owner` over if its thread has ended and another thread has its id.
     fn succeed_another(&self, me: Holder) -> Option<Locked> {
         let owner = Holder::from_raw(self.owner.load(Ordering::Relaxed))?;
         self.take_over(owner.raw(), me)
@@ -337,7 +339,7 @@ impl RawLock {
         (holder.is_gone() && self.take_owner(owner, me)).then_some(Locked::OwnerDied)
     }
 
-    /// Writes the id of the owner to the word. Who sleeps there is woken when it is freed.
+    /// Writes the id of the new owner to the word. Threads that sleep there are woken when the word is freed.
     fn claim_word(&self, me: Holder, locked: Locked) -> LockStep {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
@@ -352,7 +354,7 @@ impl RawLock {
         }
     }
 
-    /// Looks for itself after a while (rule K7).
+    /// Checks the lock after a slice (rule K7).
     fn look(&self, me: Holder, idle: &mut Idle) -> LockStep {
         let word = self.word.load(Ordering::Relaxed) & TID_MASK;
         let owner = self.owner.load(Ordering::Relaxed);
@@ -367,7 +369,7 @@ impl RawLock {
     }
 }
 
-/// Lets others go on, who are about to.
+/// Waits briefly, so that another thread can complete its step.
 fn pause() {
     match cfg!(any(miri, all(test, loom))) {
         true => atomics::yield_now(),
@@ -375,7 +377,7 @@ fn pause() {
     }
 }
 
-/// What a thread saw of a lock that it waits for.
+/// The last observed state of a lock, and the time since when it has not changed.
 #[derive(Default)]
 struct Idle {
     seen: Option<([u32; 2], u64)>,
@@ -383,7 +385,7 @@ struct Idle {
 }
 
 impl Idle {
-    /// Whether nothing has changed for a whole slice.
+    /// Returns whether the state has not changed for a whole slice.
     fn for_long(&mut self, word_and_turns: [u32; 2], owner: u64) -> bool {
         let (seen, now) = (Some((word_and_turns, owner)), clock::now());
         if self.seen != seen {

@@ -1,4 +1,4 @@
-//! One thing in shared memory, and owners that die.
+//! Tests of a lock in shared memory whose owners die.
 
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::memory::{Mapping, PAGE};
 
-/// What processes share in these tests.
+/// The memory that the processes of these tests share.
 #[repr(C, align(8))]
 struct Area {
     lock: RawLock,
@@ -25,7 +25,7 @@ struct Area {
     marks: [AtomicU32; 8],
 }
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 #[allow(unsafe_code, reason = "a structure of shared memory")]
 unsafe impl crate::sys::memory::SharedMemory for Area {}
 
@@ -44,15 +44,15 @@ impl Deref for Page {
     }
 }
 
-/// Runs code in a forked process, which ends without a trace.
+/// Runs code in a forked process, which then exits silently.
 #[allow(unsafe_code, reason = "forks")]
 fn child(run: impl FnOnce()) -> Pid {
-    // SAFETY: the child takes no lock of this process, and ends here.
+    // SAFETY: the child takes no lock of this process, and exits here.
     match unsafe { nix::unistd::fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             run();
-            // SAFETY: it ends the process.
+            // SAFETY: the call ends the process.
             unsafe { libc::_exit(0) }
         }
     }
@@ -70,7 +70,7 @@ fn reap(child: Pid) {
     waitpid(child, None).unwrap();
 }
 
-/// A process that owns the lock, and stands still.
+/// Starts a process that owns the lock and waits.
 fn owner(page: &Page) -> Pid {
     page.marks[0].store(0, Ordering::SeqCst);
     let child = child(|| {
@@ -250,7 +250,7 @@ fn who_waits_is_told_at_once() {
         let died = ends.iter().filter(|(locked, _)| *locked == Ok(Locked::OwnerDied)).count();
         let clean = ends.iter().filter(|(locked, _)| *locked == Ok(Locked::Clean)).count();
         assert_eq!((died, clean), (1, 2));
-        // Not by looking, which happens once a second.
+        // It must not learn this from its own check, which happens once per second.
         assert!(ends.iter().any(|(_, at)| *at - killed < Duration::from_millis(900)));
     });
 }
@@ -285,14 +285,14 @@ fn a_forked_child_owns_nothing() {
     page.lock.unlock();
 }
 
-/// Writes a lock as a thread left it that is no more.
+/// Sets a lock to the state in which an ended thread left it.
 fn leave(lock: &RawLock, word: u32, owner: u64) {
     let (its_word, its_owner) = lock.parts();
     its_word.store(word, Ordering::SeqCst);
     its_owner.store(owner, Ordering::SeqCst);
 }
 
-/// Another thread of this process, for as long as the value lives.
+/// Another thread of this process, which lives as long as the value.
 struct Bystander(Holder, mpsc::Sender<()>, Option<thread::JoinHandle<()>>);
 
 fn bystander() -> Bystander {
@@ -340,7 +340,7 @@ fn rule_k7_an_id_that_was_given_to_another_thread() {
         assert_eq!(page.lock.lock(), Ok(Locked::Clean));
         page.lock.unlock();
     }
-    // It is no other.
+    // No other thread has the lock.
     leave(&page.lock, tid, other.0.raw());
     let until = clock::now() + 3_500_000_000;
     assert_eq!(page.lock.lock_until(until), Err(NotLocked::TimedOut));
@@ -401,14 +401,14 @@ fn rule_k7_a_stopped_waiter_holds_up_nobody_for_long() {
     page.lock.unlock();
 }
 
-/// Processes take the lock, count, and die at random with it or without it.
+/// Processes take the lock, count, and die at random, with or without the lock.
 #[test]
 #[cfg_attr(miri, ignore = "forks")]
 fn owners_that_are_killed_one_after_the_other() {
     let page = page();
     let done = AtomicBool::new(false);
     let turn = || {
-        // An odd count was left by the dead.
+        // A dead owner left an odd count.
         let (locked, seen) = (page.lock.lock().unwrap(), page.count.load(Ordering::Relaxed));
         let mark = match (locked, seen % 2) {
             (Locked::Clean, 1) => 1,

@@ -24,9 +24,9 @@ struct AtomicsHead {
     tag: Tag,
 }
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for AtomicsHead {}
-// SAFETY: repr(C), with a tag first.
+// SAFETY: `repr(C)`, with a tag as its first field.
 unsafe impl Head for AtomicsHead {
     const KIND: u32 = 7;
 }
@@ -49,14 +49,14 @@ pub trait Atomic: sealed::IntegerAtomic {
 mod sealed {
     /// # Safety
     ///
-    /// An atomic of which all bit patterns are valid.
+    /// The type is an atomic for which every bit pattern is valid.
     #[allow(unsafe_code, reason = "an unsafe trait")]
     pub unsafe trait IntegerAtomic: Sync + 'static {}
 }
 
 macro_rules! atomics {
     ($($atomic:ty: $value:ty),*) => {$(
-        // SAFETY: an integer atomic.
+        // SAFETY: an integer atomic, for which every bit pattern is valid.
         unsafe impl sealed::IntegerAtomic for $atomic {}
 
         impl Atomic for $atomic {
@@ -112,7 +112,7 @@ pub struct Atomics<A: Atomic> {
     of: PhantomData<A>,
 }
 
-// SAFETY: a reference to atomics.
+// SAFETY: the pointer refers to atomics.
 unsafe impl<A: Atomic> Send for Atomics<A> {}
 // SAFETY: as above.
 unsafe impl<A: Atomic> Sync for Atomics<A> {}
@@ -161,7 +161,8 @@ impl<A: Atomic> Deref for Atomics<A> {
 
     #[inline]
     fn deref(&self) -> &[A] {
-        // SAFETY: within the block, which lives as long as self; aligned; atomics that are valid whatever the bytes are.
+        // SAFETY: the pointer is aligned and within the block, which lives as long as `self`; the atomics are
+        // valid for all bytes.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }

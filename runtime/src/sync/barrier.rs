@@ -17,44 +17,45 @@ use crate::lock::{Holder, Locked, NotLocked, RawLock};
 use crate::sys::memory::SharedMemory;
 use crate::sys::{clock, futex};
 
-/// The most parties of a barrier.
+/// The maximum number of parties of a barrier.
 const MOST: usize = 4096;
 
-/// Two slots for each party follow: those of a cycle that has ended are freed by their threads when they wake up.
+/// Two slots for each party follow, because the threads of an ended cycle free their slots only when they
+/// wake up.
 #[repr(C, align(8))]
 #[derive(Debug, Default)]
 struct BarrierHead {
     tag: Tag,
-    /// Guards all but what a thread that waits writes to its own slot.
+    /// Guards everything except the owner that a waiting thread clears in its own slot.
     lock: RawLock,
-    /// When somebody looked for the dead the last time.
+    /// The time of the last search for dead threads.
     looked: AtomicU64,
-    /// The number of the cycle. A cycle ends, for whatever reason, by this store (rule Y3).
+    /// The number of the current cycle. Every end of a cycle is a store to this field (rule Y3).
     cycle: AtomicU32,
-    /// No thread waits until it is reset.
+    /// 1 if the barrier is broken. Then no thread waits until it is reset.
     broken: AtomicU32,
 }
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for BarrierHead {}
-// SAFETY: repr(C), with a tag first.
+// SAFETY: `repr(C)`, with a tag as its first field.
 unsafe impl Head for BarrierHead {
     const KIND: u32 = 4;
 }
 
-/// A thread that waits.
+/// The slot of a waiting thread.
 #[repr(C, align(8))]
 #[derive(Debug, Default)]
 struct Party {
-    /// 0 if it is free.
+    /// 0 if the slot is free.
     owner: AtomicU64,
-    /// The cycle that the thread waits in.
+    /// The cycle in which the thread waits.
     cycle: AtomicU32,
-    /// The cycle ended because the barrier broke or was reset.
+    /// 1 if the cycle ended because the barrier broke or was reset.
     broken: AtomicU32,
 }
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for Party {}
 
 /// A barrier at which a number of threads, of any processes, wait until all of them have arrived.
@@ -189,7 +190,8 @@ impl Barrier {
         }
     }
 
-    /// Runs code under the lock, after setting right what a dead owner left; `None` if the lock was not free in time.
+    /// Runs code under the lock, after repairing the state if the previous owner died. Returns `None` if the
+    /// lock was not available in time.
     fn locked<R>(&self, until: u64, run: impl FnOnce() -> R) -> Option<R> {
         match self.block.lock.lock_until(until) {
             Ok(Locked::Clean) => {}
@@ -203,7 +205,7 @@ impl Barrier {
         Some(outcome)
     }
 
-    /// Ends the cycle if somebody died who was about to break it.
+    /// Ends the cycle if its thread died while it was breaking the barrier.
     fn mend(&self) {
         let cycle = self.block.cycle.load(Ordering::SeqCst);
         let mut slots = self.arrived(cycle);
@@ -242,7 +244,8 @@ impl Barrier {
         Arrival::Last
     }
 
-    /// Who waits in a cycle, under the lock or as an estimate.
+    /// Returns the threads that wait in a cycle. The result is exact under the lock, and an estimate
+    /// otherwise.
     fn arrived(&self, cycle: u32) -> impl Iterator<Item = (&Party, Holder)> {
         self.slots().iter().filter_map(move |slot| {
             let owner = Holder::from_raw(slot.owner.load(Ordering::SeqCst))?;
@@ -250,7 +253,7 @@ impl Barrier {
         })
     }
 
-    /// Breaks the barrier if a cycle is still going on and something is so; whether it did.
+    /// Breaks the barrier if the cycle has not ended and the condition holds. Returns whether it did.
     fn break_if(&self, cycle: u32, is_so: impl FnOnce() -> bool) -> bool {
         let breaks = || {
             let is_so = self.block.cycle.load(Ordering::SeqCst) == cycle && is_so();
@@ -282,11 +285,11 @@ impl Barrier {
 }
 
 enum Arrival {
-    /// It has this slot in this cycle.
+    /// The thread has this slot in this cycle.
     Waits(usize, u32),
     Last,
     Broken,
-    /// Threads of cycles before this one have not woken up yet.
+    /// Threads of earlier cycles, which have not woken up yet, have all slots.
     NoSlot,
 }
 

@@ -1,4 +1,4 @@
-//! The memory of one lock, as a handle refers to it.
+//! The memory of one lock, to which handles refer.
 
 #![allow(unsafe_code, reason = "refers to mapped memory")]
 
@@ -16,38 +16,38 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, EncodedObject, Object};
 use crate::sys::memory::SharedMemory;
 
-/// The alignment of the slots of a lock, and the least alignment of its value.
+/// The alignment of the slots of a lock, and the minimum alignment of its value.
 pub(super) const SLOTS_ALIGN: usize = 8;
 
 // SAFETY: an atomic. Models do not map memory.
 #[cfg(all(test, loom))]
 unsafe impl SharedMemory for AtomicU64 {}
 
-/// What every lock begins with.
+/// The first field of every lock.
 #[repr(C, align(8))]
 #[derive(Debug, Default)]
 pub(super) struct Tag {
     kind: AtomicU32,
-    /// The alignment of what follows the fixed part.
+    /// The alignment of the part that follows the fixed part.
     align: AtomicU32,
-    /// The bytes of what follows the fixed part.
+    /// The length of the part that follows the fixed part, in bytes.
     extra: AtomicU64,
 }
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for Tag {}
 
-/// The fixed part of a lock of some kind, which begins with a [`Tag`].
+/// The fixed part of a kind of lock, which begins with a [`Tag`].
 ///
 /// # Safety
 ///
-/// `repr(C)`, with a `Tag` first.
+/// The type is `repr(C)`, and a `Tag` is its first field.
 pub(super) unsafe trait Head: SharedMemory {
-    /// Differs for each kind of lock.
+    /// A number that differs for each kind of lock.
     const KIND: u32;
 }
 
-/// A fixed part and the bytes that follow it, alive as long as this value.
+/// A fixed part and the bytes that follow it, which live as long as this value.
 pub(super) struct LockMemory<H> {
     object: Arc<Object>,
     offset: usize,
@@ -55,13 +55,15 @@ pub(super) struct LockMemory<H> {
     extra: usize,
 }
 
-// SAFETY: it refers to memory of the process, which `object` keeps; access is by atomics, or as the owner of the lock decides.
+// SAFETY: it refers to memory of the process that `object` keeps mapped. It is accessed through atomics, or
+// under the lock that it contains.
 unsafe impl<H> Send for LockMemory<H> {}
 // SAFETY: as above.
 unsafe impl<H> Sync for LockMemory<H> {}
 
 impl<H: Head> LockMemory<H> {
-    /// Makes a block, all zeroes behind the tag, with `extra` bytes that begin at a multiple of `align`.
+    /// Creates a block with `extra` bytes behind the fixed part, which begin at a multiple of `align`. All
+    /// bytes behind the tag are zero.
     pub(super) fn new(extra: usize, align: usize) -> Result<Self> {
         let (object, offset) = pages::allocate(Self::extra_at(align) + extra)?;
         let block = Self::at(object, offset, extra).map_err(|why| {
@@ -90,7 +92,7 @@ impl<H: Head> LockMemory<H> {
         }
         let block = Self::new(size_of::<T>(), Self::value_align::<T>())?;
         let at = block.value();
-        // SAFETY: nobody else has it yet; within the block and aligned.
+        // SAFETY: no other thread has access to the block yet; the pointer is aligned and within it.
         unsafe { at.write(value) };
         Ok((block, at))
     }
@@ -113,12 +115,12 @@ impl<H: Head> LockMemory<H> {
         self.extra(Self::value_align::<T>(), size_of::<T>()).cast()
     }
 
-    /// Where the rest begins, from the fixed part.
+    /// Returns the offset of the rest from the fixed part.
     const fn extra_at(align: usize) -> usize {
         size_of::<H>().next_multiple_of(align)
     }
 
-    /// Rule Y1: within the object, aligned.
+    /// Checks rule Y1: the block is within the object and aligned.
     fn at(object: Arc<Object>, offset: usize, extra: usize) -> Result<Self, String> {
         let memory = object.writable_memory().map_err(|error| error.to_string())?;
         let end = offset.checked_add(size_of::<H>()).and_then(|end| end.checked_add(extra));
@@ -131,35 +133,36 @@ impl<H: Head> LockMemory<H> {
     }
 
     fn tag(&self) -> &Tag {
-        // SAFETY: a head begins with a tag.
+        // SAFETY: every head begins with a tag.
         unsafe { self.head.cast::<Tag>().as_ref() }
     }
 
-    /// The bytes behind the fixed part, which begin at a multiple of `align`.
+    /// Returns the bytes behind the fixed part, which begin at a multiple of `align`.
     ///
     /// # Panics
     ///
-    /// If there are fewer than `len`.
+    /// Panics if there are fewer than `len`.
     pub(super) fn extra(&self, align: usize, len: usize) -> NonNull<u8> {
         assert!(len <= self.extra && align <= UNIT, "checked when it was made");
         let memory = self.object.writable_memory().expect("it was mapped when it was made");
         memory.at(self.offset + Self::extra_at(align), len)
     }
 
-    /// The bytes behind the fixed part, as many structures as fit.
+    /// Returns the bytes behind the fixed part, as many structures as fit.
     pub(super) fn extra_slots<T: SharedMemory>(&self) -> &[T] {
         const { assert!(align_of::<T>() == SLOTS_ALIGN) };
         let first = self.extra(SLOTS_ALIGN, self.extra).cast::<T>();
-        // SAFETY: within the block, which lives as long as self; aligned; of atomics, of which all values are valid.
+        // SAFETY: the slice is aligned and within the block, which lives as long as `self`; its atomics are
+        // valid for all bytes.
         unsafe { std::slice::from_raw_parts(first.as_ptr(), self.extra / size_of::<T>()) }
     }
 
-    /// How many bytes stand behind the fixed part.
+    /// Returns the number of bytes behind the fixed part.
     pub(super) fn extra_len(&self) -> usize {
         self.extra
     }
 
-    /// Decodes a block whose rest has alignment `align`, and `extra` bytes if that is known.
+    /// Decodes a block whose rest has the alignment `align`, and the length `extra` if that is known.
     pub(super) fn decode<'de, D: Deserializer<'de>>(
         deserializer: D,
         align: usize,
@@ -193,7 +196,8 @@ impl<H: Head> std::ops::Deref for LockMemory<H> {
 
     #[inline]
     fn deref(&self) -> &H {
-        // SAFETY: checked when it was made (rule Y1), mapped as long as the object lives, and of atomics.
+        // SAFETY: the address was checked when this value was created (rule Y1), is mapped as long as the
+        // object lives, and refers to atomics.
         unsafe { self.head.as_ref() }
     }
 }

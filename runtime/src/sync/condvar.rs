@@ -20,36 +20,36 @@ use crate::lock::{Holder, Locked, RawLock};
 use crate::sys::memory::SharedMemory;
 use crate::sys::{clock, futex};
 
-/// How many threads can sleep; more look a thousand times a second.
+/// The maximum number of threads that sleep. Further threads check the condition a thousand times per second.
 const SLEEPERS: usize = 82;
 
 #[repr(C, align(8))]
 #[derive(Debug)]
 struct CondvarHead {
     tag: Tag,
-    /// Guards the slots, but for what a thread that waits writes to its own.
+    /// Guards the slots, except for the writes of a waiting thread to its own slot.
     lock: RawLock,
     /// The next ticket.
     tickets: AtomicU64,
-    /// All with lower tickets are notified, whatever their slots say.
+    /// All waiting threads with lower tickets are notified, regardless of their slots.
     all_below: AtomicU64,
-    /// When somebody looked for the dead the last time.
+    /// The time of the last search for dead threads.
     looked: AtomicU64,
-    /// No slot from here on was ever used.
+    /// The number of slots that have ever been used.
     used: AtomicU32,
     _pad: AtomicU32,
     slots: [ConditionWaiter; SLEEPERS],
 }
 
-/// A thread that waits.
+/// The slot of a waiting thread.
 #[repr(C, align(8))]
 #[derive(Debug, Default)]
 struct ConditionWaiter {
-    /// 0 if it is free.
+    /// 0 if the slot is free.
     owner: AtomicU64,
     ticket: AtomicU64,
-    /// [`IDLE`], [`WAITS`] or [`NOTIFIED`]. A notification is the thread's that is `owner` until it has the mutex; if it
-    /// dies before, whoever finds the slot passes it on.
+    /// [`IDLE`], [`WAITS`] or [`NOTIFIED`]. A notification belongs to the thread in `owner` until that thread
+    /// has the mutex. If the thread dies before, the thread that finds the slot passes the notification on.
     state: AtomicU32,
     _pad: AtomicU32,
 }
@@ -58,9 +58,9 @@ const IDLE: u32 = 0;
 const WAITS: u32 = 1;
 const NOTIFIED: u32 = 2;
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for CondvarHead {}
-// SAFETY: repr(C), with a tag first.
+// SAFETY: `repr(C)`, with a tag as its first field.
 unsafe impl Head for CondvarHead {
     const KIND: u32 = 6;
 }
@@ -195,7 +195,7 @@ impl Condvar {
         fault("wait-notified");
         let guard = guard.resume();
         fault("wait-resumed");
-        // From here on the notification is the caller's.
+        // From here on the notification counts as delivered.
         slot.state.store(IDLE, Ordering::SeqCst);
         slot.owner.store(0, Ordering::SeqCst);
         Ok((guard?, WaitTimeoutResult(!in_time)))
@@ -226,7 +226,7 @@ impl Condvar {
         slot.owner.load(Ordering::SeqCst) == 0
     }
 
-    /// Waits until the slot is notified; false if the time is over before.
+    /// Waits until the slot is notified; returns false if the time expires before.
     fn sleep(&self, slot: &ConditionWaiter, until: u64) -> bool {
         let (head, mut looks) = (&*self.block, Looks::default());
         loop {
@@ -258,7 +258,7 @@ impl Condvar {
             || slot.ticket.load(Ordering::SeqCst) < self.block.all_below.load(Ordering::SeqCst)
     }
 
-    /// The slots that were ever used.
+    /// Returns the slots that have ever been used.
     fn slots(&self) -> &[ConditionWaiter] {
         let used = self.block.used.load(Ordering::SeqCst) as usize;
         &self.block.slots[..used.min(SLEEPERS)]
@@ -268,7 +268,7 @@ impl Condvar {
     pub fn notify_one(&self) {
         fault("notify-begun");
         self.locked(|| {
-            // Those of the dead as well.
+            // Frees the slots of dead threads first, so that they are not notified.
             self.pass_on(|slot| self.owner(slot).is_some_and(Holder::has_ended));
             self.notify();
         });
@@ -287,11 +287,12 @@ impl Condvar {
         fault("notify-ended");
     }
 
-    /// Frees the slots of the dead, and notifies others in the place of those that had been notified. Under the lock.
+    /// Frees the slots of dead threads, and passes their notifications on to other threads. Must be called
+    /// under the lock.
     fn pass_on(&self, is_dead: impl Fn(&ConditionWaiter) -> bool) {
         for slot in self.slots().iter().filter(|slot| is_dead(slot)) {
             let all_below = self.block.all_below.load(Ordering::SeqCst);
-            // Who was notified together with all others leaves nothing to pass on.
+            // A thread that was notified by `notify_all` has no notification of its own to pass on.
             if slot.state.load(Ordering::SeqCst) == NOTIFIED
                 && slot.ticket.load(Ordering::SeqCst) >= all_below
             {
@@ -303,7 +304,7 @@ impl Condvar {
         }
     }
 
-    /// Notifies the one who has waited longest. Under the lock.
+    /// Notifies the thread that has waited longest. Must be called under the lock.
     fn notify(&self) {
         let waits = |slot: &&ConditionWaiter| {
             slot.owner.load(Ordering::SeqCst) != 0
@@ -312,7 +313,7 @@ impl Condvar {
         };
         let ticket = |slot: &&ConditionWaiter| slot.ticket.load(Ordering::SeqCst);
         while let Some(slot) = self.slots().iter().filter(waits).min_by_key(ticket) {
-            // Its time may be over just now.
+            // The swap fails if the time of that thread expires at this moment.
             let told =
                 slot.state.compare_exchange(WAITS, NOTIFIED, Ordering::SeqCst, Ordering::SeqCst);
             if told.is_ok() {
@@ -327,7 +328,8 @@ impl Condvar {
         let lock = &self.block.lock;
         match lock.lock() {
             Ok(Locked::Clean) => {}
-            // What it had decided stands in the slots; who was to be woken may sleep.
+            // The decisions of the dead owner are complete in the slots, but a thread that it was about to
+            // wake may still sleep.
             Ok(Locked::OwnerDied) => self.slots().iter().for_each(|slot| {
                 futex::wake(&slot.state, 1);
             }),
@@ -340,7 +342,7 @@ impl Condvar {
     }
 }
 
-/// Wakes a thread that is notified together with all others.
+/// Wakes a thread that `notify_all` has notified.
 fn wake(slot: &ConditionWaiter) {
     let told = slot.state.compare_exchange(WAITS, NOTIFIED, Ordering::SeqCst, Ordering::SeqCst);
     if told.is_ok() {

@@ -1,4 +1,4 @@
-//! A flag that threads wait for.
+//! A flag that threads can wait for.
 
 #![allow(unsafe_code, reason = "a structure of shared memory")]
 
@@ -20,21 +20,21 @@ use crate::sys::{clock, futex};
 #[derive(Debug, Default)]
 struct EventHead {
     tag: Tag,
-    /// [`SET`], [`SLEEPS`], and how often it was set, in [`TIMES`].
+    /// [`SET`], [`SLEEPS`], and in the bits from [`TIMES`] on the number of times that it was set.
     state: AtomicU32,
     _pad: AtomicU32,
 }
 
-/// It is set.
+/// The event is set.
 const SET: u32 = 1;
-/// Somebody sleeps; may be left by one who was killed.
+/// A thread sleeps. The flag may be left over from a thread that was killed.
 const SLEEPS: u32 = 2;
-/// The unit in which settings are counted.
+/// The unit in which the number of settings is counted.
 const TIMES: u32 = 4;
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for EventHead {}
-// SAFETY: repr(C), with a tag first.
+// SAFETY: `repr(C)`, with a tag as its first field.
 unsafe impl Head for EventHead {
     const KIND: u32 = 2;
 }
@@ -139,7 +139,7 @@ impl Event {
             if is_set(seen) {
                 return true;
             }
-            // Rule Y4: a setter may die before it wakes anybody.
+            // Rule Y4: a thread that sets the event may die before it wakes any other.
             let Some(slice) = slots::slice(until) else { return false };
             let sleeping = seen | SLEEPS;
             if seen != sleeping

@@ -1,10 +1,10 @@
-//! What the guards of locks have in common.
+//! The common parts of the guards of locks.
 
 use std::ops::Deref;
 
 use crate::sys::generation::Original;
 
-/// The lock of a guard.
+/// A reference to the lock of a guard.
 pub(super) enum GuardedLock<'a, L> {
     Borrowed(&'a L),
     Owned(L),
@@ -22,7 +22,7 @@ impl<L> Deref for GuardedLock<'_, L> {
     }
 }
 
-/// Checks that a guard is used by the process that made it (rule Y6).
+/// Checks that a guard is used in the process that created it (rule Y6).
 ///
 /// # Panics
 ///
@@ -32,7 +32,7 @@ pub(super) fn check(original: Original) {
     assert!(original.is_here(), "a guard is used in a forked copy of its process");
 }
 
-/// Checks that a lock is recovered by the process that was told of the death (rule Y6).
+/// Checks that a lock is recovered in the process that received the error about the death (rule Y6).
 ///
 /// # Panics
 ///

@@ -72,16 +72,21 @@
 //!
 // # Rules of this module
 //
-// - **Y1.** All state of a lock lies in shared memory, in atomics; what a handle knows (offset, number of slots) is checked against the
-//   object when it is decoded and never read from there again.
-// - **Y2.** Who takes part (permits, readers, parties, waiters) does so by a slot with its identity (`lock::Holder`). A slot whose thread has ended
-//   belongs to whoever finds it, by a compare-and-swap from that identity.
-// - **Y3.** Each change is one store that others go by (the commit), and what comes before it is undone or ignored by who finds
-//   its author dead. Waking comes after it.
-// - **Y4.** Nobody sleeps longer than a slice without looking for itself, so that a wake-up that died with its author is late and not lost.
-// - **Y5.** Dekker: who is about to sleep stores that it does, then looks again; who changes something stores it, then looks whether somebody
-//   sleeps; all four sequentially consistent.
-// - **Y6.** A guard may be used in the process that made it only (`Original`), and its drop in a forked copy does nothing.
+// - **Y1.** All state of a lock is in shared memory, in atomics. The data of a handle (offset, number of
+//   slots) is checked against the object when the handle is decoded, and is not read from shared memory
+//   again.
+// - **Y2.** A participant (a permit, reader, party or waiting thread) has a slot that contains its identity
+//   (`lock::Holder`). When its thread has ended, any thread that finds the slot may take it, by a
+//   compare-and-swap from that identity.
+// - **Y3.** Each change takes effect by one store, the commit. If a thread dies before its commit, the next
+//   thread undoes or ignores the earlier steps. Threads are woken after the commit.
+// - **Y4.** A sleeping thread checks its condition at least once per slice. If a thread dies between its
+//   commit and a wake-up, the wake-up is therefore late but not lost.
+// - **Y5.** A thread that is about to sleep first stores this, then checks its condition again. A thread that
+//   changes the condition first stores the change, then checks whether a thread sleeps. All four accesses are
+//   sequentially consistent, so at least one of the two threads sees the store of the other.
+// - **Y6.** A guard can be used only in the process that created it (`Original`). Dropping its copy in a
+//   forked process does nothing.
 
 mod array;
 mod barrier;

@@ -27,14 +27,15 @@ use crate::sys::memory::SharedMemory;
 pub(super) struct MutexHead {
     tag: Tag,
     lock: RawLock,
-    /// An owner died, and nobody has recovered the value. Written by the owner of the lock.
+    /// 1 if an owner has died and no thread has recovered the value since. Only the owner of the lock writes
+    /// it.
     poisoned: AtomicU32,
     _pad: AtomicU32,
 }
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for MutexHead {}
-// SAFETY: repr(C), with a tag first.
+// SAFETY: `repr(C)`, with a tag as its first field.
 unsafe impl Head for MutexHead {
     const KIND: u32 = 1;
 }
@@ -71,7 +72,7 @@ pub struct Mutex<T: Pod> {
     value: NonNull<T>,
 }
 
-// SAFETY: access to the value is under the lock, and `T` is plain bytes.
+// SAFETY: the value is accessed under the lock, and `T` is plain bytes.
 unsafe impl<T: Pod> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Pod> Sync for Mutex<T> {}
@@ -142,11 +143,11 @@ impl<T: Pod> Mutex<T> {
         Guard { mutex, value: self.value, me, original: Original::here(), of: PhantomData }
     }
 
-    /// Takes the lock over from the thread that has it for [`OwnerDied`].
+    /// Takes the lock over from the thread that received the error, for [`OwnerDied`].
     fn recover_from(self, by: Holder) -> Guard<'static, T> {
         let lock = &self.block.lock;
         if !lock.take_from(by) {
-            // That thread ended, and others came.
+            // That thread has ended, and other threads have had the lock since.
             if let Err(error) = lock.lock() {
                 panic!("a lock is recovered by a thread that has it: {error:?}");
             }
@@ -155,7 +156,7 @@ impl<T: Pod> Mutex<T> {
         self.guard(Holder::current(), GuardedLock::Owned(self.clone()))
     }
 
-    /// Gives the lock back without recovering the value.
+    /// Unlocks the lock without recovering the value.
     fn give_up(&self, by: Holder) {
         self.block.lock.unlock_for(by);
     }
@@ -178,7 +179,7 @@ impl<T: Pod> Clone for Mutex<T> {
     }
 }
 
-/// Tells who has the lock, and not what it guards.
+/// Shows the state of the lock, but not the value.
 impl<T: Pod> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Mutex(")?;
@@ -277,20 +278,20 @@ impl<T: Pod> Guard<'_, T> {
         &self.mutex.block
     }
 
-    /// Gives the lock back, until [`resume`](Self::resume).
+    /// Unlocks the lock, until [`resume`](Self::resume).
     pub(super) fn pause(&self) {
         guard::check(self.original);
         self.head().lock.unlock_by(self.me);
     }
 
-    /// Takes the lock again after [`pause`](Self::pause). The guard is dropped if that fails.
+    /// Locks the lock again after [`pause`](Self::pause). Drops the guard if that fails.
     pub(super) fn resume(self) -> Result<Self, LockError<OwnerDied<T>>> {
         let locked = self.head().lock.lock();
         match locked {
             Ok(Locked::Clean) if self.head().poisoned.load(Ordering::Relaxed) == 0 => Ok(self),
             Ok(_) => {
                 self.head().poisoned.store(1, Ordering::Relaxed);
-                // The error has the lock from now on: of the guard nothing is left that would give it back.
+                // The error owns the lock now, so the guard must not unlock it.
                 let died = OwnerDied::new(self.mutex.clone(), self.me);
                 self.disarmed();
                 Err(LockError::OwnerDied(died))
@@ -302,7 +303,7 @@ impl<T: Pod> Guard<'_, T> {
         }
     }
 
-    /// Drops the guard without giving the lock back.
+    /// Drops the guard without unlocking the lock.
     fn disarmed(mut self) {
         self.me = Holder::nobody();
     }
@@ -314,7 +315,8 @@ impl<T: Pod> Deref for Guard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         guard::check(self.original);
-        // SAFETY: within the block, any bytes are a `T`, and the lock is this thread's (rule K1) until the guard is dropped.
+        // SAFETY: the pointer is within the block, all bytes are a valid `T`, and this thread owns the lock
+        // (rule K1) until the guard is dropped.
         unsafe { self.value.as_ref() }
     }
 }
@@ -323,7 +325,7 @@ impl<T: Pod> DerefMut for Guard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         guard::check(self.original);
-        // SAFETY: as in `deref`, and borrowed exclusively.
+        // SAFETY: as in `deref`, and the guard is borrowed exclusively.
         unsafe { self.value.as_mut() }
     }
 }

@@ -1,4 +1,4 @@
-//! Shared memory for many small locks: one object holds several.
+//! Shared memory for many small locks, several of which share one object.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +12,14 @@ use crate::sys::fds;
 use crate::sys::generation::PerProcess;
 use crate::sys::memory::{self, PAGE};
 
-/// Every lock begins at a multiple of this, so that no two share a cache line. The first such unit of an object
-/// holds its home (rule K3).
+/// The alignment of locks, so that no two of them share a cache line. The first unit of this size in an
+/// object contains the home of the object (rule K3).
 pub(super) const UNIT: usize = 64;
 
-/// The largest object that more than one lock may lie in.
+/// The maximum length of an object that several locks share.
 const MOST: usize = 16 * PAGE;
 
-/// The object that locks are being made in. It lives as long as one of its locks.
+/// The object in which new locks are created. It lives as long as one of its locks.
 #[derive(Default)]
 struct Current {
     object: Weak<Object>,
@@ -29,12 +29,12 @@ struct Current {
 
 static CURRENT: PerProcess<Mutex<Current>> = PerProcess::new();
 
-/// Finds room for `len` bytes, all zero, at an offset in an object.
+/// Allocates `len` zeroed bytes at an offset in an object.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::OutOfMemory`] if there is no memory or no descriptor for it, [`ErrorKind::Configuration`] where there are no
-/// such locks.
+/// Returns [`ErrorKind::OutOfMemory`] if there is not enough memory or no file descriptor, and
+/// [`ErrorKind::Configuration`] if the system does not support such locks.
 pub(super) fn allocate(len: usize) -> Result<(Arc<Object>, usize)> {
     let len = len.next_multiple_of(UNIT);
     if len > MOST / 4 {
@@ -47,7 +47,7 @@ pub(super) fn allocate(len: usize) -> Result<(Arc<Object>, usize)> {
         current.used += len;
         return Ok((Arc::clone(object), offset));
     }
-    // Twice as much while those before are still in use.
+    // Each new object is twice as long as the previous one, as long as that one is in use.
     let size = if alive.is_some() { (2 * current.size).min(MOST) } else { PAGE };
     let size = size.max((len + UNIT).next_multiple_of(PAGE));
     let object = create(size)?;
@@ -74,7 +74,7 @@ fn create(size: usize) -> Result<Arc<Object>> {
     Ok(object)
 }
 
-/// Whether this process may use the locks of an object (rule K3).
+/// Returns whether this process may use the locks of an object (rule K3).
 pub(super) fn check_home(object: &Object) -> Result<(), String> {
     let memory = object.writable_memory().map_err(|error| error.to_string())?;
     if memory.len() < UNIT {

@@ -25,36 +25,37 @@ use crate::sys::generation::Original;
 use crate::sys::memory::SharedMemory;
 use crate::sys::{clock, futex};
 
-/// The most readers at a time; more wait.
+/// The maximum number of readers at a time. Further readers wait.
 const READERS: usize = 118;
 
 #[repr(C, align(8))]
 #[derive(Debug)]
 struct RwHead {
     tag: Tag,
-    /// The writer has this, and whoever waits for it.
+    /// Owned by the writer, or by the thread that is next to read or write.
     lock: RawLock,
-    /// [`NOBODY`], [`WAITS`] or [`WRITES`], written by the owner of `lock`.
+    /// [`NOBODY`], [`WAITS`] or [`WRITES`]. Only the owner of `lock` writes it.
     state: AtomicU32,
-    /// A writer died, and nobody has recovered the value. Written by the owner of `lock`.
+    /// 1 if a writer has died and no thread has recovered the value since. Only the owner of `lock` writes
+    /// it.
     poisoned: AtomicU32,
-    /// Changes when a reader leaves while somebody waits for that.
+    /// Changes when a reader leaves while another thread waits for that.
     left: AtomicU32,
-    /// A reader waits for a free slot.
+    /// 1 while a reader waits for a free slot.
     full: AtomicU32,
     readers: [AtomicU64; READERS],
 }
 
-/// Readers may come.
+/// Readers are admitted.
 const NOBODY: u32 = 0;
-/// A writer waits for the readers to leave.
+/// A writer waits until all readers have left.
 const WAITS: u32 = 1;
-/// A writer writes.
+/// A writer has the lock.
 const WRITES: u32 = 2;
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for RwHead {}
-// SAFETY: repr(C), with a tag first.
+// SAFETY: `repr(C)`, with a tag as its first field.
 unsafe impl Head for RwHead {
     const KIND: u32 = 5;
 }
@@ -86,7 +87,7 @@ pub struct RwLock<T: Pod> {
     value: NonNull<T>,
 }
 
-// SAFETY: access to the value is under the lock, and `T` is plain bytes.
+// SAFETY: the value is accessed under the lock, and `T` is plain bytes.
 unsafe impl<T: Pod> Send for RwLock<T> {}
 // SAFETY: as above.
 unsafe impl<T: Pod> Sync for RwLock<T> {}
@@ -178,7 +179,7 @@ impl<T: Pod> RwLock<T> {
             && let Some(slot) = slots::claim(&head.readers, me.tid() as usize % READERS, me)
         {
             fault("read-claimed");
-            // Rule Y5: a writer that comes later waits for this slot.
+            // Rule Y5: a writer that arrives later waits for this slot.
             if head.state.load(Ordering::SeqCst) == NOBODY
                 && head.poisoned.load(Ordering::SeqCst) == 0
             {
@@ -205,7 +206,7 @@ impl<T: Pod> RwLock<T> {
             return Err(self.drain(me, until).map_or_else(|error| error, |()| self.died(me)));
         }
         let mut looks = Looks::default();
-        // Whoever has the lock and does not write waits for a slot only.
+        // This thread has the inner lock without writing, so it waits only for a slot.
         let slot = loop {
             let seen = head.left.load(Ordering::SeqCst);
             head.full.store(1, Ordering::SeqCst);
@@ -236,7 +237,7 @@ impl<T: Pod> RwLock<T> {
         }
     }
 
-    /// Takes the inner lock; afterwards nobody writes.
+    /// Takes the inner lock. After that no thread writes.
     fn enter(&self, until: u64) -> Result<(), RwLockError<T>> {
         let head = &*self.block;
         if head.lock.lock_until(until).map_err(LockError::of)? == Locked::OwnerDied {
@@ -249,10 +250,10 @@ impl<T: Pod> RwLock<T> {
         Ok(())
     }
 
-    /// Waits until nobody reads. Gives the inner lock back if that fails.
+    /// Waits until no thread reads. Unlocks the inner lock if that fails.
     fn drain(&self, me: Holder, until: u64) -> Result<(), RwLockError<T>> {
         let (head, mut looks) = (&*self.block, Looks::default());
-        // Rule Y5: a reader that comes later looks at this.
+        // Rule Y5: a reader that arrives later sees this store.
         head.state.store(WAITS, Ordering::SeqCst);
         fault("write-waits");
         loop {
@@ -309,7 +310,7 @@ impl<T: Pod> RwLock<T> {
         }
     }
 
-    /// The writer leaves.
+    /// Ends the access of the writer.
     fn finish(&self, by: Holder) {
         fault("write-ends");
         self.block.state.store(NOBODY, Ordering::SeqCst);
@@ -362,7 +363,8 @@ impl<T: Pod> Deref for ReadGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         guard::check(self.original);
-        // SAFETY: within the block, any bytes are a `T`, and nobody writes while the slot is this thread's.
+        // SAFETY: the pointer is within the block, all bytes are a valid `T`, and no thread writes while this
+        // thread has the slot.
         unsafe { self.lock.value.as_ref() }
     }
 }
@@ -398,7 +400,7 @@ impl<T: Pod> Deref for WriteGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         guard::check(self.original);
-        // SAFETY: within the block, any bytes are a `T`, and the lock is this thread's.
+        // SAFETY: the pointer is within the block, all bytes are a valid `T`, and this thread owns the lock.
         unsafe { self.value.as_ref() }
     }
 }
@@ -407,7 +409,7 @@ impl<T: Pod> DerefMut for WriteGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         guard::check(self.original);
-        // SAFETY: as in `deref`, and borrowed exclusively.
+        // SAFETY: as in `deref`, and the guard is borrowed exclusively.
         unsafe { self.value.as_mut() }
     }
 }
@@ -445,7 +447,7 @@ impl<T: Pod> WriterDied<T> {
         let lock = self.lock.take().expect("taken once");
         let head = &*lock.block;
         if !head.lock.take_from(self.by) {
-            // That thread ended, and others came.
+            // That thread has ended, and other threads have had the lock since.
             let me = Holder::current();
             if lock.enter(u64::MAX).and_then(|()| lock.drain(me, u64::MAX)).is_err() {
                 panic!("a lock is recovered by a thread that has it");

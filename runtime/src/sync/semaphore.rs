@@ -19,7 +19,7 @@ use crate::sys::generation::Original;
 use crate::sys::memory::SharedMemory;
 use crate::sys::{clock, futex};
 
-/// The most permits of a semaphore.
+/// The maximum number of permits of a semaphore.
 const MOST: usize = 65_536;
 
 /// One slot for each permit follows.
@@ -27,20 +27,20 @@ const MOST: usize = 65_536;
 #[derive(Debug, Default)]
 struct SemaphoreHead {
     tag: Tag,
-    /// Who waits for a permit has this: one thread, and the others wait for the lock.
+    /// The lock of the waiting threads. Its owner waits for a permit; the others wait for this lock.
     queue: RawLock,
-    /// Changes when a permit is given back while somebody waits.
+    /// Changes when a permit is returned while a thread waits.
     released: AtomicU32,
-    /// The owner of `queue` sleeps, or was killed.
+    /// 1 while the owner of `queue` sleeps, or if it was killed while it slept.
     waits: AtomicU32,
-    /// Where to look for a free slot first.
+    /// The slot at which the search for a free slot begins.
     hint: AtomicU32,
     _pad: AtomicU32,
 }
 
-// SAFETY: repr(C), of atomics.
+// SAFETY: `repr(C)`, and only atomics.
 unsafe impl SharedMemory for SemaphoreHead {}
-// SAFETY: repr(C), with a tag first.
+// SAFETY: `repr(C)`, with a tag as its first field.
 unsafe impl Head for SemaphoreHead {
     const KIND: u32 = 3;
 }
@@ -96,7 +96,7 @@ impl Semaphore {
     /// Returns [`ErrorKind::Deadlock`] if the calling thread has all permits.
     pub fn acquire(&self) -> Result<Permit<'_>> {
         loop {
-            // There is no end to this wait.
+            // The time of this wait never expires.
             if let Some(permit) = self.acquire_until(u64::MAX)? {
                 return Ok(permit);
             }
@@ -148,7 +148,7 @@ impl Semaphore {
 
     fn acquire_until(&self, until: u64) -> Result<Option<Permit<'_>>> {
         let (me, head) = (Holder::current(), &*self.block);
-        // Who waits comes first.
+        // Threads that wait already come first.
         if head.waits.load(Ordering::Relaxed) == 0
             && let Some(permit) = self.take(me)
         {
@@ -174,12 +174,12 @@ impl Semaphore {
         Ok(permit)
     }
 
-    /// The first of those who wait.
+    /// Waits for a permit, as the first of the waiting threads.
     fn wait(&self, me: Holder, until: u64) -> Option<Permit<'_>> {
         let (head, mut looks) = (&*self.block, Looks::default());
         loop {
             let seen = head.released.load(Ordering::SeqCst);
-            // Rule Y5.
+            // Rule Y5: a thread that returns a permit later sees this store.
             head.waits.store(1, Ordering::SeqCst);
             if let Some(permit) = self.take(me) {
                 return Some(permit);
@@ -237,7 +237,7 @@ pub struct Permit<'a> {
     slot: usize,
     me: Holder,
     original: Original,
-    /// It belongs to a thread.
+    /// Makes the permit not `Send`: it belongs to a thread.
     of: PhantomData<*mut ()>,
 }
 
