@@ -22,28 +22,28 @@ const FOREIGN: &str = "shared memory and open files pass only as parameters and 
 thread_local! {
     /// Whether the encoded value was moved into the call.
     static MOVED: Cell<bool> = const { Cell::new(false) };
-    /// More than one worker will decode what is encoded.
+    /// Whether more than one worker will decode the encoded value.
     static FOR_MANY: Cell<bool> = const { Cell::new(false) };
-    /// Returns the number of objects in [`CARRIED`].
+    /// The number of objects in [`CARRIED`].
     static COUNT: Cell<usize> = const { Cell::new(0) };
-    /// The objects in what was encoded on this thread and not sent yet.
+    /// The objects in the values that this thread has encoded and not sent yet.
     static CARRIED: RefCell<Vec<Arc<Object>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether nothing that was encoded on this thread holds an object.
+/// Returns whether the values that this thread has encoded contain no object.
 #[inline]
 pub(crate) fn is_empty() -> bool {
     COUNT.get() == 0
 }
 
-/// Takes the objects in what was encoded on this thread.
+/// Takes the objects in the values that this thread has encoded.
 #[cold]
 pub(crate) fn take() -> Vec<Arc<Object>> {
     COUNT.set(0);
     CARRIED.take()
 }
 
-/// Sets a flag of this thread for as long as it lives, also if what is encoded panics.
+/// Sets a flag of this thread until it is dropped, even if encoding panics.
 struct Flag(&'static LocalKey<Cell<bool>>, bool);
 
 impl Flag {
@@ -60,12 +60,12 @@ impl Drop for Flag {
     }
 }
 
-/// The objects that were carried before, to be put back.
+/// The objects of an outer value, which are restored at the end.
 struct Outer(Vec<Arc<Object>>);
 
 impl Drop for Outer {
     fn drop(&mut self) {
-        // Not empty if what was encoded panicked.
+        // The list is not empty if encoding panicked.
         if !is_empty() {
             drop(take());
         }
@@ -76,10 +76,10 @@ impl Drop for Outer {
     }
 }
 
-/// Runs code that encodes, and returns the objects in what it encoded.
+/// Runs code that encodes values, and returns the objects in them.
 #[inline]
 pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<Arc<Object>>) {
-    // An input may encode others, for a pool of its own.
+    // Encoding an input may make a call on another pool, which encodes its own inputs.
     let _outer = Outer(if is_empty() { Vec::new() } else { take() });
     let _moved = Flag::set(&MOVED, false);
     let outcome = encode();
@@ -90,16 +90,16 @@ pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<Arc<Object>>) {
 ///
 /// # Errors
 ///
-/// If the serializer is not that of this crate.
+/// Fails if the serializer is not that of this crate.
 pub(crate) fn encode<S: Serializer>(object: &Arc<Object>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_newtype_struct(mark::NAME, &Outgoing(object))
 }
 
-/// Encodes an object that one task alone may have.
+/// Encodes an object that only one task may have.
 ///
 /// # Errors
 ///
-/// If the serializer is not that of this crate, or the value is for more than one task.
+/// Fails if the serializer is not that of this crate, or if more than one task receives the value.
 pub(crate) fn encode_exclusive<S: Serializer>(
     object: &Arc<Object>,
     to: S,
@@ -117,9 +117,10 @@ pub(crate) fn encode_exclusive<S: Serializer>(
     encode(object, to)
 }
 
-/// Encodes a `T` that was moved into the call: nobody borrows from it, and it is dropped afterwards.
+/// Encodes a `T` that was moved into the call: nothing borrows from it, and it is dropped
+/// afterwards.
 ///
-/// That is not noted for a `T` smaller than a vector, so that it costs numbers nothing.
+/// This is not recorded for a `T` smaller than a vector, so that numbers cost nothing.
 #[inline(always)]
 pub(crate) fn moved<T, R>(encode: impl FnOnce() -> R) -> R {
     if const { size_of::<T>() < size_of::<Vec<u8>>() } {
@@ -135,7 +136,7 @@ pub(crate) fn for_many<R>(encode: impl FnOnce() -> R) -> R {
     encode()
 }
 
-/// Carries the objects of a part that was encoded before.
+/// Adds the objects of a part that was encoded before.
 pub(crate) fn carry_again(objects: &[Arc<Object>]) {
     COUNT.set(COUNT.get() + objects.len());
     CARRIED.with_borrow_mut(|carried| carried.extend(objects.iter().cloned()));
@@ -145,12 +146,12 @@ pub(crate) fn carry_again(objects: &[Arc<Object>]) {
 ///
 /// # Errors
 ///
-/// If the deserializer is not that of this crate, or the object is gone.
+/// Fails if the deserializer is not that of this crate, or if the object does not exist any more.
 pub(crate) fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Object>, D::Error> {
     from.deserialize_newtype_struct(mark::NAME, IncomingVisitor)
 }
 
-/// An object as an element of a tuple.
+/// An object, as an element of a tuple.
 pub(crate) struct EncodedObject<'a>(pub(crate) &'a Arc<Object>);
 
 impl Serialize for EncodedObject<'_> {
@@ -176,7 +177,7 @@ impl Serialize for Outgoing<'_> {
             return Err(S::Error::custom(FOREIGN));
         }
         CARRIED.with_borrow_mut(|carried| {
-            // A row of locks lies in one object.
+            // Several locks share one object.
             if carried.last().is_none_or(|last| !Arc::ptr_eq(last, self.0)) {
                 carried.push(Arc::clone(self.0));
                 COUNT.set(COUNT.get() + 1);
@@ -244,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Encodes an object, and says whether that was refused.
+    /// Encodes an object, and returns whether it was refused.
     fn refused(object: &Arc<Object>) -> bool {
         let mut bytes = Vec::new();
         let mut sink = codec::Sink::over(&mut bytes);

@@ -14,7 +14,7 @@ pub(crate) struct Exports {
 }
 
 impl Exports {
-    /// Offers objects for as long as the returned value lives.
+    /// Offers objects until the returned value is dropped.
     pub(crate) fn offer(self: &Arc<Self>, objects: Vec<Arc<Object>>) -> Offer {
         let mut table = self.objects.lock().ignore_poison();
         for object in &objects {
@@ -26,14 +26,14 @@ impl Exports {
         Offer { exports: Arc::clone(self), ids }
     }
 
-    /// An object that a worker asks for.
+    /// Returns an object that a worker requests.
     pub(crate) fn get(&self, id: ObjectId) -> Option<Arc<Object>> {
         let table = self.objects.lock().ignore_poison();
         table.get(&id).map(|(object, _)| Arc::clone(object))
     }
 }
 
-/// Objects that workers may ask for while this lives.
+/// Objects that workers may request until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Offer {
     exports: Arc<Exports>,
@@ -52,7 +52,7 @@ impl Drop for Offer {
                 }
             }
         }
-        // Closing files takes its time.
+        // The table is unlocked first, because closing files takes time.
         drop(table);
     }
 }

@@ -1,4 +1,4 @@
-//! Fetching an object that this process does not have.
+//! Fetches an object that this process does not have.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,17 +8,18 @@ use crate::sys::generation::PerProcess;
 
 static SOURCE: PerProcess<Mutex<Option<Arc<ObjectLink>>>> = PerProcess::new();
 
-/// Sets whom this process asks: the caller of this worker.
+/// Sets the link to the process from which this process requests objects: the caller of this
+/// worker.
 pub(crate) fn set_source(source: Arc<ObjectLink>) {
     *SOURCE.get().lock().ignore_poison() = Some(source);
 }
 
-/// Whether this process can ask anyone: whether it is a worker.
+/// Returns whether this process can request objects, because it is a worker.
 pub(super) fn has_source() -> bool {
     SOURCE.get().lock().ignore_poison().is_some()
 }
 
-/// Finds an object here, or asks for it (rules H2 and H4).
+/// Finds an object in this process, or requests it (rules H2 and H4).
 pub(super) fn find(id: ObjectId) -> Result<Arc<Object>, String> {
     if let Some(object) = Object::find(id) {
         return Ok(object);

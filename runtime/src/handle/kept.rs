@@ -1,7 +1,7 @@
 //! Objects that a worker keeps for some time after the task that used them.
 //!
 //! Fetching and mapping memory costs more than most tasks. A worker therefore keeps read-only objects
-//! until they were unused for [`TIME`] or the worker becomes idle.
+//! until they have been unused for [`TIME`] or the worker becomes idle.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use crate::sys::generation::PerProcess;
 /// The time for which an unused object is kept.
 const TIME: Duration = Duration::from_secs(1);
 
-/// The most objects that are kept.
+/// The maximum number of kept objects.
 const MOST: usize = 16;
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ pub(crate) fn keep(object: &Arc<Object>) {
     drop(objects);
 }
 
-/// Lets go of what was not used for a while, or of everything.
+/// Releases the objects that were unused for [`TIME`], or all objects.
 #[inline]
 pub(crate) fn let_go(all: bool) {
     let keep = KEEP.get();
@@ -53,7 +53,7 @@ pub(crate) fn let_go(all: bool) {
     }
 }
 
-/// Whether nothing is kept.
+/// Returns whether no object is kept.
 pub(crate) fn keeps_nothing() -> bool {
     KEEP.get().count.load(Ordering::Relaxed) == 0
 }
@@ -66,6 +66,6 @@ fn let_go_of(keep: &Keep, all: bool) {
     let gone: Vec<_> = objects.extract_if(.., old).collect();
     keep.count.store(objects.len(), Ordering::Relaxed);
     drop(objects);
-    // Unmapping takes its time.
+    // The list is unlocked first, because unmapping takes time.
     drop(gone);
 }

@@ -15,18 +15,19 @@ use crate::poison::IgnorePoison;
 use crate::sys::fds::Checked;
 use crate::sys::socket::{self, Message, Wait};
 
-/// Worker: asks for an object.
+/// From a worker: a request for an object.
 const WANT: u8 = 1;
-/// Caller: here it is.
+/// From a caller: the requested object.
 const GIVEN: u8 = 2;
-/// Caller: it is not offered.
+/// From a caller: the object is not offered.
 const GONE: u8 = 3;
-/// Worker: a part of its next output.
+/// From a worker: a part of its next output.
 const HELD: u8 = 4;
-/// Caller: it is there, but its descriptors cannot be sent.
+/// From a caller: the object is offered, but its descriptors cannot be sent.
 const REFUSED: u8 = 5;
 
-/// The most handles in one output: what a worker may make its caller open at once.
+/// The maximum number of objects in one output, which limits how many descriptors a worker can make
+/// its caller open at once.
 pub(crate) const MOST_HELD: usize = 1024;
 
 const LEN: usize = 1 + ObjectId::LEN;
@@ -42,32 +43,32 @@ fn send(socket: BorrowedFd<'_>, tag: u8, object: &Object, wait: Wait) -> io::Res
     socket::send(socket, &message(tag, object.id()), &fds, wait)
 }
 
-/// The worker's end.
+/// The end of a worker.
 pub(crate) struct ObjectLink {
     way: ObjectRoute,
-    /// Nothing can be fetched any more.
+    /// Whether the socket no longer works.
     lost: AtomicBool,
 }
 
 enum ObjectRoute {
     Socket {
         socket: Mutex<Checked>,
-        /// Makes the caller look at its end.
+        /// Makes the caller read its end.
         ring: Box<dyn Fn() + Send + Sync>,
     },
-    /// To a caller in the same process.
+    /// The link to a caller in the same process.
     Here(Arc<ObjectQueue>),
 }
 
-/// Objects on their way between threads.
+/// Objects in transit between threads.
 pub(crate) type ObjectQueue = Mutex<VecDeque<Arc<Object>>>;
 
 impl ObjectLink {
-    /// Creates the end of a worker process; `ring` makes the caller look at the other end.
+    /// Creates the end of a worker process. `ring` makes the caller read the other end.
     ///
     /// # Errors
     ///
-    /// If the socket is closed.
+    /// Fails if the socket is closed.
     pub(crate) fn new(
         socket: OwnedFd,
         ring: impl Fn() + Send + Sync + 'static,
@@ -86,7 +87,8 @@ impl ObjectLink {
     ///
     /// # Errors
     ///
-    /// If there are too many, the kernel refuses, or the caller does not read.
+    /// Fails if there are too many objects, if the kernel refuses to send them, or if the caller
+    /// does not read them.
     pub(crate) fn give(&self, objects: &[Arc<Object>]) -> Result<(), NotGiven> {
         if objects.len() > MOST_HELD {
             let text = format!("it holds more than {MOST_HELD} handles");
@@ -112,16 +114,17 @@ impl ObjectLink {
         Ok(())
     }
 
-    /// Whether nothing can be fetched any more, because a task closed the socket. The worker then has to leave.
+    /// Returns whether objects can no longer be fetched, because a task closed the socket. The
+    /// worker then has to leave.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Asks the caller for an object (rule H4).
+    /// Requests an object from the caller (rule H4).
     ///
     /// # Errors
     ///
-    /// If the caller does not give it.
+    /// Fails if the caller does not send the object.
     pub(super) fn fetch(&self, id: ObjectId) -> io::Result<Arc<Object>> {
         let ObjectRoute::Socket { socket, ring } = &self.way else {
             return Err(io::Error::other("its last handle was dropped"));
@@ -150,7 +153,8 @@ impl ObjectLink {
 /// The reason why the objects of an output were not sent.
 pub(crate) struct NotGiven {
     pub(crate) why: io::Error,
-    /// Whether some objects may have been sent, which would be mistaken for those of the next output.
+    /// Whether some objects may have been sent, which the caller would take for those of the next
+    /// output.
     pub(crate) worker_has_to_leave: bool,
 }
 
@@ -166,7 +170,7 @@ fn give_one(socket: BorrowedFd<'_>, object: &Object, ring: &dyn Fn()) -> io::Res
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        // The buffer is full, or more descriptors are on their way than the user may have.
+        // The buffer is full, or the user has too many descriptors in transit.
         let full = error.kind() == io::ErrorKind::WouldBlock || socket::has_too_many_fds(&error);
         if !full || tries == TRIES {
             return Err(error);
@@ -183,19 +187,19 @@ pub(crate) const TOO_MANY: &str =
 
 /// The objects that a caller has read from a worker.
 pub(crate) enum Received {
-    /// The worker asks for an object.
+    /// The worker requests an object.
     Wanted(ObjectId),
-    /// A part of its next output; `None` if its descriptors could not be opened here.
+    /// A part of the next output; `None` if the descriptors could not be opened in this process.
     Held(Option<Arc<Object>>),
-    /// Nothing, at present.
+    /// No message has arrived.
     Nothing,
 }
 
-/// Reads a message of a worker; never waits.
+/// Reads a message of a worker without waiting.
 ///
 /// # Errors
 ///
-/// If it is none of this protocol.
+/// Fails if the message does not follow the protocol.
 pub(crate) fn read(socket: BorrowedFd<'_>) -> io::Result<Received> {
     let mut buffer = [0; LEN];
     let message = match socket::receive(socket, &mut buffer, Wait::Never) {
@@ -217,14 +221,15 @@ pub(crate) fn read(socket: BorrowedFd<'_>) -> io::Result<Received> {
     }
 }
 
-/// Answers a worker that wanted an object.
+/// Answers the request of a worker.
 pub(crate) fn give(socket: BorrowedFd<'_>, id: ObjectId, object: Option<&Object>) {
     let sent = match object {
         Some(object) => send(socket, GIVEN, object, Wait::Never),
         None => socket::send(socket, &message(GONE, id), &[], Wait::Never),
     };
     if sent.is_err() {
-        // A worker that is gone needs no answer. The other reason is the limit of what may be under way.
+        // If the worker has ended, it needs no answer. Otherwise the user has too many descriptors
+        // in transit.
         let _ = socket::send(socket, &message(REFUSED, id), &[], Wait::Never);
     }
 }

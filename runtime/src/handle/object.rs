@@ -1,4 +1,4 @@
-//! Objects of the operating system that are alive in this process.
+//! The objects of the operating system that exist in this process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::poison::IgnorePoison;
 use crate::sys::generation::{PerProcess, generation};
 use crate::sys::memory::{self, Mapping};
 
-/// Names an object in the bytes of a value (rule H1).
+/// The id of an object, as it appears in the bytes of a value (rule H1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ObjectId([u8; ObjectId::LEN]);
 
@@ -43,20 +43,21 @@ impl fmt::Debug for ObjectId {
     }
 }
 
-/// One or more file descriptors that travel together inside of values.
+/// One or more file descriptors that are sent together inside of values.
 ///
-/// A process has each object once, however often it received it (rule H2).
+/// A process has each object at most once, no matter how often it receives it (rule H2).
 #[derive(Debug)]
 pub(crate) struct Object {
     id: ObjectId,
     fds: Vec<OwnedFd>,
-    /// Its first descriptor, mapped for reading.
+    /// The first descriptor, mapped for reading.
     mapping: OnceLock<Mapping>,
     /// Like `memory`, but mapped for reading and writing.
     writable: OnceLock<Mapping>,
-    /// The process that it was made or received in.
+    /// The generation of the process in which it was created or received.
     generation: u64,
-    /// Others are told when nobody has it any more (rule H7).
+    /// Whether the object is a connection, whose peer waits for the end of the last holder (rule
+    /// H7).
     connects: AtomicBool,
 }
 
@@ -67,21 +68,22 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 static ALIVE: PerProcess<Mutex<HashMap<ObjectId, Weak<Object>>>> = PerProcess::new();
 
 impl Object {
-    /// Makes an object of descriptors.
+    /// Creates an object from descriptors.
     ///
     /// # Errors
     ///
-    /// If the kernel has no random numbers.
+    /// Fails if the kernel does not provide random numbers.
     pub(crate) fn new(fds: Vec<OwnedFd>) -> io::Result<Arc<Object>> {
         Ok(Object::received(ObjectId::random()?, fds))
     }
 
-    /// Takes over an object of the process that this one was forked from, for as long as the returned one lives. Has to be
-    /// called before [`disconnect`].
+    /// Takes over an object of the parent of this forked process, until the returned object is
+    /// dropped. Must be called before [`disconnect`].
     pub(crate) fn adopt(self: &Arc<Self>) -> Arc<Object> {
         if self.connects.load(Ordering::Relaxed) {
             let copies: io::Result<Vec<_>> = self.fds().map(|fd| fd.try_clone_to_owned()).collect();
-            // Without descriptors it cannot be decoded, which is an error of the preload.
+            // Without descriptors the object cannot be decoded, which the preload reports as an
+            // error.
             if let Ok(fds) = copies {
                 let object = Object::received(self.id, fds);
                 object.set_connects();
@@ -93,19 +95,21 @@ impl Object {
         Arc::clone(self)
     }
 
-    /// Has the object closed in processes that the library forks from this one (rule H7).
+    /// Marks the object as a connection, which is closed in processes that the library forks from
+    /// this one (rule H7).
     pub(crate) fn set_connects(&self) {
         self.connects.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is that of a process which this one was forked from, and closed here (rule H7).
+    /// Returns whether this is a connection of the parent of this process, which is closed here
+    /// (rule H7).
     #[inline]
     pub(crate) fn is_lost(&self) -> bool {
         self.generation <= LOST.load(Ordering::Relaxed)
     }
 
-    /// Takes an object in that came from another process. If it is here already, the
-    /// descriptors that came with it are closed.
+    /// Registers an object that was received from another process. If this process has the object
+    /// already, the received descriptors are closed.
     pub(crate) fn received(id: ObjectId, fds: Vec<OwnedFd>) -> Arc<Object> {
         let mut alive = ALIVE.get().lock().ignore_poison();
         if let Some(object) = alive.get(&id).and_then(Weak::upgrade) {
@@ -134,16 +138,16 @@ impl Object {
         self.id
     }
 
-    /// Returns the number of its descriptors.
+    /// Returns the number of descriptors.
     pub(crate) fn len(&self) -> usize {
         self.fds.len()
     }
 
-    /// One of its descriptors.
+    /// Returns one of the descriptors.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If it has fewer.
+    /// Fails if the object has fewer descriptors.
     pub(crate) fn fd(&self, at: usize) -> BorrowedFd<'_> {
         self.fds[at].as_fd()
     }
@@ -152,36 +156,37 @@ impl Object {
         self.fds.iter().map(AsFd::as_fd)
     }
 
-    /// Gives a single descriptor away, if this is the last handle to the object.
+    /// Takes a single descriptor out of the object, if this is the last handle to it.
     ///
     /// # Errors
     ///
-    /// Returns the object if others have it too.
+    /// Returns the object if it has other handles.
     pub(crate) fn into_fd(self: Arc<Self>) -> Result<OwnedFd, Arc<Self>> {
         let mut object = Arc::try_unwrap(self)?;
         Ok(object.fds.pop().expect("an object has descriptors"))
     }
 
-    /// Its first descriptor as memory to read, which all handles to it in this process share.
+    /// Returns the first descriptor as memory for reading, which all handles in this process share.
     ///
     /// # Errors
     ///
-    /// If it is no memory whose size is fixed (rule H6), or cannot be mapped.
+    /// Fails if the descriptor is not memory of a fixed size (rule H6), or cannot be mapped.
     pub(crate) fn memory(&self) -> io::Result<&Mapping> {
         if let Some(mapping) = self.mapping.get() {
             return Ok(mapping);
         }
         let (fd, size) = self.sealed()?;
-        // Kernels before 6.7 share none whose bytes are sealed.
+        // Kernels before 6.7 do not permit a shared mapping of memory that is sealed against
+        // writes.
         let mapping = Mapping::sealed(fd, size)?;
         Ok(self.mapping.get_or_init(|| mapping))
     }
 
-    /// The same as memory to read and to write.
+    /// Like [`memory`](Self::memory), for reading and writing.
     ///
     /// # Errors
     ///
-    /// If it is no memory whose size is fixed (rule H6), or cannot be mapped.
+    /// Fails if the descriptor is not memory of a fixed size (rule H6), or cannot be mapped.
     #[inline]
     pub(crate) fn writable_memory(&self) -> io::Result<&Mapping> {
         match self.writable.get() {
@@ -190,12 +195,12 @@ impl Object {
         }
     }
 
-    /// The same for memory of which most pages do not exist yet. [`writable_memory`](Self::writable_memory) returns this
-    /// mapping afterwards.
+    /// Like [`writable_memory`](Self::writable_memory), for memory most of whose pages do not exist
+    /// yet. Later calls of `writable_memory` return this mapping.
     ///
     /// # Errors
     ///
-    /// As [`writable_memory`](Self::writable_memory).
+    /// Returns the errors of [`writable_memory`](Self::writable_memory).
     pub(crate) fn sparse_memory(&self) -> io::Result<&Mapping> {
         match self.writable.get() {
             Some(mapping) => Ok(mapping),
@@ -213,7 +218,7 @@ impl Object {
         Ok(self.writable.get_or_init(|| mapping))
     }
 
-    /// Its first descriptor and its size (rule H6).
+    /// Returns the first descriptor and its size (rule H6).
     fn sealed(&self) -> io::Result<(BorrowedFd<'_>, usize)> {
         let fd = self.fd(0);
         if !memory::is_sealed(fd) {
@@ -224,14 +229,14 @@ impl Object {
     }
 }
 
-/// The connections of this process, to be closed in one that is forked from it.
+/// Returns the connections of this process, which are closed in a forked process.
 #[derive(Debug)]
 pub(crate) struct Connections {
     numbers: Vec<RawFd>,
     generation: u64,
 }
 
-/// The descriptors to close after a fork, collected before the fork.
+/// The descriptors to close after a fork, which are collected before the fork.
 pub(crate) fn connections() -> Connections {
     let alive = ALIVE.get().lock().ignore_poison();
     let objects: Vec<_> = alive.values().filter_map(Weak::upgrade).collect();
@@ -250,7 +255,8 @@ pub(crate) fn disconnect(connections: &Connections) {
 impl Drop for Object {
     fn drop(&mut self) {
         let mut alive = ALIVE.get().lock().ignore_poison();
-        // Received anew since the last handle to this one went, or of another process.
+        // The entry has handles if the object was received again in the meantime. A forked process
+        // has no entry.
         if alive.get(&self.id).is_some_and(|object| object.strong_count() == 0) {
             alive.remove(&self.id);
         }

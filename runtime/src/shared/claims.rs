@@ -1,4 +1,4 @@
-//! Which ranges of which objects are writable in this process (rule M4).
+//! The ranges of objects that are writable in this process (rule M4).
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ type ClaimedRanges = Mutex<HashMap<ObjectId, Vec<Range<usize>>>>;
 
 static CLAIMED: PerProcess<ClaimedRanges> = PerProcess::new();
 
-/// A range that only the owner of this value may touch, until it is dropped.
+/// A range that only the owner of this value may access, until the value is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
     object: ObjectId,
@@ -20,7 +20,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Claims a range; `None` if a part of it is claimed.
+    /// Claims a range; returns `None` if a part of it is claimed already.
     pub(super) fn new(object: ObjectId, range: Range<usize>) -> Option<Claim> {
         let mut table = CLAIMED.get().lock().ignore_poison();
         let ranges = table.entry(object).or_default();

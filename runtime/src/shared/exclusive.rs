@@ -99,7 +99,7 @@ impl<T: Pod> SharedMut<[T]> {
         Ok(array)
     }
 
-    /// Maps a range of which this process becomes the owner.
+    /// Maps a range that this process owns from now on.
     fn whole(object: Arc<Object>, place: RegionPlace) -> Result<Self, String> {
         let bytes = region::check(place, &object, size_of::<T>(), align_of::<T>())?;
         let RegionPlace { offset, .. } = place;
@@ -255,7 +255,7 @@ impl<T: Pod> DerefMut for SharedMut<[T]> {
         self.check();
         let at = self.place.offset - self.mapped_from;
         let at = self.mapping.at(at, self.place.len * size_of::<T>()).cast::<T>();
-        // SAFETY: as in `deref`, and borrowed exclusively.
+        // SAFETY: as in `deref`, and the value is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), self.place.len) }
     }
 }
@@ -283,7 +283,7 @@ impl<T: Pod> Serialize for SharedMut<[T]> {
         let mut tuple = serializer.serialize_tuple(3)?;
         let encoded = tuple.serialize_element(&Exclusive(&self.object));
         if encoded.is_err() {
-            // The value stays here, because it was not encoded.
+            // The value was not encoded, so it keeps the memory.
             self.sent.store(false, Ordering::Relaxed);
         }
         encoded?;

@@ -152,7 +152,7 @@ impl<T: Pod> SharedMut<[T]> {
     ///
     /// Panics if the array was sent to a task, or if the process cannot map memory any more.
     pub fn freeze(self) -> Shared<[T]> {
-        // Rule M2: no mapping of this value is left that can be written to.
+        // Rule M2: no writable mapping of this value remains.
         let (object, place) = self.into_memory();
         let size = crate::sys::fds::size(object.fd(0)).unwrap_or(usize::MAX);
         if (place.len * size_of::<T>()).max(1).next_multiple_of(PAGE) == size {
@@ -203,7 +203,7 @@ impl<T: Pod> Shared<T> {
 }
 
 impl<T: Shareable + ?Sized> Shared<T> {
-    /// Creates a handle to memory that nobody writes to any more.
+    /// Creates a handle to memory that is no longer written.
     pub(super) fn of(object: Arc<Object>, place: RegionPlace) -> Result<Self> {
         let shared: Shared<T> = Shared { object, place, of: PhantomData };
         shared.checked().map_err(|why| {

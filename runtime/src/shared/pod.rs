@@ -6,8 +6,8 @@ use std::ptr::NonNull;
 
 use bytemuck::Pod;
 
-/// A type that a [`Shared`](super::Shared) can contain: `str`, and `[T]` and `T` for every
-/// `T: bytemuck::Pod`.
+/// A type that a [`Shared`](super::Shared) can contain: `str`, and `[T]` and `T` for every `T:
+/// bytemuck::Pod`.
 ///
 /// `Pod` types are plain bytes: numbers, arrays, and structs of them without padding. Many crates
 /// implement it for their vectors, pixels or complex numbers. Derive it for your own types with the

@@ -1,4 +1,4 @@
-//! Allocating the memory of an object, and the range to which a value refers.
+//! Allocates the memory of an object, and describes the range to which a value refers.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,12 +8,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Object;
 use crate::sys::memory::{self, PAGE};
 
-/// A range of the memory of an object: a part of a value as it is encoded.
+/// A range of the memory of an object, as it is encoded in a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RegionPlace {
-    /// In bytes.
+    /// The offset in bytes.
     pub(super) offset: usize,
-    /// In elements.
+    /// The length in elements.
     pub(super) len: usize,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn allocate(len: usize, element: usize) -> Result<Arc<Object>> {
     Object::new(vec![file]).map_err(cannot)
 }
 
-/// The bytes of a range, if it lies within the object, and begins where such an element may (rule M6).
+/// Returns the range in bytes, if it is within the object and aligned for its elements (rule M6).
 pub(super) fn check(
     place: RegionPlace,
     object: &Object,
