@@ -1,4 +1,4 @@
-//! Which call this thread runs, and which calls wait for which (rule A6).
+//! The call that each thread runs, and the calls that wait for each other (rule A6).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::sys::generation::PerProcess;
 #[derive(Clone)]
 struct RunningCall {
     id: RequestId,
-    /// The actors whose calls wait for it, and its own at the end.
+    /// The actors whose calls wait for this one, and finally its own actor.
     chain: Vec<u64>,
 }
 
@@ -20,7 +20,7 @@ thread_local! {
     static RUNNING: RefCell<Option<RunningCall>> = const { RefCell::new(None) };
 }
 
-/// Sets what this thread runs for as long as it lives.
+/// Sets the running call of this thread until it is dropped.
 pub(super) struct RunningGuard;
 
 impl RunningGuard {
@@ -37,12 +37,12 @@ impl Drop for RunningGuard {
     }
 }
 
-/// The actors whose calls wait for what this thread does.
+/// Returns the actors whose calls wait for this thread.
 pub(super) fn chain() -> Vec<u64> {
     RUNNING.with_borrow(|running| running.as_ref().map(|r| r.chain.clone()).unwrap_or_default())
 }
 
-/// Whether a call of this actor waits for what this thread does.
+/// Returns whether a call of this actor waits for this thread.
 pub(super) fn contains(actor: u64) -> bool {
     RUNNING.with_borrow(|running| running.as_ref().is_some_and(|r| r.chain.contains(&actor)))
 }
@@ -54,7 +54,7 @@ pub(super) struct Runs(Mutex<ActorRuns>);
 #[derive(Default)]
 struct ActorRuns {
     calls: Vec<(RequestId, bool)>,
-    /// An exclusive one that waits for the others to end.
+    /// An exclusive call that waits until the others have ended.
     next: Option<RequestId>,
 }
 
@@ -78,7 +78,7 @@ impl Runs {
     }
 }
 
-/// A call of an actor of this process that waits for the answer of another.
+/// A call of an actor of this process that waits for the answer of another actor.
 struct WaitingCall {
     id: RequestId,
     request: RequestId,
@@ -97,7 +97,7 @@ fn graph() -> MutexGuard<'static, CallGraph> {
     GRAPH.get().lock().ignore_poison()
 }
 
-/// Says which calls an actor of this process runs, while it is there.
+/// Adds the running calls of an actor of this process to the table, until [`disappear`] is called.
 pub(super) fn appear(actor: u64, runs: &Arc<Runs>) {
     graph().actors.insert(actor, Arc::clone(runs));
 }
@@ -106,18 +106,18 @@ pub(super) fn disappear(actor: u64) {
     graph().actors.remove(&actor);
 }
 
-/// The call of this thread waits for the answer to a request while this lives.
+/// Records that the call of this thread waits for the answer to a request, until it is dropped.
 pub(super) struct WaitingGuard(RequestId);
 
 impl WaitingGuard {
-    /// Notes it, if this thread runs a call.
+    /// Records the wait, if this thread runs a call.
     pub(super) fn begin(request: RequestId, target: u64) -> Option<Self> {
         let id = RUNNING.with_borrow(|running| running.as_ref().map(|running| running.id))?;
         graph().waits.push(WaitingCall { id, request, target });
         Some(WaitingGuard(request))
     }
 
-    /// Whether the answer waits for the call that waits for it: then it never comes.
+    /// Returns whether the answer depends on the waiting call itself, so that it never arrives.
     pub(super) fn is_circular(&self) -> bool {
         let graph = graph();
         let Some(own) = graph.waits.iter().find(|wait| wait.request == self.0) else {
@@ -134,7 +134,7 @@ impl Drop for WaitingGuard {
 }
 
 impl CallGraph {
-    /// Whether a request to an actor cannot be answered before a call has ended.
+    /// Returns whether a request to an actor cannot be answered before the call `end` has ended.
     fn leads_to(
         &self,
         request: RequestId,
@@ -146,7 +146,7 @@ impl CallGraph {
             return false;
         }
         seen.push(request);
-        // Of an actor in another process nothing is known.
+        // The calls of an actor in another process are not known.
         let Some(runs) = self.actors.get(&actor) else {
             return false;
         };
@@ -164,7 +164,8 @@ impl CallGraph {
         if calls.iter().any(|(id, _)| *id == request) {
             return is_blocked(request, seen);
         }
-        // It waits for those before it. If all of them are shared, one that ends may be enough.
+        // The request waits for the calls before it. If all of these are shared, the end of one of them may
+        // be sufficient.
         match next.is_some() || calls.iter().any(|(_, exclusive)| *exclusive) {
             true => calls.iter().any(|(id, _)| is_blocked(*id, seen)),
             false => !calls.is_empty() && calls.iter().all(|(id, _)| is_blocked(*id, seen)),
@@ -180,7 +181,7 @@ mod tests {
         RequestId { link: 1, serial }
     }
 
-    /// An actor, the calls that it runs and whether they are exclusive, and the one that is next.
+    /// An actor, its running calls and whether each is exclusive, and the exclusive call that waits.
     type Actor<'a> = (u64, &'a [(u64, bool)], Option<u64>);
 
     fn graph(waits: &[(u64, u64, u64)], runs: &[Actor<'_>]) -> CallGraph {

@@ -1,4 +1,4 @@
-//! The caller's side: a request goes out, its answer is awaited (rules A2 to A4).
+//! The side of the caller: it sends a request and waits for the answer (rules A2 to A4).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -22,16 +22,17 @@ use crate::sys::clock;
 use crate::sys::generation::{Original, PerProcess};
 use crate::sys::random;
 
-/// How long an answer is awaited before it is looked whether it waits for this very call.
+/// The interval at which a waiting call checks whether its answer depends on the call itself, in nanoseconds.
 const SLICE: u64 = 100_000_000;
 
-/// How long an actor waits for room in its own queue, in nanoseconds: there will be none, but others may hold its lock for a moment.
+/// The time that an actor waits for room in its own queue, in nanoseconds. No room will become free, but
+/// another thread may have the lock of the queue for a moment.
 const OWN_PATIENCE: u64 = 100_000_000;
 
-/// The most reply links that are kept for later calls.
+/// The maximum number of reply links that are kept for later calls.
 const MOST_IDLE: usize = 16;
 
-/// A number that nothing else has.
+/// Returns a random number to be used as a unique id.
 pub(super) fn random() -> Result<u64> {
     let mut bytes = [0; 8];
     random::fill(&mut bytes).map_err(|error| {
@@ -40,19 +41,19 @@ pub(super) fn random() -> Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// What the proxies of one manager share in this process.
+/// The state that the proxies of one manager share in this process.
 #[derive(Debug)]
 pub(super) struct ManagerClient {
     original: Original,
     idle: Mutex<Vec<ReplyLink>>,
 }
 
-/// Where the answers to one call after the other arrive.
+/// The link over which the answers to consecutive calls arrive.
 struct ReplyLink {
     number: u64,
     serial: u64,
     receiver: MessageReceiver,
-    /// Until the manager has it.
+    /// The sending end, until it was sent to the manager.
     sender: Option<MessageSender>,
     request: Vec<u8>,
     buffer: MessageBuffer,
@@ -67,7 +68,7 @@ impl std::fmt::Debug for ReplyLink {
 static CLIENTS: PerProcess<Mutex<HashMap<u64, Weak<ManagerClient>>>> = PerProcess::new();
 
 impl ManagerClient {
-    /// That of a manager, in this process.
+    /// Returns the client of a manager in this process.
     pub(super) fn of(manager: u64) -> Arc<ManagerClient> {
         let mut clients = CLIENTS.get().lock().ignore_poison();
         if let Some(client) = clients.get(&manager).and_then(Weak::upgrade) {
@@ -79,7 +80,7 @@ impl ManagerClient {
         client
     }
 
-    /// Whether this is not the copy that a forked process has.
+    /// Returns whether this process has created the client, and not its parent before a fork.
     pub(super) fn is_here(&self) -> bool {
         self.original.is_here()
     }
@@ -87,7 +88,7 @@ impl ManagerClient {
     fn link(&self) -> Result<ReplyLink> {
         let mut idle = self.idle.lock().ignore_poison();
         while let Some(link) = idle.pop() {
-            // The process of a manager that was started again knows nothing of it.
+            // A link to an earlier process of a restarted manager cannot be used.
             if !link.receiver.is_gone() {
                 return Ok(link);
             }
@@ -104,7 +105,8 @@ impl ManagerClient {
         })
     }
 
-    /// Keeps a link for a later call. One whose call was given up is not: its answer may still come.
+    /// Keeps a link for a later call. A link whose call was given up is not kept, because its answer may
+    /// still arrive.
     fn put_back(&self, link: ReplyLink) {
         let mut idle = self.idle.lock().ignore_poison();
         if idle.len() < MOST_IDLE {
@@ -113,7 +115,7 @@ impl ManagerClient {
     }
 }
 
-/// What is called, and what its errors name.
+/// The target of a call, and the names for its errors.
 pub(super) struct CallTarget<'a> {
     pub(super) sender: &'a MessageSender,
     pub(super) actor: u64,
@@ -187,7 +189,7 @@ impl CallTarget<'_> {
         Some(clock::now().saturating_add(nanoseconds).max(1))
     }
 
-    /// Writes a request; gives the objects in it.
+    /// Encodes a request and returns the objects in it.
     fn write(
         &self,
         to: &mut Vec<u8>,
@@ -207,7 +209,7 @@ impl CallTarget<'_> {
         Ok(objects)
     }
 
-    /// Sends a request that nobody waits for.
+    /// Sends a request without waiting for an answer.
     pub(super) fn cast(&self, arguments: &impl Serialize) -> Result<()> {
         let until = self.until();
         let request = ActorRequest {
@@ -221,7 +223,7 @@ impl CallTarget<'_> {
         };
         let mut bytes = Vec::with_capacity(256);
         let objects = self.write(&mut bytes, &request, arguments)?;
-        // An actor that waits for room in its own queue would wait for ever.
+        // An actor that waits for room in its own queue would wait forever.
         let patience = match self.calls_itself() {
             true => Some(clock::now() + OWN_PATIENCE),
             false => until,
@@ -230,7 +232,7 @@ impl CallTarget<'_> {
         self.sender.send(&bytes, &objects, patience).map_err(|error| self.unsent(error))
     }
 
-    /// Calls, and waits for the answer.
+    /// Makes a call and waits for the answer.
     pub(super) fn call<R: DeserializeOwned>(
         &self,
         client: &ManagerClient,
@@ -274,13 +276,13 @@ impl CallTarget<'_> {
         let sent = self.sender.send(&link.request, &objects, until);
         sent.map_err(|error| not_sent(self.unsent(error)))?;
         fault("called");
-        // From now on the manager alone has it, so that its end is seen here.
+        // From now on only the manager has the sending end, so that the end of its process is noticed here.
         link.sender = None;
         drop(objects);
         self.answer(link, request.id, until)
     }
 
-    /// Waits for the answer to a request that was sent.
+    /// Waits for the answer to a sent request.
     fn answer<R: DeserializeOwned>(
         &self,
         link: &mut ReplyLink,
@@ -322,7 +324,7 @@ impl CallTarget<'_> {
         }
     }
 
-    /// What an answer says.
+    /// Converts an answer into a result.
     fn outcome<R: DeserializeOwned>(&self, status: ReplyStatus, bytes: &[u8]) -> Result<R> {
         match status {
             ReplyStatus::Value => {
@@ -345,9 +347,9 @@ impl CallTarget<'_> {
     }
 }
 
-/// Why there is no answer.
+/// A call without an answer.
 struct Unanswered {
     error: Error,
-    /// No answer will come over the link.
+    /// Whether the link can be used again, because no answer will arrive over it.
     link_is_free: bool,
 }

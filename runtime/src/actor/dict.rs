@@ -14,11 +14,12 @@ use super::ready::RawDictProxy;
 use super::typed::{typed, typed_collection};
 use crate::error::Result;
 
-/// A dictionary in the process of a [`Manager`](crate::Manager); made by [`Manager::dict`](crate::Manager::dict).
+/// A dictionary in the process of a [`Manager`](crate::Manager), created by
+/// [`Manager::dict`](crate::Manager::dict).
 ///
-/// All clones are handles to the same dictionary. They pass to other processes inside of values, and the dictionary is gone with the last of
-/// them. Its methods are those of a [`HashMap`], but for `Result`s, and for values that are
-/// copies: what was got is not changed in the dictionary by changing it.
+/// All clones are handles to the same dictionary. They can be sent to other processes inside of values. The
+/// dictionary is dropped with the last handle. The methods are those of a [`HashMap`], except that they
+/// return a `Result` and copies of the values: changing a returned value does not change the dictionary.
 ///
 /// ```
 /// use runtime::{Dict, Manager, worker};
@@ -38,8 +39,9 @@ use crate::error::Result;
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// Keys are compared by their encoded form. So a key that is equal to another only by an `Eq` of its own is another key. Values may hold handles, such as
-/// [`Shared`](crate::Shared) or proxies, but not [`SharedMut`](crate::SharedMut), which one process alone may have.
+/// Keys are compared by their encoded form. Two keys that are equal only by their own `Eq` implementation are
+/// therefore different keys. Values may contain handles, such as [`Shared`](crate::Shared) or proxies, but
+/// not a [`SharedMut`](crate::SharedMut), which only one process may have.
 pub struct Dict<K, V> {
     proxy: RawDictProxy,
     of: PhantomData<fn() -> (K, V)>,
@@ -50,11 +52,11 @@ where
     K: Serialize + DeserializeOwned + Eq + Hash,
     V: Serialize + DeserializeOwned,
 {
-    /// Inserts a value, and returns the one that the key had before.
+    /// Inserts a value and returns the previous value of the key.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn insert(&self, key: K, value: V) -> Result<Option<V>> {
         EncodedValue::decode_option(
             self.proxy.insert(EncodedValue::new(&key)?, EncodedValue::new(&value)?)?,
@@ -65,7 +67,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn get<Q>(&self, key: &Q) -> Result<Option<V>>
     where
         K: Borrow<Q>,
@@ -74,11 +76,11 @@ where
         EncodedValue::decode_option(self.proxy.get(EncodedValue::new(key)?)?)
     }
 
-    /// Removes a key, and returns its value.
+    /// Removes a key and returns its value.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn remove<Q>(&self, key: &Q) -> Result<Option<V>>
     where
         K: Borrow<Q>,
@@ -87,11 +89,11 @@ where
         EncodedValue::decode_option(self.proxy.remove(EncodedValue::new(key)?)?)
     }
 
-    /// Returns whether there is such a key.
+    /// Returns whether the dictionary contains a key.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn contains_key<Q>(&self, key: &Q) -> Result<bool>
     where
         K: Borrow<Q>,
@@ -100,31 +102,33 @@ where
         self.proxy.contains_key(EncodedValue::new(key)?)
     }
 
-    /// Returns the keys, in no order.
+    /// Returns the keys in unspecified order.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn keys(&self) -> Result<Vec<K>> {
         self.proxy.keys()?.iter().map(EncodedValue::decode).collect()
     }
 
-    /// Returns a copy of the whole dictionary, as it was at one moment.
+    /// Returns a consistent copy of the whole dictionary.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn snapshot(&self) -> Result<HashMap<K, V>> {
         let entries = self.proxy.snapshot()?;
         entries.iter().map(|(key, value)| Ok((key.decode()?, value.decode()?))).collect()
     }
 
-    /// Adds to the number of a key, which begins at zero, and returns the sum. No other call comes in between.
+    /// Adds to the number of a key, which is zero at first, and returns the sum. No other call runs in
+    /// between.
     ///
     /// # Errors
     ///
-    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`](crate::ErrorKind::Failed) if the sum of two integers does not fit
-    /// their type; the number then stays as it was.
+    /// Returns the errors of every call (see [`Manager`](crate::Manager#failures)), and
+    /// [`ErrorKind::Failed`](crate::ErrorKind::Failed) if the sum of two integers does not fit their type.
+    /// The number then remains unchanged.
     pub fn update<Q>(&self, key: &Q, by: V) -> Result<V>
     where
         K: Borrow<Q>,

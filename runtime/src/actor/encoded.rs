@@ -9,7 +9,7 @@ use crate::codec::{self, Sink, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, DecodedObject, EncodedObject, Object};
 
-/// An encoded value, and the objects that it names.
+/// An encoded value, and the objects in it.
 #[derive(Clone, Default)]
 pub(super) struct EncodedValue {
     pub(super) bytes: Vec<u8>,
@@ -17,11 +17,11 @@ pub(super) struct EncodedValue {
 }
 
 impl EncodedValue {
-    /// Encodes a value that may be decoded any number of times.
+    /// Encodes a value that can be decoded any number of times.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Encode`], also for memory that one process alone may have.
+    /// Returns [`ErrorKind::Encode`], also for memory that only one process may have.
     pub(super) fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         let mut bytes = Vec::new();
         let (encoded, objects) = handle::collect(|| {
@@ -40,7 +40,7 @@ impl EncodedValue {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`].
+    /// Returns [`ErrorKind::Decode`].
     pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T> {
         let mut source = Source::new(&self.bytes);
         let value = codec::decode(&mut source);
@@ -54,13 +54,13 @@ impl EncodedValue {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`].
+    /// Returns [`ErrorKind::Decode`].
     pub(super) fn decode_option<T: DeserializeOwned>(value: Option<Self>) -> Result<Option<T>> {
         value.as_ref().map(EncodedValue::decode).transpose()
     }
 }
 
-/// Tells apart what has the same bytes and other objects not: bytes name their objects.
+/// Compares the bytes only, because the bytes identify the objects.
 impl PartialEq for EncodedValue {
     fn eq(&self, other: &Self) -> bool {
         self.bytes == other.bytes

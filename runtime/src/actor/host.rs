@@ -1,4 +1,5 @@
-//! What the actors of a manager share in its process: the ways to their callers, and their ends.
+//! The state that the actors of a manager share in its process: the links to their callers, and the list of
+//! actors.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,31 +13,31 @@ use crate::handle::Object;
 use crate::poison::IgnorePoison;
 use crate::sys::clock;
 
-/// How long a caller may keep its answer from being sent, in nanoseconds.
+/// The maximum time that an answer waits for room in the reply link, in nanoseconds.
 const PATIENCE: u64 = 1_000_000_000;
 
 /// The actors of a manager.
 pub(super) struct ActorHost {
-    /// Where the answers to the callers go.
+    /// The sending ends of the reply links of the callers.
     links: Mutex<ReplyLinks>,
     actors: Mutex<LiveActors>,
     all_ended: Condvar,
     is_closing: AtomicBool,
-    /// The most threads of one actor.
+    /// The maximum number of threads of one actor.
     threads: usize,
 }
 
 #[derive(Default)]
 struct ReplyLinks {
     senders: HashMap<u64, MessageSender>,
-    /// At how many it is looked for those that are gone.
+    /// The number of links at which disconnected ones are removed.
     sweep_at: usize,
 }
 
 #[derive(Default)]
 struct LiveActors {
     receivers: HashMap<u64, MessageReceiver>,
-    /// Those that are being made too.
+    /// The number of actors, including those that are being created.
     count: usize,
 }
 
@@ -67,7 +68,7 @@ impl ActorHost {
         self.is_closing.load(Ordering::SeqCst)
     }
 
-    /// Takes in where the answers to a caller go.
+    /// Registers the reply link of a caller.
     pub(super) fn register(&self, link: u64, objects: &mut Vec<Arc<Object>>) {
         let Some(sender) = MessageSender::of_last(objects) else { return };
         let mut links = self.links();
@@ -78,7 +79,7 @@ impl ActorHost {
         }
         links.senders.insert(link, sender);
         drop(links);
-        // Closing takes its time.
+        // The lock is released first, because closing descriptors takes time.
         drop(gone);
     }
 
@@ -86,12 +87,12 @@ impl ActorHost {
         self.links().senders.get(&link).cloned()
     }
 
-    /// Whether nobody waits for the answers that go there.
+    /// Returns whether the caller has closed the reply link.
     pub(super) fn is_gone(&self, link: u64) -> bool {
         self.link(link).is_none_or(|sender| sender.is_gone())
     }
 
-    /// Answers a call with what follows the head of a reply.
+    /// Answers a call with a status and the bytes that follow it.
     pub(super) fn reply(
         &self,
         request: &ActorRequest,
@@ -104,7 +105,7 @@ impl ActorHost {
         }
     }
 
-    /// The same, for a call whose request is not here any more.
+    /// Like [`reply`](Self::reply), for a call of which only the id is left.
     pub(super) fn answer(
         &self,
         id: RequestId,
@@ -117,7 +118,7 @@ impl ActorHost {
         let _ = self.send_to(id.link, buffer, &[]);
     }
 
-    /// Sends an answer to whoever waits for it; gives what makes it impossible.
+    /// Sends an answer, unless the request is a cast. Returns the reason if the answer cannot be sent.
     pub(super) fn send(
         &self,
         request: &ActorRequest,
@@ -132,8 +133,8 @@ impl ActorHost {
 
     fn send_to(&self, link: u64, reply: &[u8], objects: &[Arc<Object>]) -> Option<Error> {
         let sender = self.link(link)?;
-        // One answer at a time is awaited there, so that there is room. A caller that goes to sleep may hold the
-        // lock for a moment; one that was stopped meanwhile is given up.
+        // One answer at a time is expected, so the link has room. A caller that goes to sleep may have the
+        // lock for a moment. A caller that is stopped during that time gets no answer.
         match sender.send(reply, objects, Some(clock::now() + PATIENCE)) {
             Ok(()) => None,
             Err(Unsent::Failed(error)) => Some(error),
@@ -149,20 +150,20 @@ impl ActorHost {
         of: &str,
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        // The kernel shows 15 bytes of it.
+        // The kernel keeps only the first 15 bytes of the name.
         let short = of.rsplit("::").next().unwrap_or(of);
         let name = format!("actor {}", short.trim_end_matches('>'));
         std::thread::Builder::new().name(name.replace('\0', "")).spawn(body).map(drop)
     }
 
-    /// An actor is being made.
+    /// Records that an actor is being created.
     pub(super) fn begins(&self, actor: u64, receiver: &MessageReceiver) {
         let mut actors = self.actors();
         actors.count += 1;
         actors.receivers.insert(actor, receiver.clone());
     }
 
-    /// An actor has ended, or was not made.
+    /// Records that an actor has ended, or could not be created.
     pub(super) fn ended(&self, actor: u64) {
         let mut actors = self.actors();
         let receiver = actors.receivers.remove(&actor);
@@ -172,7 +173,7 @@ impl ActorHost {
         self.all_ended.notify_all();
     }
 
-    /// Has all actors end after the calls that they run, and waits for that.
+    /// Tells all actors to end after their running calls, and waits until they have ended.
     pub(super) fn close(&self) {
         self.is_closing.store(true, Ordering::SeqCst);
         let mut actors = self.actors();

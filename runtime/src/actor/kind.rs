@@ -11,21 +11,21 @@ use super::Actor;
 use crate::call::{Call, Outcome, Param as _, Stop};
 use crate::state;
 
-/// An actor of whatever type.
+/// An actor of any type.
 #[doc(hidden)]
 pub type AnyActor = dyn Any + Send + Sync;
 
-/// The same, owned.
+/// An owned actor of any type.
 #[doc(hidden)]
 pub type BoxedActor = Box<AnyActor>;
 
-/// The actor in its own type.
+/// Returns the actor as its own type.
 #[doc(hidden)]
 pub fn shared<T: 'static>(actor: &AnyActor) -> &T {
     actor.downcast_ref().expect("a table belongs to one type")
 }
 
-/// The actor in its own type.
+/// Returns the actor as its own type.
 #[doc(hidden)]
 pub fn exclusive<T: 'static>(actor: &mut AnyActor) -> &mut T {
     actor.downcast_mut().expect("a table belongs to one type")
@@ -38,12 +38,12 @@ pub struct Method {
     pub(super) run: MethodBody,
 }
 
-/// The generated function, which decodes, calls and encodes.
+/// The generated function, which decodes the parameters, calls the method and encodes its output.
 #[derive(Clone, Copy)]
 pub(super) enum MethodBody {
     ManagerShared(fn(&AnyActor, &mut Call<'_>) -> Outcome),
     Exclusive(fn(&mut AnyActor, &mut Call<'_>) -> Outcome),
-    /// Configured out.
+    /// The method is disabled by `#[cfg]`.
     Absent,
 }
 
@@ -70,9 +70,9 @@ pub struct ActorType {
     name: fn() -> &'static str,
     type_id: TypeId,
     pub(super) methods: &'static [Method],
-    /// Decodes a value of the type, if it can be decoded.
+    /// Decodes a value of the type, if the type can be decoded.
     pub(super) value: fn(&mut Call<'_>) -> Result<Option<BoxedActor>, Stop>,
-    /// Takes what an initializer made.
+    /// Takes the value that an initializer has created.
     pub(super) made: fn() -> Option<BoxedActor>,
 }
 
@@ -92,7 +92,7 @@ impl ActorType {
 
     pub(super) fn name(&self) -> &'static str {
         let name = (self.name)();
-        // The ready-made ones are known by the names of their handles.
+        // The predefined types are known by the names of their handles.
         name.strip_prefix("runtime::actor::ready::Raw").unwrap_or(name)
     }
 }
@@ -100,7 +100,7 @@ impl ActorType {
 inventory::collect!(ActorType);
 
 struct ActorTable {
-    /// By name, so that all processes of a build have the same.
+    /// The table is sorted by name, so that all processes of a build have the same table.
     sorted: Vec<&'static ActorType>,
     places: HashMap<TypeId, u32>,
 }
@@ -115,17 +115,17 @@ fn table() -> &'static ActorTable {
     })
 }
 
-/// The type at a place of the table.
+/// Returns the type at an index of the table.
 pub(super) fn at(place: u32) -> Option<&'static ActorType> {
     table().sorted.get(place as usize).copied()
 }
 
-/// The place of a type.
+/// Returns the index of a type.
 pub(super) fn place_of<T: 'static>() -> u32 {
     *table().places.get(&TypeId::of::<T>()).expect("`#[actor]` registers its type")
 }
 
-/// Finds out whether a value of a type can be decoded: method lookup picks the first that fits.
+/// Selects, by method lookup, how a value of a type is decoded. The first matching implementation is used.
 #[doc(hidden)]
 pub struct Servable<T>(PhantomData<fn() -> T>);
 
@@ -136,7 +136,7 @@ impl<T> Servable<T> {
     }
 }
 
-/// A value that can be decoded.
+/// A type that can be decoded.
 #[doc(hidden)]
 pub trait ServeValue {
     fn __procession_value(&self, call: &mut Call<'_>) -> Result<Option<BoxedActor>, Stop>;
@@ -150,7 +150,7 @@ impl<T: Actor + DeserializeOwned> ServeValue for &Servable<T> {
     }
 }
 
-/// A value that only an initializer can make.
+/// A type whose values only an initializer can create.
 #[doc(hidden)]
 pub trait ServeNothing {
     fn __procession_value(&self, call: &mut Call<'_>) -> Result<Option<BoxedActor>, Stop>;

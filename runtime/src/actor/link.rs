@@ -1,7 +1,7 @@
-//! One way for requests or replies: who sends, who receives, and what happens when one of them is gone.
+//! One direction of messages, for requests or replies: its ends, and the errors if the other end is gone.
 //!
-//! It is a [channel](crate::channel()) of messages that are encoded already. Both ends travel inside of values (rule A1). A message is
-//! bytes and the objects that they name.
+//! A link is a [channel](crate::channel()) of messages that are already encoded: bytes, and the objects in
+//! them. Both ends can be sent inside of values (rule A1).
 
 use std::sync::Arc;
 
@@ -11,45 +11,45 @@ use crate::channel::{ChannelError, RawReceiver, RawSender, raw_channel};
 use crate::error::{Error, Result};
 use crate::handle::Object;
 
-/// How many requests an actor holds that wait.
+/// The maximum number of requests that wait for an actor.
 pub(super) const REQUESTS: usize = 1024;
 
-/// How many answers a reply link holds: one is awaited at a time.
+/// The capacity of a reply link, over which one answer at a time is expected.
 pub(super) const REPLIES: usize = 4;
 
 /// The sending end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MessageSender(RawSender);
 
-/// The receiving end, which one thread at a time reads.
+/// The receiving end, which one thread at a time uses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MessageReceiver(RawReceiver);
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 #[derive(Debug)]
 pub(crate) enum Unsent {
-    /// Nobody receives any more.
+    /// No receiving end is left.
     Gone,
-    /// There was no room in time.
+    /// No room became free in time.
     Full,
     Failed(Error),
 }
 
-/// Why there is no message.
+/// The reason why no message was received.
 #[derive(Debug)]
 pub(crate) enum Unreceived {
-    /// Nobody sends any more, and nothing is left.
+    /// No sending end and no message is left.
     Gone,
-    /// Not in time.
+    /// No message arrived in time.
     TimeOver,
     Failed(Error),
 }
 
-/// Where a thread receives messages.
+/// The buffer into which a thread receives messages.
 #[derive(Default)]
 pub(crate) struct MessageBuffer(Vec<u8>);
 
-/// A message as it was received.
+/// A received message.
 pub(crate) struct ReceivedMessage<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) objects: Vec<Arc<Object>>,
@@ -61,29 +61,30 @@ impl MessageBuffer {
     }
 }
 
-/// Makes both ends.
+/// Creates both ends.
 ///
 /// # Errors
 ///
-/// If there is no memory, or there are too many open files.
+/// Fails if there is not enough memory, or if too many files are open.
 pub(crate) fn pair(capacity: usize) -> Result<(MessageSender, MessageReceiver)> {
     let (sender, receiver) = raw_channel(capacity)?;
     Ok((MessageSender(sender), MessageReceiver(receiver)))
 }
 
 impl MessageSender {
-    /// What travels for it.
+    /// Returns the objects that represent the end inside of a message.
     pub(crate) fn objects(&self) -> [Arc<Object>; 2] {
         self.0.objects()
     }
 
-    /// The sending end that came as the last objects of a message.
+    /// Takes the sending end that was sent as the last objects of a message.
     pub(crate) fn of_last(objects: &mut Vec<Arc<Object>>) -> Option<Self> {
         let (socket, ring) = (objects.pop()?, objects.pop()?);
         RawSender::of_objects([ring, socket]).ok().map(MessageSender)
     }
 
-    /// Sends a message, whole or not at all. Waits for room until the clock shows `until`, and not at all if that is 0.
+    /// Sends a message, either as a whole or not at all. Waits for room until the time `until` of the clock;
+    /// does not wait if `until` is 0.
     pub(crate) fn send(
         &self,
         bytes: &[u8],
@@ -97,20 +98,20 @@ impl MessageSender {
         })
     }
 
-    /// Whether nobody receives any more.
+    /// Returns whether no receiving end is left.
     pub(crate) fn is_gone(&self) -> bool {
         self.0.is_disconnected()
     }
 }
 
 impl MessageReceiver {
-    /// Receives the next message, for which it waits until the clock shows `until`.
+    /// Receives the next message. Waits for it until the time `until` of the clock.
     pub(crate) fn receive<'a>(
         &self,
         buffer: &'a mut MessageBuffer,
         until: Option<u64>,
     ) -> Result<ReceivedMessage<'a>, Unreceived> {
-        // What was once as long as that is rarely so again.
+        // A message of such a length is rare, so its buffer is not kept.
         if buffer.0.capacity() > KEPT {
             buffer.0 = Vec::new();
         }
@@ -123,18 +124,18 @@ impl MessageReceiver {
         }
     }
 
-    /// Lets nobody send any more; what was sent can still be received.
+    /// Prevents further sending. Messages that were sent can still be received.
     pub(crate) fn close(&self) {
         self.0.close();
     }
 
-    /// Whether nobody sends any more.
+    /// Returns whether no sending end is left.
     pub(crate) fn is_gone(&self) -> bool {
         self.0.is_disconnected()
     }
 }
 
-/// The longest memory of a buffer that is kept.
+/// The maximum length of a buffer that is kept.
 const KEPT: usize = 1 << 20;
 
 #[cfg(test)]
@@ -180,7 +181,7 @@ mod tests {
         let (to, from) = pair(4).unwrap();
         let (other, _) = pair(4).unwrap();
         to.send(&[7], &other.objects(), None).unwrap();
-        // The sender trusts for a moment that the receiver is still there.
+        // For up to a millisecond the sender assumes that the receiver still exists.
         from.close();
         let outcome = to.send(&[8], &other.objects(), None);
         assert!(matches!(outcome, Err(Unsent::Gone)), "{outcome:?}");

@@ -10,10 +10,11 @@ use super::ready::RawListProxy;
 use super::typed::{typed, typed_collection};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A list in the process of a [`Manager`](crate::Manager); made by [`Manager::list`](crate::Manager::list).
+/// A list in the process of a [`Manager`](crate::Manager), created by
+/// [`Manager::list`](crate::Manager::list).
 ///
-/// All clones are handles to the same list. They pass to other processes inside of values, and the list is gone with the last of
-/// them. What a method returns is a copy.
+/// All clones are handles to the same list. They can be sent to other processes inside of values. The list is
+/// dropped with the last handle. Methods return copies of the elements.
 ///
 /// ```
 /// use runtime::Manager;
@@ -28,27 +29,28 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// Elements may hold handles, such as [`Shared`](crate::Shared) or proxies, but not [`SharedMut`](crate::SharedMut), which one process alone may have.
+/// Elements may contain handles, such as [`Shared`](crate::Shared) or proxies, but not a
+/// [`SharedMut`](crate::SharedMut), which only one process may have.
 pub struct List<T> {
     proxy: RawListProxy,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> List<T> {
-    /// Appends an element, and returns how many there are then.
+    /// Appends an element and returns the new length.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn push(&self, element: T) -> Result<usize> {
         self.proxy.push(EncodedValue::new(&element)?)
     }
 
-    /// Appends elements, with no others in between, and returns how many there are then.
+    /// Appends elements, without others in between, and returns the new length.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn extend(&self, elements: impl IntoIterator<Item = T>) -> Result<usize> {
         let elements = elements.into_iter().map(|element| EncodedValue::new(&element));
         self.proxy.extend(elements.collect::<Result<_>>()?)
@@ -58,25 +60,26 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn pop(&self) -> Result<Option<T>> {
         EncodedValue::decode_option(self.proxy.pop()?)
     }
 
-    /// Returns a copy of an element; the first has the index 0.
+    /// Returns a copy of an element; the first one has the index 0.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn get(&self, index: usize) -> Result<Option<T>> {
         EncodedValue::decode_option(self.proxy.get(index)?)
     }
 
-    /// Replaces an element, and returns the one that was there.
+    /// Replaces an element and returns the previous one.
     ///
     /// # Errors
     ///
-    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`] if the list is shorter.
+    /// Returns the errors of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`]
+    /// if the list is shorter.
     pub fn set(&self, index: usize, element: T) -> Result<T> {
         let before = self.proxy.set(index, EncodedValue::new(&element)?)?;
         let before = before.map_err(|len| {
@@ -86,11 +89,11 @@ impl<T: Serialize + DeserializeOwned> List<T> {
         before?.decode()
     }
 
-    /// Returns a copy of the whole list, as it was at one moment.
+    /// Returns a consistent copy of the whole list.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn snapshot(&self) -> Result<Vec<T>> {
         self.proxy.snapshot()?.iter().map(EncodedValue::decode).collect()
     }

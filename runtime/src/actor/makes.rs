@@ -1,12 +1,13 @@
-//! Which actor an initializer makes.
+//! The relation between an initializer and the actor that it creates.
 
 use super::Actor;
 use crate::arity::for_each_arity;
 use crate::task::{Initializer, Signature, kinds};
 
-/// An initializer that makes an actor, or a `Result` of one, as [`Manager::make`](crate::Manager::make) takes it.
+/// An initializer that returns an actor, or a `Result` of one; a parameter of
+/// [`Manager::make`](crate::Manager::make).
 ///
-/// `M` and `K` are inferred. You never implement this trait.
+/// `M` and `K` are inferred. The library implements this trait for all such initializers.
 pub trait Makes<M, K>: Initializer<M> {
     /// The type of the actor.
     type Made: Actor;
@@ -26,7 +27,7 @@ pub trait Returns<K> {
     type Made: Actor;
 }
 
-/// What an initializer of an actor returns.
+/// The return type of an initializer of an actor.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an actor: `Manager::make` takes an initializer that returns a value of a type with `#[actor] impl`, or a `Result` of one",

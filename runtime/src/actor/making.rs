@@ -1,4 +1,5 @@
-//! The orders of a manager: actors are made by threads of their own, which then serve them.
+//! The orders that a manager sends to its process. Each actor is created by a thread of its own, which then
+//! serves it.
 
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,10 +23,10 @@ pub(super) const MAKE: u32 = 0;
 /// The number of the order to end.
 pub(super) const CLOSE: u32 = 1;
 
-/// The parts of an order to make an actor; the value, or the input of its initializer, follows.
+/// The parts of an order to create an actor. The value, or the input of its initializer, follows.
 pub(super) type ActorOrder = (u32, u64, MessageReceiver, Option<u32>);
 
-/// Has an actor made by a thread of its own, which then serves it.
+/// Starts a thread that creates an actor and then serves it.
 fn make(host: &Arc<ActorHost>, request: ActorRequest, bytes: &[u8], objects: Vec<Arc<Object>>) {
     let mut source = Source::new(bytes);
     let order: Result<ActorOrder, _> = codec::decode(&mut source);
@@ -39,7 +40,7 @@ fn make(host: &Arc<ActorHost>, request: ActorRequest, bytes: &[u8], objects: Vec
     let Some(kind) = kind::at(place) else {
         return refuse(host, &request, FailureKind::NotRegistered, "there is no such type".into());
     };
-    // Behind its length.
+    // The rest follows its length.
     let rest = bytes.get(bytes.len() - source.remaining() + 8..).unwrap_or_default().to_vec();
     host.begins(actor, &receiver);
     let own = Arc::clone(host);
@@ -79,7 +80,7 @@ fn begin(
         None => decoded(kind, input),
         Some(task) => initialized(kind, task, input),
     };
-    // What was decoded has what it needs of them.
+    // The decoded value has its own references to the objects that it needs.
     drop(objects);
     let mut buffer = Vec::new();
     match made {
@@ -96,7 +97,7 @@ fn begin(
     }
 }
 
-/// A value that was handed over.
+/// Decodes a value that the caller has sent.
 fn decoded(kind: &'static ActorType, input: &[u8]) -> Result<BoxedActor, Box<Failure>> {
     let original = Original::here();
     let mut call = Call::initializing(Source::new(input), original);
@@ -116,7 +117,7 @@ fn decoded(kind: &'static ActorType, input: &[u8]) -> Result<BoxedActor, Box<Fai
     }
 }
 
-/// What an initializer made.
+/// Creates a value by an initializer.
 fn initialized(
     kind: &'static ActorType,
     task: u32,
@@ -124,7 +125,7 @@ fn initialized(
 ) -> Result<BoxedActor, Box<Failure>> {
     worker::initialize(iter::once((task, Source::new(input))))?;
     let made = (kind.made)();
-    // What else it left.
+    // Drops all other states of the initializer.
     state::clear();
     made.ok_or_else(|| {
         let text = format!("its initializer made no `{}`", kind.name());
@@ -132,7 +133,7 @@ fn initialized(
     })
 }
 
-/// Makes and serves actors until nobody is left who could order one.
+/// Creates and serves actors until no process is left that can send an order.
 pub(super) fn serve(orders: &MessageReceiver, threads: u32) {
     let host = ActorHost::new((threads as usize).max(1));
     let mut buffer = MessageBuffer::new();

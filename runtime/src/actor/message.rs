@@ -1,6 +1,7 @@
-//! What stands in a request and in a reply.
+//! The contents of a request and of a reply.
 
-/// A call, by the place where its answer is awaited and its number there; unique among all calls.
+/// The id of a call, unique among all calls: the reply link over which the answer is sent, and the number of
+/// the call in that link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestId {
     /// The number of the reply link.
@@ -8,19 +9,19 @@ pub(crate) struct RequestId {
     pub(crate) serial: u64,
 }
 
-/// What stands before the arguments of a call.
+/// The head of a request, which precedes the arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ActorRequest {
     pub(crate) id: RequestId,
-    /// The place of the method in the table of its actor.
+    /// The index of the method in the table of its actor.
     pub(crate) method: u32,
-    /// Nobody waits for an answer.
+    /// Whether the caller does not wait for an answer.
     pub(crate) cast: bool,
-    /// The last object of the message is the sending end of the reply link.
+    /// Whether the last objects of the message are the sending end of the reply link.
     pub(crate) registers: bool,
-    /// When it was sent, by the monotonic clock.
+    /// The time of sending, by the monotonic clock.
     pub(crate) sent: u64,
-    /// Not to be begun after this time; zero is never.
+    /// The time after which the call is not begun any more; 0 if there is none.
     pub(crate) until: u64,
     /// The actors whose calls wait for this one.
     pub(crate) chain: Vec<u64>,
@@ -34,7 +35,7 @@ impl ActorRequest {
         words.iter().chain(&self.chain).for_each(|word| to.extend(word.to_le_bytes()));
     }
 
-    /// Reads a request, and gives what stands behind it.
+    /// Decodes the head of a request, and returns it with the bytes that follow.
     pub(crate) fn read(bytes: &[u8]) -> Option<(ActorRequest, &[u8])> {
         let mut rest = bytes;
         let mut next = || {
@@ -59,27 +60,27 @@ impl ActorRequest {
     }
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyStatus {
     /// The output follows.
     Value,
     /// An encoded `Failure` follows.
     Failed,
-    /// It was not begun, since its time was over.
+    /// The call was not begun, because its time had expired.
     Expired,
-    /// It was not begun, since the actor has ended.
+    /// The call was not begun, because the actor had ended.
     Ended,
 }
 
-/// Begins a reply; the rest follows.
+/// Writes the head of a reply; the rest follows.
 pub(crate) fn begin_reply(to: &mut Vec<u8>, serial: u64, status: ReplyStatus) {
     to.clear();
     to.extend(serial.to_le_bytes());
     to.push(status as u8);
 }
 
-/// Reads the head of a reply, and gives what follows.
+/// Decodes the head of a reply, and returns it with the bytes that follow.
 pub(crate) fn read_reply(bytes: &[u8]) -> Option<(u64, ReplyStatus, &[u8])> {
     let (serial, rest) = bytes.split_first_chunk::<8>()?;
     let (status, rest) = rest.split_first()?;

@@ -1,32 +1,37 @@
-//! Managers and actors: values that live in a process of their own, and proxies that call their methods.
+//! Managers and actors: values that live in a separate process, and proxies that call their methods.
 //!
-//! A [`Manager`] is a [`Process`](crate::Process) whose task [makes](making) and [serves](serve) actors. The code beside an `impl` block
-//! with `#[actor]` makes a proxy type and submits the [table of the methods](kind) to the linker, as `#[worker]` does with functions.
+//! A [`Manager`] is a [`Process`](crate::Process) whose task [creates](making) and [serves](serve) actors.
+//! For an `impl` block, `#[actor]` generates a proxy type and registers the [table of the methods](kind) with
+//! the linker, as `#[worker]` does for functions.
 //!
 //! # Rules
 //!
-//! - **A1.** The requests to an actor go through a channel of their own. All proxies share its sending end, which travels
-//!   inside of values. The process of the actor alone receives. An actor has ended when nobody sends any more, which
-//!   the kernel tells (rule C9).
-//! - **A2.** Answers come over a reply link, a channel too. A process has as many for a manager as it makes calls at once, and each carries one
-//!   call at a time. Its sending end goes with the first request and is then kept by the manager's process alone, so that the death of
-//!   that process is the end of the link.
-//! - **A3.** A request is sent once or not at all, and nothing sends it again: a call runs at most once. It is said that a call surely did
-//!   not run where it was not sent, where the actor refused it (its time was over, the actor has ended, its arguments cannot be
-//!   decoded), and nowhere else.
-//! - **A4.** A reply link whose call was given up is closed. The actor does not begin a call that waited for long and whose link
-//!   is closed.
-//! - **A5.** One thread of an actor receives, in the order of arrival. An exclusive call waits until all before it have ended, and
-//!   nothing is received before it has ended.
-//! - **A6.** A request names the actors whose calls wait for it. A call of one of these is refused before it is sent. Circles of
-//!   calls that begin in different places are found in the table of those that wait ([`chain`]), as far as they lie in
-//!   one process.
-//! - **A7.** An actor whose manager ends answers all requests that it finds. To that end its channel is closed for senders
-//!   first; they notice within a millisecond, after which it looks once more. A request that comes later still ends with its reply
-//!   link, as all do when the manager is gone: no caller waits for ever.
-//! - **A8.** The value of an actor is dropped by its last thread, in its process. A panic there harms nothing else.
-//! - **A9.** Where the process is started anew, the process that starts it keeps the receiving ends of the actors that are made again.
-//!   Requests that nobody had received are received by the successor.
+//! - **A1.** Each actor has a channel for its requests. All proxies share the sending end, which is encoded
+//!   inside of values. Only the process of the actor receives. An actor ends when no process has a sending
+//!   end any more, which the kernel reports (rule C9).
+//! - **A2.** Answers are sent over reply links, which are channels too. A process has as many reply links to
+//!   a manager as it makes calls at the same time, and each link carries one call at a time. The sending end
+//!   of a link is sent with its first request. After that only the process of the manager has it, so that the
+//!   link is disconnected when that process dies.
+//! - **A3.** A request is sent at most once, so a call runs at most once. An error states that the call did
+//!   not run only if the request was not sent, or if the actor refused it (because its time had expired, the
+//!   actor had ended, or its arguments could not be decoded).
+//! - **A4.** If a caller gives a call up, it closes the reply link. An actor does not begin a call that has
+//!   waited for a long time and whose reply link is closed.
+//! - **A5.** One thread of an actor receives the requests, in the order of their arrival. An exclusive call
+//!   begins when all earlier calls have ended, and no later request is received before it has ended.
+//! - **A6.** A request contains the list of the actors whose calls wait for it. A call to one of these actors
+//!   is refused before it is sent. Circles of calls that begin in different places are found in the table of
+//!   waiting calls ([`chain`]), if all of them are in one process.
+//! - **A7.** When a manager ends, its actors answer all requests that they still find. For this the channel
+//!   of an actor is first closed for senders. Senders notice this within a millisecond, after which the actor
+//!   checks its channel once more. If a request arrives even later, its reply link is disconnected with the
+//!   process of the manager. No caller waits forever.
+//! - **A8.** The last thread of an actor drops its value, in the process of the actor. A panic of the
+//!   destructor affects nothing else.
+//! - **A9.** If the manager restarts its process, the process of the program keeps the receiving ends of the
+//!   actors that can be created again. Requests that the old process had not received are received by the new
+//!   one.
 
 mod chain;
 mod client;
@@ -63,13 +68,13 @@ use serde::de::DeserializeOwned;
 
 /// A type with [`#[actor]`](crate::actor), whose values live in the process of a [`Manager`](crate::Manager).
 ///
-/// You never implement this trait: annotate an `impl` block.
+/// This trait is implemented by the macro: annotate an `impl` block instead of implementing it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an actor: an actor is a type with a block `#[actor] impl {Self} {{ .. }}`",
     label = "not an actor"
 )]
 pub trait Actor: Sized + Send + Sync + 'static {
-    /// What callers have of it: each method gives a `Result`.
+    /// The type of its proxies, whose methods return a `Result`.
     type Proxy: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     #[doc(hidden)]

@@ -6,9 +6,10 @@ use serde::de::DeserializeOwned;
 use super::encoded::EncodedValue;
 use crate::error::{Error, ErrorKind};
 
-/// A number that [`Dict::update`](crate::Dict::update) and [`Value::update`](crate::Value::update) can add to: the integers and floats of the language.
+/// A number that [`Dict::update`](crate::Dict::update) and [`Value::update`](crate::Value::update) can add
+/// to: the primitive integers and floats.
 ///
-/// You never implement this trait.
+/// This trait is sealed and cannot be implemented for other types.
 pub trait Number: Tagged + Serialize + DeserializeOwned {}
 
 #[doc(hidden)]
@@ -16,7 +17,7 @@ pub trait Tagged {
     const TAG: u8;
 }
 
-/// Zero, and the sum of two encoded numbers, if there is one.
+/// Returns zero, or the sum of two encoded numbers if it fits the type.
 pub(super) fn sum(
     tag: u8,
     before: Option<&EncodedValue>,
@@ -27,7 +28,7 @@ pub(super) fn sum(
     Some(sum.map(EncodedValue::of_bytes))
 }
 
-/// What an actor answered to an addition, as an outcome of a method of this name.
+/// Converts the answer of an actor to an addition into the result of the method.
 pub(super) fn checked(
     sum: Result<EncodedValue, String>,
     of: &'static str,
@@ -45,7 +46,7 @@ macro_rules! numbers {
             }
         )*
 
-        /// Adds numbers in the form that the codec gives them: their width, little endian.
+        /// Adds numbers in the encoding of the codec: their width, little endian.
         fn add(tag: u8, before: Option<&[u8]>, by: &[u8]) -> Option<Result<Vec<u8>, String>> {
             match tag {
                 $($tag => {

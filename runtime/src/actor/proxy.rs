@@ -1,4 +1,4 @@
-//! What the generated proxies are made of.
+//! The building blocks of the generated proxies.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,13 +14,13 @@ use super::{Actor, kind};
 use crate::error::Result;
 use crate::handle;
 
-/// A way to an actor of type `A`.
+/// A handle to an actor of type `A`.
 #[doc(hidden)]
 pub struct Proxy<A> {
     sender: MessageSender,
     actor: u64,
     manager: u64,
-    /// Of the process it lives in, or lived in first.
+    /// The pid of the process in which the actor lives, or lived first.
     pid: u32,
     timeout: Option<Duration>,
     client: Arc<ManagerClient>,
@@ -52,7 +52,7 @@ impl<A: Actor> Proxy<A> {
         }
     }
 
-    /// Calls a method by its place, and waits for its output.
+    /// Calls a method by its index, and waits for its output.
     #[doc(hidden)]
     pub fn call<T: Serialize, R: Returned>(&self, method: u32, arguments: &T) -> Result<R> {
         let target = self.target(method);
@@ -62,7 +62,7 @@ impl<A: Actor> Proxy<A> {
         }
     }
 
-    /// Calls a method by its place, and waits for nothing.
+    /// Calls a method by its index, without waiting for it.
     #[doc(hidden)]
     pub fn cast<T: Serialize>(&self, method: u32, arguments: &T) -> Result<()> {
         self.target(method).cast(arguments)
@@ -102,7 +102,7 @@ impl<A> fmt::Debug for Proxy<A> {
     }
 }
 
-/// What a proxy encodes besides its end of the link.
+/// The encoded form of a proxy, besides its end of the link.
 type ProxyFacts = (u32, u64, u64, u32, Option<Duration>);
 
 impl<A: Actor> Serialize for Proxy<A> {
@@ -124,7 +124,7 @@ impl<'de, A: Actor> Deserialize<'de> for Proxy<A> {
     }
 }
 
-/// What a method of an actor gives to its callers.
+/// The result that a method of an actor returns to its callers.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel from an actor to its callers: derive `serde::Serialize` and `serde::Deserialize` for it",

@@ -1,4 +1,5 @@
-//! The actors behind [`Dict`](crate::Dict), [`List`](crate::List) and [`Value`](crate::Value): they keep what is encoded.
+//! The actors behind [`Dict`](crate::Dict), [`List`](crate::List) and [`Value`](crate::Value), which keep
+//! encoded values.
 
 #![allow(
     clippy::mutable_key_type,
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::encoded::EncodedValue;
 use super::number;
 
-/// A number was to be added to something else.
+/// The value to which a number should be added is not a number of the same type.
 const NO_NUMBER: &str = "it holds no number of this type";
 
 #[derive(Default, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
 //! The threads of one actor (rule A5).
 //!
-//! One of them, the leader, receives. It runs exclusive calls itself, one after the other. A shared call it runs itself
-//! as well if calls of that method are short, since another thread would have to be woken to receive; if
-//! it then takes longer than [`LONG`], a thread that stands by takes over. For methods that are known to be
-//! long the leader appoints another one first.
+//! One of the threads, the leader, receives the requests. It runs exclusive calls itself, one after the
+//! other. It also runs a shared call itself if calls of that method are short, because waking another thread
+//! to receive would take longer. If such a call takes longer than [`LONG`], a standby thread takes the lead.
+//! For methods whose calls are known to be long, the leader first hands the lead to another thread.
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,22 +26,22 @@ use crate::sys::clock;
 use crate::sys::original::{Original, PANICKED};
 use crate::worker;
 
-/// How long a shared call may keep others from being received, in nanoseconds.
+/// The maximum time that a shared call may keep the leader from receiving, in nanoseconds.
 const LONG: u64 = 1_000_000;
 
-/// Calls of a method that take longer than this on average are not run by the leader, in nanoseconds.
+/// The maximum average duration of the calls of a method that the leader runs itself, in nanoseconds.
 const SHORT: u64 = 20_000;
 
-/// How long a thread stands by before it ends.
+/// The time after which an unused standby thread ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long after its link was closed an actor looks for requests once more.
+/// The time after which an actor checks a closed link once more for requests.
 const CLOSING: Duration = Duration::from_millis(3);
 
-/// The leader lost its place while it ran a call.
+/// The value of `began` after a standby thread has taken the lead.
 const TAKEN: u64 = u64::MAX;
 
-/// How late a request has to be received for its caller to be looked for, in nanoseconds.
+/// The age of a request, in nanoseconds, from which on the actor checks whether its caller still waits.
 const LATE: u64 = 10_000_000;
 
 /// An actor and its threads.
@@ -51,31 +51,32 @@ pub(super) struct ServedActor {
     host: Arc<ActorHost>,
     actor: RwLock<Option<BoxedActor>>,
     receiver: MessageReceiver,
-    desk: Mutex<Leadership>,
-    bell: Condvar,
-    /// When the leader began the shared call that it runs itself, 0 if it runs none, or [`TAKEN`].
+    leadership: Mutex<Leadership>,
+    changed: Condvar,
+    /// The time at which the leader began the shared call that it runs itself; 0 if it runs none, or
+    /// [`TAKEN`].
     began: AtomicU64,
-    /// Nobody looks at `began`.
+    /// Whether no thread watches `began`.
     unwatched: AtomicBool,
-    /// How long the calls of each method take on average, in nanoseconds; 0 if not known.
+    /// The average duration of the calls of each method, in nanoseconds; 0 if it is not known.
     paces: Vec<AtomicU64>,
     runs: Arc<Runs>,
     original: Original,
 }
 
 struct Leadership {
-    /// Nobody receives: the first that stands by does.
+    /// Whether no thread leads. The first standby thread then takes the lead.
     is_vacant: bool,
     is_over: bool,
     standing_by: usize,
     threads: usize,
 }
 
-/// How the turn of a leader ended.
+/// The reason why a thread stopped leading.
 enum LeadEnd {
-    /// Nothing will come any more.
+    /// No more requests can arrive.
     Over,
-    /// Another one leads.
+    /// Another thread leads.
     Passed,
 }
 
@@ -89,15 +90,16 @@ impl ServedActor {
     ) -> Arc<Self> {
         let runs = Arc::new(Runs::default());
         chain::appear(id, &runs);
-        let desk = Leadership { is_vacant: false, is_over: false, standing_by: 0, threads: 1 };
+        let leadership =
+            Leadership { is_vacant: false, is_over: false, standing_by: 0, threads: 1 };
         Arc::new(ServedActor {
             id,
             kind,
             host,
             actor: RwLock::new(Some(actor)),
             receiver,
-            desk: Mutex::new(desk),
-            bell: Condvar::new(),
+            leadership: Mutex::new(leadership),
+            changed: Condvar::new(),
             began: AtomicU64::new(0),
             unwatched: AtomicBool::new(true),
             paces: kind.methods.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -106,28 +108,28 @@ impl ServedActor {
         })
     }
 
-    fn desk(&self) -> MutexGuard<'_, Leadership> {
-        self.desk.lock().ignore_poison()
+    fn leadership(&self) -> MutexGuard<'_, Leadership> {
+        self.leadership.lock().ignore_poison()
     }
 
-    /// The life of a thread; the last one drops the actor.
+    /// Runs a thread of the actor. The last thread drops the actor.
     pub(super) fn work(self: &Arc<Self>, mut leads: bool) {
         worker::watch_panics();
         let (mut buffer, mut reply) = (MessageBuffer::new(), Vec::new());
         while leads || self.stand_by() {
             match self.lead(&mut buffer, &mut reply) {
                 LeadEnd::Over => {
-                    self.desk().is_over = true;
-                    self.bell.notify_all();
+                    self.leadership().is_over = true;
+                    self.changed.notify_all();
                     leads = false;
                 }
                 LeadEnd::Passed => leads = false,
             }
         }
-        let mut desk = self.desk();
-        desk.threads -= 1;
-        let is_last = desk.threads == 0 && desk.is_over;
-        drop(desk);
+        let mut leadership = self.leadership();
+        leadership.threads -= 1;
+        let is_last = leadership.threads == 0 && leadership.is_over;
+        drop(leadership);
         if is_last {
             self.end();
         }
@@ -151,20 +153,20 @@ impl ServedActor {
         self.host.ended(self.id);
     }
 
-    /// Waits until this thread leads; `false` if it has to end.
+    /// Waits until this thread leads; returns `false` if it has to end.
     fn stand_by(self: &Arc<Self>) -> bool {
-        let mut desk = self.desk();
-        desk.standing_by += 1;
+        let mut leadership = self.leadership();
+        leadership.standing_by += 1;
         let mut quiet = 0;
         let leads = loop {
-            if desk.is_over {
+            if leadership.is_over {
                 break false;
             }
-            if desk.is_vacant {
-                desk.is_vacant = false;
+            if leadership.is_vacant {
+                leadership.is_vacant = false;
                 break true;
             }
-            // Only the first of those that stand by looks at the leader.
+            // A thread stops watching the leader after three quiet intervals.
             let watches = quiet < 3;
             self.unwatched.store(!watches, Ordering::SeqCst);
             let time = if watches { Duration::from_nanos(LONG) } else { IDLE };
@@ -173,15 +175,15 @@ impl ServedActor {
                 quiet = 0;
                 continue;
             }
-            let (woken, waited) = self.bell.wait_timeout(desk, time).ignore_poison();
-            desk = woken;
-            if desk.is_over || desk.is_vacant {
+            let (woken, waited) = self.changed.wait_timeout(leadership, time).ignore_poison();
+            leadership = woken;
+            if leadership.is_over || leadership.is_vacant {
                 continue;
             }
             let began = self.began.load(Ordering::SeqCst);
             if began == 0 || began == TAKEN {
                 quiet = if waited.timed_out() { quiet + 1 } else { 0 };
-                if !watches && waited.timed_out() && desk.standing_by > 1 {
+                if !watches && waited.timed_out() && leadership.standing_by > 1 {
                     break false;
                 }
                 continue;
@@ -196,31 +198,32 @@ impl ServedActor {
                 break true;
             }
         };
-        desk.standing_by -= 1;
-        // Others may stand by and not look.
+        leadership.standing_by -= 1;
+        // The other standby threads may not be watching.
         self.unwatched.store(true, Ordering::SeqCst);
         leads
     }
 
-    /// Receives until there is nothing any more or another one leads.
+    /// Receives requests until no more can arrive, or until another thread leads.
     fn lead(self: &Arc<Self>, buffer: &mut MessageBuffer, reply: &mut Vec<u8>) -> LeadEnd {
         let mut was_closed = false;
         loop {
-            let parcel = match self.receiver.receive(buffer, None) {
-                Ok(parcel) => parcel,
+            let message = match self.receiver.receive(buffer, None) {
+                Ok(message) => message,
                 Err(Unreceived::Gone) if self.host.is_closing() && !was_closed => {
-                    // For a moment senders do not know (rule A7).
+                    // Senders may not have noticed the end yet (rule A7).
                     was_closed = true;
                     std::thread::sleep(CLOSING);
                     continue;
                 }
                 Err(Unreceived::Gone) => return LeadEnd::Over,
-                // Its caller gets no answer if its objects could not be opened here, but an end of its link.
+                // The objects of this message could not be opened. Its caller is told by the end of its reply
+                // link.
                 Err(_) => continue,
             };
             fault("received");
-            let mut objects = parcel.objects;
-            let Some((request, arguments)) = ActorRequest::read(parcel.bytes) else { continue };
+            let mut objects = message.objects;
+            let Some((request, arguments)) = ActorRequest::read(message.bytes) else { continue };
             if request.registers {
                 self.host.register(request.id.link, &mut objects);
             }
@@ -270,12 +273,12 @@ impl ServedActor {
         }
     }
 
-    /// Whether nobody took over while the leader ran a call.
+    /// Returns whether no thread has taken the lead while the leader ran a call.
     fn still_leads(&self, began: u64) -> bool {
         self.began.compare_exchange(began, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Why a request is not begun, if it is not.
+    /// Returns the status with which a request is refused, if it is.
     fn refused(&self, request: &ActorRequest) -> Option<ReplyStatus> {
         if self.host.is_closing() {
             return Some(ReplyStatus::Ended);
@@ -284,41 +287,41 @@ impl ServedActor {
         if request.until != 0 && now >= request.until {
             return Some(ReplyStatus::Expired);
         }
-        // Nobody waits any more for what waited long: the caller died or gave up.
+        // If a request has waited for long, its caller may have died or given up.
         let is_late = now.saturating_sub(request.sent) > LATE;
         (is_late && !request.cast && self.host.is_gone(request.id.link))
             .then_some(ReplyStatus::Expired)
     }
 
-    /// Has another thread lead, if there may be one.
+    /// Hands the lead to another thread, if there is one or one can be started.
     fn appoint(self: &Arc<Self>) -> bool {
-        let mut desk = self.desk();
-        if desk.standing_by > 0 {
-            desk.is_vacant = true;
-            drop(desk);
-            self.bell.notify_one();
+        let mut leadership = self.leadership();
+        if leadership.standing_by > 0 {
+            leadership.is_vacant = true;
+            drop(leadership);
+            self.changed.notify_one();
             return true;
         }
-        if desk.threads >= self.host.threads() {
+        if leadership.threads >= self.host.threads() {
             return false;
         }
-        desk.threads += 1;
-        drop(desk);
+        leadership.threads += 1;
+        drop(leadership);
         self.start_thread(true)
     }
 
-    /// Has another thread look whether the call that the leader now runs takes long.
+    /// Makes another thread watch the duration of the call that the leader is about to run.
     fn be_watched(self: &Arc<Self>) {
         if !self.unwatched.load(Ordering::SeqCst) {
             return;
         }
-        let mut desk = self.desk();
-        if desk.standing_by > 0 {
-            drop(desk);
-            self.bell.notify_one();
-        } else if desk.threads < self.host.threads() {
-            desk.threads += 1;
-            drop(desk);
+        let mut leadership = self.leadership();
+        if leadership.standing_by > 0 {
+            drop(leadership);
+            self.changed.notify_one();
+        } else if leadership.threads < self.host.threads() {
+            leadership.threads += 1;
+            drop(leadership);
             let started = self.start_thread(false);
             self.unwatched.store(!started, Ordering::SeqCst);
         }
@@ -328,12 +331,12 @@ impl ServedActor {
         let served = Arc::clone(self);
         let started = self.host.start_thread(self.kind.name(), move || served.work(leads));
         if started.is_err() {
-            self.desk().threads -= 1;
+            self.leadership().threads -= 1;
         }
         started.is_ok()
     }
 
-    /// Runs a call and answers it.
+    /// Runs a call and sends its answer.
     #[expect(clippy::too_many_arguments, reason = "the parts of one call")]
     fn run(
         &self,
@@ -386,7 +389,7 @@ impl ServedActor {
             }
             Err(payload) => {
                 let failure = Failure::of_panic(phase, worker::report_of_panic(&*payload));
-                // Its destructor may panic again.
+                // The destructor of the payload may panic again.
                 if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                     std::mem::forget(again);
                 }
@@ -397,7 +400,7 @@ impl ServedActor {
         handle::let_go(false);
     }
 
-    /// Answers a call that failed; of a cast nobody else would tell.
+    /// Answers a failed call. The failure of a cast is written to standard error.
     #[cold]
     fn fail(&self, request: &ActorRequest, method: &str, reply: &mut Vec<u8>, failure: &Failure) {
         if !handle::is_empty() {
@@ -411,11 +414,11 @@ impl ServedActor {
     }
 }
 
-/// Writes a failure to standard error that no caller waits for.
+/// Writes a failure for which no caller waits to standard error.
 #[cold]
 fn tell(actor: &str, method: &str, failure: &Failure) {
     let error = failure.clone().into_error().on_task(format!("{actor}::{method}"));
     let error = error.with(|facts| facts.is_method = true);
-    // Nobody to tell if standard error is closed.
+    // If standard error is closed, the failure cannot be reported.
     let _ = writeln!(std::io::stderr(), "{error}");
 }

@@ -1,17 +1,19 @@
-//! The methods and traits that [`Dict`](crate::Dict), [`List`](crate::List) and [`Value`](crate::Value) have in common.
+//! The common methods and traits of [`Dict`](crate::Dict), [`List`](crate::List) and [`Value`](crate::Value).
 //!
-//! Each is the proxy of an actor that keeps encoded values, together with the types of these values.
+//! Each of these types is the proxy of an actor that keeps encoded values, together with the types of the
+//! values.
 
-/// Implements what all of them have: `$name` wraps a `$proxy` in its field `proxy`.
+/// Implements the methods and traits that all of them have. `$name` wraps a `$proxy` in its field `proxy`.
 macro_rules! typed {
     ($name:ident<$($param:ident),+>, $proxy:ident) => {
         impl<$($param),+> $name<$($param),+> {
-            /// Returns a handle whose calls fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if they take longer.
+            /// Returns a handle whose calls fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if
+            /// they take longer than `time`.
             pub fn with_timeout(&self, time: std::time::Duration) -> Self {
                 Self::new(self.proxy.with_timeout(time))
             }
 
-            /// Returns whether its manager is still there.
+            /// Returns whether the process of the manager is still running.
             pub fn is_alive(&self) -> bool {
                 self.proxy.is_alive()
             }
@@ -47,7 +49,8 @@ macro_rules! typed {
     };
 }
 
-/// Implements what those have that hold any number of values, named `$values` in the docs.
+/// Implements the methods of the types that contain any number of values, named `$values` in the
+/// documentation.
 macro_rules! typed_collection {
     ($name:ident<$($param:ident),+>, $values:literal) => {
         impl<$($param),+> $name<$($param),+> {
@@ -55,7 +58,7 @@ macro_rules! typed_collection {
             ///
             /// # Errors
             ///
-            /// Those of every call; see [`Manager`](crate::Manager#failures).
+            /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
             pub fn len(&self) -> $crate::Result<usize> {
                 self.proxy.len()
             }
@@ -64,7 +67,7 @@ macro_rules! typed_collection {
             ///
             /// # Errors
             ///
-            /// Those of every call; see [`Manager`](crate::Manager#failures).
+            /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
             pub fn is_empty(&self) -> $crate::Result<bool> {
                 self.len().map(|len| len == 0)
             }
@@ -73,7 +76,7 @@ macro_rules! typed_collection {
             ///
             /// # Errors
             ///
-            /// Those of every call; see [`Manager`](crate::Manager#failures).
+            /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
             pub fn clear(&self) -> $crate::Result<()> {
                 self.proxy.clear()
             }

@@ -11,10 +11,12 @@ use super::ready::RawValueProxy;
 use super::typed::typed;
 use crate::error::Result;
 
-/// A value in the process of a [`Manager`](crate::Manager); made by [`Manager::value`](crate::Manager::value).
+/// A value in the process of a [`Manager`](crate::Manager), created by
+/// [`Manager::value`](crate::Manager::value).
 ///
-/// All clones are handles to the same value. They pass to other processes inside of values, and it is gone with the last of
-/// them. What a method returns is a copy. For numbers that processes change often, memory that they share is faster.
+/// All clones are handles to the same value. They can be sent to other processes inside of values. The value
+/// is dropped with the last handle. Methods return copies of the value. For numbers that processes change
+/// often, shared memory is faster; see [`sync::Atomics`](crate::sync::Atomics).
 ///
 /// ```
 /// use runtime::Manager;
@@ -27,7 +29,8 @@ use crate::error::Result;
 /// # Ok::<(), runtime::Error>(())
 /// ```
 ///
-/// It may hold handles, such as [`Shared`](crate::Shared) or proxies, but not [`SharedMut`](crate::SharedMut), which one process alone may have.
+/// The value may contain handles, such as [`Shared`](crate::Shared) or proxies, but not a
+/// [`SharedMut`](crate::SharedMut), which only one process may have.
 pub struct Value<T> {
     proxy: RawValueProxy,
     of: PhantomData<fn() -> T>,
@@ -38,7 +41,7 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn get(&self) -> Result<T> {
         self.proxy.get()?.decode()
     }
@@ -47,26 +50,27 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn set(&self, value: T) -> Result<()> {
         self.proxy.set(EncodedValue::new(&value)?)
     }
 
-    /// Replaces the value, and returns the one before. No other call comes in between.
+    /// Replaces the value and returns the previous one. No other call runs in between.
     ///
     /// # Errors
     ///
-    /// Those of every call; see [`Manager`](crate::Manager#failures).
+    /// Returns the errors of every call; see [`Manager`](crate::Manager#failures).
     pub fn replace(&self, value: T) -> Result<T> {
         self.proxy.replace(EncodedValue::new(&value)?)?.decode()
     }
 
-    /// Adds to a number, and returns the sum. No other call comes in between.
+    /// Adds to a number and returns the sum. No other call runs in between.
     ///
     /// # Errors
     ///
-    /// Those of every call (see [`Manager`](crate::Manager#failures)), and [`ErrorKind::Failed`](crate::ErrorKind::Failed) if the sum of two integers does not fit
-    /// their type; the number then stays as it was.
+    /// Returns the errors of every call (see [`Manager`](crate::Manager#failures)), and
+    /// [`ErrorKind::Failed`](crate::ErrorKind::Failed) if the sum of two integers does not fit their type.
+    /// The number then remains unchanged.
     pub fn update(&self, by: T) -> Result<T>
     where
         T: Number,

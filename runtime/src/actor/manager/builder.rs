@@ -8,7 +8,7 @@ use crate::config::{self, StartMethod};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Process, ProcessBuilder};
 
-/// Settings for a new [`Manager`]; made by [`Manager::builder`].
+/// A builder for a [`Manager`], returned by [`Manager::builder`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,91 +57,97 @@ impl ManagerBuilder {
         }
     }
 
-    /// Sets the name that messages give the process; without NUL.
+    /// Sets the name of the process in messages. The name must not contain a NUL.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Sets how the process starts; by default [`start_method`](crate::start_method). With
+    /// Sets how the process starts; [`start_method()`](crate::start_method) by default. With
     /// [`StartMethod::Thread`] the actors live in threads of the caller.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = Some(method);
         self
     }
 
-    /// Sets an environment variable, besides those of the caller; not with [`StartMethod::Thread`].
+    /// Sets an environment variable, in addition to those of the caller. [`start`](Self::start) refuses this
+    /// with [`StartMethod::Thread`].
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Adds to the nice value of the process, so that it gives way to others; not with
-    /// [`StartMethod::Thread`].
+    /// Adds `by` to the nice value of the process, so that it yields to other processes.
+    /// [`start`](Self::start) refuses this with [`StartMethod::Thread`].
     pub fn nice(mut self, by: i32) -> Self {
         self.nice = Some(by);
         self
     }
 
-    /// Limits the private memory of the process to so many bytes; see
-    /// [`PoolBuilder::memory_limit`](crate::PoolBuilder::memory_limit). Not with [`StartMethod::Thread`].
+    /// Limits the private memory of the process to `bytes`; see
+    /// [`PoolBuilder::memory_limit`](crate::PoolBuilder::memory_limit). [`start`](Self::start) refuses this
+    /// with [`StartMethod::Thread`].
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
         self
     }
 
-    /// Sets how long the process may take to start; 30 seconds by default.
+    /// Sets the maximum time the process may take to start; 30 seconds by default.
     pub fn start_timeout(mut self, time: Duration) -> Self {
         self.start_timeout = Some(time);
         self
     }
 
-    /// Sets how long the calls that run may take to end when the manager is dropped, before the process is killed;
-    /// half a second by default.
+    /// Sets the maximum time that a dropped manager waits for running calls before it kills the process; 500
+    /// ms by default.
     pub fn grace(mut self, time: Duration) -> Self {
         self.grace = time;
         self
     }
 
-    /// Sets how long each call of the actors may take; no limit by default. The proxies that this manager makes
-    /// begin with it; their `with_timeout` sets another one. It does not hold for the making of actors.
+    /// Sets the maximum time of each call; unlimited by default. The limit applies to the proxies that this
+    /// manager creates. Their method `with_timeout` sets another limit. Creating an actor is not limited.
     pub fn call_timeout(mut self, time: Duration) -> Self {
         self.call_timeout = Some(time);
         self
     }
 
-    /// Sets how many calls of `&self` methods one actor runs at once, each on a thread of its own; 32 by default, and
-    /// at least one. Further calls wait. A thread that had nothing to do for ten seconds ends.
+    /// Sets the maximum number of calls of `&self` methods that one actor runs at the same time, each on its
+    /// own thread; 32 by default, and at least one. Further calls wait. A thread that has had nothing to do
+    /// for ten seconds ends.
     pub fn threads(mut self, most: u32) -> Self {
         self.threads = most;
         self
     }
 
-    /// Starts the process anew if it dies, at most so many times in the life of the manager; by default it is not.
+    /// Restarts the process if it dies, at most `most` times in the life of the manager; never by default.
     ///
-    /// Actors that [`Manager::make`] made are made again by their initializers, with the same inputs, and begin anew;
-    /// proxies that exist go on to work, and what had not been received is served by the new actor. A call that the
-    /// process had received fails with [`ErrorKind::ActorDied`](crate::ErrorKind::ActorDied); it is never made a second time. Actors that were handed over by
-    /// [`Manager::serve`], and the ready-made ones, are gone. Not with [`StartMethod::Fork`], which forks a program before it has threads, nor
-    /// with [`StartMethod::Thread`].
+    /// Actors that [`Manager::make`] created are created again by their initializers, with the same inputs.
+    /// Existing proxies keep working, and the new actor serves the requests that the old one had not
+    /// received. A call that the old process had received fails with
+    /// [`ErrorKind::ActorDied`](crate::ErrorKind::ActorDied) and is never repeated. Actors that were created
+    /// by [`Manager::serve`], and dictionaries, lists and values, are lost. [`start`](Self::start) refuses
+    /// restarts with [`StartMethod::Fork`], which can fork the program only before it has threads, and with
+    /// [`StartMethod::Thread`].
     pub fn restarts(mut self, most: u32) -> Self {
         self.restarts = most;
         self
     }
 
-    /// Starts the process. When this returns, it is ready.
+    /// Starts the process and waits until it is ready.
     ///
     /// # Errors
     ///
-    /// As [`ProcessBuilder::spawn`](crate::ProcessBuilder::spawn), and
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for settings that do not go with the start method.
+    /// Returns the errors of [`ProcessBuilder::spawn`](crate::ProcessBuilder::spawn), and
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a setting does not apply to the start
+    /// method.
     pub fn start(self) -> Result<Manager> {
         Manager::new(self)
     }
 
     /// # Errors
     ///
-    /// If settings do not go together.
+    /// Checks that the settings apply to the start method.
     pub(super) fn check(&self) -> Result<()> {
         let method = self.method.map_or_else(config::start_method, Ok)?;
         let restarts = matches!(method, StartMethod::ForkServer | StartMethod::Spawn);
@@ -155,7 +161,7 @@ impl ManagerBuilder {
         Ok(())
     }
 
-    /// The process, with these settings.
+    /// Returns a builder for the process with these settings.
     pub(super) fn process(&self) -> ProcessBuilder {
         let mut builder = Process::builder().name(self.name.clone()).grace(self.grace);
         if let Some(method) = self.method {

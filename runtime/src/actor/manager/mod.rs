@@ -1,4 +1,4 @@
-//! A process whose work is to serve actors.
+//! A process that serves actors.
 
 mod builder;
 mod process;
@@ -31,8 +31,9 @@ use crate::task::Initializer;
 
 /// A process in which actors live.
 ///
-/// An actor is a value of a type with [`#[actor]`](crate::actor). Its proxies are `Clone`, pass to any process inside of values, and call its methods; each call gives a
-/// `Result`. Calls of `&self` methods run at the same time, calls of `&mut self` methods are exclusive.
+/// An actor is a value of a type with [`#[actor]`](crate::actor). Its proxies implement `Clone`, can be sent
+/// to any process inside of values, and call the methods of the actor. Each call returns a `Result`. Calls of
+/// `&self` methods run at the same time, and calls of `&mut self` methods run alone.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -70,28 +71,32 @@ use crate::task::Initializer;
 ///
 /// # Lifetimes
 ///
-/// An actor ends when its last proxy is dropped, in whatever process, or with its manager; `Drop` then runs in the manager's process. A proxy that an actor
-/// keeps of itself keeps it alive.
+/// An actor ends when its last proxy is dropped, in whatever process, or when its manager ends. It is then
+/// dropped in the process of the manager. An actor that keeps a proxy of itself does not end before its
+/// manager.
 ///
-/// Dropping the manager ends its process: calls that run may finish within the [grace](ManagerBuilder::grace) time, and calls
-/// that wait, and all later ones, fail with [`ErrorKind::ActorDied`]. The process does not outlive the one that started it. With
-/// [`StartMethod::Thread`](crate::StartMethod::Thread) the actors live in threads of the caller, and what runs longer than the grace time is left behind.
+/// Dropping the manager ends its process. Running calls may finish within the [grace](ManagerBuilder::grace)
+/// time. Waiting calls, and all later ones, fail with [`ErrorKind::ActorDied`]. The process does not outlive
+/// the one that started it. With [`StartMethod::Thread`](crate::StartMethod::Thread) the actors live in
+/// threads of the caller, and calls that exceed the grace time are abandoned.
 ///
 /// # Failures
 ///
-/// A call runs at most once. [`Error::may_have_run`] tells whether one that failed may have run.
+/// A call runs at most once. If it fails, [`Error::may_have_run`] returns whether it may have run.
 ///
-/// | what happens | the call | the actor |
+/// | event | the call | the actor |
 /// |---|---|---|
-/// | the method panics | fails with [`ErrorKind::Panicked`] and the report | goes on, as the panic left it: a method that must not leave its state half changed has to see to that, or end the process |
-/// | the process dies | fails with [`ErrorKind::ActorDied`] | is gone, or is made again ([`restarts`](ManagerBuilder::restarts)) |
-/// | the time of the call is over | fails with [`ErrorKind::TimedOut`] | goes on; a call that was not begun is not begun any more |
-/// | the caller dies | | finishes the call, or does not begin it |
-/// | the call would wait for itself | fails with [`ErrorKind::Deadlock`] | goes on |
+/// | the method panics | fails with [`ErrorKind::Panicked`] and the report | continues in the state in which the panic left it; a method that must not leave the state half changed has to ensure this itself, or end the process |
+/// | the process dies | fails with [`ErrorKind::ActorDied`] | is lost, or is created again ([`restarts`](ManagerBuilder::restarts)) |
+/// | the timeout of the call expires | fails with [`ErrorKind::TimedOut`] | continues; a call that it has not begun is skipped |
+/// | the caller dies | | finishes the call, or skips it |
+/// | the call would wait for itself | fails with [`ErrorKind::Deadlock`] | continues |
 ///
-/// The last is told at once of an actor that calls itself, directly or through others, in whatever processes. Calls of actors of one manager that wait for each other in a circle are found within
-/// half a second. What is not seen is a call that waits for itself by way of a pool, of a thread that a method started, or in a circle over
-/// two managers: there a [timeout](ManagerBuilder::call_timeout) helps.
+/// An actor that calls itself, directly or through other actors in any process, gets the `Deadlock` error
+/// immediately. Calls of actors of one manager that wait for each other in a circle are detected within half
+/// a second. A call is not detected if it waits for itself through a pool, through a thread that a method has
+/// started, or in a circle over two managers. Set a [timeout](ManagerBuilder::call_timeout) if that can
+/// happen.
 #[derive(Debug)]
 pub struct Manager {
     shared: Arc<ManagerShared>,
@@ -103,12 +108,12 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`ManagerBuilder::start`].
+    /// Returns the errors of [`ManagerBuilder::start`].
     pub fn start() -> Result<Manager> {
         Manager::builder().start()
     }
 
-    /// Returns settings for a new manager.
+    /// Returns a builder for a new manager.
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder::new()
     }
@@ -148,21 +153,22 @@ impl Manager {
         Ok(Manager { shared, number })
     }
 
-    /// Hands a value over to the process, where it becomes an actor.
+    /// Moves a value to the process, where it becomes an actor.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Encode`] or [`ErrorKind::Decode`] if the value cannot travel, [`ErrorKind::Start`] if there are no
-    /// descriptors left, and [`ErrorKind::ActorDied`] if the process has ended.
+    /// Returns [`ErrorKind::Encode`] or [`ErrorKind::Decode`] if the value cannot be encoded or decoded,
+    /// [`ErrorKind::Start`] if the process has too many open files, and [`ErrorKind::ActorDied`] if the
+    /// process of the manager has ended.
     pub fn serve<A: Actor + Serialize + DeserializeOwned>(&self, value: A) -> Result<A::Proxy> {
         self.make_actor::<A>(None, |sink| handle::moved::<A, _>(|| codec::encode(&value, sink)))
     }
 
-    /// Has an initializer make an actor in the process. The value need not be serializable.
+    /// Creates an actor in the process by an initializer. The actor need not be serializable.
     ///
-    /// The initializer is a function with [`#[initializer]`](crate::initializer) that returns a value of a type with
-    /// [`#[actor]`](crate::actor), or a `Result` of one. It runs in the thread of the actor. The type of `input` is as for
-    /// [`PoolBuilder::initializer`](crate::PoolBuilder::initializer).
+    /// The initializer is a function with [`#[initializer]`](crate::initializer) that returns a value of a
+    /// type with [`#[actor]`](crate::actor), or a `Result` of one. It runs in a thread of the actor. `input`
+    /// follows the rules of [`PoolBuilder::initializer`](crate::PoolBuilder::initializer).
     ///
     /// ```
     /// use std::collections::HashSet;
@@ -195,8 +201,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`serve`](Self::serve), [`ErrorKind::NotRegistered`] if the function is not registered, and
-    /// [`ErrorKind::Initializer`] if it fails or panics.
+    /// Returns the errors of [`serve`](Self::serve), [`ErrorKind::NotRegistered`] if the function is not
+    /// registered, and [`ErrorKind::Initializer`] if it fails or panics.
     pub fn make<M, K, F>(
         &self,
         initializer: F,
@@ -210,29 +216,29 @@ impl Manager {
         self.make_actor::<F::Made>(Some(entry.id), |sink| codec::encode(&input, sink))
     }
 
-    /// Makes an empty dictionary in the process.
+    /// Creates an empty dictionary in the process.
     ///
     /// # Errors
     ///
-    /// As [`serve`](Self::serve).
+    /// Returns the errors of [`serve`](Self::serve).
     pub fn dict<K, V>(&self) -> Result<Dict<K, V>> {
         self.serve(RawDict::default()).map(Dict::new)
     }
 
-    /// Makes an empty list in the process.
+    /// Creates an empty list in the process.
     ///
     /// # Errors
     ///
-    /// As [`serve`](Self::serve).
+    /// Returns the errors of [`serve`](Self::serve).
     pub fn list<T>(&self) -> Result<List<T>> {
         self.serve(RawList::default()).map(List::new)
     }
 
-    /// Makes a value in the process.
+    /// Creates a shared value in the process.
     ///
     /// # Errors
     ///
-    /// As [`serve`](Self::serve).
+    /// Returns the errors of [`serve`](Self::serve).
     pub fn value<T: Serialize>(&self, value: T) -> Result<Value<T>> {
         self.serve(RawValue::new(EncodedValue::new(&value)?)).map(Value::new)
     }
@@ -270,12 +276,13 @@ impl Manager {
         Ok(A::__procession_proxy(proxy))
     }
 
-    /// Returns the process id; the caller's own with [`StartMethod::Thread`](crate::StartMethod::Thread).
+    /// Returns the process id. With [`StartMethod::Thread`](crate::StartMethod::Thread) it is that of the
+    /// calling process.
     pub fn pid(&self) -> u32 {
         self.shared.current().process.as_ref().map_or(0, |process| process.pid())
     }
 
-    /// Returns the name it was given.
+    /// Returns the name of the manager, set by [`ManagerBuilder::name`].
     pub fn name(&self) -> &str {
         &self.shared.settings.name
     }
@@ -285,8 +292,8 @@ impl Manager {
         self.shared.current().process.as_ref().is_some_and(|process| process.is_alive())
     }
 
-    /// Kills the process, without grace and for good. With [`StartMethod::Thread`](crate::StartMethod::Thread) the calls that
-    /// run are left behind.
+    /// Kills the process without grace; it is not restarted. With
+    /// [`StartMethod::Thread`](crate::StartMethod::Thread) running calls are abandoned.
     pub fn kill(&self) {
         let mut current = self.shared.current();
         current.is_closing = true;
@@ -299,11 +306,12 @@ impl Manager {
         }
     }
 
-    /// Ends the process like dropping the manager, and tells how it ended.
+    /// Ends the process like dropping the manager, and returns how it ended.
     ///
     /// # Errors
     ///
-    /// If the process did not end within the [grace](ManagerBuilder::grace) time and was killed, or had died before.
+    /// Returns an error if the process did not end within the [grace](ManagerBuilder::grace) time and was
+    /// killed, or had died before.
     pub fn shutdown(self) -> Result<()> {
         self.end()
     }

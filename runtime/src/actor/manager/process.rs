@@ -1,4 +1,4 @@
-//! The process of a manager, and how it is started anew.
+//! The process of a manager, and its restarts.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -17,7 +17,7 @@ use crate::poison::IgnorePoison;
 use crate::process::Process;
 use crate::registry::{Place, Registration};
 
-/// What the manager and the thread that starts its process anew both have.
+/// The common state of the manager and of the thread that restarts its process.
 #[derive(Debug)]
 pub(super) struct ManagerShared {
     pub(super) settings: ManagerBuilder,
@@ -27,17 +27,17 @@ pub(super) struct ManagerShared {
 
 #[derive(Debug)]
 pub(super) struct CurrentProcess {
-    /// Where orders go; none when the manager is over.
+    /// The link over which orders are sent; `None` after the manager has ended.
     pub(super) orders: Option<MessageSender>,
     pub(super) process: Option<Arc<Process<()>>>,
     pub(super) client: Arc<ManagerClient>,
-    /// The actors that can be made again.
+    /// The actors that can be created again.
     pub(super) factories: Vec<ActorFactory>,
     pub(super) is_closing: bool,
     pub(super) is_watched: bool,
 }
 
-/// How to make an actor again.
+/// The data from which an actor is created again.
 #[derive(Clone, Debug)]
 pub(super) struct ActorFactory {
     pub(super) place: u32,
@@ -48,7 +48,7 @@ pub(super) struct ActorFactory {
     pub(super) objects: Vec<Arc<Object>>,
 }
 
-/// Stands for the task of the process in the table.
+/// The type under which the task of the process is registered.
 struct ServeActors;
 
 inventory::submit! {
@@ -76,7 +76,7 @@ impl ManagerShared {
         self.current.lock().ignore_poison()
     }
 
-    /// Starts a process.
+    /// Starts the process.
     pub(super) fn start(&self) -> Result<(MessageSender, Arc<Process<()>>)> {
         let (orders, receiver) = link::pair(link::REQUESTS)?;
         let input = (receiver, self.settings.threads);
@@ -84,7 +84,7 @@ impl ManagerShared {
         Ok((orders, Arc::new(process)))
     }
 
-    /// Sends an order to make an actor, and waits until it is made.
+    /// Sends an order to create an actor, and waits until it was carried out.
     pub(super) fn order(
         &self,
         order: ActorOrder,
@@ -103,8 +103,8 @@ impl ManagerShared {
         target.call(&client, &(order, rest))
     }
 
-    /// Orders the process to end. The kernel does not tell it of the end of this one under `Fork`, where it has copies of the
-    /// ends that its parent had.
+    /// Orders the process to end. This is needed under `Fork`, where the process has copies of the
+    /// descriptors of its parent, so that the kernel does not report that the sending end was dropped.
     pub(super) fn close(&self, orders: Option<&MessageSender>) {
         if let Some(sender) = orders {
             let target = CallTarget {
@@ -116,7 +116,7 @@ impl ManagerShared {
                 method: CLOSE,
                 timeout: Some(self.settings.grace),
             };
-            // It has ended if it cannot be told.
+            // If the order cannot be sent, the process has ended.
             let _ = target.cast(&());
         }
     }
@@ -130,7 +130,7 @@ impl ManagerShared {
     }
 }
 
-/// Bytes that were encoded before.
+/// Bytes that are already encoded.
 pub(super) struct EncodedInput<'a>(pub(super) &'a [u8]);
 
 impl Serialize for EncodedInput<'_> {
@@ -139,7 +139,7 @@ impl Serialize for EncodedInput<'_> {
     }
 }
 
-/// Encoded before, with the objects in it.
+/// An encoded value with its objects.
 pub(super) struct Carried<'a>(pub(super) EncodedInput<'a>, pub(super) &'a [Arc<Object>]);
 
 impl Serialize for Carried<'_> {
@@ -149,10 +149,10 @@ impl Serialize for Carried<'_> {
     }
 }
 
-/// How long nobody tries again to start a process that could not be started.
+/// The pause after a failed attempt to restart the process.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// Starts the process anew whenever it dies, up to the limit.
+/// Restarts the process whenever it dies, up to the limit.
 pub(super) fn watch(shared: &Arc<ManagerShared>) {
     let mut left = shared.settings.restarts;
     loop {
@@ -189,7 +189,7 @@ pub(super) fn watch(shared: &Arc<ManagerShared>) {
     shared.changed.notify_all();
 }
 
-/// Starts the process and makes its actors again.
+/// Starts the process and creates its actors again.
 fn start_again(shared: &Arc<ManagerShared>) -> bool {
     let Ok((orders, process)) = shared.start() else { return false };
     let mut current = shared.current();
@@ -207,12 +207,12 @@ fn start_again(shared: &Arc<ManagerShared>) -> bool {
         let made = shared.order(order, of, &Carried(EncodedInput(&input), &objects));
         let Err(error) = made else { continue };
         if error.kind() == ErrorKind::ActorDied {
-            // The process died meanwhile, and is started once more.
+            // The process has died in the meantime, and is restarted once more.
             let process = shared.current().process.clone();
             process.inspect(|process| process.kill());
             break;
         }
-        // Its proxies are told.
+        // The receiving end is dropped with the factory, which the proxies notice.
         shared.current().factories.retain(|factory| factory.actor != actor);
     }
     true
