@@ -6,6 +6,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::cancellation;
 use crate::codec::{Sink, Source};
 use crate::failure::{Failure, FailureKind};
 use crate::fault::fault;
@@ -35,12 +36,14 @@ pub(crate) struct ChunkProgress {
     at: usize,
     past: usize,
     stride: Option<usize>,
+    /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
+    soft_timeout: u64,
 }
 
 impl ChunkProgress {
     /// At the first input. The worker takes at most `most` inputs, but one at least.
     pub(crate) fn new(position: u64, descriptor: &Descriptor, most: u64) -> Self {
-        let Descriptor { offset, len, count, stride, .. } = *descriptor;
+        let Descriptor { offset, len, count, stride, soft_timeout, .. } = *descriptor;
         let end = u64::from(count).min(most.max(1)) as usize;
         let (at, past) = (offset as usize, offset.saturating_add(len) as usize);
         // What is checked here once need not be checked for each input.
@@ -52,7 +55,7 @@ impl ChunkProgress {
                 Some(if all.is_some() { stride as usize } else { usize::MAX })
             }
         };
-        ChunkProgress { position, next: 0, end, at, past, stride }
+        ChunkProgress { position, next: 0, end, at, past, stride, soft_timeout }
     }
 
     /// How many inputs were taken.
@@ -97,7 +100,10 @@ impl<'a> ChunkAtWork<'a> {
     /// nowhere.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Source<'a>> {
-        let ChunkProgress { position, next, .. } = *self.progress;
+        let ChunkProgress { position, next, soft_timeout, .. } = *self.progress;
+        if soft_timeout != 0 {
+            cancellation::begin_input(soft_timeout);
+        }
         self.page.set_started(Started { position, index: next });
         self.progress.next += 1;
         fault("started");

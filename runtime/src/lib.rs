@@ -24,6 +24,7 @@
 //! | calls, and how they fail | [`Pool`], [`TaskCall`] |
 //! | the settings of a pool | [`PoolBuilder`] |
 //! | results that arrive later | [`Handle`], [`Imap`], [`ImapUnordered`], [`as_completed`], [`wait_any`] |
+//! | tasks that end early when they are asked to | [`is_cancelled`], [`deadline`], [`Handle::cancel_running`], [`TaskCall::soft_timeout`] |
 //! | models, connections and caches in workers | [`initializer`], [`State`], [`StateMut`] |
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | a single process for a single task | [`Process`] |
@@ -115,6 +116,7 @@ mod actor;
 mod arity;
 mod atomics;
 mod call;
+mod cancellation;
 mod channel;
 mod chunk;
 mod codec;
@@ -161,6 +163,7 @@ mod worker;
 mod written;
 
 pub use actor::{Actor, Dict, List, Makes, Manager, ManagerBuilder, Number, Value};
+pub use cancellation::{Cancellation, cancellation, deadline, is_cancelled};
 pub use channel::{
     IntoMessages, Messages, Pipe, Queue, Receiver, RecvError, RecvFuture, RecvTimeoutError, Select,
     SendError, SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError, channel, pipe,

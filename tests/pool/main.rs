@@ -7,6 +7,7 @@ mod bodies;
 mod borrows;
 mod broadcasts;
 mod calls;
+mod cancellations;
 mod completed;
 mod copied_callers;
 mod copies;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         bodies::tests(),
         borrows::tests(),
         calls::tests(),
+        cancellations::tests(),
         completed::tests(),
         copied_callers::tests(),
         copies::tests(),

@@ -38,6 +38,9 @@ impl Engine {
             Action::Skip { slot, position } => {
                 self.with(slot, |instance| instance.page.view().set_skip(position));
             }
+            Action::Cancel { slot, position } => {
+                self.with(slot, |instance| instance.page.view().cancel(position));
+            }
             Action::WakeWorker { slot } => {
                 shared.pool_page().idle.clear(slot);
                 self.with(slot, |instance| instance.page.view().wake());

@@ -20,9 +20,20 @@ const BYTES: usize = 64 << 20;
 pub(crate) struct Options {
     /// Those that the scheduler uses.
     pub(crate) scheduling: CallOptions,
+    /// When the task of an input is to end by itself, measured from its begin.
+    pub(crate) soft_timeout: Option<Duration>,
     pub(crate) watchers: Watchers,
     pub(crate) look_ahead: Option<usize>,
     pub(crate) look_ahead_bytes: Option<usize>,
+}
+
+impl Options {
+    /// Nanoseconds after which an input counts as cancelled, by its own limit or else by the timeout at which its
+    /// worker is killed; 0 for no limit.
+    pub(crate) fn soft_timeout(&self) -> u64 {
+        let limit = self.soft_timeout.or(self.scheduling.timeout);
+        limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1))
+    }
 }
 
 /// Encoded inputs of a call, to be handed in.
@@ -154,6 +165,14 @@ impl Engine {
     /// Cancels what is not begun of a call; returns the number of inputs that end at once.
     pub(crate) fn take_back(&mut self, shared: &SharedPool, id: CallId) -> usize {
         let cancelled = self.scheduler.take_back_call(id, &mut self.queue);
+        self.carry_out(shared);
+        cancelled
+    }
+
+    /// Cancels what is not begun of a call, and asks the tasks that run to end; returns the number of inputs that end
+    /// at once.
+    pub(crate) fn cancel_running(&mut self, shared: &SharedPool, id: CallId) -> usize {
+        let cancelled = self.scheduler.cancel_running(id, &mut self.queue);
         self.carry_out(shared);
         cancelled
     }

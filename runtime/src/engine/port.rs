@@ -18,6 +18,8 @@ pub(crate) struct Batch {
     pub(crate) len: usize,
     /// The length of each of them; `None` if each has it before it.
     pub(crate) stride: Option<usize>,
+    /// Nanoseconds after which each counts as cancelled; 0 for no limit.
+    pub(crate) soft_timeout: u64,
     /// The objects in the inputs (rule H3).
     #[expect(dead_code, reason = "its existence is its use")]
     pub(crate) offer: Option<Arc<Offer>>,
@@ -61,7 +63,7 @@ impl SharedQueue {
 }
 
 fn descriptor(chunk: &Chunk<Batch>) -> Descriptor {
-    let Batch { block, at, len, stride, .. } = &chunk.payload;
+    let Batch { block, at, len, stride, soft_timeout, .. } = &chunk.payload;
     Descriptor {
         offset: (block.offset() + at) as u64,
         len: *len as u64,
@@ -69,6 +71,7 @@ fn descriptor(chunk: &Chunk<Batch>) -> Descriptor {
         count: chunk.count as u32,
         first: chunk.first as u64,
         stride: stride.map_or(LENGTHS, |stride| stride as u64),
+        soft_timeout: *soft_timeout,
     }
 }
 

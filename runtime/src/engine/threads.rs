@@ -107,7 +107,7 @@ pub(super) fn start(
     let work = move || {
         let original = Original::here();
         number.store(crate::sys::threads::current(), Ordering::Release);
-        worker::enter_thread(id, depth, pool);
+        worker::enter_thread(id, depth, pool, &page);
         if let Some(cpu) = cpu {
             // A CPU that went away is no reason not to work.
             let _ = crate::sys::limits::pin(cpu);

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::ordered::Ordered;
 use super::producer::{self, OpenCall};
-use crate::engine::{ChunkIn, Options, Patience, SharedPool};
+use crate::engine::{CallId, ChunkIn, Engine, Options, Patience, SharedPool};
 use crate::error::{Error, Result};
 use crate::queue::PayloadBuffer;
 use crate::registry::Entry;
@@ -210,7 +210,8 @@ impl<R> Handle<R> {
     ///
     /// If any input was cancelled, waiting for the handle returns
     /// [`Cancelled`](crate::ErrorKind::Cancelled). Inputs that a worker has claimed keep running; if
-    /// workers have claimed all inputs, nothing changes. To end running tasks, give them a
+    /// workers have claimed all inputs, nothing changes. To ask running tasks to end, use
+    /// [`cancel_running`](Self::cancel_running). To end them in any case, give them a
     /// [`timeout`](crate::TaskCall::timeout) or [`terminate`](crate::Pool::terminate) the pool.
     ///
     /// ```
@@ -231,13 +232,52 @@ impl<R> Handle<R> {
     /// # Ok::<(), runtime::Error>(())
     /// ```
     pub fn cancel(&mut self) -> bool {
-        let Some(HandleState::Open(open)) = &mut self.state else { return false };
+        self.cancel_by(Engine::cancel)
+    }
+
+    /// Does what [`cancel`](Self::cancel) does, and asks the running tasks of the call to end early.
+    ///
+    /// A running task is not interrupted. It finds out by [`is_cancelled`](crate::is_cancelled), and its
+    /// outcome is what it returns. The inputs that its worker has claimed with it and has not started are
+    /// cancelled, and no input is retried. A task that does not ask runs to its end: give the call a
+    /// [`timeout`](crate::TaskCall::timeout) as well to have it killed.
+    ///
+    /// Returns whether all inputs were cancelled before any of them started. As with `cancel`, waiting for the
+    /// handle returns [`Cancelled`](crate::ErrorKind::Cancelled) if any input was cancelled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runtime::{ErrorKind, worker};
+    ///
+    /// #[worker]
+    /// fn search(from: u64) -> Option<u64> {
+    ///     let candidates = (from..).take_while(|_| !runtime::is_cancelled());
+    ///     candidates.filter(|n| n * n == u64::MAX).next()
+    /// }
+    ///
+    /// let mut handle = runtime::pool().submit(search, 0);
+    /// assert!(handle.wait_timeout(Duration::from_millis(50)).is_none());
+    /// if handle.cancel_running() {
+    ///     // No worker was free to start it.
+    ///     assert_eq!(handle.wait().unwrap_err().kind(), ErrorKind::Cancelled);
+    /// } else {
+    ///     assert_eq!(handle.wait()?, None);
+    /// }
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn cancel_running(&mut self) -> bool {
+        self.cancel_by(Engine::cancel_running)
+    }
+
+    /// Whether all inputs were cancelled by this.
+    fn cancel_by(&self, cancel: impl FnOnce(&mut Engine, &SharedPool, CallId) -> usize) -> bool {
+        let Some(HandleState::Open(open)) = &self.state else { return false };
         if open.call.is_foreign() {
             return false;
         }
-        let (shared, id) = (Arc::clone(&open.call.shared), open.call.id);
-        let cancelled = shared.lock().cancel(&shared, id);
-        cancelled == open.count
+        let shared = &open.call.shared;
+        let mut engine = shared.lock();
+        cancel(&mut engine, shared, open.call.id) == open.count
     }
 
     /// Has `waker` called when another input got its outcome; returns whether all have one.

@@ -378,8 +378,9 @@ macro_rules! stream {
             /// outcome of every other input that was pulled is
             /// [`Cancelled`](crate::ErrorKind::Cancelled). `next` does not block any more.
             ///
-            /// A running task occupies its worker until it returns. Use
-            /// [`timeout`](crate::TaskCall::timeout) if that may take long.
+            /// A running task occupies its worker until it returns. It can find out by
+            /// [`is_cancelled`](crate::is_cancelled) that it is not needed. Use
+            /// [`timeout`](crate::TaskCall::timeout) to have it killed.
             ///
             /// ```
             /// use runtime::{ErrorKind, worker};

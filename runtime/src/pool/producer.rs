@@ -45,6 +45,8 @@ pub(super) struct CallRef {
     pub(super) shared: Arc<SharedPool>,
     pub(super) id: CallId,
     pub(super) entry: Entry,
+    /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
+    soft_timeout: u64,
 }
 
 /// An open call, closed when dropped.
@@ -65,7 +67,7 @@ impl OpenCall {
             let outstanding = shared.lock().outstanding(&shared, id);
             Some(outstanding as u64)
         });
-        let call = CallRef { shared, id, entry };
+        let call = CallRef { shared, id, entry, soft_timeout: options.soft_timeout() };
         Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false, tracker })
     }
 
@@ -220,7 +222,8 @@ impl CallRef {
     ) -> ChunkIn {
         // Rule H3.
         let offer = (!objects.is_empty()).then(|| Arc::new(self.shared.exports.offer(objects)));
-        let batch = Batch { block, at: 0, len, stride, offer };
+        let soft_timeout = self.soft_timeout;
+        let batch = Batch { block, at: 0, len, stride, soft_timeout, offer };
         ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 

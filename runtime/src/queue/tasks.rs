@@ -23,6 +23,8 @@ pub(crate) struct Descriptor {
     pub(crate) first: u64,
     /// The length of each input, or [`LENGTHS`].
     pub(crate) stride: u64,
+    /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
+    pub(crate) soft_timeout: u64,
 }
 
 /// In a descriptor: each input has its length before it.
@@ -37,6 +39,7 @@ pub(crate) struct DescriptorCell {
     count: AtomicU32,
     first: AtomicU64,
     stride: AtomicU64,
+    soft_timeout: AtomicU64,
 }
 
 impl DescriptorCell {
@@ -47,6 +50,7 @@ impl DescriptorCell {
         self.count.store(descriptor.count, Ordering::Relaxed);
         self.first.store(descriptor.first, Ordering::Relaxed);
         self.stride.store(descriptor.stride, Ordering::Relaxed);
+        self.soft_timeout.store(descriptor.soft_timeout, Ordering::Relaxed);
     }
 
     /// May be half of one descriptor and half of the next: valid only if the swap of
@@ -59,6 +63,7 @@ impl DescriptorCell {
             count: self.count.load(Ordering::Relaxed),
             first: self.first.load(Ordering::Relaxed),
             stride: self.stride.load(Ordering::Relaxed),
+            soft_timeout: self.soft_timeout.load(Ordering::Relaxed),
         }
     }
 }

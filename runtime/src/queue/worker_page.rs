@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{OutputMarks, Ring, sized};
+use super::{DIRECT, OutputMarks, Ring, sized};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
 use crate::sys::memory::{Mapping, PAGE, SharedMemory};
@@ -57,6 +57,8 @@ struct FromCaller {
     condemned: AtomicU64,
     leave: AtomicU32,
     spin: AtomicU32,
+    /// For a chunk of the queue, and for a direct one.
+    cancelled: [AtomicU64; 2],
     big_freed: [AtomicU64; BIG_SLOTS],
 }
 
@@ -175,6 +177,19 @@ impl WorkerPage {
     #[inline]
     pub(crate) fn skip(&self) -> u64 {
         self.caller.skip.load(Ordering::Relaxed)
+    }
+
+    /// Tells the worker that a chunk which it has is cancelled (rule Q28).
+    pub(crate) fn cancel(&self, position: u64) {
+        let word = &self.caller.cancelled[usize::from(position >= DIRECT)];
+        word.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// Whether the chunk at a position is cancelled.
+    #[inline]
+    pub(crate) fn is_cancelled(&self, position: u64) -> bool {
+        let word = &self.caller.cancelled[usize::from(position >= DIRECT)];
+        word.load(Ordering::Relaxed) == position
     }
 
     /// Announces the death of the worker for what it has begun (rule Q15).

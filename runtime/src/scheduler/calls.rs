@@ -304,6 +304,21 @@ impl<P: Port> Scheduler<P> {
         failed
     }
 
+    /// Like [`take_back_call`](Self::take_back_call), and tells the tasks that run that they are cancelled. What they
+    /// return still counts.
+    pub(crate) fn cancel_running(&mut self, id: CallId, port: &mut P) -> usize {
+        let failed = self.take_back_call(id, port);
+        self.cancel_claimed(id, port);
+        failed
+    }
+
+    /// The calls of which workers have chunks, or may claim some.
+    pub(super) fn active_calls(&self) -> Vec<CallId> {
+        let mut ids = self.calls.ids();
+        ids.retain(|id| self.is_in_flight(*id));
+        ids
+    }
+
     /// The indices of the inputs of a call that have no outcome.
     pub(crate) fn unanswered(&self, id: CallId) -> Vec<std::ops::Range<usize>> {
         let pending = self.calls.get(id).map(|call| call.pending.iter());

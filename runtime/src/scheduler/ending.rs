@@ -93,11 +93,13 @@ impl<P: Port> Scheduler<P> {
     pub(super) fn give_back(&mut self, chunk: Chunk<P::Payload>, port: &mut P) {
         let id = chunk.call;
         let rest = chunk.into_rest();
+        let over = self.health.life >= Life::Leaving;
         let Some(call) = self.calls.get_mut(id) else { return };
         match rest {
-            Some(rest) if call.taken_back => {
+            Some(rest) if call.taken_back || over => {
+                let reason = if over { Reason::PoolEnded } else { Reason::Cancelled };
                 for index in rest.first..rest.first + rest.count {
-                    self.fail(id, index, Reason::Cancelled, None);
+                    self.fail(id, index, reason.clone(), None);
                 }
                 return;
             }

@@ -91,6 +91,8 @@ pub(crate) enum Action<E> {
     Vacate { slot: usize },
     /// Ask a worker to stop before the next input of this chunk.
     Skip { slot: usize, position: u64 },
+    /// Tell the task that a worker runs in this chunk that it is cancelled.
+    Cancel { slot: usize, position: u64 },
     /// Wake the worker in a slot, which alone can run what was published for it.
     WakeWorker { slot: usize },
     /// Wake as many idle workers as there are chunks that nobody claimed.

@@ -79,6 +79,9 @@ impl<P: Port> Scheduler<P> {
             self.health.life = Life::Leaving;
             self.health.kill_at = kill_at;
             self.end_calls(&Reason::PoolEnded, port);
+            for id in self.active_calls() {
+                self.cancel_claimed(id, port);
+            }
         }
         self.wake_dispatcher();
     }

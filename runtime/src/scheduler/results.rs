@@ -158,19 +158,30 @@ impl<P: Port> Scheduler<P> {
             self.tell_patient_leader();
         }
         self.skip_running(id, port);
+        self.cancel_claimed(id, port);
     }
 
     /// Has workers leave out what they have not begun of a call.
     pub(super) fn skip_running(&mut self, id: CallId, port: &P) {
+        for (slot, position) in self.claimed_of(id, port) {
+            self.act(Action::Skip { slot, position });
+        }
+    }
+
+    /// Tells the tasks of a call that run that they are cancelled.
+    pub(super) fn cancel_claimed(&mut self, id: CallId, port: &P) {
+        for (slot, position) in self.claimed_of(id, port) {
+            self.act(Action::Cancel { slot, position });
+        }
+    }
+
+    /// The chunks of a call that workers have: their slots and positions.
+    fn claimed_of(&self, id: CallId, port: &P) -> Vec<(usize, u64)> {
         let direct = self.workers.occupied().filter_map(|(at, slot)| Some((at, slot.direct?)));
         let direct = direct.filter(|(_, position)| {
             self.in_flight.get(*position).is_some_and(|chunk| chunk.call == id)
         });
-        let direct: Vec<(usize, u64)> = direct.collect();
-        for (slot, position) in self.in_flight.running(id, port).into_iter().chain(direct) {
-            if self.workers.get(slot).is_some() {
-                self.act(Action::Skip { slot, position });
-            }
-        }
+        let claimed = self.in_flight.running(id, port).into_iter().chain(direct);
+        claimed.filter(|(slot, _)| self.workers.get(*slot).is_some()).collect()
     }
 }

@@ -20,6 +20,7 @@ pub(crate) use panic::text_of;
 pub(crate) use serve::WorkerLoop;
 
 use crate::call::Call;
+use crate::cancellation;
 use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, PanicReport};
@@ -52,8 +53,9 @@ pub(crate) struct Inherited {
 }
 
 /// Makes the current thread a worker of a pool.
-pub(crate) fn enter_thread(id: usize, depth: usize, pool: u64) {
+pub(crate) fn enter_thread(id: usize, depth: usize, pool: u64, page: &Arc<WorkerPageMap>) {
     identity::enter_thread(id, depth, pool);
+    cancellation::enter_thread(page);
     panic::install_in_thread();
 }
 
@@ -105,6 +107,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     let page = Arc::new(WorkerPageMap::open(page_file.as_fd())?);
     let config = WorkerConfig::read(&page).map_err(io::Error::other)?;
     identity::enter_process(config.id, config.depth, parent);
+    cancellation::enter_process(&page);
     let wakeup = Arc::new(Wakeup::open(wakeup)?);
     let link = Arc::new(link_to_caller(link, Arc::clone(&page), Arc::clone(&wakeup))?);
     crate::handle::set_source(link.clone());

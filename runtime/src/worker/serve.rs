@@ -11,6 +11,7 @@ use super::marker::OutputMarker;
 use super::sleep::Sleeper;
 use super::{Failure, FailureKind, Original, PANICKED, panic};
 use crate::call::{Call, Stop, Thunk};
+use crate::cancellation;
 use crate::chunk::{ATTENTION, ChunkAtWork, ChunkProgress, OUTPUT_MARKED};
 use crate::fault::fault;
 use crate::handle::{self, ObjectLink};
@@ -191,6 +192,9 @@ impl WorkerLoop {
         let started = Started { position, index: 0 };
         if descriptor.count == 1 && progress.taken() == 1 && page.is_condemned(started) {
             self.sleeper.stand_still(|| page.is_condemned(started));
+        }
+        if descriptor.soft_timeout != 0 {
+            cancellation::end_time();
         }
         fault("answered");
         page.set_done(self.done);

@@ -30,8 +30,8 @@ pub(super) struct InCall {
     pub(super) first_error: bool,
     pub(super) patience: Patience,
     pub(super) awaited: bool,
-    /// Looks until it is taken back.
-    pub(super) taken_back: Option<usize>,
+    /// Looks until it is taken back, and whether its running tasks are cancelled then.
+    pub(super) taken_back: Option<(usize, bool)>,
     /// Inputs may go without an outcome, as their workers leave.
     pub(super) is_broadcast: bool,
     pub(super) seen: u64,

@@ -20,6 +20,7 @@ impl World<'_> {
             self.fail(what);
         }
         self.check_turns();
+        self.check_cancelled();
         let alive = self.workers.iter().flatten().filter(|worker| !worker.is_over()).count();
         if alive > self.workers.len() {
             self.fail("there are more workers than slots".to_owned());
@@ -33,6 +34,28 @@ impl World<'_> {
         let ends = worker.is_over() || worker.killed || worker.stage == Stage::Asked;
         if !ends && !self.dispatcher.started.contains(&slot) {
             self.fail(format!("the worker in slot {slot} is forgotten and lives on"));
+        }
+    }
+
+    /// The tasks of cancelled calls know it, and only those; after a drop, all that run.
+    fn check_cancelled(&mut self) {
+        for slot in 0..self.workers.len() {
+            let Some(worker) = self.workers[slot].as_ref().filter(|worker| !worker.is_over())
+            else {
+                continue;
+            };
+            let Some(claimed) = worker.claimed else { continue };
+            let due = self.dropped || self.ledger.is_cancelled(claimed.inputs.call);
+            let knows = worker.is_cancelled();
+            let mistaken = match due {
+                true => !knows && claimed.answered < claimed.inputs.count,
+                false => knows,
+            };
+            if mistaken && !worker.lied && !worker.killed {
+                let number = claimed.inputs.call;
+                let word = if knows { "is told" } else { "is not told" };
+                return self.fail(format!("slot {slot} {word} that call {number} is cancelled"));
+            }
         }
     }
 

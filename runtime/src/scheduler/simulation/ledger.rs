@@ -26,6 +26,8 @@ struct CallRecord {
     begun: BTreeMap<usize, u32>,
     /// Nobody wants to know any more.
     forgotten: bool,
+    /// Its running tasks are to be told that it is cancelled.
+    cancelled: bool,
 }
 
 impl Ledger {
@@ -33,7 +35,8 @@ impl Ledger {
         let number = self.calls.len();
         self.numbers.insert(id, number);
         let (outcomes, begun) = (BTreeSet::new(), BTreeMap::new());
-        self.calls.push(CallRecord { inputs, retries, outcomes, begun, forgotten: false });
+        let (forgotten, cancelled) = (false, false);
+        self.calls.push(CallRecord { inputs, retries, outcomes, begun, forgotten, cancelled });
         number
     }
 
@@ -44,6 +47,15 @@ impl Ledger {
     pub(super) fn forget(&mut self, number: usize) {
         let call = &mut self.calls[number];
         call.forgotten = call.outcomes.len() < call.inputs;
+    }
+
+    /// From now on its running tasks know that it is cancelled.
+    pub(super) fn cancel(&mut self, number: usize) {
+        self.calls[number].cancelled = true;
+    }
+
+    pub(super) fn is_cancelled(&self, number: usize) -> bool {
+        self.calls[number].cancelled
     }
 
     fn wrong(&mut self, what: String) {
@@ -64,6 +76,11 @@ impl Ledger {
         let call = &mut self.calls[number];
         let times = call.begun.entry(index).or_insert(0);
         *times += 1;
+        if *times > 1 && call.cancelled && !self.lies {
+            let text =
+                format!("input {index} of call {number} is run again though it is cancelled");
+            return self.wrong(text);
+        }
         // Once more than it may be retried; its first run, and one for each loss.
         if *times > call.retries + 1 && !self.lies {
             let text =

@@ -36,6 +36,7 @@ pub(super) enum Then {
     Detach,
     CancelAndWait,
     TakeBackAndWait,
+    CancelRunningAndWait,
     Drop,
     /// An executor waits for it.
     Await,
@@ -133,8 +134,9 @@ fn op(choices: &mut Choices) -> Op {
                 Then::CancelAndWait,
                 Then::Drop,
                 Then::TakeBackAndWait,
+                Then::CancelRunningAndWait,
             ];
-            let then = then[choices.pick(6)];
+            let then = then[choices.pick(7)];
             Op::Submit { inputs: choices.pick(8), options: options(choices), then }
         }
         9 => Op::Broadcast,

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::scheduler::{CallId, Chunk, Owner, Payload, Port};
 
+/// The first position of chunks for one worker.
+pub(super) const DIRECT: u64 = 1 << 32;
+
 /// Inputs of a call: in place of bytes, which they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct VirtualInputs {

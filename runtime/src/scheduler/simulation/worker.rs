@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::table::VirtualInputs;
+use super::table::{DIRECT, VirtualInputs};
 
 /// What a worker writes to its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,15 @@ pub(super) struct Claimed {
     pub(super) since: u64,
 }
 
+/// What it was told of the chunks that it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// It stops before the next input of this one.
+    pub(super) skip: u64,
+    /// The chunk of the queue, and the direct one, that are cancelled.
+    cancelled: [u64; 2],
+}
+
 /// One virtual worker.
 #[derive(Debug)]
 pub(super) struct VirtualWorker {
@@ -67,7 +76,7 @@ pub(super) struct VirtualWorker {
     pub(super) started: Option<(u64, usize)>,
     pub(super) last_direct: u64,
     pub(super) asked_to_leave: bool,
-    pub(super) skip: u64,
+    pub(super) told: Told,
     /// It has found nothing to do and waits to be woken.
     pub(super) asleep: bool,
     /// It does not go on until it is killed.
@@ -94,7 +103,7 @@ impl VirtualWorker {
             started: None,
             last_direct: 0,
             asked_to_leave: false,
-            skip: 0,
+            told: Told::default(),
             asleep: false,
             hangs: false,
             killed: false,
@@ -103,6 +112,18 @@ impl VirtualWorker {
             done: 0,
             over_told: false,
         }
+    }
+
+    /// It is told that a chunk is cancelled (rule Q28).
+    pub(super) fn cancel(&mut self, position: u64) {
+        let word = &mut self.told.cancelled[usize::from(position >= DIRECT)];
+        *word = position.max(*word);
+    }
+
+    /// Whether the task that it runs knows that it is cancelled.
+    pub(super) fn is_cancelled(&self) -> bool {
+        let position = self.claimed.map(|claimed| claimed.position);
+        position.is_some_and(|position| self.told.cancelled.contains(&position))
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -6,7 +6,7 @@ use super::caller::{CallerState, VirtualCaller};
 use super::dispatcher::VirtualDispatcher;
 use super::ledger::Ledger;
 use super::program::Program;
-use super::table::{VirtualOutcome, VirtualQueue};
+use super::table::{DIRECT, VirtualOutcome, VirtualQueue};
 use super::worker::{Stage, VirtualWorker};
 use super::{Choices, Report};
 use crate::scheduler::{Action, Event, Limits, Reason, Scheduler};
@@ -22,9 +22,6 @@ pub(super) enum VirtualWaiting {
 
 /// So many workers may die one after the other, without an answer in between.
 pub(super) const STORM: usize = 100;
-
-/// The first position of chunks for one worker.
-const DIRECT: u64 = 1 << 32;
 
 /// A pool and all that is around it.
 pub(super) struct World<'a> {
@@ -177,7 +174,17 @@ impl<'a> World<'a> {
                         self.fail(format!("slot {slot} is vacated though nobody is there"));
                     }
                 }
-                Action::Skip { slot, position } => self.with(slot, |worker| worker.skip = position),
+                Action::Skip { slot, position } => {
+                    self.with(slot, |worker| worker.told.skip = position)
+                }
+                Action::Cancel { slot, position } => {
+                    // A task that only waits for this ends.
+                    let ends = self.choices.once_in(2);
+                    self.with(slot, |worker| {
+                        worker.cancel(position);
+                        worker.hangs &= !(ends && worker.is_cancelled());
+                    });
+                }
                 Action::WakeWorker { slot } => self.with(slot, |worker| worker.asleep = false),
                 Action::WakeWorkers => self.wake_workers(),
                 Action::Fail { call, index, reason, slot } => {

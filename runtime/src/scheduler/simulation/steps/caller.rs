@@ -115,8 +115,9 @@ impl World<'_> {
                 self.callers[at].call = Some(call);
             }
             // When it has come some way.
-            Then::TakeBackAndWait => {
-                call.taken_back = Some(self.choices.pick(6));
+            Then::TakeBackAndWait | Then::CancelRunningAndWait => {
+                let running = then == Then::CancelRunningAndWait;
+                call.taken_back = Some((self.choices.pick(6), running));
                 self.callers[at].call = Some(call);
             }
             Then::Await => {
@@ -142,6 +143,7 @@ impl World<'_> {
 
     fn close_call(&mut self, call: &InCall) {
         self.ledger.forget(call.number);
+        self.ledger.cancel(call.number);
         drop(self.scheduler.take_client(call.id, &mut self.table));
         self.carry_out();
         self.pass_on(None);
@@ -162,10 +164,15 @@ impl World<'_> {
     /// One look of a caller at its call.
     fn look(&mut self, at: usize) {
         let Some(mut call) = self.callers[at].call.take() else { return };
-        if let Some(looks) = &mut call.taken_back {
+        if let Some((looks, running)) = &mut call.taken_back {
             if *looks == 0 {
+                if *running {
+                    self.ledger.cancel(call.number);
+                    self.scheduler.cancel_running(call.id, &mut self.table);
+                } else {
+                    self.scheduler.take_back_call(call.id, &mut self.table);
+                }
                 call.taken_back = None;
-                self.scheduler.take_back_call(call.id, &mut self.table);
                 self.carry_out();
             } else {
                 *looks -= 1;

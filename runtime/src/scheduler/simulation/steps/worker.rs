@@ -54,7 +54,7 @@ impl World<'_> {
             worker.ring.push_back(RingMessage::Chunk(claimed.position));
         } else if !claimed.running
             && (claimed.answered == claimed.inputs.count
-                || worker.skip == claimed.position
+                || worker.told.skip == claimed.position
                 || (claimed.answered > 0
                     && self.program.max_tasks.is_some_and(|most| worker.done >= most)))
         {
