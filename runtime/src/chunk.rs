@@ -29,8 +29,9 @@ pub(crate) struct Interrupted;
 /// How far a worker has come with a chunk.
 pub(crate) struct ChunkProgress {
     position: u64,
-    /// The index of the next input, and where the worker stops.
+    /// The index of the next input, where the worker pauses, and where it stops.
     next: usize,
+    pause: usize,
     end: usize,
     /// Where the next input lies, where the payload ends, and the length of each input.
     at: usize,
@@ -55,12 +56,23 @@ impl ChunkProgress {
                 Some(if all.is_some() { stride as usize } else { usize::MAX })
             }
         };
-        ChunkProgress { position, next: 0, end, at, past, stride, soft_timeout }
+        ChunkProgress { position, next: 0, pause: end, end, at, past, stride, soft_timeout }
     }
 
     /// How many inputs were taken.
     pub(crate) fn taken(&self) -> usize {
         self.next
+    }
+
+    /// Pauses after so many more inputs; returns whether there are any.
+    pub(crate) fn pause_after(&mut self, inputs: usize) -> bool {
+        self.pause = self.next.saturating_add(inputs).min(self.end);
+        self.next < self.end
+    }
+
+    /// Whether the worker has come to its pause, and has not stopped before.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.next == self.pause
     }
 
     /// The index of the input that was taken last.
@@ -92,8 +104,8 @@ impl<'a> ChunkAtWork<'a> {
     /// Whether the worker goes on (rule Q10).
     #[inline]
     pub(crate) fn has_next(&self) -> bool {
-        let ChunkProgress { position, next, end, .. } = *self.progress;
-        next != end && self.page.skip() != position && !self.page.is_abandoned()
+        let ChunkProgress { position, next, pause, .. } = *self.progress;
+        next != pause && self.page.skip() != position && !self.page.is_abandoned()
     }
 
     /// Takes the next input; says so before anything is done with it (rule Q7). `None` if it lies

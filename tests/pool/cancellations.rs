@@ -28,11 +28,9 @@ conformance! {
         a_cancellation_ends_with_its_input,
         outside_of_workers_nothing_is_cancelled,
         a_nested_task_sees_its_own_call,
-    ];
-    PROCESSES => [
-        a_lost_input_is_not_retried_when_it_is_cancelled,
         an_initializer_learns_that_its_worker_has_to_leave,
     ];
+    PROCESSES => [a_lost_input_is_not_retried_when_it_is_cancelled];
     &[StartMethod::Thread] => [a_terminated_pool_asks_its_threads];
 }
 

@@ -16,6 +16,7 @@ mod errors;
 mod failing;
 mod fork_maps;
 mod global;
+mod growth;
 mod handles;
 mod items;
 mod lazy;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         copied_callers::tests(),
         copies::tests(),
         global::tests(),
+        growth::tests(),
         handles::tests(),
         items::tests(),
         lazy::tests(),

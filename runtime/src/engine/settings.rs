@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) initializers: Vec<Preload>,
     pub(crate) preloads: Vec<Preload>,
     pub(crate) max_tasks: Option<u64>,
+    pub(crate) restart_above: Option<u64>,
     pub(crate) grace: Duration,
     pub(crate) pin_cpus: bool,
     pub(crate) memory_limit: Option<u64>,
@@ -130,6 +131,7 @@ impl Settings {
     fn needs_processes(&mut self) -> Option<&'static str> {
         let given = [
             ("memory_limit(..)", self.memory_limit.is_some()),
+            ("restart_above(..)", self.restart_above.is_some()),
             ("env(..)", !self.env.is_empty()),
             ("nice(..)", self.nice != 0),
             ("current_dir(..)", self.directory.is_some()),

@@ -32,6 +32,7 @@ pub(super) fn prepare(
         id,
         depth: shared.depth + 1,
         max_tasks: settings.max_tasks,
+        restart_above: settings.restart_above,
         nice: settings.nice,
         cpu: settings.pin_cpus.then(|| crate::sys::limits::cpu_of(slot)).flatten(),
         memory_limit: settings.memory_limit,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Pool;
 use crate::config::{self, StartMethod};
 use crate::engine::Settings;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::output::OutputCapture;
 use crate::queue::{DIRECT, SLOTS};
 use crate::registry::{self, Role};
@@ -37,23 +37,11 @@ use crate::task::Initializer;
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
     pub(super) settings: Settings,
-    method: Option<StartMethod>,
-    inner_threads: Option<usize>,
-    error: Option<Error>,
+    pub(super) method: Option<StartMethod>,
+    pub(super) inner_threads: Option<usize>,
+    pub(super) error: Option<Error>,
 }
 
-/// Variables by which libraries are told how many threads to start.
-const NUMBERS_OF_THREADS: [&str; 9] = [
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "TOKIO_WORKER_THREADS",
-];
 impl Default for PoolBuilder {
     fn default() -> Self {
         PoolBuilder {
@@ -64,6 +52,7 @@ impl Default for PoolBuilder {
                 initializers: Vec::new(),
                 preloads: Vec::new(),
                 max_tasks: None,
+                restart_above: None,
                 grace: Duration::from_millis(500),
                 pin_cpus: false,
                 memory_limit: None,
@@ -207,6 +196,41 @@ impl PoolBuilder {
         self
     }
 
+    /// Replaces a worker that has more than `bytes` of private memory in RAM after a task; never by default.
+    ///
+    /// Use it for code that leaks memory at a rate that depends on its inputs. The worker leaves as with
+    /// [`max_tasks_per_worker`](Self::max_tasks_per_worker): no task is lost, and the inputs that it has claimed
+    /// and not started are run by other workers. Shared memory and files do not count. Memory that the allocator
+    /// keeps for later is given back before the worker leaves, and does not count either if that helps.
+    ///
+    /// A worker looks after a task, but at most once per millisecond, which costs it less than 1 % of its time.
+    /// A single task may exceed the limit for as long as it runs; see [`memory_limit`](Self::memory_limit) for a
+    /// limit that nothing exceeds.
+    ///
+    /// [`build`](Self::build) refuses this with [`StartMethod::Thread`], whose workers have no memory of their
+    /// own. It fails with [`ErrorKind::Initializer`](crate::ErrorKind::Initializer) if a worker is above the limit before its first task. With
+    /// `ForkServer` and `Fork` that includes what the worker shares copy-on-write with the preloads and the
+    /// caller.
+    ///
+    /// ```
+    /// use runtime::{Pool, worker};
+    ///
+    /// #[worker]
+    /// fn leak(bytes: usize) -> usize {
+    ///     vec![1_u8; bytes].leak();
+    ///     runtime::worker_id().unwrap()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).restart_above(100 << 20).build()?;
+    /// let ran_by = pool.map(leak, [60 << 20; 4])?;
+    /// assert_eq!(ran_by, [0, 0, 1, 1]);
+    /// # Ok::<(), runtime::Error>(())
+    /// ```
+    pub fn restart_above(mut self, bytes: u64) -> Self {
+        self.settings.restart_above = Some(bytes);
+        self
+    }
+
     /// Ends workers that have been idle for `time`, and starts them again when there is work.
     ///
     /// By default idle workers stay. A time of less than 1 ms is raised to 1 ms.
@@ -228,7 +252,7 @@ impl PoolBuilder {
     /// Sets the maximum time that the initializers of a worker may take, and that the preloads may
     /// take; unlimited by default. [`build`](Self::build) refuses zero.
     ///
-    /// If they take longer, [`build`](Self::build) fails with [`ErrorKind::Initializer`]. The process
+    /// If they take longer, [`build`](Self::build) fails with [`ErrorKind::Initializer`](crate::ErrorKind::Initializer). The process
     /// that runs them is killed; with [`StartMethod::Thread`] the thread is abandoned.
     pub fn init_timeout(mut self, time: Duration) -> Self {
         self.settings.limits.init_timeout = Some(time);
@@ -277,7 +301,7 @@ impl PoolBuilder {
     /// Limits the private memory of each worker to `bytes` (`RLIMIT_DATA`); unlimited by default.
     ///
     /// If a task exceeds the limit, its allocation fails, which aborts a Rust program; the outcome is
-    /// then [`Signaled`](ErrorKind::Signaled). Shared memory does not count. The limit of the caller
+    /// then [`Signaled`](crate::ErrorKind::Signaled). Shared memory does not count. The limit of the caller
     /// is never raised. [`build`](Self::build) refuses this with [`StartMethod::Thread`], and a limit
     /// below what a worker has at its start, which with `ForkServer` and `Fork` includes what the
     /// preloads and the caller have left it.
@@ -349,7 +373,7 @@ impl PoolBuilder {
 
     /// Allows [`StartMethod::Fork`] to fork this process while it has other threads.
     ///
-    /// Without this, [`build`](Self::build) fails with [`ErrorKind::ForkWithThreads`]. The other
+    /// Without this, [`build`](Self::build) fails with [`ErrorKind::ForkWithThreads`](crate::ErrorKind::ForkWithThreads). The other
     /// start methods do not need it.
     ///
     /// # Safety
@@ -384,76 +408,21 @@ impl PoolBuilder {
     ///
     /// No worker is left behind if this fails. The [kind](Error::kind) of the error is
     ///
-    /// - [`Configuration`](ErrorKind::Configuration) if a setting is invalid, or does not apply to
+    /// - [`Configuration`](crate::ErrorKind::Configuration) if a setting is invalid, or does not apply to
     ///   the start method;
-    /// - [`Initializer`](ErrorKind::Initializer) if an initializer or preload failed, panicked, ended
+    /// - [`Initializer`](crate::ErrorKind::Initializer) if an initializer or preload failed, panicked, ended
     ///   its process, exceeded [`init_timeout`](Self::init_timeout), or returned a value of a type
-    ///   that another one has returned, or if [`memory_limit`](Self::memory_limit) is less than a
-    ///   worker has at its start;
-    /// - [`NotRegistered`](ErrorKind::NotRegistered) or [`Encode`](ErrorKind::Encode) if an
+    ///   that another one has returned, or if [`memory_limit`](Self::memory_limit) or
+    ///   [`restart_above`](Self::restart_above) is less than a worker has at its start;
+    /// - [`NotRegistered`](crate::ErrorKind::NotRegistered) or [`Encode`](crate::ErrorKind::Encode) if an
     ///   initializer or preload is not annotated, or its input cannot be encoded;
-    /// - [`ForkWithThreads`](ErrorKind::ForkWithThreads) if [`StartMethod::Fork`] is used while the
+    /// - [`ForkWithThreads`](crate::ErrorKind::ForkWithThreads) if [`StartMethod::Fork`] is used while the
     ///   process has other threads;
-    /// - [`NestedTooDeep`](ErrorKind::NestedTooDeep) if pools are nested more than eight deep;
-    /// - [`OutOfMemory`](ErrorKind::OutOfMemory) if the shared memory cannot be allocated;
-    /// - [`Start`](ErrorKind::Start) if a worker cannot be started.
+    /// - [`NestedTooDeep`](crate::ErrorKind::NestedTooDeep) if pools are nested more than eight deep;
+    /// - [`OutOfMemory`](crate::ErrorKind::OutOfMemory) if the shared memory cannot be allocated;
+    /// - [`Start`](crate::ErrorKind::Start) if a worker cannot be started.
     pub fn build(self) -> Result<Pool> {
         Pool::start(self.validate()?)
-    }
-
-    pub(super) fn validate(self) -> Result<Settings> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        let mut settings = self.settings;
-        settings.method = match self.method {
-            Some(method) => method,
-            None => config::fix_start_method()?,
-        };
-        let bad = |text: String| Err(Error::new(ErrorKind::Configuration, text));
-        if settings.limits.workers == 0 {
-            return bad("a pool needs at least one worker; give workers(n) with n > 0".to_owned());
-        }
-        if settings.limits.workers > crate::queue::MAX_WORKERS {
-            return bad(format!(
-                "a pool has at most {} workers; {} were asked for",
-                crate::queue::MAX_WORKERS,
-                settings.limits.workers
-            ));
-        }
-        if settings.name.contains('\0') {
-            return bad(format!(
-                "the name {:?} has a NUL, which no thread or process can have in its name",
-                settings.name
-            ));
-        }
-        if let Some(threads) = self.inner_threads {
-            if threads == 0 {
-                return bad(
-                    "inner_threads(0) would leave a library no thread; give 1 or more".to_owned()
-                );
-            }
-            if settings.method == StartMethod::Thread {
-                return bad(Settings::for_processes("inner_threads(..)"));
-            }
-            // If a variable has two values, the later one counts.
-            let variables =
-                NUMBERS_OF_THREADS.map(|name| (name.into(), threads.to_string().into()));
-            settings.env.splice(0..0, variables);
-        }
-        if let Some(text) = settings.unreasonable() {
-            return bad(text);
-        }
-        if crate::worker::depth() >= super::MOST_NESTED {
-            return Err(Error::new(
-                ErrorKind::NestedTooDeep,
-                format!(
-                    "pools are nested {} deep, which is the limit; let the outer pool do the inner one's work",
-                    super::MOST_NESTED
-                ),
-            ));
-        }
-        Ok(settings)
     }
 }
 

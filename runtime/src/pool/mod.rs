@@ -19,6 +19,7 @@ mod producer;
 mod puller;
 mod running;
 mod stream;
+mod validate;
 
 pub use crate::engine::{WorkerInfo, WorkerState};
 pub use builder::PoolBuilder;

@@ -80,6 +80,15 @@ pub(crate) fn data() -> Option<u64> {
     own("VmData:")
 }
 
+/// The bytes of private memory of this process that are in RAM.
+pub(crate) fn resident() -> Option<u64> {
+    // size resident shared .., in pages; what is shared is memory of several processes, and files.
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = text.split(' ').skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
+    Some(resident.saturating_sub(shared) * super::PAGE as u64)
+}
+
 /// The stack that the main thread of a process may have; `None` without a limit.
 pub(crate) fn stack() -> Option<usize> {
     let limit = getrlimit(Resource::RLIMIT_STACK).ok()?.0;

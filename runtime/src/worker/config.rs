@@ -22,6 +22,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) depth: usize,
     /// Leaves after this many tasks.
     pub(crate) max_tasks: Option<u64>,
+    /// Leaves when it has more bytes of private memory in RAM than this.
+    pub(crate) restart_above: Option<u64>,
     /// Added to its nice value.
     pub(crate) nice: i32,
     /// The only CPU it shall run on.

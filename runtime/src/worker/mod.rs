@@ -5,6 +5,7 @@
 //! workers.
 
 mod config;
+mod growth;
 mod marker;
 mod panic;
 mod serve;
@@ -34,6 +35,7 @@ use crate::queue::WorkerPageMap;
 use crate::registry;
 pub(crate) use crate::sys::original::{Original, PANICKED};
 use crate::sys::wakeup::Wakeup;
+use growth::Growth;
 
 /// The messages of a worker on its control socket after the hello.
 pub(crate) const READY: u8 = 1;
@@ -120,7 +122,11 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     let ready = config
         .apply()
         .map_err(|error| Box::new(Failure::plain(FailureKind::Initializer, error.to_string())))
-        .and_then(|()| initialize_from(inputs));
+        .and_then(|()| initialize_from(inputs))
+        .and_then(|()| match config.restart_above.and_then(Growth::refuse) {
+            Some(text) => Err(Box::new(Failure::plain(FailureKind::Initializer, text))),
+            None => Ok(()),
+        });
     if let Err(failure) = ready {
         let mut message = vec![FAILED];
         message.extend(failure.shortened().encoded());
@@ -129,8 +135,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
         return Ok(());
     }
     present::set_page(Arc::clone(&page));
-    let mut worker =
-        WorkerLoop::open(config.slot, page, &tasks, &pool_page, wakeup, link, config.max_tasks)?;
+    let mut worker = WorkerLoop::open(&config, page, &tasks, &pool_page, wakeup, link)?;
     if let Some(marker) = marker {
         worker.mark_output(marker);
     }

@@ -7,9 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use super::growth::Growth;
 use super::marker::OutputMarker;
 use super::sleep::Sleeper;
-use super::{Failure, FailureKind, Original, PANICKED, panic};
+use super::{Failure, FailureKind, Original, PANICKED, WorkerConfig, panic};
 use crate::call::{Call, Stop, Thunk};
 use crate::cancellation;
 use crate::chunk::{ATTENTION, ChunkAtWork, ChunkProgress, OUTPUT_MARKED};
@@ -37,6 +38,7 @@ pub(crate) struct WorkerLoop {
     last_direct: u64,
     done: u64,
     max_tasks: u64,
+    growth: Option<Growth>,
     leaving: bool,
     original: Original,
     /// If its output is captured.
@@ -46,13 +48,12 @@ pub(crate) struct WorkerLoop {
 impl WorkerLoop {
     /// A worker in a process of its own: maps what it was given.
     pub(super) fn open(
-        number: usize,
+        config: &WorkerConfig,
         page: Arc<WorkerPageMap>,
         tasks: &OwnedFd,
         pool_page: &OwnedFd,
         wakeup: Arc<Wakeup>,
         link: Arc<ObjectLink>,
-        max_tasks: Option<u64>,
     ) -> io::Result<Self> {
         let map = |fd: &OwnedFd, writable| -> io::Result<_> {
             let len = fds::size(fd.as_fd())?;
@@ -63,7 +64,9 @@ impl WorkerLoop {
             Ok(Arc::new(mapping))
         };
         let (tasks, pool_page) = (map(tasks, false)?, map(pool_page, true)?);
-        Ok(WorkerLoop::new(number, page, tasks, pool_page, wakeup, link, max_tasks))
+        let WorkerConfig { slot, max_tasks, restart_above, .. } = *config;
+        let worker = WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, max_tasks);
+        Ok(WorkerLoop { growth: restart_above.map(Growth::new), ..worker })
     }
 
     /// A worker over regions that are mapped already.
@@ -88,6 +91,7 @@ impl WorkerLoop {
             last_direct: 0,
             done: 0,
             max_tasks: max_tasks.unwrap_or(u64::MAX),
+            growth: None,
             leaving: false,
             original: Original::here(),
             marker: None,
@@ -184,7 +188,10 @@ impl WorkerLoop {
         let mut progress =
             ChunkProgress::new(position, descriptor, self.max_tasks.saturating_sub(self.done));
         match registry::get(descriptor.task) {
-            Some(entry) => self.inputs(&mut progress, page, entry.registration.thunk),
+            Some(entry) => match self.growth {
+                None => self.inputs(&mut progress, page, entry.registration.thunk),
+                Some(_) => self.watched_inputs(&mut progress, page, entry.registration.thunk),
+            },
             None => self.unknown_task(&mut progress, page),
         }
         self.done += progress.taken() as u64;
@@ -225,6 +232,20 @@ impl WorkerLoop {
                 Err(payload) => self.panicked(progress.present(), phase, payload),
             }
             if self.leaving {
+                return;
+            }
+        }
+    }
+
+    /// The same, some inputs at a time, with a look at the memory of this worker in between.
+    fn watched_inputs(&mut self, progress: &mut ChunkProgress, page: &WorkerPage, thunk: Thunk) {
+        while let Some(growth) = &self.growth
+            && progress.pause_after(growth.inputs)
+        {
+            let begun = clock::now();
+            self.inputs(progress, page, thunk);
+            self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(begun));
+            if self.leaving || !progress.is_paused() {
                 return;
             }
         }
