@@ -26,6 +26,7 @@ mod lifecycle;
 mod look_ahead;
 mod nested;
 mod options;
+mod ordered;
 mod peaks;
 mod preloads;
 mod priorities;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         streams::tests(),
         values::tests(),
         options::tests(),
+        ordered::tests(),
         peaks::tests(),
         priorities::tests(),
         progress::tests(),

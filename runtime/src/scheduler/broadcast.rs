@@ -1,6 +1,8 @@
 //! Direct chunks for particular workers, which a broadcast uses.
 
-use super::{Action, CallId, Chunk, NewChunk, Port, Reason, Scheduler, Time};
+use super::call::CallState;
+use super::chunk::Only;
+use super::{Action, CallId, Chunk, Life, NewChunk, Port, Reason, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
     /// Takes an input that only the worker in `slot` may run.
@@ -14,13 +16,22 @@ impl<P: Port> Scheduler<P> {
     ) {
         let Some(call) = self.calls.get(id) else { return };
         let timeout = call.options.timeout;
-        let chunk = Chunk { only: Some(slot), ..Chunk::new(id, call.task, new) };
+        let chunk = Chunk { only: Only::InSlot(slot), ..Chunk::new(id, call.task, new) };
         self.calls.add(id, chunk.count);
-        self.in_flight.wait_for(slot, chunk, false);
+        self.make_wait(slot, chunk, false);
         self.wake_dispatcher_for(timeout, now);
         self.give_waiting(slot, port);
-        self.refuse_waiting_without_worker();
+        self.refuse_waiting_without_worker(port);
         self.refuse_if_over(id, port);
+    }
+
+    /// Makes a chunk wait for the worker in a slot. What is broadcast goes before what is not.
+    pub(super) fn make_wait(&mut self, slot: usize, chunk: Chunk<P::Payload>, first: bool) {
+        let priority = match chunk.only {
+            Only::InSlot(_) => i32::MAX,
+            _ => self.calls.get(chunk.call).map_or(0, |call| call.options.priority),
+        };
+        self.in_flight.waiting.add(slot, chunk, priority, first);
     }
 
     /// Gives the chunk that waits for a worker to it, if it can take one.
@@ -29,10 +40,17 @@ impl<P: Port> Scheduler<P> {
             .workers
             .get(slot)
             .is_some_and(|slot| slot.worker.is_serving() && slot.direct.is_none());
-        if !free {
+        // What a worker was given cannot be taken back when the pool is over.
+        if !free || self.health.life >= Life::Leaving {
             return;
         }
-        let Some(chunk) = self.in_flight.next_waiting(slot) else { return };
+        let calls = &self.calls;
+        let may_run = |chunk: &Chunk<_>| {
+            let has_room = || calls.get(chunk.call).is_some_and(CallState::may_publish);
+            // A broadcast has no such limit.
+            matches!(chunk.only, Only::InSlot(_)) || has_room()
+        };
+        let Some(chunk) = self.in_flight.waiting.next(slot, may_run) else { return };
         if let Some(call) = self.calls.get_mut(chunk.call) {
             call.active += 1;
         }
@@ -43,11 +61,11 @@ impl<P: Port> Scheduler<P> {
 
     /// Fails what waits for workers that do not serve.
     pub(super) fn refuse_waiting(&mut self, reason: &Reason<P::Error>) {
-        for slot in self.in_flight.waiting_slots() {
+        for slot in self.in_flight.waiting.slots() {
             if self.workers.get(slot).is_some_and(|slot| slot.worker.is_serving()) {
                 continue;
             }
-            while let Some(chunk) = self.in_flight.next_waiting(slot) {
+            for (_, chunk) in self.in_flight.waiting.take(slot) {
                 for index in chunk.first..chunk.first + chunk.count {
                     self.fail(chunk.call, index, reason.clone(), None);
                 }
@@ -55,18 +73,24 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Gives up what waits for workers that neither are there nor will be: a broadcast is for
-    /// the workers that stay.
-    pub(super) fn refuse_waiting_without_worker(&mut self) {
+    /// Gives up what waits for workers that neither are there nor will be: a broadcast is for the workers that stay,
+    /// and what was to be their turn is that of others.
+    pub(super) fn refuse_waiting_without_worker(&mut self, port: &mut P) {
         let target = self.target();
-        for slot in self.in_flight.waiting_slots() {
+        for slot in self.in_flight.waiting.slots() {
             let serving = self.workers.get(slot).is_some_and(|slot| {
                 !slot.worker.is_leaving() && slot.worker.kill_reason().is_none()
             });
             if slot < target || serving {
                 continue;
             }
-            while let Some(chunk) = self.in_flight.next_waiting(slot) {
+            for (_, chunk) in self.in_flight.waiting.take(slot) {
+                if let Only::InTurn(slot) = chunk.only {
+                    let slot = slot % target.max(1);
+                    self.make_wait(slot, Chunk { only: Only::InTurn(slot), ..chunk }, false);
+                    self.give_waiting(slot, port);
+                    continue;
+                }
                 let (call, index) = (chunk.call, chunk.first);
                 self.act(Action::Unrun { call, index });
                 self.settled(call, chunk.count);

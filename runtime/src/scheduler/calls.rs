@@ -197,7 +197,7 @@ impl<P: Port> Scheduler<P> {
     pub(crate) fn open_call(
         &mut self,
         task: u32,
-        options: CallOptions,
+        mut options: CallOptions,
         client: P::Client,
     ) -> Result<CallId, Refusal<P::Error>> {
         if self.health.life != Life::Open {
@@ -209,6 +209,10 @@ impl<P: Port> Scheduler<P> {
         if self.health.mend() {
             self.wake_dispatcher();
         }
+        if self.limits.ordered {
+            // Which inputs a worker gets depends on no measurement.
+            options.chunk_size.get_or_insert(1);
+        }
         let pace = self.paces.get(&task).copied();
         Ok(self.calls.open(CallState::new(task, options, pace, client)))
     }
@@ -219,7 +223,7 @@ impl<P: Port> Scheduler<P> {
         if call.outstanding > 0 && call.active > 0 {
             self.withdraw(id, port);
         }
-        self.in_flight.forget_waiting(id);
+        drop(self.in_flight.waiting.take_call(id));
         let call = self.calls.remove(id);
         // The chunks that were taken back have made room for others.
         self.publish(port);
@@ -257,6 +261,9 @@ impl<P: Port> Scheduler<P> {
         now: Time,
         port: &mut P,
     ) {
+        if self.limits.ordered {
+            return self.hand_in_turn(id, new, now, port);
+        }
         let Some(call) = self.calls.get_mut(id) else { return };
         let chunk = Chunk::new(id, call.task, new);
         let (count, timeout) = (chunk.count, call.options.timeout);
@@ -353,7 +360,7 @@ impl<P: Port> Scheduler<P> {
         }
         let published = !chunks.is_empty();
         chunks.extend(call.pending.drain(..));
-        chunks.extend(self.in_flight.take_waiting(id));
+        chunks.extend(self.in_flight.waiting.take_call(id));
         if published {
             self.tell_patient_leader();
         }

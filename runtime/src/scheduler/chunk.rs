@@ -23,6 +23,27 @@ pub(crate) struct NewChunk<L> {
     pub(crate) payload: L,
 }
 
+/// Which worker may run a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Only {
+    /// Any worker.
+    Any,
+    /// The one in this slot, as part of a broadcast.
+    InSlot(usize),
+    /// The one in this slot, whose turn it is in an ordered pool; another one if the slot goes.
+    InTurn(usize),
+}
+
+impl Only {
+    /// The slot of the worker.
+    pub(super) fn slot(self) -> Option<usize> {
+        match self {
+            Only::Any => None,
+            Only::InSlot(slot) | Only::InTurn(slot) => Some(slot),
+        }
+    }
+}
+
 /// Some inputs of a call, and how many of them have an outcome.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk<L> {
@@ -37,15 +58,25 @@ pub(crate) struct Chunk<L> {
     /// The number of times that its worker has ended while no input was known to have begun.
     pub(super) strays: u32,
     pub(super) divisible: bool,
-    /// Only the worker in this slot may run it.
-    pub(super) only: Option<usize>,
+    /// Which worker may run it.
+    pub(super) only: Only,
     pub(crate) payload: L,
 }
 
 impl<L: Payload> Chunk<L> {
     pub(super) fn new(call: CallId, task: u32, new: NewChunk<L>) -> Self {
         let NewChunk { first, count, divisible, payload } = new;
-        Chunk { call, task, first, count, answered: 0, strays: 0, divisible, only: None, payload }
+        Chunk {
+            call,
+            task,
+            first,
+            count,
+            answered: 0,
+            strays: 0,
+            divisible,
+            only: Only::Any,
+            payload,
+        }
     }
 
     /// Takes the first `count` inputs off.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::CallState;
-use super::{CallId, Port, Scheduler, Time, Worker};
+use super::chunk::Only;
+use super::{CallId, Chunk, Port, Scheduler, Time, Worker};
 
 /// Whether more of a call may be with the workers, looked up without its own answer.
 fn has_room<P: Port>(call: &CallState<P>) -> bool {
@@ -20,7 +21,6 @@ impl<P: Port> Scheduler<P> {
         let wrong = |what: String| Err(what);
         let mut outstanding: BTreeMap<CallId, usize> = BTreeMap::new();
         let mut active: BTreeMap<CallId, usize> = BTreeMap::new();
-        let waiting: usize = self.in_flight.waiting_chunks().count();
         for chunk in self.in_flight.all() {
             if chunk.answered > chunk.count || chunk.count == 0 {
                 return wrong(format!(
@@ -31,7 +31,7 @@ impl<P: Port> Scheduler<P> {
             *outstanding.entry(chunk.call).or_insert(0) += chunk.count - chunk.answered;
             *active.entry(chunk.call).or_insert(0) += 1;
         }
-        for chunk in self.in_flight.waiting_chunks() {
+        for chunk in self.in_flight.waiting.all() {
             *active.entry(chunk.call).or_insert(1) -= 1;
         }
         let (mut sum, mut timed, mut open_inputs, mut prioritized) = (0, 0, 0, 0);
@@ -74,7 +74,7 @@ impl<P: Port> Scheduler<P> {
             return wrong("the number of calls with a priority is wrong".to_owned());
         }
         self.check_workers()?;
-        self.in_flight.check(port, waiting)
+        self.in_flight.check(port)
     }
 
     fn check_workers(&self) -> Result<(), String> {
@@ -92,13 +92,17 @@ impl<P: Port> Scheduler<P> {
                 }
             }
             let idle = matches!(slot.worker, Worker::Idle { .. });
-            let waits = self.in_flight.waits_for(at).is_some() && slot.direct.is_none();
+            let may_run = |chunk: &Chunk<_>| {
+                matches!(chunk.only, Only::InSlot(_))
+                    || self.calls.get(chunk.call).is_some_and(has_room)
+            };
+            let waits = self.in_flight.waiting.has_for(at, may_run) && slot.direct.is_none();
             if idle && slot.known && waits {
                 return Err(format!("a chunk waits for the idle worker in slot {at}"));
             }
         }
         let absent = |slot: &usize| *slot >= self.target() && self.workers.get(*slot).is_none();
-        if let Some(slot) = self.in_flight.waiting_slots().into_iter().find(absent) {
+        if let Some(slot) = self.in_flight.waiting.slots().into_iter().find(absent) {
             return Err(format!("a chunk waits for slot {slot}, which gets no worker"));
         }
         self.workers.check(complete)

@@ -47,7 +47,11 @@ impl<P: Port> Scheduler<P> {
         self.act(Action::Vacate { slot });
         self.limit_storm(port);
         self.nobody_serves();
-        self.refuse_waiting_without_worker();
+        self.refuse_waiting_without_worker(port);
+        if let Some(reason) = self.health.broken.clone() {
+            // No other worker is started for what waited for this one.
+            self.refuse_waiting(&reason);
+        }
         if self.workers.is_empty() {
             self.nobody_left(ending.error, port);
         }
@@ -89,8 +93,14 @@ impl<P: Port> Scheduler<P> {
         self.give_back(chunk, port);
     }
 
-    /// Puts what is left of a chunk at the front of its call.
+    /// Puts what is left of a chunk at the front of its call, which may run another one instead.
     pub(super) fn give_back(&mut self, chunk: Chunk<P::Payload>, port: &mut P) {
+        let id = chunk.call;
+        self.return_rest(chunk, port);
+        self.give_limited(id, port);
+    }
+
+    fn return_rest(&mut self, chunk: Chunk<P::Payload>, port: &mut P) {
         let id = chunk.call;
         let rest = chunk.into_rest();
         let over = self.health.life >= Life::Leaving;
@@ -103,9 +113,9 @@ impl<P: Port> Scheduler<P> {
                 }
                 return;
             }
-            Some(rest) => match rest.only {
+            Some(rest) => match rest.only.slot() {
                 Some(slot) => {
-                    self.in_flight.wait_for(slot, rest, true);
+                    self.make_wait(slot, rest, true);
                     return self.give_waiting(slot, port);
                 }
                 None => {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::lines::Lines;
 use super::{CallId, Chunk, Owner, Payload, Port};
 
 /// A chunk in the queue.
@@ -20,8 +21,8 @@ pub(super) struct InFlight<L> {
     displaced: HashMap<u64, (Chunk<L>, usize)>,
     /// Chunks that were given to one worker alone.
     direct: HashMap<u64, Chunk<L>>,
-    /// Chunks that wait for one worker, by its slot.
-    waiting: HashMap<usize, VecDeque<Chunk<L>>>,
+    /// Chunks that wait for one worker.
+    pub(super) waiting: Lines<L>,
     tail: u64,
     first_direct: u64,
     next_direct: u64,
@@ -35,7 +36,7 @@ impl<L: Payload> InFlight<L> {
             slots: (0..slots).map(|_| None).collect(),
             displaced: HashMap::new(),
             direct: HashMap::new(),
-            waiting: HashMap::new(),
+            waiting: Lines::new(),
             tail: 1,
             first_direct,
             next_direct: first_direct,
@@ -212,12 +213,7 @@ impl<L: Payload> InFlight<L> {
     pub(super) fn all(&self) -> impl Iterator<Item = &Chunk<L>> {
         let published = self.slots.iter().flatten().map(|published| &published.chunk);
         let displaced = self.displaced.values().map(|(chunk, _)| chunk);
-        published.chain(displaced).chain(self.direct.values()).chain(self.waiting_chunks())
-    }
-
-    /// The chunks that wait for one worker.
-    pub(super) fn waiting_chunks(&self) -> impl Iterator<Item = &Chunk<L>> {
-        self.waiting.values().flatten()
+        published.chain(displaced).chain(self.direct.values()).chain(self.waiting.all())
     }
 
     /// The positions of the chunks of a call that workers have, and their slots.
@@ -243,32 +239,6 @@ impl<L: Payload> InFlight<L> {
         running
     }
 
-    /// Makes a chunk wait for one worker.
-    pub(super) fn wait_for(&mut self, slot: usize, chunk: Chunk<L>, first: bool) {
-        let queue = self.waiting.entry(slot).or_default();
-        match first {
-            true => queue.push_front(chunk),
-            false => queue.push_back(chunk),
-        }
-    }
-
-    /// The slots for whose workers chunks wait.
-    pub(super) fn waiting_slots(&self) -> Vec<usize> {
-        let mut slots: Vec<usize> = self.waiting.keys().copied().collect();
-        slots.sort_unstable();
-        slots
-    }
-
-    /// Takes the next chunk that waits for a worker.
-    pub(super) fn next_waiting(&mut self, slot: usize) -> Option<Chunk<L>> {
-        let queue = self.waiting.get_mut(&slot)?;
-        let chunk = queue.pop_front();
-        if queue.is_empty() {
-            self.waiting.remove(&slot);
-        }
-        chunk
-    }
-
     /// Gives a chunk to one worker; returns its position.
     pub(super) fn give<P: Port<Payload = L>>(
         &mut self,
@@ -282,55 +252,20 @@ impl<L: Payload> InFlight<L> {
         self.direct.insert(position, chunk);
         position
     }
-
-    /// Takes back the chunks of a call that wait for one worker.
-    pub(super) fn take_waiting(&mut self, call: CallId) -> Vec<Chunk<L>> {
-        if self.waiting.is_empty() {
-            return Vec::new();
-        }
-        let mut taken = Vec::new();
-        self.waiting.retain(|_, queue| {
-            for chunk in std::mem::take(queue) {
-                match chunk.call == call {
-                    true => taken.push(chunk),
-                    false => queue.push_back(chunk),
-                }
-            }
-            !queue.is_empty()
-        });
-        taken.sort_unstable_by_key(|chunk| chunk.first);
-        taken
-    }
-
-    pub(super) fn forget_waiting(&mut self, call: CallId) {
-        drop(self.take_waiting(call));
-    }
 }
 
 #[cfg(any(test, feature = "simulation"))]
 impl<L: Payload> InFlight<L> {
-    /// The first chunk that waits for the worker in a slot.
-    pub(super) fn waits_for(&self, slot: usize) -> Option<&Chunk<L>> {
-        self.waiting.get(&slot)?.front()
-    }
-
     /// Looks at the books.
-    pub(super) fn check<P: Port<Payload = L>>(
-        &self,
-        port: &P,
-        waiting: usize,
-    ) -> Result<(), String> {
+    pub(super) fn check<P: Port<Payload = L>>(&self, port: &P) -> Result<(), String> {
         if self.withdrawn.len() > self.slots.len() * 2 {
             return Err(format!("{} withdrawn positions are remembered", self.withdrawn.len()));
-        }
-        if self.waiting.values().any(VecDeque::is_empty) {
-            return Err(format!("of {waiting} waiting chunks, a list is empty"));
         }
         for published in self.slots.iter().flatten() {
             if port.owner(published.position) == Owner::Nobody {
                 return Err(format!("the chunk at {} was taken back", published.position));
             }
         }
-        Ok(())
+        self.waiting.check()
     }
 }

@@ -148,11 +148,11 @@ impl<P: Port> Scheduler<P> {
     }
 
     /// Gives the pool another number of workers.
-    pub(super) fn resize(&mut self, workers: usize, now: Time) {
+    pub(super) fn resize(&mut self, workers: usize, now: Time, port: &mut P) {
         self.workers.set_target(workers);
         self.dismiss(workers, now);
         self.note_complete();
-        self.refuse_waiting_without_worker();
+        self.refuse_waiting_without_worker(port);
         self.wake_dispatcher();
     }
 

@@ -11,6 +11,8 @@ pub(crate) struct Limits {
     pub(crate) queue_slots: usize,
     /// The first position of a chunk for one worker alone.
     pub(crate) first_direct: u64,
+    /// Whether the inputs of a call go to the workers in turn, and wait for theirs.
+    pub(crate) ordered: bool,
     /// Whether a worker that ended gets a successor.
     pub(crate) replace: bool,
     /// The maximum time from the start of a worker to its handshake.
@@ -32,6 +34,7 @@ impl Limits {
             workers,
             queue_slots,
             first_direct,
+            ordered: false,
             replace: true,
             start_timeout: Duration::from_secs(30),
             init_timeout: None,

@@ -54,6 +54,8 @@ mod in_flight;
 mod kill;
 mod life;
 mod limits;
+mod lines;
+mod ordered;
 mod port;
 mod publish;
 mod results;
@@ -152,7 +154,7 @@ impl<P: Port> Scheduler<P> {
             Event::Leaving { slot } => drop(self.workers.leave(slot, now, &self.limits)),
             Event::ProcessOver { slot } => self.workers.over(slot, &self.limits),
             Event::Exited { slot, ending } => self.exited(slot, ending, now, port),
-            Event::Resized { workers } => self.resize(workers, now),
+            Event::Resized { workers } => self.resize(workers, now, port),
             Event::Closed => self.close(),
             Event::Dropped { kill_at } => self.leave(kill_at, port),
             Event::Terminated => self.terminate(now, port),

@@ -89,9 +89,15 @@ impl<P: Port> Scheduler<P> {
         let call = self.calls.get(id)?;
         let ahead = most_ahead.min(call.ahead() * workers as u64);
         // One chunk at least, whatever others have in the queue.
-        let in_flight = call.active + call.pending.len();
-        let full = (call.outstanding > 0 && unclaimed + call.pending.len() as u64 >= ahead)
-            || (crowded && in_flight > workers);
+        let in_flight = match self.limits.ordered {
+            true => call.outstanding.div_ceil(call.chunk_len(workers, None)),
+            false => call.active + call.pending.len(),
+        };
+        let queued = match self.limits.ordered {
+            true => in_flight as u64,
+            false => unclaimed + call.pending.len() as u64,
+        };
+        let full = (call.outstanding > 0 && queued >= ahead) || (crowded && in_flight > workers);
         // A pool that is over ends at once what it is handed; nobody claims it.
         let full = full && !over;
         let most = call.options.max_active.unwrap_or(usize::MAX);

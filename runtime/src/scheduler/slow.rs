@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::chunk::Only;
 use super::{Action, CallId, Port, Scheduler};
 
 /// A chunk that takes this long was made too long: a hundred times what a chunk is made for.
@@ -24,7 +25,7 @@ impl<P: Port> Scheduler<P> {
             slot.worker.is_serving() && slot.worker.position() == Some(position)
         });
         let Some(chunk) = self.in_flight.get(position).filter(|_| holds) else { return };
-        if chunk.only.is_some() || begun >= chunk.count {
+        if chunk.only != Only::Any || begun >= chunk.count {
             return;
         }
         let (id, done) = (chunk.call, begun.min(chunk.answered + 1));

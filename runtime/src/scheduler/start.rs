@@ -46,7 +46,7 @@ impl<P: Port> Scheduler<P> {
         if wanted && self.health.life < Life::Leaving {
             self.failed_start(error.clone(), now, port);
         }
-        self.refuse_waiting_without_worker();
+        self.refuse_waiting_without_worker(port);
         if self.workers.is_empty() {
             self.nobody_left(error, port);
         }

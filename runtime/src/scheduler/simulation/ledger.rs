@@ -13,6 +13,8 @@ pub(super) struct Ledger {
     /// Inputs whose workers were killed since they were over their time, by call and index.
     over_time: BTreeSet<(usize, usize)>,
     error: Option<String>,
+    /// In an ordered pool the number of its workers, as long as that does not change.
+    pub(super) turns: Option<usize>,
     /// Workers lie, so that it is not known what they ran.
     pub(super) lies: bool,
 }
@@ -21,6 +23,8 @@ pub(super) struct Ledger {
 struct CallRecord {
     inputs: usize,
     retries: u32,
+    /// The inputs of a chunk in an ordered pool; `None` for a broadcast.
+    chunk: Option<usize>,
     outcomes: BTreeSet<usize>,
     /// How often each input was begun.
     begun: BTreeMap<usize, u32>,
@@ -31,12 +35,19 @@ struct CallRecord {
 }
 
 impl Ledger {
-    pub(super) fn open(&mut self, id: CallId, inputs: usize, retries: u32) -> usize {
+    pub(super) fn open(
+        &mut self,
+        id: CallId,
+        inputs: usize,
+        retries: u32,
+        chunk: Option<usize>,
+    ) -> usize {
         let number = self.calls.len();
         self.numbers.insert(id, number);
         let (outcomes, begun) = (BTreeSet::new(), BTreeMap::new());
         let (forgotten, cancelled) = (false, false);
-        self.calls.push(CallRecord { inputs, retries, outcomes, begun, forgotten, cancelled });
+        let record = CallRecord { inputs, retries, chunk, outcomes, begun, forgotten, cancelled };
+        self.calls.push(record);
         number
     }
 
@@ -74,6 +85,13 @@ impl Ledger {
             ));
         }
         let call = &mut self.calls[number];
+        if let (Some(workers), Some(chunk)) = (self.turns, call.chunk)
+            && index / chunk % workers != slot
+        {
+            let text =
+                format!("input {index} of call {number} runs in slot {slot}, whose turn it is not");
+            return self.wrong(text);
+        }
         let times = call.begun.entry(index).or_insert(0);
         *times += 1;
         if *times > 1 && call.cancelled && !self.lies {

@@ -49,6 +49,7 @@ pub(super) struct Program {
     pub(super) queue_slots: usize,
     pub(super) idle_timeout: bool,
     pub(super) max_tasks: Option<usize>,
+    pub(super) ordered: bool,
     pub(super) replace: bool,
     /// Something goes wrong once in so many steps; 0 is never.
     pub(super) deaths: usize,
@@ -69,6 +70,7 @@ impl Program {
             queue_slots: [8, 5, 6][choices.pick(3)],
             idle_timeout: choices.once_in(5),
             max_tasks: choices.once_in(4).then(|| 1 + choices.pick(3)),
+            ordered: choices.once_in(4),
             replace: !choices.once_in(12),
             deaths: rate(choices),
             failures: rate(choices),

@@ -71,6 +71,7 @@ impl<'a> World<'a> {
     pub(super) fn new(choices: &'a mut Choices) -> Self {
         let program = Program::draw(choices);
         let limits = Limits {
+            ordered: program.ordered,
             replace: program.replace,
             start_timeout: Duration::from_millis(30),
             init_timeout: Some(Duration::from_millis(40)),
@@ -97,6 +98,7 @@ impl<'a> World<'a> {
             program,
         };
         world.ledger.lies = world.program.lies > 0;
+        world.ledger.turns = world.program.ordered.then_some(world.program.workers);
         world
     }
 

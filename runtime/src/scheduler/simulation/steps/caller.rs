@@ -38,7 +38,10 @@ impl World<'_> {
         };
         self.note(|| format!("caller {at}: {op:?}"));
         match op {
-            Op::Resize(workers) => self.event(Event::Resized { workers }),
+            Op::Resize(workers) => {
+                self.ledger.turns = None;
+                self.event(Event::Resized { workers });
+            }
             Op::Kill(slot) => self.event(Event::KillRequested { slot }),
             Op::Close => self.event(Event::Closed),
             Op::Terminate => {
@@ -48,7 +51,7 @@ impl World<'_> {
             Op::Broadcast => self.broadcast(at),
             Op::Map { inputs, options, first_error } => {
                 let single = options.timeout.is_some();
-                let Some(mut call) = self.open(inputs, options) else { return };
+                let Some(mut call) = self.open(inputs, options, false) else { return };
                 call.first_error = first_error;
                 call.patience = if single { Patience::None } else { Patience::Some };
                 self.event(Event::InputsOpened { call: call.id });
@@ -58,9 +61,11 @@ impl World<'_> {
         }
     }
 
-    fn open(&mut self, inputs: usize, options: CallOptions) -> Option<InCall> {
+    fn open(&mut self, inputs: usize, options: CallOptions, is_broadcast: bool) -> Option<InCall> {
         let task = self.choices.pick(2) as u32;
         let retries = options.retries;
+        let single = options.timeout.is_some() || options.max_active.is_some();
+        let chunk = if single { 1 } else { options.chunk_size.unwrap_or(1) };
         let was_broken = self.scheduler.broken().is_some();
         let id = self.scheduler.open_call(task, options, VirtualInbox::default());
         self.carry_out();
@@ -69,7 +74,7 @@ impl World<'_> {
             // It starts afresh.
             (self.counts.failed_starts, self.counts.deaths) = (0, 0);
         }
-        let number = self.ledger.open(id, inputs, retries);
+        let number = self.ledger.open(id, inputs, retries, (!is_broadcast).then_some(chunk));
         Some(InCall {
             id,
             number,
@@ -80,7 +85,7 @@ impl World<'_> {
             patience: Patience::None,
             awaited: false,
             taken_back: None,
-            is_broadcast: false,
+            is_broadcast,
             seen: u64::MAX,
         })
     }
@@ -94,7 +99,7 @@ impl World<'_> {
     }
 
     fn submit(&mut self, at: usize, inputs: usize, options: CallOptions, then: Then) {
-        let Some(mut call) = self.open(inputs, options) else { return };
+        let Some(mut call) = self.open(inputs, options, false) else { return };
         self.event(Event::InputsOpened { call: call.id });
         if inputs > 0 {
             self.hand_in(&mut call, inputs, true);
@@ -129,14 +134,13 @@ impl World<'_> {
 
     fn broadcast(&mut self, at: usize) {
         let count = self.scheduler.target();
-        let Some(mut call) = self.open(count, CallOptions::default()) else { return };
+        let Some(mut call) = self.open(count, CallOptions::default(), true) else { return };
         for slot in 0..count {
             let payload = VirtualInputs { call: call.number, first: slot, count: 1 };
             let chunk = NewChunk { first: slot, count: 1, divisible: false, payload };
             self.event(Event::HandedToOne { call: call.id, slot, chunk });
         }
         call.handed_in = count;
-        call.is_broadcast = true;
         self.report.inputs += count as u64;
         self.callers[at].call = Some(call);
     }
