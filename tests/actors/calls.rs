@@ -1,4 +1,4 @@
-//! What a call gives, and how calls of one actor go together.
+//! The outcomes of calls, and how calls of one actor run beside each other.
 
 use std::collections::HashMap;
 use std::io;
@@ -40,7 +40,7 @@ impl Scores {
         self.points.get(name).copied()
     }
 
-    /// Adds points, and returns the sum.
+    /// Adds points and returns the sum.
     pub fn add(&mut self, name: String, points: u64) -> u64 {
         let sum = self.points.entry(name).or_default();
         *sum += points;
@@ -110,7 +110,7 @@ fn values_of_any_length_pass(method: StartMethod) {
     }
 }
 
-/// Neither serializable nor shared with anything.
+/// A type that implements no trait of serde.
 struct Gauge {
     running: AtomicUsize,
     most: AtomicUsize,
@@ -119,7 +119,7 @@ struct Gauge {
 
 #[actor]
 impl Gauge {
-    /// How many run at once with this one, after a while.
+    /// Returns how many calls are running, including this one, after `time`.
     pub fn shared(&self, time: Duration) -> usize {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
@@ -128,7 +128,7 @@ impl Gauge {
         running
     }
 
-    /// Waits until so many run at once.
+    /// Waits until `count` calls are running.
     pub fn meet(&self, count: usize) -> bool {
         self.running.fetch_add(1, Ordering::SeqCst);
         let end = Instant::now() + Duration::from_secs(20);
@@ -152,7 +152,7 @@ impl Gauge {
         self.name.to_owned()
     }
 
-    /// The most that ran at once.
+    /// Returns the maximum number of calls that were running at the same time.
     pub fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
@@ -188,7 +188,7 @@ fn an_initializer_that_fails_is_told(method: StartMethod) {
     let error = manager.make(panic_to_make, ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Initializer);
     assert!(error.to_string().contains("no gauge"), "{error}");
-    // The manager goes on.
+    // The manager still works.
     assert!(manager.make(make_gauge, "gauge".into()).is_ok());
 }
 
@@ -232,7 +232,7 @@ fn a_short_method_that_becomes_long_does_not_keep_others_out(method: StartMethod
     for _ in 0..200 {
         gauge.shared(Duration::ZERO).unwrap();
     }
-    // The average of the method is short; two of them meet all the same.
+    // On average the method is short. Two calls still run at the same time.
     std::thread::scope(|scope| {
         let long = scope.spawn(|| gauge.shared(Duration::from_secs(2)).unwrap());
         let begun = Instant::now();
@@ -295,11 +295,11 @@ fn a_panic_fails_its_call_alone(method: StartMethod) {
     assert!(text.starts_with("actor method `actors::calls::Scores::fail` panicked"), "{text}");
     assert_eq!(error.task(), Some("actors::calls::Scores::fail"));
     assert_eq!(error.pid(), Some(manager.pid()));
-    // Its state is as the panic left it.
+    // The state is the one in which the panic left it.
     assert_eq!(scores.get("half").unwrap(), Some(1));
 }
 
-/// Can be encoded, and not decoded.
+/// A type that can be encoded but not decoded.
 #[derive(Serialize)]
 pub(crate) struct Picky(u8);
 

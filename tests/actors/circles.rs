@@ -19,7 +19,7 @@ conformance! {
     ];
 }
 
-/// The kind of an error, where it can travel.
+/// A result whose error can be sent: the kind and the message.
 type Told = Result<u32, String>;
 
 fn told(outcome: Result<u32, Error>) -> Told {
@@ -46,7 +46,7 @@ impl Node {
         self.count
     }
 
-    /// Counts here and in the next, while nobody else can.
+    /// Counts in this node and in the following ones, by exclusive calls.
     pub fn count_on(&mut self, depth: u32, pause: Duration) -> Told {
         std::thread::sleep(pause);
         self.count += 1;
@@ -59,7 +59,7 @@ impl Node {
         }
     }
 
-    /// The same with calls that are not exclusive.
+    /// Visits this node and the following ones, by shared calls.
     pub fn look_on(&self, depth: u32) -> Told {
         match (&self.next, depth) {
             (Some(next), 1..) => told(next.look_on(depth - 1).map(|told| told.unwrap_or(99) + 1)),
@@ -77,7 +77,7 @@ impl Node {
         }
     }
 
-    /// Casts until its own queue is full.
+    /// Casts to itself until its queue is full.
     pub fn flood(&self) -> Told {
         let Some(own) = &self.next else { return Ok(0) };
         told((0..1_000_000).try_fold(0, |_, at| own.add_later(1).map(|()| at)))
@@ -98,13 +98,13 @@ fn an_actor_that_calls_itself_is_told(method: StartMethod) {
 }
 
 fn an_actor_that_calls_itself_through_another_is_told(method: StartMethod) {
-    // Two managers: the chain travels with the calls.
+    // The nodes belong to two managers, so the chain has to be sent with the calls.
     let (one, other) = (manager(method), manager(method));
     let first = one.serve(Node::default()).unwrap();
     let second = other.serve(Node { count: 0, next: Some(Box::new(first.clone())) }).unwrap();
     let third = one.serve(Node { count: 0, next: Some(Box::new(second.clone())) }).unwrap();
     first.connect(third.clone()).unwrap();
-    // The fourth in the row is the first again, and refused; the third counts it as `u32::MAX`.
+    // The fourth call would reach the first node again and is refused; the third one counts it as 99.
     let begun = Instant::now();
     let outcome = third.look_on(5).unwrap();
     assert_eq!(outcome, Ok(99 + 2));
@@ -127,7 +127,7 @@ fn two_actors_that_call_each_other_are_told(method: StartMethod) {
     for text in outcomes.into_iter().filter_map(Result::err) {
         assert!(text.starts_with("Deadlock"), "{text}");
     }
-    // Both go on.
+    // Both actors still work.
     assert!(a.count().unwrap() >= 1 && b.count().unwrap() >= 1);
     a.disconnect().unwrap();
     b.disconnect().unwrap();

@@ -1,4 +1,4 @@
-//! What callers are told of a process that dies.
+//! The errors of callers when the process of a manager dies.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn calls_that_wait_fail_with_their_actor(method: StartMethod) {
         let calls: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| mortal.sleep(Duration::from_secs(50)).unwrap_err()))
             .collect();
-        // One runs, three wait.
+        // One call runs, and three wait.
         std::thread::sleep(Duration::from_millis(50));
         processes::signal(manager.pid(), Signal::SIGKILL);
         calls.into_iter().for_each(|call| assert_died(&call.join().unwrap(), true));

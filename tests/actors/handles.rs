@@ -119,7 +119,7 @@ fn workers_of_workers_take_proxies(method: StartMethod) {
     let (manager, pool) = (manager(method), pool(method, 1));
     let scores = manager.serve(Scores::default()).unwrap();
     let inner = match method {
-        // A thread of a program with others forks none.
+        // `Thread` and `Fork` cannot be used here, because a process with other threads cannot be forked.
         StartMethod::Thread | StartMethod::Fork => StartMethod::ForkServer,
         method => method,
     };
@@ -256,7 +256,7 @@ fn memory_of_one_process_is_moved(method: StartMethod) {
     assert!(!error.may_have_run());
     let part = directory.fill(part, 7).unwrap();
     assert!(part.iter().all(|value| *value == 7));
-    // What is kept encoded can be decoded more than once.
+    // A kept value could be decoded more than once, so it must not contain a `SharedMut`.
     let list = manager.list().unwrap();
     assert_eq!(list.push(part).unwrap_err().kind(), ErrorKind::Encode);
 }
@@ -277,7 +277,7 @@ fn many_handles_pass_in_one_call(method: StartMethod) {
     let files = |count| (0..count).map(|_| file_with("")).collect::<Vec<_>>();
     assert_eq!(directory.count_files(files(200)).unwrap(), 200);
     assert_eq!(directory.open_file(200).unwrap().len(), 200);
-    // Copies of one file are one object.
+    // Copies of one file count as one object.
     assert_eq!(directory.count_files(vec![file_with(""); 1100]).unwrap(), 1100);
     assert_eq!(directory.count_files(files(3)).unwrap(), 3);
 }

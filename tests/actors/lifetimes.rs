@@ -1,4 +1,4 @@
-//! When an actor ends, and when a manager.
+//! The ends of actors and managers.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ conformance! {
     ];
 }
 
-/// Tells of its end in a list.
+/// Appends to a list when it is dropped.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Told {
     log: List<u32>,
@@ -46,7 +46,7 @@ impl Told {
         7
     }
 
-    /// Values are dropped here too that are handed over.
+    /// Makes the destructor panic. It must not be set in the caller, where values are dropped too.
     pub fn arm(&mut self) {
         self.panics = true;
     }
@@ -54,7 +54,7 @@ impl Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
-        // Of what the caller hands over as well, which is not told of.
+        // The caller drops its value as well, which must not be appended.
         let _ = std::thread::current().name().is_some_and(|name| name.starts_with("actor"))
             && self.log.with_timeout(Duration::from_secs(5)).push(std::process::id()).is_ok();
         assert!(!self.panics, "dropped");
@@ -146,7 +146,7 @@ fn a_manager_that_does_not_end_is_told(method: StartMethod) {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(error.to_string().contains("manager `slow`"), "{error}");
         match method {
-            // A thread is left behind and ends its call.
+            // The thread is abandoned, and the call finishes.
             StartMethod::Thread => assert_eq!(call.join().unwrap().unwrap(), 7),
             _ => {
                 let error = call.join().unwrap().unwrap_err();
@@ -172,7 +172,7 @@ fn a_manager_that_does_not_end_is_killed(method: StartMethod) {
 }
 
 fn a_drop_that_panics_harms_nothing_else(method: StartMethod) {
-    // A backtrace takes its time.
+    // Collecting the backtrace takes time.
     let builder = Manager::builder().start_method(method).grace(Duration::from_secs(20));
     let manager = builder.start().unwrap();
     let log = manager.list().unwrap();

@@ -1,12 +1,15 @@
-//! Dictionaries, lists and values: what the manager proxies of other libraries promise.
+//! Dictionaries, lists and values, compared with the manager proxies of other libraries.
 //!
-//! Of their cases some have no meaning here:
+//! These cases do not apply here:
 //!
-//! - slices, `+=`, `*=` and all operators of lists and sets: a method that returns a copy and one that replaces it do not add up to
-//!   a change; what has to change as a whole is an actor of its own. (MGR-01, MGR-13, MGR-14)
-//! - iteration over a dictionary or list that changes meanwhile: `keys` and `snapshot` are of one moment. (MGR-02, MGR-05)
-//! - locks, conditions and barriers in a manager: those of `runtime::sync` need no process. (MGR-10, MGR-11)
-//! - an address and a key by which a process connects: proxies travel as values, and nothing has a name. (MGR-17, MGR-19)
+//! - slices, `+=`, `*=` and the operators of lists and sets: a read and a later write are two calls, between
+//!   which others can change the value; use an actor for such changes. (MGR-01, MGR-13, MGR-14)
+//! - iteration over a dictionary or list that changes: `keys` and `snapshot` return a consistent copy.
+//!   (MGR-02, MGR-05)
+//! - locks, conditions and barriers in a manager: `runtime::sync` provides them without a process. (MGR-10,
+//!   MGR-11)
+//! - connecting by an address and a key: proxies are sent as values, and managers have no address. (MGR-17,
+//!   MGR-19)
 
 use std::collections::HashMap;
 
@@ -101,7 +104,7 @@ fn change(at: u32, dict: Dict<u32, String>, list: List<u32>, value: Value<u64>) 
     value.update(u64::from(at)).unwrap();
 }
 
-/// MGR-10, MGR-17: text and bytes intact.
+/// MGR-10, MGR-17: texts and bytes arrive unchanged.
 fn what_a_worker_changes_is_seen_by_all(method: StartMethod) {
     let (manager, pool) = (manager(method), pool(method, 3));
     let (dict, list, value) = (

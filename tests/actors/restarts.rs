@@ -1,4 +1,4 @@
-//! Processes of managers that are started anew.
+//! Managers that restart their process.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn actors_are_made_again(method: StartMethod) {
         let error = one.die(Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ActorDied);
         assert!(error.may_have_run());
-        // The same proxies; they wait until the new process is there.
+        // The same proxies work. Their calls wait until the new process has started.
         assert_ne!(one.pid().unwrap(), before);
     }
     assert_eq!(one.next().unwrap(), 11);
@@ -71,7 +71,7 @@ fn what_nobody_had_received_is_served(method: StartMethod) {
     std::thread::scope(|scope| {
         let dying = scope.spawn(|| counter.die(Duration::from_millis(300)));
         std::thread::sleep(Duration::from_millis(100));
-        // Callers that the process does not know yet.
+        // These callers have no reply link to the process yet.
         let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| counter.next())).collect();
         assert!(dying.join().unwrap().is_err());
         let mut served: Vec<_> =

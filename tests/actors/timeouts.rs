@@ -1,4 +1,4 @@
-//! Calls with a limit to their time.
+//! Calls with a timeout.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ fn a_call_that_takes_too_long_is_told(method: StartMethod) {
     assert!(error.may_have_run());
     let text = error.to_string();
     assert!(text.contains("Slow::sleep`") && text.contains("within 100ms"), "{text}");
-    // The proxy that it was made of has none.
+    // The original proxy has no timeout.
     assert_eq!(slow.sleep(SHORT * 2).unwrap(), 2);
 }
 
@@ -97,7 +97,7 @@ fn an_answer_that_comes_too_late_is_nobodys(method: StartMethod) {
     for round in 1..4 {
         let impatient = slow.with_timeout(Duration::from_millis(50));
         assert!(impatient.sleep(Duration::from_millis(500)).is_err());
-        // Not the answer of the call before.
+        // This must not be the answer to the previous call.
         assert_eq!(slow.sleep(Duration::ZERO).unwrap(), 2 * round);
     }
 }

@@ -1,4 +1,4 @@
-//! What is left when processes that have an end are killed.
+//! The state of a channel after processes that have an end were killed.
 
 use std::time::Duration;
 
@@ -72,7 +72,8 @@ fn kill(pid: u32) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
 }
 
-/// The one that sleeps on the socket is killed; the other, which sleeps on the lock, takes its place.
+/// The receiver that sleeps on the socket is killed. The other one, which sleeps on the lock, takes its
+/// place.
 fn a_receiver_that_is_killed_while_it_waits_gives_way(method: StartMethod) {
     let pool = pool(method, 3);
     for _ in 0..20 {
@@ -80,7 +81,7 @@ fn a_receiver_that_is_killed_while_it_waits_gives_way(method: StartMethod) {
         let (ready, pids) = channel(4).unwrap();
         let first = pool.submit(receive_for_ever, (receiver.clone(), ready.clone()));
         let victim = pids.recv().unwrap();
-        // Until it sleeps, most of the time.
+        // After this time the first receiver usually sleeps.
         std::thread::sleep(Duration::from_millis(1));
         let second = pool.submit(receive_for_ever, (receiver, ready));
         pids.recv().unwrap();
@@ -110,7 +111,7 @@ fn a_sender_that_is_killed_while_it_waits_gives_way(method: StartMethod) {
     }
 }
 
-/// Under `Fork` the template, its standby and all workers have the memory of the caller.
+/// Under `Fork` the template, its standby and all workers have copies of the memory of the caller.
 fn a_template_holds_no_end(method: StartMethod) {
     let (sender, receiver) = channel::<u64>(4).unwrap();
     let (to, from) = channel::<u64>(4).unwrap();
@@ -123,7 +124,7 @@ fn a_template_holds_no_end(method: StartMethod) {
 
 static KEPT: std::sync::Mutex<Option<Sender<u64>>> = std::sync::Mutex::new(None);
 
-/// What the memory of the caller has to say about it.
+/// Uses the end that the memory of the caller contains.
 #[worker]
 fn use_inherited() -> Option<String> {
     let kept = KEPT.lock().unwrap();
@@ -155,8 +156,8 @@ fn serve_once(requests: Receiver<Sender<String>>) {
     raise(Signal::SIGKILL).unwrap();
 }
 
-/// A message that holds an end keeps its channel connected until it is received, and the one who received it until
-/// it ends.
+/// A message that contains an end keeps the channel of that end connected until the message is received.
+/// After that the receiving process keeps it connected until it ends.
 fn a_killed_process_gives_its_messages_and_ends_back(method: StartMethod) {
     let (sender, requests) = channel(4).unwrap();
     let server = Process::builder().start_method(method).spawn(serve_once, requests).unwrap();

@@ -109,7 +109,7 @@ fn in_a_pool_of_its_own(method: u8, to: Sender<String>) {
 fn a_worker_of_a_worker_takes_an_end(method: StartMethod) {
     let pool = pool(method, 1);
     for (n, inner) in EVERY.iter().enumerate() {
-        // A worker that is a thread is one of several, which no fork survives.
+        // A worker thread cannot use `Fork`, because its process has other threads.
         if method == StartMethod::Thread && *inner == StartMethod::Fork {
             continue;
         }
@@ -239,7 +239,7 @@ fn descriptors_and_mappings_are_as_before(method: StartMethod) {
     (0..200).for_each(round);
     assert_eq!(files(), here.0);
     assert_eq!(pool.apply(counts, ()).unwrap().0, there.0);
-    // What the allocator maps is not counted exactly.
+    // The allocator may map memory as well, so the numbers are not exact.
     assert!(mappings() < here.1 + 20);
     assert!(pool.apply(counts, ()).unwrap().1 < there.1 + 20);
 }
@@ -250,7 +250,7 @@ fn a_hundred_thousand_handles_leave_nothing(_: StartMethod) {
     let (here, mapped) = (files(), mappings());
     for _ in 0..100_000 / 50 {
         for _ in 0..50 {
-            // One that is there, and one that is new.
+            // An object that exists already, and a new one.
             sender
                 .send((memory.clone(), Fd::new(File::open("/dev/null").unwrap()).unwrap()))
                 .unwrap();

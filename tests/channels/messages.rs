@@ -1,4 +1,4 @@
-//! What is sent arrives: order, values of any size, waits with and without a limit.
+//! Messages arrive: their order, values of any size, and waits with and without a limit.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ fn echo(from: Receiver<Vec<u8>>, to: Sender<Vec<u8>>) {
     from.iter().for_each(|bytes| to.send(bytes).unwrap());
 }
 
-/// Around each border: the slot, the heap, the memory of its own.
+/// Uses sizes at each limit: of the slot, of the heap, and of separate memory.
 fn values_of_any_size_pass(method: StartMethod) {
     let pool = pool(method, 1);
     let (sender, requests) = channel(2).unwrap();
@@ -155,7 +155,7 @@ fn a_full_channel_makes_its_sender_wait(method: StartMethod) {
     assert!(receiver.is_full() && !task.is_done());
     for n in 0..100 {
         assert_eq!(receiver.recv().unwrap(), n);
-        // Long enough that the sender goes to sleep, now and then.
+        // A pause in which the sender usually goes to sleep.
         if n % 20 == 0 {
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -233,7 +233,7 @@ fn ends_that_are_dropped_disconnect(_: StartMethod) {
 }
 
 fn a_message_longer_than_memory_is_given_back(_: StartMethod) {
-    /// Writes more than there is.
+    /// Encodes more bytes than the process may allocate.
     struct Huge;
     impl Serialize for Huge {
         fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -249,7 +249,7 @@ fn a_message_longer_than_memory_is_given_back(_: StartMethod) {
             unreachable!("it is never received")
         }
     }
-    // Half a gigabyte more than now, for this process alone.
+    // Limits this process to half a gigabyte more than it uses now.
     let used = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
     let limit = pages * 4096 + (512 << 20);
@@ -272,7 +272,7 @@ fn a_capacity_of_0_is_refused(_: StartMethod) {
     }
 }
 
-/// As programs do that fill a queue before they start who reads it.
+/// Some programs fill a queue before they start its receiver.
 fn many_large_messages_wait_for_a_receiver(_: StartMethod) {
     let (sender, receiver) = channel(500).unwrap();
     let bytes = |n: usize| vec![n as u8; 100_000 + n];

@@ -70,7 +70,7 @@ fn items_of_a_worker_arrive_in_order(method: StartMethod) {
     assert!(begun.elapsed() >= limit);
 }
 
-/// Takes items until one says that there are no more.
+/// Takes items until a `None` arrives.
 #[worker]
 fn work(queue: Queue<Option<u64>>, done: Queue<u64>) {
     while let Some(n) = queue.get().unwrap() {
@@ -110,7 +110,7 @@ fn pass_on(method: u8, queue: Queue<u64>) {
 }
 
 /// QUEUE-11.
-/// A child of a child puts as well.
+/// A process that was started by a child can use the queue as well.
 fn a_queue_is_passed_on(method: StartMethod) {
     let queue = Queue::bounded(4).unwrap();
     let number = EVERY.iter().position(|one| *one == method).unwrap() as u8;
@@ -179,7 +179,7 @@ fn take_one(queue: Queue<u64>) {
     queue.task_done().unwrap();
 }
 
-/// More than a queue has entries for.
+/// More processes use the queue than it has entries.
 fn a_process_that_ends_without_items_is_no_loss(method: StartMethod) {
     let queue = Queue::bounded(10).unwrap();
     let builder = runtime::Pool::builder().start_method(method).workers(1);

@@ -54,7 +54,7 @@ fn a_pipe_echoes_through_a_worker(method: StartMethod) {
         ours.send(bytes.to_vec()).unwrap();
         assert_eq!(ours.recv().unwrap(), bytes);
     }
-    // As many in both directions as both sides hold.
+    // Fills both directions up to the total capacity of both sides.
     (0..64).for_each(|n| ours.send(vec![n]).unwrap());
     (0..64).for_each(|n| assert_eq!(ours.recv().unwrap(), [n]));
     drop(ours);
@@ -124,7 +124,7 @@ fn send_some(pipe: Pipe<Vec<u8>, u64>) {
 }
 
 /// PIPE-14, PIPE-16, PIPE-17.
-/// An empty message is one.
+/// An empty message is delivered like any other.
 fn messages_are_not_merged(method: StartMethod) {
     let pool = pool(method, 1);
     let (ours, theirs) = pipe().unwrap();
@@ -199,7 +199,7 @@ fn a_select_tells_what_is_ready(_: StartMethod) {
     numbers.send(1).unwrap();
     assert_eq!(select.ready(), 0);
     words.send("one".to_owned()).unwrap();
-    // Both take turns.
+    // Receivers that are ready at the same time take turns.
     let mut seen = [select.ready(), select.ready()];
     seen.sort_unstable();
     assert_eq!(seen, [0, 1]);
@@ -209,7 +209,7 @@ fn a_select_tells_what_is_ready(_: StartMethod) {
     assert_eq!(select.try_ready(), None);
     drop(words);
     assert_eq!(select.ready(), 1);
-    // The same channel twice.
+    // The same channel is added twice.
     let again = from_numbers.clone();
     let mut select = Select::new();
     select.recv(&from_numbers);
@@ -257,7 +257,7 @@ fn count(from: Receiver<u64>, ready: Sender<()>) -> u64 {
     from.iter().count() as u64
 }
 
-/// Another process waits at the same channel, and is the one that is woken.
+/// Another process waits for the same channel, and gets the wake-ups.
 fn a_select_beside_a_receiver_gets_its_messages(method: StartMethod) {
     let pool = pool(method, 1);
     let (sender, receiver) = channel::<u64>(4).unwrap();
@@ -325,7 +325,7 @@ impl Wake for Unpark {
     }
 }
 
-/// The smallest executor.
+/// A minimal executor.
 fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

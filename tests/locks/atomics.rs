@@ -1,4 +1,4 @@
-//! `Atomics`, which all write at once.
+//! `Atomics`, which all processes write at the same time.
 
 use std::sync::atomic::{AtomicI8, AtomicI64, AtomicU8, AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! `Condvar`, `Barrier` and `Event` between living threads and processes.
+//! `Condvar`, `Barrier` and `Event`, used by living threads and processes.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ conformance! {
 
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// What waiters count in: who waits, and who was woken.
+/// The numbers of waiting and of woken threads, and their condition variable.
 type Shared = (Mutex<[u32; 2]>, Condvar);
 
 fn shared() -> Shared {
@@ -60,7 +60,7 @@ fn wait_once(shared: Shared, timeout: Option<u64>) -> bool {
 }
 
 fn waiting(shared: &Shared, n: u32) {
-    // They have given the mutex back if it can be taken.
+    // If the mutex can be locked, the waiting threads have unlocked it.
     wait::for_it("they wait", || shared.0.lock().unwrap()[0] == n);
 }
 
@@ -85,7 +85,7 @@ fn one_notification_wakes_one(method: StartMethod) {
         woken(&shared, 2);
     });
     assert!(!call.wait().unwrap());
-    // Nobody waits: that is not kept.
+    // No thread waits, so this notification is lost.
     shared.1.notify_one();
     assert!(wait_once(shared, Some(1)));
 }
@@ -143,7 +143,7 @@ fn a_value_that_reaches_its_target_is_waited_for(method: StartMethod) {
     call.wait().unwrap();
 }
 
-/// A token goes to and fro: each notification wakes the one who has to go on.
+/// Passes a token back and forth: each notification wakes the other side.
 #[worker]
 fn to_and_fro(shared: Shared, side: u32, rounds: u32) {
     let (turn, changed) = shared;
@@ -212,7 +212,8 @@ fn a_short_event_is_not_missed(method: StartMethod) {
     let event = Event::new().unwrap();
     for _ in 0..20 {
         let call = pool.submit(wait_for, &event);
-        // Set and cleared before whoever is woken can look; until it waits there is nobody to miss it.
+        // The event is cleared before the woken thread can check it. Repeated, because the thread may not
+        // wait yet.
         while !call.is_done() {
             event.set().unwrap();
             event.clear().unwrap();

@@ -1,4 +1,4 @@
-//! Locks whose owners are killed, and what those get who wait.
+//! Locks whose owners are killed, and the errors of threads that wait for them.
 
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ fn a_lock_that_is_not_recovered_stays_poisoned(method: StartMethod) {
     for _ in 0..3 {
         let error = lock.lock().unwrap_err();
         assert!(matches!(error, LockError::OwnerDied(_)));
-        // The error has it.
+        // The error value owns the lock.
         assert!(matches!(lock.try_lock(), Err(LockError::Deadlock)));
         let error = runtime::Error::from(error);
         assert_eq!(error.kind(), ErrorKind::OwnerDied);
@@ -139,7 +139,7 @@ fn a_worker_recovers_a_lock_of_a_worker_of_another_pool(method: StartMethod) {
     assert!(second.apply(recover, &lock).unwrap());
 }
 
-/// A worker of a worker dies with the lock.
+/// Makes a worker of a nested pool die with the lock.
 #[worker]
 fn die_below(method: String, lock: Mutex<[u64; 2]>) {
     let pool = Pool::builder().workers(1).start_method(method.parse().unwrap()).build().unwrap();
@@ -271,7 +271,7 @@ fn wait_once(condition: Condition) {
     guard[1] += 1;
 }
 
-/// The waiter that was notified stands still before it has the mutex, and is killed there.
+/// The waiting thread that was notified is stopped before it has the mutex, and killed there.
 fn a_notification_to_the_dead_wakes_another(method: StartMethod) {
     let (victims, others) = (pool(method, 1), pool(method, 1));
     let condition: Condition = (Mutex::new([0; 2]).unwrap(), Condvar::new().unwrap());
@@ -285,7 +285,7 @@ fn a_notification_to_the_dead_wakes_another(method: StartMethod) {
         wait::for_it("it stands still", || {
             processes::entry(pid).is_some_and(|entry| entry.state == 'T')
         });
-        // It has waited longest.
+        // The stopped thread has waited longest, so it is notified.
         condition.1.notify_one();
         assert!(!other.is_done());
         processes::signal(pid, Signal::SIGKILL);
@@ -298,7 +298,7 @@ fn a_notification_to_the_dead_wakes_another(method: StartMethod) {
 fn a_killed_waiter_of_a_condition_is_forgotten(method: StartMethod) {
     let pool = pool(method, 2);
     let condition: Condition = (Mutex::new([0; 2]).unwrap(), Condvar::new().unwrap());
-    // More than can sleep at a time.
+    // More threads wait than can sleep at the same time.
     for round in 0..45 {
         let calls = pool.task(wait_once).chunk_size(1).map_async(vec![&condition; 2]);
         wait::for_it("they wait", || condition.0.lock().unwrap()[0] == 2 * round + 2);
@@ -367,7 +367,7 @@ fn lock_once(lock: Mutex<[u64; 2]>, begun: Event) {
     lock.lock().unwrap()[0] += 1;
 }
 
-/// The kernel hands the lock to a worker that cannot take it.
+/// The kernel gives the lock to a worker that is stopped.
 fn a_stopped_waiter_holds_up_nobody(method: StartMethod) {
     let pool = pool(method, 1);
     let (lock, begun, _) = locked();

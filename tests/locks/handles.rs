@@ -1,4 +1,4 @@
-//! Locks as values: where they pass, and what they leave behind.
+//! Locks as values: where they can be sent, and the resources that remain after them.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,7 +117,7 @@ fn initializers_and_preloads_take_locks(method: StartMethod) {
     assert_eq!(*lock.lock().unwrap(), 102);
     builder().preload(keep, lock.clone()).build().unwrap().map(add_kept, [10; 10]).unwrap();
     let seen = *lock.lock().unwrap();
-    // A preload runs once, or once in each worker.
+    // The preload runs either once, or once in each of two workers.
     assert!((203..=204).contains(&seen), "{seen}");
 }
 
@@ -218,7 +218,7 @@ fn mappings() -> usize {
 #[derive(Serialize, Deserialize)]
 struct Claimed(Mutex<u64>);
 
-/// Encodes as a `Claimed` that holds another lock.
+/// Encodes as a `Claimed` that contains another lock.
 struct Other<'a, T>(&'a T);
 
 impl<T: Serialize> Serialize for Other<'_, T> {

@@ -1,4 +1,4 @@
-//! `Mutex`, `RwLock` and `Semaphore` between living threads and processes.
+//! `Mutex`, `RwLock` and `Semaphore`, used by living threads and processes.
 
 use std::time::{Duration, Instant};
 
@@ -29,14 +29,14 @@ conformance! {
     ];
 }
 
-/// Long enough for what must not happen to happen.
+/// A time after which something that must not happen would have happened.
 const MOMENT: Duration = Duration::from_millis(50);
 
 #[worker]
 fn add(total: Mutex<u64>, times: u64) -> runtime::Result<()> {
     for _ in 0..times {
         let mut guard = total.lock()?;
-        // Two steps, which nothing may come between.
+        // Two steps, between which no other thread may change the value.
         let seen = *guard;
         *guard = std::hint::black_box(seen) + 1;
     }
@@ -223,7 +223,7 @@ fn a_waiting_writer_comes_before_new_readers(method: StartMethod) {
             assert!(matches!(lock.read_timeout(MOMENT), Err(LockError::TimedOut)));
         });
     });
-    // It would wait for itself.
+    // The thread would wait for itself.
     assert!(matches!(lock.read(), Err(LockError::Deadlock)));
     drop(reader);
     call.wait().unwrap();
@@ -276,7 +276,7 @@ fn a_semaphore_limits_how_many_run(method: StartMethod) {
     assert_eq!(left, 0);
     assert!((1..=2).contains(&most), "{most} had a permit at once");
     assert_eq!(semaphore.available_permits(), 2);
-    // Two are taken by another thread: this one waits.
+    // Another thread takes both permits, so this one has to wait.
     std::thread::scope(|scope| {
         let (taken, gone) = (Event::new().unwrap(), Event::new().unwrap());
         let (taken_there, gone_there, semaphore) = (taken.clone(), gone.clone(), &semaphore);

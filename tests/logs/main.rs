@@ -1,4 +1,4 @@
-//! What workers log reaches the logger of the caller.
+//! Log records of workers that reach the logger of the caller.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use procession_tests::{EVERY, EXECUTED, PROCESSES, StartMethod, conformance, poo
 use runtime::{ErrorKind, Pool, Process, initializer, worker};
 
 conformance! {
-    // A copy of the caller has a copy of its logger.
+    // Under `Fork` the workers have a copy of the logger of the caller.
     EXECUTED => [
         a_record_arrives_as_it_was_with_its_origin,
         records_of_many_workers_arrive_whole_and_in_order,
@@ -61,7 +61,7 @@ impl Seen {
 static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
 static STANDS_STILL: AtomicBool = AtomicBool::new(false);
 
-/// Keeps what it is told; of the target `noise` it wants nothing.
+/// Stores the records. It rejects those of the target `noise`.
 struct Memory;
 
 struct Collect<'a>(&'a mut BTreeMap<String, String>);
@@ -336,7 +336,7 @@ fn a_worker_that_logs_without_end_does_not_fill_the_caller(method: StartMethod) 
     let pool = pool(method, 2);
     STANDS_STILL.store(true, Ordering::Release);
     let call = pool.task(log_for_ever).timeout(Duration::from_millis(500));
-    // The workers wait for the logger, and their timeouts hold all the same.
+    // The workers wait for the logger, and their timeouts still apply.
     assert!(
         call.map_all([0, 1]).iter().all(|o| o.as_ref().unwrap_err().kind() == ErrorKind::TimedOut)
     );

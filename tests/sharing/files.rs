@@ -177,7 +177,7 @@ fn a_pipe_ends_when_the_task_has_an_outcome(method: StartMethod) {
     let pool = pool(method, 1);
     let (reader, writer) = std::io::pipe().unwrap();
     let handle = pool.submit(write_line, (Fd::new(writer).unwrap(), "one"));
-    // Nobody waits in the pool meanwhile.
+    // No thread waits for the pool at this time.
     assert_eq!(read_all(reader), "one\n");
     handle.wait().unwrap();
 }
@@ -186,7 +186,7 @@ fn an_initializer_takes_a_file(method: StartMethod) {
     let file = Fd::new(file_with("")).unwrap();
     let pool = builder(method).initializer(keep, file.clone()).build().unwrap();
     pool.apply(append_to_kept, "one,").unwrap();
-    // A worker that is started later has it too.
+    // A worker that starts later receives the file too.
     pool.resize(2).unwrap();
     for result in pool.broadcast(append_to_kept, "two,") {
         result.unwrap();
@@ -208,7 +208,7 @@ fn kept_files(files: State<Vec<Fd<File>>>) -> usize {
     files.len()
 }
 
-/// Their descriptors come with the setup of the server, in one message.
+/// The descriptors are sent with the setup of the server, in one message.
 fn a_forkserver_takes_16_files_for_its_preloads(method: StartMethod) {
     let files = |count| (0..count).map(|_| Fd::new(file_with("")).unwrap()).collect::<Vec<_>>();
     let pool = builder(method).preload(keep_all, files(16)).build().unwrap();
@@ -235,7 +235,7 @@ fn a_process_takes_a_file_and_returns_one(method: StartMethod) {
 fn a_worker_of_a_worker_takes_a_file(method: StartMethod) {
     let outer = pool(method, 1);
     for (number, inner) in (0..).zip(EVERY) {
-        // A worker that is a process has no other thread; it may be forked.
+        // A worker process has no other thread, so it can be forked.
         if *inner == StartMethod::Fork && !has_processes(method) {
             continue;
         }
@@ -270,7 +270,7 @@ fn an_output_that_cannot_be_encoded_holds_no_file(method: StartMethod) {
     let file = Fd::new(file_with("")).unwrap();
     let error = pool.apply(refusing, file.clone()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode);
-    // What follows is not mistaken for it.
+    // The next result is not mistaken for the refused one.
     assert_eq!(text_of(pool.apply(create, "next").unwrap().into_inner()), "next");
 }
 
@@ -279,7 +279,7 @@ fn copies(file: Fd<File>, count: usize) -> Vec<Fd<File>> {
     vec![file; count]
 }
 
-/// So many files, each of which was opened for itself.
+/// Returns `count` files, each of which was opened separately.
 #[worker]
 fn different(file: Fd<File>, count: usize) -> Vec<Fd<File>> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -291,7 +291,7 @@ fn different(file: Fd<File>, count: usize) -> Vec<Fd<File>> {
 fn a_value_with_too_many_files_is_refused(method: StartMethod) {
     let pool = pool(method, 1);
     let file = Fd::new(file_with("")).unwrap();
-    // Copies of one file are one object.
+    // Copies of one file count as one object.
     assert_eq!(pool.apply(copies, (&file, 1025_usize)).unwrap().len(), 1025);
     let error = pool.apply(different, (&file, 1025_usize)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode, "{error}");
@@ -329,7 +329,7 @@ fn every_worker_takes_the_file_of_a_broadcast(method: StartMethod) {
     let (reader, writer) = std::io::pipe().unwrap();
     let results = pool.broadcast(write_line, (Fd::new(writer).unwrap(), "x"));
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    // A line is two writes, and workers write at once.
+    // A line is written in two parts, which may mix with those of other workers.
     assert_eq!(read_all(reader).matches('x').count(), 3);
 }
 
@@ -375,7 +375,7 @@ fn close_everything(_: ()) -> u64 {
     7
 }
 
-/// It is an error of what needs the way; another worker serves the next call.
+/// Only a call that needs the socket fails, and another worker runs the next call.
 fn a_task_that_closes_everything_loses_its_way_to_files(method: StartMethod) {
     let pool = pool(method, 1);
     assert_eq!(pool.apply(close_everything, ()).unwrap(), 7);
@@ -384,7 +384,7 @@ fn a_task_that_closes_everything_loses_its_way_to_files(method: StartMethod) {
     assert_eq!(text_of(pool.apply(create, "next").unwrap().into_inner()), "next");
 }
 
-/// The same of an input: the worker that cannot fetch its file is replaced, and no other input fails.
+/// A worker that cannot fetch the file of an input is replaced, and no other input fails.
 fn a_worker_that_lost_its_way_to_files_takes_one_input(method: StartMethod) {
     let pool = pool(method, 1);
     assert_eq!(pool.apply(close_everything, ()).unwrap(), 7);
@@ -403,7 +403,7 @@ fn create_many(count: usize) -> Vec<Fd<File>> {
 fn a_caller_without_room_for_files_is_told_of_the_task(method: StartMethod) {
     let pool = pool(method, 1);
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    // For the caller alone: the worker is there already.
+    // This limits only the caller, because the worker has already started.
     setrlimit(Resource::RLIMIT_NOFILE, (open_files() + 20) as u64, hard).unwrap();
     let outcomes = pool.map_all(create_many, [1, 100]);
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();

@@ -1,4 +1,4 @@
-//! What processes share: files, memory, channels, locks and actors, as values.
+//! The values that processes share: files, memory, channels, locks and actors.
 
 use std::process::ExitCode;
 

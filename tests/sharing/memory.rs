@@ -185,7 +185,7 @@ fn a_part_is_moved_into_one_task_alone(method: StartMethod) {
     let errors = pool.broadcast(fill, (part, 4));
     let error = errors[0].as_ref().unwrap_err();
     assert!(error.to_string().contains("one task alone"), "{error}");
-    // Each worker runs the initializer, with a value of its own.
+    // Each worker would receive the value of an initializer.
     let part = SharedMut::<[u64]>::zeroed(10).unwrap();
     let error = Pool::builder().start_method(method).initializer(keep_part, part).build();
     let error = error.unwrap_err();
@@ -285,7 +285,7 @@ fn a_handle_is_written_in_no_other_format(method: StartMethod) {
     assert!(text.contains("cannot be written anywhere else"), "{text}");
 }
 
-/// Another format than that of this library.
+/// Returns the error of a format other than that of this library.
 fn error_of_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_err().to_string()
 }
@@ -316,7 +316,7 @@ fn memory_is_freed_when_its_holders_are_killed(method: StartMethod) {
         let values = Shared::<[u64]>::from_slice(&vec![1; 4 << 20]).unwrap();
         assert_eq!(pool.apply(hold_and_die, values).unwrap_err().kind(), ErrorKind::Signaled);
     }
-    // 20 times twice 32 MiB were there.
+    // 20 tasks have used 64 MiB each.
     procession_tests::wait::for_it("the memory is free", || shmem() < before + (300 << 10));
 }
 
@@ -335,7 +335,7 @@ fn more_memory_than_there_is_is_refused(_: StartMethod) {
     }
 }
 
-/// The other parts can still be written to.
+/// Freezing a part does not affect the other parts.
 fn a_part_is_frozen_by_itself(method: StartMethod) {
     let pool = pool(method, 1);
     let mut parts = SharedMut::<[u64]>::zeroed(3000).unwrap().split(3);
