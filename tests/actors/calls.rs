@@ -119,7 +119,7 @@ struct Gauge {
 
 #[actor]
 impl Gauge {
-    /// Returns how many calls are running, including this one, after `time`.
+    /// Takes `time`, and returns how many calls were running at its start, including itself.
     pub fn shared(&self, time: Duration) -> usize {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);

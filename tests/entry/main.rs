@@ -1,4 +1,5 @@
-//! Nobody gets a process to serve who did not start it, and nobody can connect to one.
+//! A process cannot be made to serve by a process that did not start it, and cannot be connected
+//! to.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_marked");
 
-/// The marker that the program gives its workers, for a caller with this pid.
+/// Returns the marker with which a caller of this pid starts its workers.
 fn marker(pid: u32) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("marker");
@@ -45,7 +46,7 @@ fn marker(pid: u32) -> String {
     format!("{pid}-{rest}")
 }
 
-/// Runs the program with `fd` as its fd 3, or with none.
+/// Runs the program with `fd` as its descriptor 3, or without a descriptor 3.
 fn run(marker: Option<&str>, fd: Option<OwnedFd>) -> Output {
     let script = if fd.is_some() { "exec \"$0\" 3<&0 </dev/null" } else { "exec \"$0\" 3<&-" };
     let mut command = Command::new("sh");
@@ -56,7 +57,7 @@ fn run(marker: Option<&str>, fd: Option<OwnedFd>) -> Output {
     command.output().unwrap()
 }
 
-/// With these it must be an ordinary program.
+/// Asserts that the program runs as an ordinary program.
 #[track_caller]
 fn is_ordinary(marker: Option<&str>, fd: Option<OwnedFd>) {
     let output = run(marker, fd);
@@ -65,15 +66,15 @@ fn is_ordinary(marker: Option<&str>, fd: Option<OwnedFd>) {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
-/// A pair of the kind that the library uses.
+/// Returns a socket pair of the kind that the library uses.
 fn socket() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()
 }
 
-/// That the marker of these tests is one at all.
+/// Shows that the marker of these tests is valid.
 fn a_marker_and_a_socket_of_the_parent_are_taken(_: StartMethod) {
     let (theirs, ours) = socket();
-    // It has nothing to do, and ends.
+    // The worker has nothing to do, and exits.
     drop(ours);
     let output = run(Some(&marker(std::process::id())), Some(theirs));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
@@ -92,7 +93,7 @@ fn a_marker_with_something_else_is_ignored(_: StartMethod) {
 }
 
 fn a_marker_with_a_socket_of_another_process_is_ignored(_: StartMethod) {
-    // The pid of the marker is that of a caller that is gone.
+    // The marker contains the pid of a caller that has ended.
     let mut gone = Command::new("true").spawn().unwrap();
     let marker = marker(gone.id());
     gone.wait().unwrap();
@@ -115,7 +116,7 @@ fn a_socket_of_another_user_is_ignored(_: StartMethod) {
         println!("only root can be another user; nothing was tested");
         return;
     }
-    // Where any user can execute it.
+    // A copy that any user can execute.
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("program");
     std::fs::copy(PROGRAM, &program).unwrap();
@@ -128,7 +129,7 @@ fn a_socket_of_another_user_is_ignored(_: StartMethod) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "main\n");
 }
 
-/// The inodes of the sockets of a process.
+/// Returns the inodes of the sockets of a process.
 fn sockets(pid: u32) -> HashSet<String> {
     let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let links = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
@@ -149,7 +150,7 @@ fn no_socket_has_a_name(method: StartMethod) {
     let own: HashSet<String> =
         pids.flat_map(sockets).filter(|inode| !before.contains(inode)).collect();
     assert!(!own.is_empty());
-    // Num, RefCount, Protocol, Flags, Type, St, Inode, and a path or `@name` if it has one.
+    // Num, RefCount, Protocol, Flags, Type, St, Inode, and the path or `@name`, if there is one.
     let table = std::fs::read_to_string("/proc/self/net/unix").unwrap();
     for inode in &own {
         let line = table.lines().find(|line| line.split_whitespace().nth(6) == Some(inode));

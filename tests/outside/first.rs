@@ -1,6 +1,6 @@
-//! The programs of `tests/first/right`, each as a newcomer would write it, in a crate outside of
-//! this workspace. They are modules of one program, which runs the one that it is told, so that
-//! one build is enough.
+//! The programs of `tests/first/right`, each as a new user would write it, in a crate outside of
+//! this workspace. They are modules of one program that runs the one that is named, so that a
+//! single build is sufficient.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn home() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("first")
 }
 
-/// The names of the programs.
+/// Returns the names of the programs.
 fn programs() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("first/right");
     let files = std::fs::read_dir(folder).expect("the programs are there");
@@ -27,7 +27,7 @@ fn programs() -> Vec<String> {
     names
 }
 
-/// Makes the crate and builds it.
+/// Creates the crate and builds it.
 pub(super) fn prepare() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let runtime = tests.join("../runtime").canonicalize().expect("beside this crate");

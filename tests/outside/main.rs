@@ -17,7 +17,7 @@ conformance! {
 }
 
 fn main() -> ExitCode {
-    // Once, and without the watchdog of a test: the first build takes its time.
+    // Prepared once, outside of the watchdog of the tests, because the first build takes long.
     if isolation::name_of_this().is_none() && !std::env::args().any(|a| a == "--list") {
         prepare();
         let method = StartMethod::default();
@@ -41,7 +41,7 @@ fn squares() {
 }
 "#;
 
-/// The panic of a worker, printed by the caller.
+/// A panic of a worker that the caller prints.
 const ABORTING: &str = r#"#[runtime::worker]
 fn fail(x: u64) -> u64 { assert_ne!(x, 2, "no twos"); x }
 fn main() {
@@ -58,18 +58,18 @@ fn main() {
 }
 "#;
 
-/// Each worker would have a copy of its own, which looks shared and is not.
+/// Each worker would have a copy of its own, so the value would not be shared.
 const SHARED: &str = r#"#[runtime::worker]
 fn add(total: std::sync::Arc<u64>) -> u64 { *total }
 fn main() { let _ = runtime::pool().task(add); }
 "#;
 
 fn home() -> PathBuf {
-    // Kept, so that the dependencies are built once.
+    // The folder is kept, so that the dependencies are built only once.
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside")
 }
 
-/// Makes the crate, or makes it anew.
+/// Creates the crate, or updates it.
 fn prepare() {
     let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime");
     let runtime = runtime.canonicalize().expect("beside this crate");
@@ -85,14 +85,14 @@ fn prepare() {
     write(&home.join("src/main.rs"), PROGRAM);
     write(&home.join("examples/shared.rs"), SHARED);
     write(&home.join("src/bin/aborting.rs"), ABORTING);
-    // The versions of this workspace, which are there without a network.
+    // The versions of this workspace, which are available without a network.
     let lock = runtime.join("../Cargo.lock");
     if !home.join("Cargo.lock").exists() {
         std::fs::copy(lock, home.join("Cargo.lock")).expect("a lock file");
     }
 }
 
-/// Only if it is another text, or all would be built again.
+/// Writes a file only if its contents differ, because the crate would be rebuilt otherwise.
 fn write(path: &Path, text: &str) {
     if std::fs::read_to_string(path).ok().as_deref() != Some(text) {
         std::fs::write(path, text).expect("the directory is there");
@@ -103,7 +103,7 @@ fn cargo(arguments: &[&str], method: StartMethod) -> String {
     cargo_in(&home(), arguments, method)
 }
 
-/// Runs cargo in the folder of a crate; all of them share what is built.
+/// Runs cargo in the folder of a crate. All crates share one target directory.
 fn cargo_in(folder: &Path, arguments: &[&str], method: StartMethod) -> String {
     let output = run_cargo(folder, arguments, method);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -113,7 +113,7 @@ fn cargo_in(folder: &Path, arguments: &[&str], method: StartMethod) -> String {
 
 fn run_cargo(folder: &Path, arguments: &[&str], method: StartMethod) -> Output {
     let mut command = Command::new(env!("CARGO"));
-    // It is a build of its own, not part of the one that runs this.
+    // This build must not see the variables of the build that runs this test.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_") && text != "CARGO_HOME" || text == "RUSTFLAGS" {
@@ -149,8 +149,9 @@ fn a_panic_is_reported_where_panics_abort(method: StartMethod) {
     );
 }
 
-/// And not what only the tests of this library need, such as loom with thirty crates of its own. (What a program of the other
-/// crate needs is cut off the copied file when it is built.)
+/// The lock file must not contain the dependencies that only the tests of this library need, such
+/// as loom and its thirty crates. (The build removes the dependencies of the programs of the other
+/// crate from the copied file.)
 fn its_lock_file_holds_what_it_builds(_: StartMethod) {
     let lock = std::fs::read_to_string(home().join("Cargo.lock")).expect("it was built");
     let names = lock.lines().filter_map(|line| line.strip_prefix("name = "));
@@ -164,7 +165,7 @@ fn its_lock_file_holds_what_it_builds(_: StartMethod) {
     assert!(names.len() <= 25, "{} crates: {names:?}", names.len());
 }
 
-/// This crate does not switch on serde's `rc` for the whole build of its user.
+/// This crate does not enable the feature `rc` of serde for the build of its user.
 fn a_counted_pointer_is_no_parameter(method: StartMethod) {
     let output = run_cargo(&home(), &["check", "--example", "shared"], method);
     let errors = String::from_utf8_lossy(&output.stderr);

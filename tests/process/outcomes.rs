@@ -1,4 +1,4 @@
-//! The value of a process, how it ended, and waiting for either.
+//! The value of a process, its exit status, and waiting for them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ conformance! {
         it_is_a_future,
         it_wakes_who_awaits_it,
     ];
-    // A thread shares its streams, and cannot be ended.
+    // A thread shares the streams of the caller and cannot be killed.
     PROCESSES => [
         kill_ends_it,
         terminate_ends_it,
@@ -130,7 +130,7 @@ fn it_is_alive_until_it_ends(method: StartMethod) {
     assert_eq!(child.join().unwrap(), 1);
 }
 
-/// PROC-17: what is closed there is dropped here.
+/// PROC-17: a process is closed by being dropped.
 fn it_is_dropped_when_it_is_done(method: StartMethod) {
     for _ in 0..5 {
         let mut child = builder(method).spawn(square, 3).unwrap();
@@ -147,7 +147,7 @@ fn kill_ends_it(method: StartMethod) {
     child.kill();
     wait::for_it("it has ended", || !child.is_alive());
     assert_eq!((child.signal(), child.exit_code()), (Some(9), None));
-    // Nothing more happens to it.
+    // Further signals have no effect.
     child.kill();
     child.terminate();
     let pid = child.pid();
@@ -193,7 +193,7 @@ fn dropping_it_ends_it(method: StartMethod) {
     assert!(!processes::is_alive(pid));
 }
 
-/// PROC-11: here it is the caller that hears it.
+/// PROC-11: only the caller receives the interrupt.
 fn a_process_hears_no_interrupt(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
@@ -206,7 +206,7 @@ fn a_process_hears_no_interrupt(method: StartMethod) {
 /// PROC-19.
 fn siblings_do_not_add_fds(method: StartMethod) {
     if method == StartMethod::Fork {
-        // It has what the caller has.
+        // A thread has the descriptors of the caller.
         return;
     }
     let dir = tempfile::tempdir().unwrap();

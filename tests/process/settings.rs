@@ -1,4 +1,4 @@
-//! What a process can be given: initializers, environment, directory, limits and time.
+//! The settings of a process: initializers, environment, directory, limits and timeouts.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ conformance! {
         a_missing_state_names_the_right_builder,
         a_name_with_a_nul_is_refused,
     ];
-    // A thread shares its streams, and cannot be ended.
+    // A thread shares the streams of the caller and cannot be killed.
     PROCESSES => [
         the_environment_is_added_to,
         its_directory_is_set,
@@ -136,7 +136,7 @@ fn its_directory_is_set(method: StartMethod) {
     assert_eq!(child.join().unwrap(), path);
     let child = builder(method).current_dir(&path).initializer(note_directory, ());
     assert_eq!(child.spawn(noted_directory, ()).unwrap().join().unwrap(), path);
-    // A relative one starts where the caller is.
+    // A relative path is resolved against the directory of the caller.
     std::env::set_current_dir(&path).unwrap();
     let child = builder(method).current_dir("sub").spawn(directory, ()).unwrap();
     assert_eq!(child.join().unwrap(), path.join("sub"));
@@ -181,7 +181,7 @@ fn note_and_sleep(started: PathBuf) {
     sleep_long();
 }
 
-/// A process that is dropped may go on for its grace.
+/// A dropped process may run for its grace time.
 fn its_grace_is_kept(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let started = dir.path().join("started");
@@ -193,7 +193,7 @@ fn its_grace_is_kept(method: StartMethod) {
     assert!(begin.elapsed() >= grace);
 }
 
-/// Takes for ever to be dropped.
+/// A value whose destructor never returns.
 struct Stuck;
 
 impl Drop for Stuck {
@@ -207,7 +207,7 @@ fn make_stuck() -> Stuck {
     Stuck
 }
 
-/// The value came; that the process had to be killed is told by how it ended.
+/// The value arrives although the process has to be killed, which its exit status shows.
 fn a_process_that_does_not_end_is_killed(method: StartMethod) {
     let builder = builder(method).leave_timeout(Duration::from_millis(100));
     let child = builder.initializer(make_stuck, ()).spawn(square, 7).unwrap();

@@ -11,7 +11,7 @@ use runtime::{ErrorKind, Pool, Stdio, worker};
 use super::{block_on, builder, fail, sleep_long, square};
 
 conformance! {
-    // A thread shares its streams, and cannot be ended.
+    // A thread shares the streams of the caller and cannot be killed.
     PROCESSES => [
         standard_output_is_captured,
         standard_error_is_captured,
@@ -82,7 +82,7 @@ fn a_closed_output_is_no_failure(method: StartMethod) {
     let mut child = builder(method).stdout(Stdio::Piped).spawn(square, 3).unwrap();
     drop(child.take_stdout());
     assert_eq!(child.join().unwrap(), 9);
-    // One that writes learns it as any program of this language does.
+    // A process that writes to the closed pipe gets an error, and panics in `println!`.
     let mut child = builder(method).stdout(Stdio::Piped).spawn(say_much, 1000).unwrap();
     drop(child.take_stdout());
     let error = child.join().unwrap_err();
@@ -169,10 +169,10 @@ fn a_taken_output_breaks_whatever_starts_later(method: StartMethod) {
 
 static TAKEN: Mutex<Option<PipeWriter>> = Mutex::new(None);
 
-/// What writing to the pipe of the caller gives, if there is one in the memory of the worker.
+/// Writes to the pipe of the caller, if the memory of the worker contains it.
 #[worker]
 fn write_to_taken() -> Option<bool> {
-    // The drop checks that the number is still open.
+    // Dropping the pipe checks that its descriptor is still open.
     TAKEN.lock().unwrap().take().map(|mut pipe| pipe.write_all(b"of the worker").is_ok())
 }
 

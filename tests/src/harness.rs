@@ -1,4 +1,4 @@
-//! Which tests to run, and how they went.
+//! Selects, runs and reports tests.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -8,14 +8,14 @@ use crate::{StartMethod, isolation};
 
 /// One behaviour under one start method.
 pub struct Test {
-    /// The path of its module in the test crate, with the method in it.
+    /// The path of its module in the test crate, followed by the method.
     pub name: String,
     method: StartMethod,
     body: fn(StartMethod),
 }
 
 impl Test {
-    /// A test; called by [`conformance!`](crate::conformance).
+    /// Creates a test; called by [`conformance!`](crate::conformance).
     pub fn new(module: &str, name: &str, method: StartMethod, body: fn(StartMethod)) -> Self {
         let module = module.split_once("::").map_or("", |(_, path)| path);
         let name = match module {
@@ -25,7 +25,7 @@ impl Test {
         Test { name, method, body }
     }
 
-    /// Runs the body here.
+    /// Runs the body in this process.
     pub fn run(&self) {
         (self.body)(self.method);
     }
@@ -70,15 +70,15 @@ impl Arguments {
             true => name == filter,
             false => name.contains(filter.as_str()),
         };
-        // Nothing is ignored here.
+        // No test is ignored.
         !self.ignored
             && (self.filters.is_empty() || self.filters.iter().any(fits))
             && !self.skip.iter().any(fits)
     }
 }
 
-/// The `main` of a test file: runs the tests that match the arguments, each in a process of its own.
-/// In such a process it runs that test.
+/// The `main` of a test file. It runs each test that matches the arguments in a separate process.
+/// In such a process, it runs that test.
 ///
 /// # Panics
 ///
@@ -119,7 +119,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     }
 }
 
-/// Runs tests side by side; gives the output of those that failed.
+/// Runs tests in parallel, and returns the output of those that failed.
 fn run_all(tests: &[Test], threads: Option<usize>) -> Vec<(String, String)> {
     let threads = threads
         .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
@@ -148,12 +148,12 @@ fn run_all(tests: &[Test], threads: Option<usize>) -> Vec<(String, String)> {
     failures.into_inner().expect("nothing panicked with it")
 }
 
-/// A shell starts what runs in its background deaf to SIGINT, and that is inherited; the
-/// programs under test are as they are at a terminal.
+/// Restores the default action of SIGINT. A shell makes its background processes ignore SIGINT,
+/// which children inherit. The programs under test should behave as they do at a terminal.
 #[allow(unsafe_code, reason = "the disposition of a signal")]
 fn hear_interrupts() {
     use nix::sys::signal::{SigHandler, Signal, signal};
-    // SAFETY: the default action is no code of ours.
+    // SAFETY: the default action runs no code of this program.
     let done = unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) };
     done.expect("SIGINT has a default");
 }

@@ -13,25 +13,25 @@ use crate::harness::Test;
 use crate::leaks::Belongings;
 use crate::{processes, wait};
 
-/// Names the test that a process is for.
+/// The name of the environment variable with the test that a process runs.
 const TEST: &str = "PROCESSION_TESTS_ONE";
 
-/// Written when a test is through, so that an early exit is no success.
+/// The text that a test writes at its end, so that an early exit does not count as success.
 const THROUGH: &str = "the test is through and left nothing";
 
-/// How long a test may take.
+/// The maximum duration of a test.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// The test this process was started for.
+/// Returns the test that this process runs.
 pub fn name_of_this() -> Option<String> {
     std::env::var(TEST).ok()
 }
 
-/// Runs a test in this process, and proves that it left nothing.
+/// Runs a test in this process, and checks that it has left nothing behind.
 ///
 /// # Panics
 ///
-/// If the test does, or if it left something.
+/// Panics if the test panics or has left something behind.
 pub fn run_here(test: &Test) {
     let before = Belongings::of_this_process();
     assert_eq!(before.threads.len(), 1, "a test begins with one thread");
@@ -40,7 +40,7 @@ pub fn run_here(test: &Test) {
     println!("{THROUGH}");
 }
 
-/// Runs a test in a process of its own and returns the reason if it was skipped.
+/// Runs a test in a separate process, and returns the reason if it was skipped.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub fn run_apart(name: &str) -> Result<Option<String>, String> {
     let left = wait::until(Duration::from_secs(2), || processes::group(group).is_empty());
     let listed = processes::group(group);
     if !left || status.is_none() {
-        // Its own group, which still has a member, so that the number is no other's.
+        // The process group still has a member, so that its number cannot belong to another group.
         let _ = killpg(Pid::from_raw(group as i32), Signal::SIGKILL);
     }
     if status.is_none() {

@@ -1,4 +1,4 @@
-//! What a process holds, before and after.
+//! The resources of a process before and after a test.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use crate::{processes, wait};
 
-/// How long the kernel may take to take things away.
+/// The maximum time that the kernel may take to release resources.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The fds, mappings of shared memory, threads and children of a process.
+/// The descriptors, mappings of shared memory, threads and children of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Belongings {
-    /// What each open fd is.
+    /// The target of each descriptor.
     pub fds: Vec<String>,
-    /// Mapped files that have no name in the file system.
+    /// The mapped files that have no name in the file system.
     pub mappings: Vec<String>,
     /// The names of the threads.
     pub threads: Vec<String>,
-    /// The processes whose parent it is, zombies too.
+    /// The child processes, including zombies.
     pub children: Vec<processes::Entry>,
 }
 
@@ -35,7 +35,7 @@ impl Belongings {
                 let link = fs::read_link(Path::new("/proc/self/fd").join(&fd)).ok()?;
                 Some(format!("{fd} -> {}", link.display()))
             })
-            // The directory being read here.
+            // The descriptor of the directory that is being read.
             .filter(|fd| !(fd.contains("/proc/") && fd.ends_with("/fd")))
             .collect();
         fds.sort();
@@ -51,7 +51,7 @@ impl Belongings {
 
     /// # Panics
     ///
-    /// If this process does not hold the same again, within a moment.
+    /// Panics if this process does not return to these resources within [`PATIENCE`].
     pub fn assert_same_again(&self) {
         if wait::until(PATIENCE, || Belongings::of_this_process() == *self) {
             return;

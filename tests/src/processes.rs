@@ -8,28 +8,29 @@ use nix::unistd::Pid;
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its id.
+    /// The process id.
     pub pid: u32,
-    /// Its parent's id.
+    /// The id of the parent.
     pub parent: u32,
     /// The id of its process group.
     pub group: u32,
-    /// The kernel's letter for what it does; `Z` for one that has ended.
+    /// The state as a letter, as in `/proc`; `Z` if the process has ended.
     pub state: char,
-    /// Its short name.
+    /// The short name.
     pub name: String,
 }
 
 impl Entry {
-    /// A zombie has ended and only waits for its parent to look.
+    /// Returns whether the process has ended. A zombie has ended; only its parent has not waited
+    /// for it.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
 
-/// One process, if it is there.
+/// Returns a process, if it exists.
 pub fn entry(pid: u32) -> Option<Entry> {
-    // pid (name) state parent group ..; the name may hold anything.
+    // The format is `pid (name) state parent group ..`; the name may contain any character.
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (head, tail) = text.rsplit_once(')')?;
     let name = head.split_once('(')?.1.to_owned();
@@ -56,14 +57,14 @@ pub fn all() -> Vec<Entry> {
         .collect()
 }
 
-/// The processes whose parent is this one, zombies too.
+/// Returns the children of this process, including zombies.
 pub fn children(of: u32) -> Vec<Entry> {
     let mut all = all();
     all.retain(|entry| entry.parent == of);
     all
 }
 
-/// The processes below this one, at any depth, without zombies.
+/// Returns the descendants of a process, without zombies.
 pub fn descendants(of: u32) -> Vec<Entry> {
     let all = all();
     let mut found: Vec<Entry> = Vec::new();
@@ -78,14 +79,14 @@ pub fn descendants(of: u32) -> Vec<Entry> {
     found
 }
 
-/// The processes of a group, without zombies.
+/// Returns the processes of a group, without zombies.
 pub fn group(id: u32) -> Vec<Entry> {
     let mut all = all();
     all.retain(|entry| entry.group == id && !entry.is_zombie());
     all
 }
 
-/// Whether a process is there and has not ended.
+/// Returns whether a process exists and has not ended.
 pub fn is_alive(pid: u32) -> bool {
     entry(pid).is_some_and(|entry| !entry.is_zombie())
 }
@@ -94,7 +95,7 @@ pub fn is_alive(pid: u32) -> bool {
 ///
 /// # Panics
 ///
-/// If there is none with this id.
+/// Panics if no process has this id.
 pub fn signal(pid: u32, signal: Signal) {
     assert!(pid > 1, "no process of a test: {pid}");
     let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));

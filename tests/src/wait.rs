@@ -1,8 +1,8 @@
-//! Waiting for something to become true, with a deadline.
+//! Waiting for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
-/// Looks until it is so, or until the time is over; tells whether it is so.
+/// Waits until a condition holds, or until the time is over, and returns whether it holds.
 pub fn until(most: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + most;
     loop {
@@ -16,11 +16,11 @@ pub fn until(most: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// The same, for what must become so within a generous time.
+/// Waits for a condition that must hold within a generous time.
 ///
 /// # Panics
 ///
-/// If it does not.
+/// Panics if it does not hold in time.
 #[track_caller]
 pub fn for_it(what: &str, is_so: impl FnMut() -> bool) {
     assert!(until(Duration::from_secs(20), is_so), "not in time: {what}");

@@ -1,4 +1,4 @@
-//! In what children agree with their parent: how workers start, and what a thread is.
+//! Settings that children share with their parent: the start method, and the count of threads.
 
 use procession_tests::{EVERY, ONCE, PROCESSES, StartMethod, caller, conformance, pool};
 use runtime::{ErrorKind, Pool, Process, State, initializer, worker};
@@ -50,7 +50,7 @@ fn state(seen: State<String>) -> String {
 fn a_worker_has_the_start_method_of_its_pool(method: StartMethod) {
     let before = runtime::start_method().unwrap();
     assert_eq!(pool(method, 1).apply(method_here, ()).unwrap(), method.name());
-    // That of the caller is its own.
+    // The start method of the caller is unaffected.
     assert_eq!(runtime::start_method().unwrap(), before);
     let child = Process::builder().start_method(method).spawn(method_here, ()).unwrap();
     assert_eq!(child.join().unwrap(), method.name());
@@ -59,7 +59,7 @@ fn a_worker_has_the_start_method_of_its_pool(method: StartMethod) {
 fn pools_in_tasks_start_as_the_pool_around_them(method: StartMethod) {
     let (own, pool_s, below, process_s) = pool(method, 1).apply(methods_below, ()).unwrap();
     assert_eq!([own, pool_s, below, process_s], [method.name(); 4]);
-    // Methods mix: each has that of the pool right around it.
+    // Methods can be mixed: each task has the method of the innermost pool.
     let other = StartMethod::available().iter().find(|other| **other != method).unwrap();
     assert_eq!(pool(*other, 1).apply(method_here, ()).unwrap(), other.name());
 }
@@ -69,7 +69,7 @@ fn an_initializer_has_the_start_method_too(method: StartMethod) {
     let pool = builder().initializer(method_seen, ()).build().unwrap();
     assert_eq!(pool.apply(state, ()).unwrap(), method.name());
     let preloaded = builder().preload(method_seen, ()).build().unwrap().apply(state, ()).unwrap();
-    // With threads a preload runs in the caller, before there is a worker.
+    // With `Thread`, a preload runs in the caller, before a worker exists.
     let expected = if method == StartMethod::Thread { "forkserver" } else { method.name() };
     assert_eq!(preloaded, expected);
 }
@@ -88,8 +88,8 @@ fn what_was_set_reaches_workers(_: StartMethod) {
     assert_eq!(pool.apply(method_here, ()).unwrap(), "spawn");
 }
 
-/// In a PID namespace without a `/proc` of its own, what is listed there has other numbers than
-/// this process knows.
+/// In a PID namespace whose `/proc` belongs to another namespace, the pids in `/proc` differ from
+/// those that this process has.
 fn threads_are_known_where_proc_is_of_another_namespace(method: StartMethod) {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: only root can make a namespace of processes");

@@ -1,4 +1,4 @@
-//! How a program chooses among the start methods, and what it can ask about itself.
+//! How a program chooses a start method, and how it can query it.
 
 use procession_tests::{ONCE, StartMethod, caller, conformance};
 use runtime::{ErrorKind, Pool};
@@ -62,7 +62,7 @@ fn a_variable_that_is_no_method_is_told(_: StartMethod) {
         assert!(line.contains("`telepathy`"), "{line}");
     }
     assert_eq!(output.lines().count(), 2);
-    // Without it, and without a choice.
+    // Without the variable, the default applies.
     let mut command = caller(bin(), "default", StartMethod::Spawn);
     let output = output_of(command.env_remove("PROCESSION_START_METHOD"));
     assert_eq!(output, "forkserver\nforkserver\n");

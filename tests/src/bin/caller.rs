@@ -1,5 +1,5 @@
-//! A program that uses the library, for what cannot be seen from inside of a test: how
-//! it ends, and what is left of it.
+//! A program that uses the library, for tests of what only another process can observe: how the
+//! program ends, and which processes are left.
 //!
 //! `caller SCENARIO METHOD [ARGUMENT..]`
 
@@ -12,7 +12,7 @@ use runtime::{Pool, StartMethod, worker};
 
 static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
 
-/// Runs before `main`, and writes that it did.
+/// Runs before `main`, and prints a line.
 extern "C" fn construct() {
     CONSTRUCTED.fetch_add(1, Ordering::Relaxed);
     if let Some(path) = std::env::var_os("CALLER_LOG") {
@@ -22,14 +22,14 @@ extern "C" fn construct() {
 
 #[used]
 #[allow(unsafe_code, reason = "code before main is what is tested")]
-// SAFETY: a function of the type that the C runtime calls.
+// SAFETY: the function has the type that the C runtime calls.
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = construct;
 
 fn append(path: &PathBuf, line: &str) {
     use std::io::Write;
     let file = std::fs::File::options().append(true).create(true).open(path);
-    // One write, so that lines of several processes do not mix.
+    // A single write, so that the lines of several processes do not mix.
     let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
 }
 
@@ -50,7 +50,7 @@ fn speak(number: u64) {
     eprintln!("err {number}");
 }
 
-/// Never answers; says on which pid.
+/// Never ends; creates a file named after its pid.
 #[worker]
 fn spin(dir: PathBuf) {
     let _ = std::fs::write(dir.join(std::process::id().to_string()), "");
@@ -65,7 +65,7 @@ fn sleep(dir: PathBuf) {
     std::thread::sleep(Duration::from_secs(600));
 }
 
-/// Busy in a pool in a worker.
+/// Runs [`spin`] in a nested pool.
 #[worker]
 fn spin_below(method: &str, dir: PathBuf) {
     let _ = std::fs::write(dir.join(std::process::id().to_string()), "");
@@ -74,7 +74,7 @@ fn spin_below(method: &str, dir: PathBuf) {
     let _ = pool.apply(spin, dir);
 }
 
-/// A second or so of work that leaves a file.
+/// Creates a file after 300 ms.
 #[worker]
 fn leave_file(path: PathBuf) {
     std::thread::sleep(Duration::from_millis(300));
@@ -113,7 +113,7 @@ fn main() {
             std::process::exit(3);
         }
         "return" => {
-            // Referenced by a static alone, and busy.
+            // The pool is referenced only by a static, and is busy.
             let pool: &'static Pool = Box::leak(Box::new(pool(method)));
             let _handle = pool.submit(spin, path.clone());
             wait_for_files(&path, 1);
@@ -132,7 +132,7 @@ fn main() {
             eprintln!("failed");
         }
         "spoken" | "captured" => {
-            // One worker: several would mix what they write directly.
+            // With several workers, lines that are not captured would mix.
             let builder = Pool::builder().workers(1).name("plots");
             let builder = builder.capture_output(scenario == "captured");
             let pool = builder.start_method(method).build().expect("the pool starts");
@@ -205,7 +205,7 @@ fn main() {
             std::fs::write(path, format!("{squares:?}")).expect("a file");
         }
         "drops" => {
-            // Busy and idle workers that have rights which this process gives up.
+            // Busy and idle workers with rights that this process gives up.
             let busy = pool(method);
             let idle = pool(method);
             let _handle = busy.submit(nap, 600_000);
@@ -219,7 +219,7 @@ fn main() {
             drop(idle);
         }
         "in-a-namespace" => {
-            // Process 1 of its namespace, where /proc is that of another.
+            // This is process 1 of its namespace, while `/proc` belongs to another namespace.
             println!("{}", std::process::id());
             println!("{:?}", pool(method).map(square, 0..4).map_err(|error| error.to_string()));
             let other = std::thread::Builder::new().name("stranger".to_owned());

@@ -1,5 +1,5 @@
-//! A program under test: it writes down the marker that its workers are started with, and
-//! says when its `main` runs.
+//! A program under test: it records the marker with which its workers start, and reports when its
+//! `main` runs.
 
 #![allow(unsafe_code, reason = "a constructor before that of the library")]
 
