@@ -8,18 +8,18 @@ use runtime::{Dict, Manager, Pool, initializer, worker};
 use std::{env, error::Error, fs, time::Instant};
 
 const VOLCANO: (f64, f64) = (-19.6, 63.6);
-/// Longitudes and latitudes along some coasts, roughly.
+/// Approximate longitudes and latitudes of some coasts.
 const COASTS: &str = "-24 65.5 -22.4 66.4 -21.3 65.4 -18.2 66.1 -16.2 66.5 -13.6 65.1 -18.8 63.4 \
     -22.7 63.8; -5.7 50.1 1.4 51.2 1.7 52.6 0.1 53.6 -2 55.8 -3.2 56 -1.8 57.5 -4 57.6 -3.1 58.6 -5 \
     58.6 -5.6 55.4 -3.3 54.9 -3.1 53.3 -5.2 51.8 -3 51.4; -6.4 52.2 -9.5 51.5 -9 53.2 -10 54.2 -7.3 \
     55.3 -5.5 54.5; 12 58 8.2 58.1 5.6 58.8 5 61.8 12 65.6; 1.6 50 4.6 52.4 8.6 53.9 12 54.3 12 50";
 
-/// Where the wind blows to, in radians from east; it turns with height and with time.
+/// The direction towards which the wind blows, in radians from east. It depends on the height and the time.
 fn wind(hour: u32, km: u32) -> f64 {
     0.7 - 0.08 * f64::from(km) - 0.025 * f64::from(hour)
 }
 
-/// The ash in mg/m³: puffs that left the volcano every hour, drift with the wind, and grow.
+/// The ash in mg/m³: the volcano emits a puff every hour, which drifts with the wind and grows.
 fn ash(hour: u32, km: u32, lon: f64, lat: f64) -> f64 {
     let (speed, now) = (10.0 + 1.5 * f64::from(km), wind(hour, km));
     let puff = |start: u32| {
@@ -36,7 +36,7 @@ fn color(ash: f64) -> RGBAColor {
     HSLColor((1.15 - 0.3 * x).fract(), 0.9, 0.62 - 0.45 * x).mix((x * 3.0).min(0.92))
 }
 
-/// Fonts are a setting of the process, so each worker has to make it.
+/// Fonts are a setting of the process, so each worker has to register them.
 #[initializer]
 fn load_font() {
     let _ = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular());

@@ -1,7 +1,7 @@
 //! cargo run --release --example crash_recovery
 //!
-//! Two hundred jobs, some of which end their worker in every way there is. Each of these costs
-//! itself and nothing else.
+//! Runs two hundred jobs, some of which end their worker in every possible way. Each of these loses only
+//! itself.
 
 use std::{env, fs, hint, path::Path, process, ptr, thread, time::Duration};
 
@@ -32,7 +32,7 @@ fn run(job: &Job, marker: &Path) -> u64 {
         Job::Stuck => loop {
             thread::sleep(Duration::from_secs(1));
         },
-        // Crashes only the first time, like a job that depends on the weather.
+        // Crashes only the first time, like a job that fails occasionally.
         Job::CrashOnce => match fs::File::create_new(marker) {
             Ok(_) => process::abort(),
             Err(_) => 1,
@@ -42,9 +42,9 @@ fn run(job: &Job, marker: &Path) -> u64 {
 
 #[expect(unsafe_code, reason = "stands for a bug in a native library")]
 fn buggy_native_library() -> u64 {
-    // What writing to a field behind a null pointer comes to.
+    // This is what writing to a field behind a null pointer does.
     let field = ptr::without_provenance_mut::<u64>(8);
-    // SAFETY: there is none; the crash is what is to be shown.
+    // SAFETY: there is none; this example shows the crash.
     unsafe { field.write_volatile(1) };
     0
 }
@@ -70,8 +70,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = Pool::builder().workers(2).name("risky").build()?;
     let outcomes = pool
         .task(run)
-        .timeout(Duration::from_millis(500)) // what is stuck is killed then
-        .retries(1) // for jobs whose worker died; they may have better luck
+        .timeout(Duration::from_millis(500)) // kills the worker of a stuck job
+        .retries(1) // runs a job once more if its worker died
         .map_all(jobs.iter().map(|job| (job, marker.as_path())));
     fs::remove_file(&marker)?;
 
@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match outcome {
             Err(error) => println!("{index:>5}  {job:<9}  {:?}: {error}", error.kind()),
             Ok(value) if job == "CrashOnce" => println!("{index:>5}  {job:<9}  value {value}"),
-            Ok(_) => {} // one of the many that just compute
+            Ok(_) => {} // one of the many jobs that succeed
         }
     }
     let finished = outcomes.iter().filter(|outcome| outcome.is_ok()).count();

@@ -1,8 +1,8 @@
 //! cargo run --release --example echo_server [-- ADDRESS]
 //!
-//! A server whose connections are served by worker processes. The main process only accepts; each connection travels to a
-//! worker as a value, through a channel that all workers read from. If a worker crashes, its connection ends, and the others
-//! go on. Without an address it serves ten clients of its own.
+//! A server whose connections are served by worker processes. The main process only accepts connections and
+//! sends them to the workers, as values in a channel from which all workers receive. If a worker crashes,
+//! only its connection is lost. Without an address, the server starts ten clients itself.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -11,13 +11,13 @@ use std::{env, thread};
 
 use runtime::{Fd, Pool, Receiver, worker};
 
-/// Serves connections until there are no more; returns how many.
+/// Serves connections until there are no more, and returns their number.
 #[worker]
 fn serve(connections: Receiver<Fd<TcpStream>>) -> u64 {
     let mut count = 0;
     for connection in connections {
         count += 1;
-        // A client that goes away is no reason to end.
+        // A client that disconnects must not end the worker.
         let _ = echo(connection.into_inner());
     }
     count

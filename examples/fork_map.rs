@@ -1,13 +1,13 @@
 //! cargo run --release --example fork_map
 //!
-//! A closure over data of the caller, in forked copies of it: the table is neither registered, nor encoded, nor
-//! copied. Only the results travel.
+//! Runs a closure over data of the caller in forked copies of the caller. The data is neither registered,
+//! encoded nor copied. Only the results are sent.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 fn main() -> Result<(), runtime::Error> {
-    // Large, and of a type that could not be sent: a map of boxed closures.
+    // A large table of a type that cannot be sent: a map of boxed closures.
     let functions: HashMap<u64, Box<dyn Fn(f64) -> f64>> = (0..200_000)
         .map(|n| (n, Box::new(move |x: f64| (x * n as f64).sin()) as Box<dyn Fn(f64) -> f64>))
         .collect();

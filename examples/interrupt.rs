@@ -1,7 +1,7 @@
 //! Ctrl-C with partial results kept: `cargo run --release --example interrupt`
 //!
-//! Workers ignore Ctrl-C, so it is the program that decides. This one pulls no more inputs,
-//! takes back what no worker has started, waits for the tasks that run, and reports what it has.
+//! Workers ignore Ctrl-C, so the program decides how to react. This program pulls no more inputs, takes back
+//! the inputs that no worker has started, waits for the running tasks, and reports the results so far.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use runtime::{ErrorKind, worker};
 use signal_hook::consts::SIGINT;
 
-/// How many primes there are below a number, counted slowly.
+/// Counts the primes below a number, slowly.
 #[worker]
 fn primes_below(n: u64) -> usize {
     std::thread::sleep(Duration::from_millis(50));
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&interrupted))?;
     signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))?;
 
-    // More than anybody would wait for; inputs are pulled as they are needed.
+    // More inputs than this program can run; they are pulled as they are needed.
     let inputs = (1..=100_000).map(|at| at * 10);
     let mut outcomes = runtime::pool().imap(primes_below, inputs);
     let (mut counts, mut taken_back, mut stopped) = (Vec::new(), 0, None);
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(Some(Err(error))) if error.kind() == ErrorKind::Cancelled => taken_back += 1,
             Ok(Some(Err(error))) => return Err(error.into()),
             Ok(None) => break,
-            // Nothing came in time; look whether there was a Ctrl-C.
+            // No outcome arrived in time; check for Ctrl-C.
             Err(_) => {}
         }
     }

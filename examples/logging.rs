@@ -1,7 +1,7 @@
 //! cargo run --release --example logging
 //!
-//! What workers log reaches the logger of the program, with the worker and the input it is about. A worker that
-//! is killed has its last records there too.
+//! Log records of workers reach the logger of the program, with the worker and the input to which they
+//! belong. This includes the last records of a worker that is killed.
 
 use std::io::Write;
 
@@ -37,7 +37,7 @@ fn main() -> Result<(), runtime::Error> {
     let pool = Pool::builder().workers(2).name("images").build()?;
     let images = [("a.png", 50), ("b.png", 200), ("broken.png", 50), ("c.png", 25)];
     let outcomes = pool.map_all(resize, images);
-    // All records are there when the pool is gone.
+    // All records have arrived when the pool has been dropped.
     drop(pool);
     for ((name, _), outcome) in images.iter().zip(outcomes) {
         match outcome {

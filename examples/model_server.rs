@@ -7,7 +7,7 @@ use std::{process, thread, time::Duration, time::Instant};
 
 use runtime::{Pool, PoolBuilder, Result, State, StateMut, initializer, worker};
 
-/// Levels that stand for all brightnesses. A model never travels: no need for serde here.
+/// The levels that approximate all brightnesses. A model is never sent, so it needs no traits of serde.
 struct Model {
     levels: Vec<f64>,
     loaded_in: u32,
@@ -36,7 +36,7 @@ fn load_model(clusters: usize, pixels: usize) -> Model {
     Model { levels, loaded_in }
 }
 
-/// A brightness: scattered, and the same in every run.
+/// A pseudo-random brightness, the same in every run.
 fn pixel(number: usize) -> f64 {
     (number as f64 * 0.618_033_988_75).fract().powi(2)
 }
@@ -48,7 +48,7 @@ fn start_counting() -> Served {
     Served(0)
 }
 
-/// One request. States come first and are no part of the input.
+/// Handles one request. States are the first parameters, and are not part of the input.
 #[worker]
 fn quantize(model: State<Model>, mut served: StateMut<Served>, pixels: &[f64]) -> Vec<usize> {
     served.0 += 1;
@@ -64,7 +64,7 @@ fn client(pool: &Pool) -> Result<Vec<Duration>> {
     let request = |number| {
         let pixels: Vec<f64> = (number..number + 256).map(pixel).collect();
         let begin = Instant::now();
-        let handle = pool.submit(quantize, &pixels); // there is time to do something else now
+        let handle = pool.submit(quantize, &pixels); // the client can do other work now
         handle.wait().map(|_levels| begin.elapsed())
     };
     (0..500).map(request).collect()

@@ -1,8 +1,9 @@
 //! cargo run --release --example pipeline
 //!
-//! Three stages joined by channels: lines are read, their words counted, and the counts added up. Each stage is a task in a
-//! process of its own. A channel holds eight batches, so that a fast stage waits for a slow one, and memory stays small
-//! whatever passes through. A stage ends when the one before it has, because its channel is disconnected.
+//! Three stages connected by channels: the first one reads lines, the second one counts their words, and the
+//! third one adds the counts up. Each stage is a task in a separate process. A channel holds eight batches,
+//! so that a fast stage waits for a slow one, and memory use stays small. A stage ends after the stage before
+//! it has ended, because its channel is disconnected.
 
 use std::{collections::BTreeMap, error::Error};
 
@@ -10,7 +11,7 @@ use runtime::{Pool, Receiver, Sender, worker};
 
 type Counts = BTreeMap<String, u64>;
 
-/// Makes text; stands for a file or a socket.
+/// Generates text, in place of a file or a socket.
 #[worker]
 fn read(batches: u64, to: Sender<Vec<String>>) -> Result<u64, String> {
     let words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"];
@@ -23,7 +24,7 @@ fn read(batches: u64, to: Sender<Vec<String>>) -> Result<u64, String> {
     Ok(batches * 100)
 }
 
-/// Runs several times at once, from the same channel to the same channel.
+/// Runs several times at the same time, with the same two channels.
 #[worker]
 fn count(from: Receiver<Vec<String>>, to: Sender<Counts>) -> Result<u64, String> {
     let mut lines = 0;
@@ -45,10 +46,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let reader = pool.submit(read, (1000, to_count));
     let counters = pool.map_async(count, (0..3).map(|_| (batches.clone(), to_sum.clone())));
-    // The caller sends nothing and takes no batches: its own ends would keep the channels connected.
+    // The caller neither sends nor receives batches. It drops its own ends, which would keep the channels
+    // connected.
     drop((batches, to_sum));
 
-    // The last stage is this loop.
+    // This loop is the last stage.
     let mut total = Counts::new();
     for counts in counts {
         for (word, count) in counts {

@@ -1,15 +1,15 @@
 //! cargo run --release --example scoreboard
 //!
-//! Four players in processes of their own throw dice and report to a scoreboard, an actor in a fifth process. The program
-//! shows the scores while they play. At the end the scoreboard has an accident.
+//! Four players in separate processes throw dice and report to a scoreboard, an actor in a fifth process. The
+//! program shows the scores during the game. At the end it aborts the process of the scoreboard.
 
-#![allow(unreachable_pub)] // This repository wants `pub(crate)` in programs.
+#![allow(unreachable_pub)] // This repository requires `pub(crate)` in programs.
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use runtime::{ErrorKind, Manager, Pool, actor, initializer, worker};
 
-/// What the processes share. It never travels: proxies do.
+/// The state that the processes share. Only its proxies are sent, so it needs no traits of serde.
 struct Scoreboard {
     goal: u32,
     points: BTreeMap<String, u32>,
@@ -21,10 +21,10 @@ fn open_scoreboard(goal: u32) -> Scoreboard {
     Scoreboard { goal, points: BTreeMap::new(), winner: None }
 }
 
-/// Each `pub` method is one of `ScoreboardProxy` as well, and gives a `Result` there.
+/// Each `pub` method becomes a method of `ScoreboardProxy`, which returns a `Result`.
 #[actor]
 impl Scoreboard {
-    /// Adds points, alone; returns whether the game goes on.
+    /// Adds points, and returns whether the game continues. No other call runs at the same time.
     pub fn add(&mut self, player: &str, points: u32) -> bool {
         let sum = self.points.entry(player.to_owned()).or_default();
         *sum += points;
@@ -34,7 +34,7 @@ impl Scoreboard {
         self.winner.is_none()
     }
 
-    /// Calls of this one may run at the same time as others.
+    /// Several calls of this method can run at the same time.
     pub fn winner(&self) -> Option<String> {
         self.winner.clone()
     }
@@ -43,7 +43,7 @@ impl Scoreboard {
         self.points.iter().map(|(player, points)| (player.clone(), *points)).collect()
     }
 
-    /// Nobody waits for this one.
+    /// The caller does not wait for this method.
     #[cast]
     pub fn cheer(&self, player: &str) {
         println!("{player} is on the way");
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("{winner} wins after {:?} throws", throws.wait()?);
 
-    // Nobody else is harmed by a process that dies, and the error says what is known.
+    // When the process dies, only its callers get an error, which says what happened.
     let error = board.burn().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ActorDied);
     println!("{error}");

@@ -1,7 +1,8 @@
 //! cargo run --release --example shared_array [FILE]
 //!
-//! Draws a photograph that is too pale and stretches its contrast, in place: the pixels lie in memory that
-//! all workers map, each task has a part of them, and none is ever copied. Writes it as `FILE`, a PGM image.
+//! Draws a picture with too little contrast, and stretches the contrast in place. All workers map the memory
+//! of the pixels, and each task has a part of them, so no pixel is copied. Writes the picture to `FILE`, in
+//! the format PGM.
 
 use std::error::Error;
 use std::fs::File;
@@ -16,7 +17,7 @@ const WIDTH: usize = 4000;
 const HEIGHT: usize = 3000;
 const PARTS: usize = 60;
 
-/// One task: some rows of the picture. The task owns them until it returns them.
+/// One task: some rows of the picture, which the task owns until it returns them.
 #[worker]
 fn draw(mut rows: SharedMut<[u8]>, first_row: usize) -> SharedMut<[u8]> {
     for (at, pixel) in rows.iter_mut().enumerate() {
@@ -27,8 +28,8 @@ fn draw(mut rows: SharedMut<[u8]>, first_row: usize) -> SharedMut<[u8]> {
     rows
 }
 
-/// All tasks count in the same bins. They first count on their own, since an atomic
-/// that every pixel of every worker writes would be a queue of workers.
+/// All tasks add to the same bins. Each one counts in its own array first, because workers that write the
+/// same atomic for every pixel would wait for each other.
 #[worker]
 fn count(rows: SharedMut<[u8]>, bins: Atomics<AtomicU64>) -> SharedMut<[u8]> {
     let mut own = [0; 256];
@@ -48,7 +49,7 @@ fn stretch(mut rows: SharedMut<[u8]>, darkest: u8, brightest: u8) -> SharedMut<[
     rows
 }
 
-/// The darkest and the brightest of the pixels that were counted.
+/// Returns the darkest and the brightest pixel that was counted.
 fn extremes(bins: &Atomics<AtomicU64>) -> (u8, u8) {
     let bins = bins.snapshot();
     let darkest = bins.iter().position(|count| *count > 0).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! cargo run --release --example start_methods
 //!
-//! What workers have of the process that started them, observed under each start method.
+//! The properties that workers inherit from the process that started them, observed under each start method.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Barrier, LazyLock, Mutex, OnceLock};
@@ -17,7 +17,7 @@ static LOADED_IN: LazyLock<u32> = LazyLock::new(process::id); // at first use, l
 static LOCK: Mutex<()> = Mutex::new(());
 static LOCKED: Barrier = Barrier::new(2);
 
-/// Where the initializer ran, then where each task did.
+/// The process in which the initializer ran, and the process in which each task ran.
 struct Visits(Vec<u32>);
 
 #[initializer]
@@ -25,7 +25,7 @@ fn initialize() -> Visits {
     Visits(vec![process::id()])
 }
 
-/// The process id of the worker, and what can be said of it from within.
+/// The process id of the worker, and the properties that it can observe.
 #[worker]
 fn look(mut visits: StateMut<Visits>, main: u32, address: usize) -> (u32, Vec<(String, bool)>) {
     let pid = process::id();
@@ -57,12 +57,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     MADE.get_or_init(|| "on the heap".to_owned());
     CHANGED.store(1, Relaxed);
 
-    // All pools are there before main has a second thread: fork insists on it.
+    // All pools are built before this process has a second thread, which `Fork` requires.
     let pools = [ForkServer, Spawn, Fork, Thread].map(start);
     thread::Builder::new().name("holder".into()).spawn(|| {
         let _guard = LOCK.lock();
         LOCKED.wait();
-        thread::park(); // and never lets go
+        thread::park(); // and never unlocks it
     })?;
     LOCKED.wait();
 
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let pool = pool?;
         let before = TASKS.load(Relaxed);
         let ask = || pool.broadcast(look, (main, (&raw const LOCK).addr()));
-        ask(); // once to every worker, and then again
+        ask(); // twice, so that every worker runs several inputs
         let answers: Vec<_> = ask().into_iter().collect::<Result<_, _>>()?;
         let pids: Vec<u32> = answers.iter().map(|answer| answer.0).collect();
         println!("{}: main is {main}, workers are {pids:?}", pool.start_method()?);
@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{what:32}  {a:10}  {b:5}  {c:4}  {d}");
     }
 
-    // A copy of this process would not have the thread, but its lock would be held.
+    // A copy of this process would not contain the thread, but its lock would be locked.
     println!("fork now: {}", start(Fork).expect_err("refused"));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! cargo run --release --example word_count
 //!
-//! Counts the words of all text files below the folders given as arguments; without any, of the
-//! sources of the crates that cargo has fetched, or else of this repository.
+//! Counts the words of all text files in the given folders. By default these are the sources of the crates
+//! that cargo has fetched, or this repository.
 
 use std::{collections::HashMap, env, error::Error, fs, io, path::PathBuf, time::Instant};
 
@@ -26,8 +26,8 @@ impl Counts {
     }
 }
 
-/// One task: some of the files. Only their names travel to the worker, the text is read there.
-/// Files that are not UTF-8 text, or cannot be read, are left out.
+/// One task: some of the files. Only their names are sent to the worker, which reads the text. Files that
+/// cannot be read, or are not UTF-8, are skipped.
 #[worker]
 fn count_words(paths: &[PathBuf]) -> Counts {
     let mut counts = Counts::default();
@@ -42,7 +42,7 @@ fn count_words(paths: &[PathBuf]) -> Counts {
     counts
 }
 
-/// The files below a folder with their sizes; build output and hidden folders are left out.
+/// Returns the files in a folder with their sizes, without build output and hidden folders.
 fn find_files(folder: PathBuf, files: &mut Vec<(u64, PathBuf)>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let (path, meta) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut files = Vec::new();
     folders.into_iter().try_for_each(|folder| find_files(folder, &mut files))?;
-    files.sort_unstable(); // by size, so that each task gets as much as the others
+    files.sort_unstable(); // by size, so that all tasks get about the same amount
     let bytes: u64 = files.iter().map(|(size, _path)| size).sum();
     let pool = Pool::builder().name("words").build()?;
     let workers = pool.workers().len();
@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let total = call.map(&tasks)?.into_iter().fold(Counts::default(), Counts::merge);
     let shared = begin.elapsed().as_secs_f64();
 
-    // The same without a pool: a worker function can be called like any other.
+    // The same without a pool: a worker function can be called like any other function.
     let begin = Instant::now();
     let again = tasks.iter().map(|paths| count_words(paths)).reduce(Counts::merge);
     let alone = begin.elapsed().as_secs_f64();
