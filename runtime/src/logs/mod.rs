@@ -1,9 +1,9 @@
 //! Records of the crate `log`, from the workers to the logger of their caller.
 //!
-//! A pool whose program has a logger makes a channel and a thread that reads it. The sending end goes to each worker as the
-//! input of an initializer of the library, which runs before those of the program and installs a logger there. A
-//! record is one message: it is in the channel when the macro returns, so that the last records of a worker
-//! that is killed arrive too, and a worker that logs faster than its caller reads waits.
+//! If the program has a logger, a pool creates a channel and a thread that reads it. Each worker receives the
+//! sending end as the input of an initializer of the library, which runs before those of the program and
+//! installs a logger. A record is one message, which is in the channel when the macro returns. Therefore the
+//! last records of a killed worker arrive too, and a worker that logs faster than its caller reads waits.
 
 mod forward;
 mod replay;

@@ -262,10 +262,10 @@ impl ProcessBuilder {
     }
 }
 
-/// The name of a process that was given none.
+/// The name of a process for which none was set.
 const UNNAMED: &str = "process";
 
-/// A process as messages name it.
+/// Describes a process in messages.
 pub(super) fn title(name: &str) -> String {
     match name {
         UNNAMED => "the process".to_owned(),

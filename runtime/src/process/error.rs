@@ -1,9 +1,9 @@
-//! What the pool inside of a process reports, in the words of a process.
+//! Converts the errors of the pool inside a process into errors of the process.
 
 use crate::call::WHERE_STATES_ARE_MADE;
 use crate::error::Error;
 
-/// Errors of the pool inside, as those of a process.
+/// Changes an error of the inner pool into an error of the process.
 pub(super) fn of_process(error: Error) -> Error {
     error.with(|facts| {
         if facts.detail.contains(WHERE_STATES_ARE_MADE) {

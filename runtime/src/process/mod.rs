@@ -245,7 +245,7 @@ impl<R> Process<R> {
         self.pool.last_exit().and_then(|exit| exit.1)
     }
 
-    /// Waits for its end and leaves the value; tells whether it has ended.
+    /// Waits for the end of the process without taking the value, and returns whether it has ended.
     pub(crate) fn wait_until_ended(&self, time: Duration) -> bool {
         self.pool.wait_until_over(time);
         self.pool.is_over()
