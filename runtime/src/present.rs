@@ -1,4 +1,4 @@
-//! The input that this worker process runs, for whoever tells where something comes from.
+//! The input that this worker process runs, which log records and other messages name.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
-//! Bars on a terminal, and lines where there is none.
+//! Progress bars on a terminal, and lines if standard error is not a terminal.
 //!
-//! All bars of a process are drawn by one [`MultiProgress`], so that those of several calls stand below each
-//! other. When a call is over, one line about it stays, above the bars of the others.
+//! One [`MultiProgress`] draws all bars of a process, so that the bars of several calls are below each other.
+//! When a call ends, a line about it remains above the bars of the others.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -108,7 +108,7 @@ impl Bar {
     /// Writes a line above all bars.
     fn print(&self, line: &str) {
         suspend(|| {
-            // Nobody to tell if it cannot be written.
+            // If standard error is closed, the line is lost.
             let _ = writeln!(std::io::stderr(), "{line}");
         });
     }
@@ -137,7 +137,7 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
     bar.tick();
 }
 
-/// Makes a title fit into a line.
+/// Shortens a title so that it fits into a line.
 fn shown(title: &str) -> String {
     let clean = title.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut shown: String = clean.clone().take(TITLE).collect();

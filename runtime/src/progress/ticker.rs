@@ -1,7 +1,7 @@
 //! The thread that reports the progress of tracked calls.
 //!
-//! It runs while there are any. Like the dispatchers it observes the fork lock, so that a pool of the
-//! start method `Fork` can be built while a bar is drawn. While it runs a callback of the program, it
+//! It runs while there are tracked calls. Like the dispatchers it respects the fork lock, so that a pool of
+//! the start method `Fork` can be built while a bar is drawn. While it runs a callback of the program, it
 //! counts as a thread of the program.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -44,7 +44,7 @@ pub(super) fn add(tracked: &Arc<Tracked>) {
     list.calls.push(Arc::clone(tracked));
     if !list.is_running {
         let thread = thread::Builder::new().name("progress".to_owned());
-        // Without the thread, a call has its last report only.
+        // If the thread cannot be started, a call gets only its last report.
         list.is_running = thread.spawn(run).is_ok();
     }
 }
