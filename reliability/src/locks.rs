@@ -1,6 +1,7 @@
 //! Workers that are killed at each step of each lock, and at random under load: nobody hangs, what a lock guards is
 //! whole or its owner's death is told, and what the dead held returns.
 
+use std::ops::DerefMut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -147,59 +148,52 @@ impl All {
     }
 
     fn with_mutex(&self) {
-        let mut guard = match self.mutex.lock() {
-            Ok(guard) => guard,
-            Err(LockError::OwnerDied(died)) => {
-                self.count(Count::Told);
-                let mut guard = died.recover();
-                guard[1] = guard[0];
-                guard
-            }
-            Err(error) => panic!("{error}"),
-        };
-        if guard[0] != guard[1] {
-            self.count(Count::Torn);
-        }
-        self.count(Count::LockedBegun);
-        guard[0] += 1;
-        std::hint::black_box(&mut guard);
-        guard[1] += 1;
-        self.count(Count::Locked);
+        let mut guard = self.recovered(self.mutex.lock(), |died| died.recover());
+        self.change(&mut guard, Count::LockedBegun, Count::Locked);
     }
 
     fn with_rwlock(&self, n: u64) {
-        if !n.is_multiple_of(3) {
-            match self.rwlock.read() {
-                Ok(guard) if guard[0] != guard[1] => self.count(Count::Torn),
-                // So long that a writer comes to wait for it.
-                Ok(_guard) => std::thread::sleep(Duration::from_micros(50)),
-                Err(LockError::OwnerDied(died)) => {
-                    self.count(Count::Told);
-                    let mut guard = died.recover();
-                    guard[1] = guard[0];
-                }
-                Err(error) => panic!("{error}"),
-            }
+        if n.is_multiple_of(3) {
+            let mut guard = self.recovered(self.rwlock.write(), |died| died.recover());
+            self.change(&mut guard, Count::WrittenBegun, Count::Written);
             return;
         }
-        let mut guard = match self.rwlock.write() {
+        match self.rwlock.read() {
+            Ok(guard) if guard[0] != guard[1] => self.count(Count::Torn),
+            // So long that a writer comes to wait for it.
+            Ok(_guard) => std::thread::sleep(Duration::from_micros(50)),
+            Err(error) => drop(self.recovered(Err(error), |died| died.recover())),
+        }
+    }
+
+    /// Returns the guard of a lock. If the owner died, makes its two numbers equal again.
+    fn recovered<G: DerefMut<Target = [u64; 2]>, D>(
+        &self,
+        locked: Result<G, LockError<D>>,
+        recover: impl FnOnce(D) -> G,
+    ) -> G {
+        match locked {
             Ok(guard) => guard,
             Err(LockError::OwnerDied(died)) => {
                 self.count(Count::Told);
-                let mut guard = died.recover();
+                let mut guard = recover(died);
                 guard[1] = guard[0];
                 guard
             }
             Err(error) => panic!("{error}"),
-        };
-        if guard[0] != guard[1] {
+        }
+    }
+
+    /// Changes the two numbers that a lock guards, one after the other.
+    fn change(&self, numbers: &mut [u64; 2], begun: Count, done: Count) {
+        if numbers[0] != numbers[1] {
             self.count(Count::Torn);
         }
-        self.count(Count::WrittenBegun);
-        guard[0] += 1;
-        std::hint::black_box(&mut guard);
-        guard[1] += 1;
-        self.count(Count::Written);
+        self.count(begun);
+        numbers[0] += 1;
+        std::hint::black_box(&mut *numbers);
+        numbers[1] += 1;
+        self.count(done);
     }
 
     fn with_condvar(&self, n: u64) {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
+use procession_tests::tasks::{nap, square};
 use procession_tests::{PROCESSES, StartMethod, conformance, harness, pool, processes, wait};
 use runtime::{Error, ErrorKind, Pool, WorkerInfo, WorkerState, worker};
 
@@ -107,17 +108,6 @@ fn work_again(x: u64, file: PathBuf, end: End) -> u64 {
 fn die(end: End) -> u64 {
     end.happen();
     0
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-#[worker]
-fn nap(ms: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(ms));
-    ms
 }
 
 /// Runs until there is a file; leaves its pid in another one.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, harness, has_processes, pool};
 use runtime::{Error, ErrorKind, Process, worker};
 
@@ -118,11 +119,6 @@ fn catch_then_die(text: &str) {
 #[worker]
 fn die() {
     std::process::abort()
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[track_caller]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use procession_tests::tasks::square;
 use procession_tests::{PROCESSES, StartMethod, conformance, processes, wait};
 use runtime::{ErrorKind, Pool, WorkerState, initializer, worker};
 
@@ -59,11 +60,6 @@ fn wait_for(file: PathBuf) -> u64 {
         std::thread::sleep(Duration::from_millis(2));
     }
     1
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

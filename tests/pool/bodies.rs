@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool, wait};
 use runtime::{ErrorKind, Pool, Process, initializer, worker};
 
@@ -20,11 +21,6 @@ conformance! {
         a_task_may_close_all_fds_and_open_files,
     ];
     &[StartMethod::Thread] => [a_worker_thread_that_ends_by_itself_is_told];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 /// Uses so many KiB of the stack.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, StartMethod, conformance, has_processes, pool};
 use runtime::{ErrorKind, worker};
 use serde::{Deserialize, Serialize};
@@ -27,11 +28,6 @@ conformance! {
         a_task_of_a_library_and_of_a_function_run,
         work_is_done_in_the_workers,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

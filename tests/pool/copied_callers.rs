@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use nix::libc;
+use procession_tests::tasks::{nap, square};
 use procession_tests::{EVERY, StartMethod, conformance, pool};
-use runtime::{ErrorKind, Pool, Process, worker};
+use runtime::{ErrorKind, Pool, Process};
 
-use super::copies::{By, fork, nothing, reap, square};
+use super::copies::{By, fork, nothing, reap};
 
 conformance! {
     EVERY => [
@@ -47,12 +48,6 @@ fn use_all(pool: Pool, mut handles: [runtime::Handle<u64>; 3], child: Process<u6
     checks.push(!child.is_alive());
     checks.push(is_refused(child.join().unwrap_err()));
     checks.iter().position(|good| !good).map_or(0, |at| 10 + at as i32)
-}
-
-#[worker]
-fn nap(ms: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(ms));
-    ms
 }
 
 fn refused(method: StartMethod, by: By) {

@@ -8,6 +8,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool};
 use runtime::{Pool, State, initializer, worker};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -135,11 +136,6 @@ fn fork_and_leave(x: u64) -> u64 {
         None => WRONG,
         Some(_) => x * x,
     }
-}
-
-#[worker]
-pub(super) fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

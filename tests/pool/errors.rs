@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procession_tests::leaks::Belongings;
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, ONCE, StartMethod, conformance, pool, processes};
 use runtime::{Error, ErrorKind, Pool, State, worker};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -32,11 +33,6 @@ conformance! {
         nothing_is_started_for_a_function_that_is_not_registered,
         errors_are_cheap_to_move,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

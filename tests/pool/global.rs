@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, StartMethod, conformance, has_processes, processes};
 use runtime::{ErrorKind, Pool, State, initializer, pool, worker};
 
@@ -17,11 +18,6 @@ conformance! {
         a_nested_one_is_used_again,
         one_that_was_not_started_is_not_closed,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

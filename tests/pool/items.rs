@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, StartMethod, conformance, pool};
 use runtime::{Pool, Process, State, initializer, worker};
 use serde::{Deserialize, Serialize};
@@ -25,11 +26,6 @@ conformance! {
         values_of_ones_own,
         every_call_takes_them,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

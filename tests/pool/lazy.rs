@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, StartMethod, conformance, pool};
 use runtime::{ErrorKind, worker};
 
@@ -20,11 +21,6 @@ conformance! {
         dropping_it_half_way_leaves_the_pool_usable,
         two_can_be_interleaved,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::Signal;
+use procession_tests::tasks::{nap, square};
 use procession_tests::{EVERY, EXECUTED, PROCESSES, StartMethod, conformance, processes, wait};
 use runtime::{Pool, PoolBuilder, Process, State, WorkerState, initializer, worker};
 
@@ -31,7 +32,7 @@ conformance! {
 
 const SHORT: Duration = Duration::from_millis(100);
 
-/// Its drop ends when there is a file: at the end of the test, for threads cannot be killed.
+/// Its drop ends when its folder is gone: at the end of the test, since threads cannot be killed.
 struct Slow(PathBuf);
 
 impl Drop for Slow {
@@ -41,7 +42,7 @@ impl Drop for Slow {
 }
 
 fn until_there(path: &Path) {
-    while !path.exists() {
+    while !path.exists() && path.parent().is_some_and(Path::exists) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -65,19 +66,8 @@ fn slow_later(dir: PathBuf) -> u64 {
 }
 
 #[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-#[worker]
 fn with_it(_: State<Slow>) -> bool {
     true
-}
-
-#[worker]
-fn nap(ms: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(ms));
-    ms
 }
 
 extern "C" fn never() {
@@ -95,7 +85,7 @@ fn hang_at_exit(x: u64) -> u64 {
     x * x
 }
 
-/// A folder, and the file in it that lets the threads of a test end.
+/// A folder. The threads of a test end when it is gone.
 struct Scene(tempfile::TempDir);
 
 impl Scene {
@@ -105,14 +95,6 @@ impl Scene {
 
     fn end(&self) -> PathBuf {
         self.0.path().join("end")
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        std::fs::write(self.end(), "").unwrap();
-        // What was left behind sees it.
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::Signal;
+use procession_tests::tasks::square;
 use procession_tests::{PROCESSES, StartMethod, conformance, pool, processes, wait};
 use runtime::{Pool, Process, initializer, worker};
 
-use super::copies::{By, fork, reap, square};
+use super::copies::{By, fork, reap};
 
 conformance! {
     PROCESSES => [

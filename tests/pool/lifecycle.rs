@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use procession_tests::leaks::Belongings;
+use procession_tests::tasks::{nap, square};
 use procession_tests::{EVERY, ONCE, PROCESSES, StartMethod, conformance, has_processes};
 use procession_tests::{pool, processes, wait};
 use runtime::{ErrorKind, Pool, WorkerState, worker};
@@ -39,17 +40,6 @@ conformance! {
     // What a thread runs cannot be ended.
     PROCESSES => [terminate_ends_what_runs, drop_is_bounded_in_time];
     ONCE => [pools_of_all_methods_live_side_by_side];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-#[worker]
-fn nap(ms: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(ms));
-    ms
 }
 
 #[worker]
@@ -385,7 +375,7 @@ fn workers_tell_what_they_do(method: StartMethod) {
         let workers = pool.workers();
         workers.iter().any(|worker| {
             worker.state() == WorkerState::Busy
-                && worker.task() == Some("pool::lifecycle::nap")
+                && worker.task() == Some("procession_tests::tasks::nap")
                 && worker.since() > Some(Duration::from_millis(20))
         })
     });

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use procession_tests::tasks::{nap, square};
 use procession_tests::{EVERY, StartMethod, conformance, pool, wait};
 use runtime::{ErrorKind, worker};
 
@@ -20,18 +21,6 @@ conformance! {
         a_bound_of_bytes_is_kept_to,
         inputs_in_flight_are_bounded_in_bytes,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-/// Takes so many milliseconds.
-#[worker]
-fn nap(ms: u64) -> u64 {
-    sleep(Duration::from_millis(ms));
-    ms
 }
 
 #[worker]

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool};
 use runtime::{ErrorKind, Pool, Process, worker};
 
@@ -47,11 +48,6 @@ fn dig(name: &str, depth: usize) -> Result<usize, (usize, String)> {
         }
         Err(error) => Err((depth, format!("{:?}: {error}", error.kind()))),
     }
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

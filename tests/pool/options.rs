@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, has_processes, pool, wait};
 use runtime::{ErrorKind, Pool, worker};
 
@@ -100,11 +101,6 @@ fn crowd(dir: PathBuf, id: u64) -> usize {
 #[worker]
 fn worker_of(_: u64) -> usize {
     runtime::worker_id().expect("in a worker")
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

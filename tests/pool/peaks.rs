@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool, wait};
 use runtime::{ErrorKind, Pool, worker};
 
@@ -15,11 +16,6 @@ conformance! {
     PROCESSES => [
         a_pool_with_many_pending_calls_ends_them_all,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, StartMethod, conformance, pool, wait};
 use runtime::{Pool, worker};
 
@@ -42,11 +43,6 @@ fn who(x: u64, slow_from: u64) -> usize {
         std::thread::sleep(Duration::from_millis(40));
     }
     runtime::worker_id().expect("in a worker")
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 fn signed(path: &Path) -> Vec<String> {

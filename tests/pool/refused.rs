@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, ONCE, SERVED, StartMethod, conformance, pool};
 use runtime::{ErrorKind, Pool, PoolBuilder, Process, State, initializer, worker};
 
@@ -17,11 +18,6 @@ conformance! {
     SERVED => [a_memory_limit_below_what_a_worker_has_is_refused];
     &[StartMethod::Thread] => [settings_for_processes_are_named];
     ONCE => [a_process_without_a_name_is_named_as_such];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use procession_tests::tasks::square;
 use procession_tests::{ONCE, StartMethod, conformance, processes, wait};
 use runtime::{ErrorKind, Pool, PoolBuilder, worker};
 
@@ -15,11 +16,6 @@ conformance! {
     ];
     &[StartMethod::Fork] => [a_stopped_template_without_a_standby_is_told];
     ONCE => [a_pool_is_built_beside_a_stopped_server];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 /// Takes until the file is there.

@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use procession_tests::tasks::{nap, square};
 use procession_tests::{EVERY, StartMethod, conformance, pool};
 use runtime::{ErrorKind, worker};
 use serde::{Deserialize, Serialize, Serializer};
@@ -34,18 +35,6 @@ conformance! {
         a_cancelled_stream_does_not_wait,
         a_stream_is_dropped_while_its_iterator_blocks,
     ];
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
-
-/// Takes so many milliseconds.
-#[worker]
-fn nap(ms: u64) -> u64 {
-    sleep(Duration::from_millis(ms));
-    ms
 }
 
 #[worker]

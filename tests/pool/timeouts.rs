@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use procession_tests::tasks::nap;
 use procession_tests::{EVERY, PROCESSES, StartMethod, conformance, pool};
-use runtime::{ErrorKind, worker};
+use runtime::ErrorKind;
 
 conformance! {
     PROCESSES => [
@@ -13,12 +14,6 @@ conformance! {
         a_long_timeout_beside_a_short_one_is_left_alone,
         a_timeout_of_nothing_is_a_timeout,
     ];
-}
-
-#[worker]
-fn nap(ms: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(ms));
-    ms
 }
 
 /// 6 ms of work against 2 ms. A machine that is busy may be late now and then, so the best

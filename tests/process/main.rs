@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use procession_tests::tasks::square;
 use procession_tests::{StartMethod, harness};
 use runtime::{Process, ProcessBuilder, worker};
 
@@ -19,11 +20,6 @@ mod streams;
 fn main() -> ExitCode {
     let files = [outcomes::tests(), settings::tests(), streams::tests()];
     harness::main(files.into_iter().flatten().collect())
-}
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
 }
 
 #[worker]

@@ -14,6 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chroot, geteuid, setgid, setgroups, setuid};
+use procession_tests::tasks::nap;
 use procession_tests::{
     EXECUTED, PROCESSES, SERVED, StartMethod, conformance, harness, pool, processes, wait,
 };
@@ -82,12 +83,6 @@ fn rights_of_worker(_: u64) -> Vec<String> {
 #[worker]
 fn leave() {
     std::process::exit(3)
-}
-
-#[worker]
-fn nap(ms: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(ms));
-    ms
 }
 
 #[worker]

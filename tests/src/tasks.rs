@@ -11,6 +11,13 @@ pub fn square(x: u64) -> u64 {
     x * x
 }
 
+/// Takes the given number of milliseconds, and returns it.
+#[worker]
+pub fn nap(ms: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(ms));
+    ms
+}
+
 /// Returns an odd number, and panics for an even one.
 ///
 /// # Panics

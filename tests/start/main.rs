@@ -12,6 +12,7 @@ use std::sync::{Barrier, Mutex};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigHandler, Signal};
+use procession_tests::tasks::square;
 use procession_tests::{EVERY, EXECUTED, PROCESSES, StartMethod};
 use procession_tests::{caller, conformance, harness, pool, processes, wait};
 use runtime::{ErrorKind, Pool, Process, initializer, worker};
@@ -58,11 +59,6 @@ fn main() -> ExitCode {
 
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 static LOCK: Mutex<u64> = Mutex::new(5);
-
-#[worker]
-fn square(x: u64) -> u64 {
-    x * x
-}
 
 #[worker]
 fn variable(name: &str) -> Option<String> {

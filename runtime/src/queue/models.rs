@@ -7,7 +7,7 @@
 
 use super::worker_page::WorkerPage;
 use super::{
-    ClaimOwner, Claims, Consumer, Kind, PoolPage, Producer, SLOTS, Started, Waiting, Wake,
+    ClaimOwner, Claims, Consumer, Header, Kind, PoolPage, Producer, SLOTS, Started, Waiting, Wake,
 };
 use crate::atomics::{Arc, AtomicU64, Ordering, fence, thread};
 use crate::sys::futex;
@@ -164,6 +164,21 @@ fn rule_5_the_cursor_passes_nothing_that_is_free() {
     });
 }
 
+/// Reads messages until four outputs have come. `check` gets the number of outputs before a message, and returns the number in it.
+fn read_four(page: &WorkerPage, check: impl Fn(usize, Header, &[u64]) -> usize) {
+    let (mut consumer, mut next) = (Consumer::default(), 0);
+    while next < 4 {
+        let end = consumer.end(page.ring()).unwrap();
+        while let Some(header) = consumer.peek(page.ring(), end).unwrap() {
+            let mut words = Vec::new();
+            consumer.take(page.ring(), header, &mut words);
+            next += check(next, header, &words);
+        }
+        consumer.tell(page.ring());
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn rule_8_messages_are_whole_and_in_order() {
     model(|| {
@@ -181,18 +196,11 @@ fn rule_8_messages_are_whole_and_in_order() {
                 }
             })
         };
-        let (mut consumer, mut next) = (Consumer::default(), 0);
-        while next < 4 {
-            let end = consumer.end(page.ring()).unwrap();
-            while let Some(header) = consumer.peek(page.ring(), end).unwrap() {
-                let mut words = Vec::new();
-                consumer.take(page.ring(), header, &mut words);
-                assert_eq!((header.index, &words[..]), (next as usize, &[next, !next][..]));
-                next += 1;
-            }
-            consumer.tell(page.ring());
-            thread::yield_now();
-        }
+        read_four(&page, |next, header, words| {
+            let number = next as u64;
+            assert_eq!((header.index, words), (next, &[number, !number][..]));
+            1
+        });
         worker.join().unwrap();
     });
 }
@@ -223,25 +231,16 @@ fn rule_23_what_is_published_of_a_run_can_be_read() {
                 output(&mut producer, 3);
             })
         };
-        let (mut consumer, mut next) = (Consumer::default(), 0);
-        while next < 4 {
-            let end = consumer.end(page.ring()).unwrap();
-            while let Some(header) = consumer.peek(page.ring(), end).unwrap() {
-                let mut words = Vec::new();
-                consumer.take(page.ring(), header, &mut words);
-                if header.kind == Kind::End {
-                    assert_eq!(next, 3);
-                    continue;
-                }
-                assert_eq!(header.index, next);
-                for word in words {
-                    assert_eq!(word, next as u64 * 10);
-                    next += 1;
-                }
+        read_four(&page, |next, header, words| {
+            if header.kind == Kind::End {
+                assert_eq!(next, 3);
+                return 0;
             }
-            consumer.tell(page.ring());
-            thread::yield_now();
-        }
+            assert_eq!(header.index, next);
+            let expected = (next as u64..).map(|n| n * 10);
+            assert!(words.iter().copied().eq(expected.take(words.len())), "{next}: {words:?}");
+            words.len()
+        });
         worker.join().unwrap();
     });
 }

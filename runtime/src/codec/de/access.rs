@@ -115,6 +115,18 @@ impl<'d, 'a> CountedAccess<'d, 'a> {
         Ok(Some(self.level.again()))
     }
 
+    /// Decodes the next element, if there is one.
+    #[inline]
+    fn element<T: DeserializeSeed<'a>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
+        match self.next(size_of::<T::Value>())? {
+            Some(level) => seed.deserialize(level).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// How many elements to make room for: never more than there are bytes, whatever the count
     /// says.
     #[inline]
@@ -142,10 +154,7 @@ impl<'de> SeqAccess<'de> for CountedAccess<'_, 'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
-        match self.next(size_of::<T::Value>())? {
-            Some(level) => seed.deserialize(level).map(Some),
-            None => Ok(None),
-        }
+        self.element(seed)
     }
 
     #[inline]
@@ -162,10 +171,7 @@ impl<'de> MapAccess<'de> for CountedAccess<'_, 'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, DecodeError> {
-        match self.next(size_of::<K::Value>())? {
-            Some(level) => seed.deserialize(level).map(Some),
-            None => Ok(None),
-        }
+        self.element(seed)
     }
 
     #[inline]
