@@ -25,7 +25,7 @@ impl<P: Port> Scheduler<P> {
         self.refuse_if_over(id, port);
     }
 
-    /// Makes a chunk wait for the worker in a slot. What is broadcast goes before what is not.
+    /// Makes a chunk wait for the worker in a slot. Chunks of a broadcast go before other chunks.
     pub(super) fn make_wait(&mut self, slot: usize, chunk: Chunk<P::Payload>, first: bool) {
         let priority = match chunk.only {
             Only::InSlot(_) => i32::MAX,
@@ -34,13 +34,13 @@ impl<P: Port> Scheduler<P> {
         self.in_flight.waiting.add(slot, chunk, priority, first);
     }
 
-    /// Gives the chunk that waits for a worker to it, if it can take one.
+    /// Gives the chunk that waits for a worker to that worker, if the worker can take one.
     pub(super) fn give_waiting(&mut self, slot: usize, port: &mut P) {
         let free = self
             .workers
             .get(slot)
             .is_some_and(|slot| slot.worker.is_serving() && slot.direct.is_none());
-        // What a worker was given cannot be taken back when the pool is over.
+        // A chunk that was given to a worker could not be taken back when the pool is over.
         if !free || self.health.life >= Life::Leaving {
             return;
         }
@@ -59,7 +59,7 @@ impl<P: Port> Scheduler<P> {
         self.act(Action::WakeWorker { slot });
     }
 
-    /// Fails what waits for workers that do not serve.
+    /// Fails the inputs that wait for workers that do not serve.
     pub(super) fn refuse_waiting(&mut self, reason: &Reason<P::Error>) {
         for slot in self.in_flight.waiting.slots() {
             if self.workers.get(slot).is_some_and(|slot| slot.worker.is_serving()) {
@@ -73,8 +73,9 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Gives up what waits for workers that neither are there nor will be: a broadcast is for the workers that stay,
-    /// and what was to be their turn is that of others.
+    /// Gives up the chunks that wait for workers that neither exist nor will be started. The inputs of a
+    /// broadcast get no outcome, because a broadcast is for the remaining workers. Other inputs go to other
+    /// workers.
     pub(super) fn refuse_waiting_without_worker(&mut self, port: &mut P) {
         let target = self.target();
         for slot in self.in_flight.waiting.slots() {

@@ -14,49 +14,49 @@ pub(crate) struct CallOptions {
     pub(crate) retries: u32,
     /// The number of inputs in a chunk.
     pub(crate) chunk_size: Option<usize>,
-    /// How far to look ahead is the business of the owner.
+    /// Whether the owner looks ahead. The owner decides how far.
     pub(crate) looks_ahead: bool,
     /// The maximum number of inputs that are with workers at the same time.
     pub(crate) max_active: Option<usize>,
-    /// Higher ones go first among what has not started.
+    /// Inputs of calls with a higher priority start first.
     pub(crate) priority: i32,
 }
 
 impl CallOptions {
-    /// Whether inputs must travel alone.
+    /// Whether each chunk must consist of one input.
     pub(super) fn is_single(&self) -> bool {
         self.timeout.is_some() || self.max_active.is_some()
     }
 }
 
-/// A call that is not finished.
+/// The state of a call that is not finished.
 pub(super) struct CallState<P: Port> {
     pub(super) task: u32,
     pub(super) options: CallOptions,
-    /// Inputs handed in and without outcome.
+    /// The number of inputs that were handed in and have no outcome.
     pub(super) outstanding: usize,
     /// Chunks that wait for room in the queue.
     pub(super) pending: VecDeque<Chunk<P::Payload>>,
-    /// Chunks that are published or with a worker.
+    /// The number of chunks that are published or with a worker.
     pub(super) active: usize,
     /// The number of times that inputs were lost with their worker, if it is not zero.
     pub(super) losses: BTreeMap<usize, u32>,
-    /// Nanoseconds that an input took recently; `None` before the first.
+    /// The recent duration of an input in nanoseconds; `None` before the first chunk has ended.
     pub(super) pace: Option<f64>,
-    /// Nobody wants the outcomes; the call goes when it is done.
+    /// Whether the outcomes are not wanted. The call is then closed when it is done.
     pub(super) detached: bool,
-    /// More inputs will be handed in.
+    /// Whether more inputs will be handed in.
     pub(super) open_inputs: bool,
-    /// Inputs that have not begun must not begin any more.
+    /// Whether inputs that have not begun must not begin any more.
     pub(super) taken_back: bool,
-    /// It stands in the queue of calls that have pending chunks.
+    /// Whether it is in the queue of calls with pending chunks.
     pub(super) in_turn: bool,
-    /// A chunk ended, or an input failed, since its owner last waited.
+    /// Whether a chunk has ended, or an input has failed, since its owner last waited.
     pub(super) news: bool,
-    /// An executor waits for it.
+    /// Whether an executor waits for it.
     pub(super) watched: bool,
     pub(super) client: P::Client,
-    /// Chunks of other calls that were published while its turn had not come.
+    /// The number of chunks of other calls that were published although it was its turn.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) passed_over: u32,
 }
@@ -88,14 +88,14 @@ impl<P: Port> CallState<P> {
         }
     }
 
-    /// Notes that an input was lost with its worker; returns how often it was.
+    /// Records that an input was lost with its worker, and returns how often it was lost.
     pub(super) fn lose(&mut self, index: usize) -> u32 {
         let losses = self.losses.entry(index).or_insert(0);
         *losses += 1;
         *losses
     }
 
-    /// Whether more of its chunks may be with the workers.
+    /// Returns whether more of its chunks may be with the workers.
     pub(super) fn may_publish(&self) -> bool {
         self.options.max_active.is_none_or(|most| self.active < most)
     }

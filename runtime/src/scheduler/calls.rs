@@ -8,7 +8,7 @@ use super::timeouts::Timeouts;
 use super::turns::Turns;
 use super::{Action, CallId, CallOptions, Chunk, Life, NewChunk, Port, Reason, Scheduler, Time};
 
-/// All calls that are not finished. Its memory follows their number.
+/// All calls that are not finished. The memory used is proportional to their number.
 pub(super) struct Calls<P: Port> {
     map: HashMap<CallId, Box<CallState<P>>, BuildHasherDefault<IdHasher>>,
     pub(super) turns: Turns,
@@ -16,13 +16,13 @@ pub(super) struct Calls<P: Port> {
     outstanding: usize,
     pub(super) timeouts: Timeouts,
     open_inputs: usize,
-    /// Open calls whose priority is not 0.
+    /// The number of open calls whose priority is not 0.
     prioritized: usize,
     /// The engine's data of calls that have ended on their own.
     closed: Vec<P::Client>,
 }
 
-/// Spreads the consecutive numbers of calls.
+/// Distributes the consecutive numbers of calls over the table.
 #[derive(Default)]
 pub(super) struct IdHasher(u64);
 
@@ -40,7 +40,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Why a call may not begin.
+/// The reason why a call may not begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal<E> {
     /// The pool takes no new calls.
@@ -49,7 +49,7 @@ pub(crate) enum Refusal<E> {
     Broken(Reason<E>),
 }
 
-/// Below this capacity the table of calls is not worth shrinking.
+/// The capacity below which the table of calls is not shrunk.
 const KEPT: usize = 256;
 
 impl<P: Port> Calls<P> {
@@ -80,12 +80,12 @@ impl<P: Port> Calls<P> {
         self.outstanding
     }
 
-    /// Calls whose owner will hand in more.
+    /// Returns the number of calls whose owners will hand in more inputs.
     pub(super) fn with_open_inputs(&self) -> usize {
         self.open_inputs
     }
 
-    /// Whether any call asked to go before others, or after them.
+    /// Returns whether an open call has a priority.
     pub(super) fn has_priorities(&self) -> bool {
         self.prioritized > 0
     }
@@ -112,7 +112,7 @@ impl<P: Port> Calls<P> {
         id
     }
 
-    /// Inputs of a call were handed in.
+    /// Records that inputs of a call were handed in.
     pub(super) fn add(&mut self, id: CallId, inputs: usize) {
         if let Some(call) = self.map.get_mut(&id) {
             if let Some(timeout) = call.options.timeout.filter(|_| call.outstanding == 0) {
@@ -123,7 +123,7 @@ impl<P: Port> Calls<P> {
         }
     }
 
-    /// Inputs of a call got their outcome.
+    /// Records that inputs of a call got their outcomes.
     #[inline]
     pub(super) fn settle(&mut self, id: CallId, inputs: usize) {
         if let Some(call) = self.map.get_mut(&id) {
@@ -145,7 +145,7 @@ impl<P: Port> Calls<P> {
         }
     }
 
-    /// Whether the call had open inputs.
+    /// Records that all inputs were handed in. Returns whether the call had open inputs.
     fn close_inputs(&mut self, id: CallId) -> bool {
         let handed_in = self.get_mut(id).is_some_and(|call| std::mem::take(&mut call.open_inputs));
         self.open_inputs -= usize::from(handed_in);
@@ -157,7 +157,7 @@ impl<P: Port> Calls<P> {
         self.close_inputs(id);
         let call = self.map.remove(&id)?;
         self.prioritized -= usize::from(call.options.priority != 0);
-        // Closed calls are passed over when their turn comes, unless too many pile up.
+        // Closed calls are skipped when their turn comes. If there are too many of them, they are removed.
         if call.in_turn && self.turns.len() > 2 * self.map.len() + KEPT {
             let Calls { map, turns, .. } = self;
             turns.retain(|id| map.contains_key(&id));
@@ -168,13 +168,14 @@ impl<P: Port> Calls<P> {
         Some(call)
     }
 
-    /// Ends a call that nobody asks for any more.
+    /// Ends a call whose outcomes are no longer wanted.
     fn end(&mut self, id: CallId) {
         let call = self.remove(id);
         self.closed.extend(call.map(|call| call.client));
     }
 
-    /// Puts a call that has pending chunks where its turn comes, unless it stands there.
+    /// Queues a call that has pending chunks for its next turn, unless it is queued already. With `first` its
+    /// turn is next.
     pub(super) fn queue(&mut self, id: CallId, first: bool) {
         let Some(call) = self.map.get_mut(&id) else { return };
         if call.in_turn || call.pending.is_empty() {
@@ -193,7 +194,7 @@ impl<P: Port> Scheduler<P> {
     ///
     /// # Errors
     ///
-    /// If the pool takes no calls; the client is returned with the reason.
+    /// Returns the client with the reason if the pool takes no calls.
     pub(crate) fn open_call(
         &mut self,
         task: u32,
@@ -210,14 +211,14 @@ impl<P: Port> Scheduler<P> {
             self.wake_dispatcher();
         }
         if self.limits.ordered {
-            // Which inputs a worker gets depends on no measurement.
+            // In an ordered pool, the worker of an input must not depend on a measurement.
             options.chunk_size.get_or_insert(1);
         }
         let pace = self.paces.get(&task).copied();
         Ok(self.calls.open(CallState::new(task, options, pace, client)))
     }
 
-    /// Ends a call with all that is not done of it, and returns what the engine kept.
+    /// Ends a call with all inputs that have no outcome, and returns the data that the engine has stored.
     pub(crate) fn take_client(&mut self, id: CallId, port: &mut P) -> Option<P::Client> {
         let call = self.calls.get(id)?;
         if call.outstanding > 0 && call.active > 0 {
@@ -237,7 +238,7 @@ impl<P: Port> Scheduler<P> {
         self.calls.closed.pop()
     }
 
-    /// Lets a call go on without anyone who wants its outcomes.
+    /// Lets a call continue although its outcomes are not wanted.
     pub(super) fn detach(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.detached = true;
@@ -253,7 +254,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Takes chunks that a thread hands in.
+    /// Accepts chunks that a thread hands in.
     pub(super) fn hand_in(
         &mut self,
         id: CallId,
@@ -275,7 +276,7 @@ impl<P: Port> Scheduler<P> {
         self.refuse_if_over(id, port);
     }
 
-    /// Fails what no worker has of a call; returns how many inputs that were.
+    /// Fails the inputs of a call that no worker has, and returns their number.
     pub(crate) fn cancel(&mut self, id: CallId, port: &mut P) -> usize {
         let cancelled = self.end_call(id, &Reason::Cancelled, port);
         // The chunks that were taken back have made room for others.
@@ -283,7 +284,7 @@ impl<P: Port> Scheduler<P> {
         cancelled
     }
 
-    /// Fails what no worker has of a call; returns how many inputs that were.
+    /// Fails the inputs of a call that no worker has, and returns their number.
     pub(super) fn end_call(
         &mut self,
         id: CallId,
@@ -300,8 +301,8 @@ impl<P: Port> Scheduler<P> {
         failed
     }
 
-    /// Fails what is not begun of a call, also in the chunks that workers have; those end when
-    /// their workers see it. Returns how many inputs failed at once.
+    /// Fails the inputs of a call that have not begun, including those in chunks that workers have, which
+    /// fail when their workers see the request. Returns the number of inputs that failed immediately.
     pub(crate) fn take_back_call(&mut self, id: CallId, port: &mut P) -> usize {
         if let Some(call) = self.calls.get_mut(id) {
             call.taken_back = true;
@@ -311,22 +312,22 @@ impl<P: Port> Scheduler<P> {
         failed
     }
 
-    /// Like [`take_back_call`](Self::take_back_call), and tells the tasks that run that they are cancelled. What they
-    /// return still counts.
+    /// Like [`take_back_call`](Self::take_back_call), and also tells the running tasks that they are
+    /// cancelled. Their outcomes still count.
     pub(crate) fn cancel_running(&mut self, id: CallId, port: &mut P) -> usize {
         let failed = self.take_back_call(id, port);
         self.cancel_claimed(id, port);
         failed
     }
 
-    /// The calls of which workers have chunks, or may claim some.
+    /// Returns the calls of which workers have chunks or may claim some.
     pub(super) fn active_calls(&self) -> Vec<CallId> {
         let mut ids = self.calls.ids();
         ids.retain(|id| self.is_in_flight(*id));
         ids
     }
 
-    /// The indices of the inputs of a call that have no outcome.
+    /// Returns the indices of the inputs of a call that have no outcome.
     pub(crate) fn unanswered(&self, id: CallId) -> Vec<std::ops::Range<usize>> {
         let pending = self.calls.get(id).map(|call| call.pending.iter());
         let chunks = self.in_flight.all().filter(|chunk| chunk.call == id);
@@ -336,7 +337,7 @@ impl<P: Port> Scheduler<P> {
             .collect()
     }
 
-    /// Inputs that could not be handed in get their outcome.
+    /// Fails inputs that could not be handed in.
     pub(crate) fn refuse_inputs(
         &mut self,
         id: CallId,
@@ -367,14 +368,14 @@ impl<P: Port> Scheduler<P> {
         chunks
     }
 
-    /// Fails what no worker has of any call.
+    /// Fails the inputs of all calls that no worker has.
     pub(super) fn end_calls(&mut self, reason: &Reason<P::Error>, port: &mut P) {
         for id in self.calls.ids() {
             self.end_call(id, reason, port);
         }
     }
 
-    /// Fails what was handed in if nobody will run it.
+    /// Fails inputs that were handed in to a pool that will not run them.
     pub(super) fn refuse_if_over(&mut self, id: CallId, port: &mut P) {
         if self.is_over() {
             let reason = self.health.broken.clone().unwrap_or(Reason::PoolEnded);
@@ -398,7 +399,7 @@ impl<P: Port> Scheduler<P> {
         self.tell_follower(id);
     }
 
-    /// Inputs of a call got their outcome.
+    /// Records that inputs of a call got their outcomes.
     pub(super) fn settled(&mut self, id: CallId, inputs: usize) {
         self.calls.settle(id, inputs);
         let Some(call) = self.calls.get_mut(id) else { return };
@@ -413,7 +414,7 @@ impl<P: Port> Scheduler<P> {
         self.tell_if_empty();
     }
 
-    /// An executor waits for the call from now on.
+    /// Records that an executor waits for the call.
     pub(crate) fn watch(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(id) {
             call.watched = true;

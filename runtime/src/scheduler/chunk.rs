@@ -1,41 +1,41 @@
 //! Chunks: inputs of one call that one worker claims together.
 
-/// Names a call of a pool; never used twice.
+/// The id of a call, which is never reused within a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CallId(pub(super) u64);
 
-/// Encoded inputs, one after the other.
+/// Encoded inputs in sequence.
 pub(crate) trait Payload: Clone {
-    /// Takes the first `inputs` off.
+    /// Splits off the first `inputs`.
     fn split_front(&mut self, inputs: usize) -> Self;
 }
 
-/// Inputs that a caller encoded, before they are a chunk of its call.
+/// Encoded inputs that are not yet a chunk of their call.
 #[derive(Clone, Debug)]
 pub(crate) struct NewChunk<L> {
     /// The index of the first input in the call.
     pub(crate) first: usize,
     /// The number of inputs.
     pub(crate) count: usize,
-    /// Whether it may be cut to the length that is right when it is published.
+    /// Whether it may be divided when it is published, according to the current chunk length.
     pub(crate) divisible: bool,
     /// The encoded inputs.
     pub(crate) payload: L,
 }
 
-/// Which worker may run a chunk.
+/// The workers that may run a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Only {
     /// Any worker.
     Any,
-    /// The one in this slot, as part of a broadcast.
+    /// The worker in this slot, as part of a broadcast.
     InSlot(usize),
-    /// The one in this slot, whose turn it is in an ordered pool; another one if the slot goes.
+    /// The worker in this slot, whose turn it is in an ordered pool; another one if the slot is removed.
     InTurn(usize),
 }
 
 impl Only {
-    /// The slot of the worker.
+    /// Returns the slot of the worker.
     pub(super) fn slot(self) -> Option<usize> {
         match self {
             Only::Any => None,
@@ -44,21 +44,21 @@ impl Only {
     }
 }
 
-/// Some inputs of a call, and how many of them have an outcome.
+/// Consecutive inputs of a call, and the number of those that have an outcome.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk<L> {
     pub(crate) call: CallId,
-    /// The task: its place in the registry.
+    /// The index of the task in the registry.
     pub(crate) task: u32,
     /// The index of its first input in the call.
     pub(crate) first: usize,
     pub(crate) count: usize,
-    /// The number of inputs, from the first on, that have an outcome.
+    /// The number of its inputs, from the first one on, that have an outcome.
     pub(crate) answered: usize,
     /// The number of times that its worker has ended while no input was known to have begun.
     pub(super) strays: u32,
     pub(super) divisible: bool,
-    /// Which worker may run it.
+    /// The workers that may run it.
     pub(super) only: Only,
     pub(crate) payload: L,
 }
@@ -79,7 +79,7 @@ impl<L: Payload> Chunk<L> {
         }
     }
 
-    /// Takes the first `count` inputs off.
+    /// Splits off the first `count` inputs.
     pub(super) fn split_front(&mut self, count: usize) -> Self {
         let payload = self.payload.split_front(count);
         let front = Chunk { count, payload, ..self.clone() };

@@ -6,13 +6,13 @@ use super::call::CallState;
 use super::chunk::Only;
 use super::{CallId, Chunk, Port, Scheduler, Time, Worker};
 
-/// Whether more of a call may be with the workers, looked up without its own answer.
+/// Returns whether more chunks of a call may be with the workers, by a separate computation.
 fn has_room<P: Port>(call: &CallState<P>) -> bool {
     call.options.max_active.is_none_or(|most| call.active < most)
 }
 
 impl<P: Port> Scheduler<P> {
-    /// Looks at the books: rules S2 and S3, and the sums.
+    /// Checks the counters: rules S2 and S3, and the sums over the calls.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl<P: Port> Scheduler<P> {
         for (at, slot) in self.workers.occupied() {
             complete += usize::from(slot.known && slot.worker.is_serving());
             if let Some(position) = slot.worker.position() {
-                // A call that is gone takes its chunks along only when they end.
+                // The chunks of a closed call remain until they end.
                 if self.in_flight.get(position).is_none() {
                     return Err(format!("the worker in slot {at} has a chunk that is nowhere"));
                 }
@@ -108,12 +108,12 @@ impl<P: Port> Scheduler<P> {
         self.workers.check(complete)
     }
 
-    /// Whether a call has nothing pending, in flight or outstanding.
+    /// Returns whether a call has nothing pending, in flight or outstanding.
     pub(super) fn is_idle(&self, id: CallId) -> bool {
         self.calls.get(id).is_none_or(|call| call.outstanding == 0 && call.active == 0)
     }
 
-    /// Whether chunks wait in calls that could be published.
+    /// Returns whether chunks wait in calls that could be published.
     pub(super) fn has_pending(&self) -> bool {
         self.calls.ids().iter().any(|id| {
             self.calls.get(*id).is_some_and(|call| !call.pending.is_empty() && has_room(call))
@@ -129,8 +129,8 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Counts a chunk of `id` that was published against the calls that could have had the
-    /// turn: none of them may be passed over more often than there are calls.
+    /// Counts a published chunk of `id` for each other call that could have had the turn. No call may be
+    /// passed over more often than there are calls.
     pub(super) fn count_turn(&mut self, id: CallId) -> Result<(), String> {
         let ids = self.calls.ids();
         let priority = self.calls.get(id).map_or(0, |call| call.options.priority);

@@ -36,7 +36,7 @@ impl<P: Port> Scheduler<P> {
         times.into_iter().flatten().min()
     }
 
-    /// Acts on everything whose time has come.
+    /// Acts on all deadlines that have passed.
     pub(super) fn time_passed(&mut self, now: Time, port: &mut P) {
         self.dispatcher_looks();
         self.step_life(now, port);
@@ -62,7 +62,7 @@ impl<P: Port> Scheduler<P> {
             Worker::Leaving { position: None, .. }
                 if late.direct.is_none() && !self.in_flight.with(slot, port).is_empty() =>
             {
-                // It took a chunk just before it was asked to leave.
+                // The worker took a chunk just before it was asked to leave.
                 self.workers.leaves_again(slot, now, &self.limits);
             }
             Worker::Leaving { position: None, .. } => {

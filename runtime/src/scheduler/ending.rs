@@ -3,7 +3,7 @@
 use super::{Action, Chunk, Ending, KillReason, Life, Limits, Port, Reason, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
-    /// A worker ended, or is given up; all that it answered was read.
+    /// Handles the end of a worker, or its abandonment. All of its answers were read before.
     pub(super) fn exited(
         &mut self,
         slot: usize,
@@ -24,11 +24,12 @@ impl<P: Port> Scheduler<P> {
                     None => !ending.from_outside && !is_peaceful,
                 };
                 if matches!(reason, Some(KillReason::DidNotLeave(_))) {
-                    // It was not to serve.
+                    // The worker was leaving, so its end is not a failed start.
                 } else if failed || !self.health.complete || !self.limits.replace {
                     self.failed_start(ending.error.clone(), now, port);
                 } else {
-                    // Its end says nothing of the next start; but ends without end are a storm.
+                    // Such an end does not predict the next start, but a long series of them is a restart
+                    // storm.
                     self.health.deaths += 1;
                 }
             } else if !is_peaceful && reason.is_none_or(KillReason::counts_as_death) {
@@ -49,7 +50,7 @@ impl<P: Port> Scheduler<P> {
         self.nobody_serves();
         self.refuse_waiting_without_worker(port);
         if let Some(reason) = self.health.broken.clone() {
-            // No other worker is started for what waited for this one.
+            // No other worker is started for the inputs that waited for this one.
             self.refuse_waiting(&reason);
         }
         if self.workers.is_empty() {
@@ -74,7 +75,7 @@ impl<P: Port> Scheduler<P> {
         let Some(mut chunk) = self.in_flight.take(position) else { return };
         let id = chunk.call;
         let mut begun = ending.started == Some((position, chunk.answered));
-        // A chunk that the worker has not reported as claimed had not begun.
+        // If the worker has not reported the claim, the chunk had not begun.
         chunk.strays += u32::from(!begun && told);
         begun |= chunk.strays > Limits::STRAYS;
         begun &= may_blame;
@@ -93,7 +94,7 @@ impl<P: Port> Scheduler<P> {
         self.give_back(chunk, port);
     }
 
-    /// Puts what is left of a chunk at the front of its call, which may run another one instead.
+    /// Puts the rest of a chunk at the front of its call, which may run another chunk first.
     pub(super) fn give_back(&mut self, chunk: Chunk<P::Payload>, port: &mut P) {
         let id = chunk.call;
         self.return_rest(chunk, port);
@@ -130,7 +131,7 @@ impl<P: Port> Scheduler<P> {
         self.publish(port);
     }
 
-    /// Takes back a published chunk that nobody runs: the queue was overwritten.
+    /// Takes back a published chunk that no worker runs, because the queue was overwritten.
     pub(crate) fn reclaim(&mut self, position: u64, port: &mut P) {
         let Some(chunk) = self.in_flight.take(position) else { return };
         if let Some(call) = self.calls.get_mut(chunk.call) {

@@ -4,68 +4,67 @@ use std::time::Duration;
 
 use super::{CallId, NewChunk, Port, Time};
 
-/// Something that happened outside of the scheduler.
+/// An event that occurred outside of the scheduler.
 pub(crate) enum Event<P: Port> {
-    /// A thread handed inputs of its call in.
+    /// A thread has handed in inputs of its call.
     HandedIn { call: CallId, chunk: NewChunk<P::Payload> },
-    /// A thread handed an input in that only the worker in `slot` may run.
+    /// A thread has handed in an input that only the worker in `slot` may run.
     HandedToOne { call: CallId, slot: usize, chunk: NewChunk<P::Payload> },
-    /// The owner of a call will hand in more, until it says otherwise.
+    /// The owner of a call will hand in more inputs, until it reports the end.
     InputsOpened { call: CallId },
-    /// The owner of a call has handed everything in.
+    /// The owner of a call has handed in all inputs.
     InputsClosed { call: CallId },
-    /// Nobody wants the outcomes of a call, but it shall go on.
+    /// The outcomes of a call are not wanted, but the call continues.
     CallDetached { call: CallId },
 
     /// The process or thread of a worker exists.
     ProcessKnown { slot: usize },
     /// A worker could not be started.
     NotStarted { slot: usize, error: P::Error },
-    /// A worker proved that it is one; its initializers run.
+    /// A worker has completed its handshake and runs its initializers.
     HandshakeDone { slot: usize },
-    /// The initializers of a worker are done: it serves.
+    /// A worker has run its initializers and serves.
     Ready { slot: usize },
-    /// A worker said that it cannot serve.
+    /// A worker has reported that it cannot serve.
     NotReady { slot: usize, error: P::Error },
-    /// A worker broke a rule of the protocol.
+    /// A worker has violated the protocol.
     Misbehaved { slot: usize, error: P::Error },
-    /// The input that a worker runs is over its limit of time, and the worker cannot begin
-    /// another one.
+    /// The input that a worker runs has exceeded its timeout, and the worker cannot begin another one.
     Overdue { slot: usize, limit: Duration },
-    /// A worker takes long for the chunk at a position, and has begun the given number of its inputs.
+    /// A worker takes long for the chunk at a position, of which it has begun the given number of inputs.
     Slow { slot: usize, position: u64, took: Duration, begun: usize },
-    /// Somebody asked for the end of a worker.
+    /// The program has asked to end a worker.
     KillRequested { slot: usize },
-    /// A worker leaves by itself.
+    /// A worker leaves on its own.
     Leaving { slot: usize },
-    /// The process of a worker is over; how it ended will be known soon.
+    /// The process of a worker has ended. Its exit status will be known soon.
     ProcessOver { slot: usize },
-    /// A worker ended, or is given up.
+    /// A worker has ended or was abandoned.
     Exited { slot: usize, ending: Ending<P::Error> },
 
-    /// The pool shall have another number of workers.
+    /// The pool gets another number of workers.
     Resized { workers: usize },
-    /// The pool takes no new calls.
+    /// The pool takes no new calls any more.
     Closed,
-    /// The pool is dropped: what has not started is cancelled, workers leave, and those
-    /// that are still there at `kill_at` are killed.
+    /// The pool was dropped: inputs that have not started are cancelled, workers leave, and those that still
+    /// exist at `kill_at` are killed.
     Dropped { kill_at: Option<Time> },
-    /// The pool ends at once.
+    /// The pool was terminated.
     Terminated,
-    /// The dispatcher has ended, whatever the reason.
+    /// The dispatcher has ended, for whatever reason.
     DispatcherEnded,
-    /// Time passed: deadlines are looked at.
+    /// Time has passed, so that deadlines may have expired.
     TimePassed,
 }
 
 /// The way in which a worker has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ending<E> {
-    /// It exited, with code 0.
+    /// Whether it exited with code 0.
     pub(crate) is_clean: bool,
-    /// It had said that it leaves.
+    /// Whether it had reported that it leaves.
     pub(crate) left: bool,
-    /// It was killed by a signal with which people and systems end processes.
+    /// Whether it was killed by a signal that users and systems send to end a process.
     pub(crate) from_outside: bool,
     /// The input that it had begun: the position of the chunk, and the index in it.
     pub(crate) started: Option<(u64, usize)>,
@@ -73,39 +72,39 @@ pub(crate) struct Ending<E> {
     pub(crate) error: E,
 }
 
-/// Something that the engine has to do.
+/// An action that the engine has to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action<E> {
     /// Start a worker with this id for this slot.
     Start { slot: usize, id: usize },
-    /// Ask a worker to leave as soon as it has no chunk.
+    /// Ask a worker to leave when it has no chunk.
     AskToLeave { slot: usize },
-    /// End a worker now. A thread cannot be ended; it is left behind.
+    /// Kill a worker. A thread cannot be killed; it is abandoned.
     Kill { slot: usize },
-    /// A worker is over its time to start or to initialize: say so, as
-    /// [`Event::NotStarted`] where no process is known, else as [`Event::NotReady`].
+    /// A worker has exceeded its time to start or to initialize. Report this, by [`Event::NotStarted`] if no
+    /// process is known, and by [`Event::NotReady`] otherwise.
     NotReadyInTime { slot: usize },
-    /// A killed worker does not end: treat it as ended.
+    /// A killed worker does not end. Treat it as ended.
     GiveUp { slot: usize },
-    /// Forget the worker of a slot, which is free again.
+    /// Remove the worker of a slot, which is free again.
     Vacate { slot: usize },
     /// Ask a worker to stop before the next input of this chunk.
     Skip { slot: usize, position: u64 },
     /// Tell the task that a worker runs in this chunk that it is cancelled.
     Cancel { slot: usize, position: u64 },
-    /// Wake the worker in a slot, which alone can run what was published for it.
+    /// Wake the worker in a slot, because only this worker can run the published chunk.
     WakeWorker { slot: usize },
-    /// Wake as many idle workers as there are chunks that nobody claimed.
+    /// Wake as many idle workers as there are unclaimed chunks.
     WakeWorkers,
-    /// An input failed, in the worker of a slot where one is named.
+    /// An input failed, in the worker of the slot if there is one.
     Fail { call: CallId, index: usize, reason: Reason<E>, slot: Option<usize> },
-    /// An input for one worker alone is not run, since that worker leaves; it has no outcome.
+    /// An input for one worker is not run, because that worker leaves. It has no outcome.
     Unrun { call: CallId, index: usize },
-    /// Tell the executor that waits for a call that something of it came.
+    /// Notify the executor that waits for a call that an outcome has arrived.
     WakeTask { call: CallId },
-    /// Wake the thread that follows in this call.
+    /// Wake the follower that waits in this call.
     WakeFollower { call: CallId },
-    /// Wake the thread that leads.
+    /// Wake the leader.
     WakeLeader,
     /// Wake the dispatcher.
     WakeDispatcher,
@@ -113,16 +112,16 @@ pub(crate) enum Action<E> {
     Changed,
 }
 
-/// Why an input has no output though its task did not fail.
+/// The reason why an input has no output although its task did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reason<E> {
-    /// The pool ended before.
+    /// The pool has ended before.
     PoolEnded,
     /// The call was cancelled before a worker took it.
     Cancelled,
     /// The given number of workers have ended one after another without an answer.
     RestartStorm { deaths: usize },
-    /// It could not be handed in.
+    /// The input could not be handed in.
     Refused(E),
     /// No worker can be started.
     NotStarted(E),

@@ -9,24 +9,24 @@ use super::{CallId, Chunk, Owner, Payload, Port};
 struct Published<L> {
     position: u64,
     chunk: Chunk<L>,
-    /// The slot of the worker that said that it took it.
+    /// The slot of the worker that reported the claim.
     holder: Option<usize>,
 }
 
 /// Chunks that are published, run, or wait for one worker.
 pub(super) struct InFlight<L> {
-    /// By position modulo the number of queue slots.
+    /// The published chunks, by position modulo the number of queue slots.
     slots: Vec<Option<Published<L>>>,
-    /// Chunks that still run though their queue slot was used again, and in which slot.
+    /// The chunks that still run although their queue slot was reused, with the slots of their workers.
     displaced: HashMap<u64, (Chunk<L>, usize)>,
-    /// Chunks that were given to one worker alone.
+    /// The chunks that were given to one worker.
     direct: HashMap<u64, Chunk<L>>,
-    /// Chunks that wait for one worker.
+    /// The chunks that wait for one worker.
     pub(super) waiting: Lines<L>,
     tail: u64,
     first_direct: u64,
     next_direct: u64,
-    /// Positions that were taken back and that the cursor has not passed, in order.
+    /// The positions that were withdrawn and that the cursor has not passed, in order.
     withdrawn: VecDeque<u64>,
 }
 
@@ -52,7 +52,7 @@ impl<L: Payload> InFlight<L> {
         (position % self.slots.len() as u64) as usize
     }
 
-    /// Published chunks that nobody claimed, as far as the cursor tells.
+    /// Returns the number of unclaimed chunks, as far as the cursor shows.
     pub(super) fn unclaimed<P: Port<Payload = L>>(&mut self, port: &P) -> u64 {
         // Earlier positions are not in the queue any more.
         let first = port.cursor().max(self.tail.saturating_sub(self.slots.len() as u64));
@@ -62,7 +62,7 @@ impl<L: Payload> InFlight<L> {
         self.tail.saturating_sub(first).saturating_sub(self.withdrawn.len() as u64)
     }
 
-    /// The position that the cursor passes when the last chunk but `reserve` is claimed.
+    /// Returns the position that the cursor passes when all chunks but the last `reserve` are claimed.
     pub(super) fn low_mark(&self, reserve: u64) -> u64 {
         let mut withdrawn = self.withdrawn.iter().rev().copied().peekable();
         let (mut low, mut left) = (self.tail, reserve);
@@ -77,7 +77,7 @@ impl<L: Payload> InFlight<L> {
         }
     }
 
-    /// Publishes a chunk; gives it back if its queue slot is not free yet.
+    /// Publishes a chunk; returns it if its queue slot is not free yet.
     pub(super) fn publish<P: Port<Payload = L>>(
         &mut self,
         chunk: Chunk<L>,
@@ -87,8 +87,8 @@ impl<L: Payload> InFlight<L> {
         let position = self.tail;
         let at = self.slot_of(position);
         if let Some(before) = &self.slots[at] {
-            // What the worker said goes before what the queue says, which may have been
-            // overwritten; a claim in the name of nobody waits for the audit.
+            // A report of the worker takes precedence over the queue, which may have been overwritten. A
+            // claim by an invalid owner is left to the audit.
             let worker = before.holder.or(match port.owner(before.position) {
                 Owner::Worker(worker) if occupied(worker) => Some(worker),
                 _ => None,
@@ -104,7 +104,7 @@ impl<L: Payload> InFlight<L> {
         Ok(())
     }
 
-    /// The chunk at a position.
+    /// Returns the chunk at a position.
     #[inline]
     pub(super) fn get_mut(&mut self, position: u64) -> Option<&mut Chunk<L>> {
         let at = self.slot_of(position);
@@ -115,7 +115,7 @@ impl<L: Payload> InFlight<L> {
         }
     }
 
-    /// The chunk at a position.
+    /// Returns the chunk at a position.
     pub(super) fn get(&self, position: u64) -> Option<&Chunk<L>> {
         match &self.slots[self.slot_of(position)] {
             Some(published) if published.position == position => Some(&published.chunk),
@@ -124,7 +124,7 @@ impl<L: Payload> InFlight<L> {
         }
     }
 
-    /// Takes the chunk at a position out: it ended.
+    /// Removes the chunk at a position, which has ended.
     pub(super) fn take(&mut self, position: u64) -> Option<Chunk<L>> {
         let at = self.slot_of(position);
         match self.slots[at].take_if(|published| published.position == position) {
@@ -134,7 +134,7 @@ impl<L: Payload> InFlight<L> {
         }
     }
 
-    /// Notes that a worker said that it took a chunk; false if it cannot have.
+    /// Records that a worker has reported a claim; returns false if the claim is impossible.
     pub(super) fn hold<P: Port<Payload = L>>(
         &mut self,
         position: u64,
@@ -160,7 +160,7 @@ impl<L: Payload> InFlight<L> {
         }
     }
 
-    /// Takes the chunks back that nobody claimed and that are `wanted`.
+    /// Takes back the unclaimed chunks that are `wanted`.
     pub(super) fn take_unclaimed<P: Port<Payload = L>>(
         &mut self,
         port: &mut P,
@@ -184,7 +184,7 @@ impl<L: Payload> InFlight<L> {
         taken
     }
 
-    /// The positions of all chunks that the worker in a slot has, besides those it named.
+    /// Returns the positions of the chunks that the worker in a slot has without having reported them.
     pub(super) fn with<P: Port<Payload = L>>(&self, slot: usize, port: &P) -> Vec<u64> {
         let claimed = self.slots.iter().flatten().filter(|published| {
             published.holder.is_none() && port.owner(published.position) == Owner::Worker(slot)
@@ -197,7 +197,7 @@ impl<L: Payload> InFlight<L> {
         positions
     }
 
-    /// Published and displaced chunks that no worker said it took, and who has them.
+    /// Returns the published and displaced chunks whose claims were not reported, with their owners.
     pub(super) fn unheld<'a, P: Port<Payload = L>>(
         &'a self,
         port: &'a P,
@@ -209,14 +209,14 @@ impl<L: Payload> InFlight<L> {
         published.chain(displaced.map(|(position, (_, slot))| (*position, Owner::Worker(*slot))))
     }
 
-    /// All chunks.
+    /// Returns all chunks.
     pub(super) fn all(&self) -> impl Iterator<Item = &Chunk<L>> {
         let published = self.slots.iter().flatten().map(|published| &published.chunk);
         let displaced = self.displaced.values().map(|(chunk, _)| chunk);
         published.chain(displaced).chain(self.direct.values()).chain(self.waiting.all())
     }
 
-    /// The positions of the chunks of a call that workers have, and their slots.
+    /// Returns the positions of the chunks of a call that workers have, with their slots.
     pub(super) fn running<P: Port<Payload = L>>(
         &self,
         call: CallId,
@@ -239,7 +239,7 @@ impl<L: Payload> InFlight<L> {
         running
     }
 
-    /// Gives a chunk to one worker; returns its position.
+    /// Gives a chunk to one worker and returns its position.
     pub(super) fn give<P: Port<Payload = L>>(
         &mut self,
         slot: usize,
@@ -256,7 +256,7 @@ impl<L: Payload> InFlight<L> {
 
 #[cfg(any(test, feature = "simulation"))]
 impl<L: Payload> InFlight<L> {
-    /// Looks at the books.
+    /// Checks the counters.
     pub(super) fn check<P: Port<Payload = L>>(&self, port: &P) -> Result<(), String> {
         if self.withdrawn.len() > self.slots.len() * 2 {
             return Err(format!("{} withdrawn positions are remembered", self.withdrawn.len()));

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-/// Why the pool killed a worker. A worker is killed for one reason only, the first.
+/// The reason why the pool killed a worker. If there are several, it is the first one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KillReason<E> {
-    /// Its input ran longer than its limit.
+    /// Its input exceeded its timeout.
     TimedOut(Duration),
-    /// The pool ends, or somebody asked for it.
+    /// The pool ended, or the program asked for it.
     Terminated,
-    /// It was told to leave and did not within this time.
+    /// It did not leave within this time.
     DidNotLeave(Duration),
-    /// It did not get ready, in time or at all.
+    /// It did not become ready, or not in time.
     NotReady(E),
-    /// It broke a rule of the protocol.
+    /// It violated the protocol.
     Violation(E),
 }
 
 impl<E> KillReason<E> {
-    /// Whether the end of a serving worker counts towards a restart storm.
+    /// Returns whether the end of a serving worker counts towards a restart storm.
     pub(super) fn counts_as_death(&self) -> bool {
         match self {
             KillReason::TimedOut(_) | KillReason::Terminated | KillReason::DidNotLeave(_) => false,
@@ -26,7 +26,7 @@ impl<E> KillReason<E> {
         }
     }
 
-    /// Whether the input that the worker had begun may be run again.
+    /// Returns whether the input that the worker had begun may be retried.
     pub(super) fn may_retry(&self) -> bool {
         match self {
             KillReason::TimedOut(_) | KillReason::Terminated => false,
@@ -34,7 +34,7 @@ impl<E> KillReason<E> {
         }
     }
 
-    /// Whether an input may be to blame for the end.
+    /// Returns whether an input may be blamed for the end.
     pub(super) fn may_blame(&self) -> bool {
         match self {
             KillReason::DidNotLeave(_) => false,
@@ -45,7 +45,7 @@ impl<E> KillReason<E> {
         }
     }
 
-    /// Whether the end of a worker that was not ready counts as a failed start.
+    /// Returns whether the end of a worker that was not ready counts as a failed start.
     pub(super) fn is_failed_start(&self) -> bool {
         match self {
             KillReason::TimedOut(_) | KillReason::Terminated | KillReason::DidNotLeave(_) => false,

@@ -9,28 +9,28 @@ pub(crate) enum Life {
     Open,
     /// It takes no new calls.
     Closing,
-    /// Workers are told to leave.
+    /// Its workers are asked to leave.
     Leaving,
-    /// Workers are killed.
+    /// Its workers are killed.
     Terminating,
-    /// All workers are gone, and the dispatcher too.
+    /// All workers and the dispatcher have ended.
     Ended,
 }
 
 /// The state of a pool as a whole.
 pub(super) struct Health<E> {
     pub(super) life: Life,
-    /// All workers served at the same time once.
+    /// Whether all workers have served at the same time at least once.
     pub(super) complete: bool,
-    /// Why no worker is started at present.
+    /// The reason why no worker is started at present.
     pub(super) broken: Option<Reason<E>>,
-    /// Workers that ended since an input was answered last.
+    /// The number of workers that have ended since the last answer.
     pub(super) deaths: usize,
-    /// Starts that failed since one succeeded.
+    /// The number of failed starts since the last successful one.
     pub(super) failed_starts: usize,
-    /// No worker is started before this time.
+    /// The time before which no worker is started.
     pub(super) retry_at: Option<Time>,
-    /// When workers that are asked to leave are killed.
+    /// The time at which leaving workers are killed.
     pub(super) kill_at: Option<Time>,
 }
 
@@ -47,7 +47,7 @@ impl<E> Health<E> {
         }
     }
 
-    /// Forgets why the pool was broken: it may have gone away.
+    /// Forgets why the pool was broken, because the cause may have disappeared.
     pub(super) fn mend(&mut self) -> bool {
         let was_broken = self.broken.take().is_some();
         if was_broken {
@@ -58,12 +58,12 @@ impl<E> Health<E> {
 }
 
 impl<P: Port> Scheduler<P> {
-    /// Whether nobody will run what is handed in.
+    /// Returns whether inputs that are handed in will not be run.
     pub(super) fn is_over(&self) -> bool {
         self.health.broken.is_some() || self.health.life >= Life::Leaving
     }
 
-    /// Whether the pool is at its end: the dispatcher may end.
+    /// Returns whether the pool is over, so that the dispatcher may end.
     pub(crate) fn is_finished(&self) -> bool {
         self.health.life >= Life::Leaving && self.workers.is_empty()
     }
@@ -100,7 +100,7 @@ impl<P: Port> Scheduler<P> {
         self.act(Action::Changed);
     }
 
-    /// Goes on with the end of the pool.
+    /// Continues the shutdown of the pool.
     pub(super) fn step_life(&mut self, now: Time, port: &mut P) {
         let health = &mut self.health;
         if health.life == Life::Closing
@@ -120,14 +120,14 @@ impl<P: Port> Scheduler<P> {
             for slot in slots {
                 let known = self.workers.get(slot).is_some_and(|slot| slot.known);
                 if self.kill(slot, KillReason::Terminated, now) && !known {
-                    // Should it be there after all, its launcher ends it.
+                    // If the process exists after all, its launcher ends it.
                     self.act(Action::GiveUp { slot });
                 }
             }
         }
     }
 
-    /// Asks the workers from a slot on to leave.
+    /// Asks the workers in the slots from `from` on to leave.
     pub(super) fn dismiss(&mut self, from: usize, now: Time) {
         let serving: Vec<usize> = self
             .workers
@@ -147,7 +147,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Gives the pool another number of workers.
+    /// Changes the number of workers.
     pub(super) fn resize(&mut self, workers: usize, now: Time, port: &mut P) {
         self.workers.set_target(workers);
         self.dismiss(workers, now);
@@ -156,7 +156,7 @@ impl<P: Port> Scheduler<P> {
         self.wake_dispatcher();
     }
 
-    /// Too many deaths in a row end what is there (rule S6).
+    /// Ends the open calls after too many consecutive deaths (rule S6).
     pub(super) fn limit_storm(&mut self, port: &mut P) {
         let most = Limits::deaths(self.target().max(1));
         if self.health.deaths >= most && self.health.broken.is_none() {
@@ -164,32 +164,32 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Ends all calls and starts no more workers until there is a new call.
+    /// Ends all calls, and starts no workers until the next call.
     pub(super) fn give_up(&mut self, reason: Reason<P::Error>, port: &mut P) {
         self.end_calls(&reason, port);
         self.health.broken = Some(reason);
         self.act(Action::Changed);
     }
 
-    /// A worker could not be started, or ended before it was ready.
+    /// Handles a start that failed, or a worker that ended before it was ready.
     pub(super) fn failed_start(&mut self, error: P::Error, now: Time, port: &mut P) {
         self.health.failed_starts += 1;
         let failed = self.health.failed_starts;
         let last = failed >= Limits::FAILED_STARTS;
-        // Before it first was complete, a pool does not try twice.
+        // A pool that has never been complete does not repeat a failed start.
         let once = !self.health.complete || !self.limits.replace;
         if once || (last && !self.workers.any_serves()) {
             self.give_up(Reason::NotStarted(error.clone()), port);
         } else if last {
-            // Whoever serves runs what is there for all, and nobody what is for others.
+            // The serving workers run all inputs except those for a missing worker.
             self.refuse_waiting(&Reason::NotStarted(error));
         }
         let pause = TICK * (1 << failed.saturating_sub(Limits::FAILED_STARTS).min(6));
         self.health.retry_at = Some(after(now, pause));
     }
 
-    /// The last worker that served is gone: whether another one starts decides what becomes of the
-    /// calls, and so it is tried without a pause.
+    /// Handles the end of the last serving worker. The calls depend on the next start, so it is tried without
+    /// a pause.
     pub(super) fn nobody_serves(&mut self) {
         if self.health.failed_starts >= Limits::FAILED_STARTS && !self.workers.any_serves() {
             self.health.retry_at = None;

@@ -5,15 +5,15 @@ use std::time::Duration;
 /// The settings of one pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Workers to begin with.
+    /// The initial number of workers.
     pub(crate) workers: usize,
-    /// Chunks that can be published and not yet reused.
+    /// The number of chunks that can be published and not yet reused.
     pub(crate) queue_slots: usize,
-    /// The first position of a chunk for one worker alone.
+    /// The first position of a direct chunk.
     pub(crate) first_direct: u64,
-    /// Whether the inputs of a call go to the workers in turn, and wait for theirs.
+    /// Whether the inputs of a call are assigned to the workers in turn, and wait for them.
     pub(crate) ordered: bool,
-    /// Whether a worker that ended gets a successor.
+    /// Whether a worker that ended is replaced.
     pub(crate) replace: bool,
     /// The maximum time from the start of a worker to its handshake.
     pub(crate) start_timeout: Duration,
@@ -28,7 +28,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The limits of a pool whose program sets none.
+    /// Returns the limits of a pool for which the program has set none.
     pub(crate) fn new(workers: usize, queue_slots: usize, first_direct: u64) -> Self {
         Limits {
             workers,
@@ -44,10 +44,10 @@ impl Limits {
         }
     }
 
-    /// Failed starts in a row after which the calls fail.
+    /// The number of consecutive failed starts after which the calls fail.
     pub(super) const FAILED_STARTS: usize = 3;
 
-    /// The number of consecutive deaths without an answer in between, after which the calls fail.
+    /// Returns the number of consecutive deaths without an answer in between after which the calls fail.
     pub(super) fn deaths(workers: usize) -> usize {
         100 + 10 * workers
     }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::turns::Turns;
 use super::{CallId, Chunk};
 
-/// The chunks that wait for the workers in some slots. Its memory follows their number.
+/// The chunks that wait for the workers in some slots. The memory used is proportional to their number.
 pub(super) struct Lines<L>(HashMap<usize, Line<L>>);
 
-/// The chunks that wait for one worker. Their calls take turns, as they do in the queue.
+/// The chunks that wait for one worker. Their calls take turns, as in the queue.
 struct Line<L> {
     turns: Turns,
-    /// By call, with its priority; the lists are not empty.
+    /// The chunks by call, with the priority of the call; the lists are not empty.
     chunks: BTreeMap<CallId, (i32, VecDeque<Chunk<L>>)>,
 }
 
@@ -20,7 +20,7 @@ impl<L> Lines<L> {
         Lines(HashMap::new())
     }
 
-    /// Adds a chunk of a call with a priority: behind the others of this call, or as its first one.
+    /// Adds a chunk of a call with a priority, either as the last or as the first chunk of this call.
     pub(super) fn add(&mut self, slot: usize, chunk: Chunk<L>, priority: i32, first: bool) {
         let new = || Line { turns: Turns::default(), chunks: BTreeMap::new() };
         let Line { turns, chunks } = self.0.entry(slot).or_insert_with(new);
@@ -89,27 +89,27 @@ impl<L> Lines<L> {
         taken
     }
 
-    /// The slots for whose workers chunks wait.
+    /// Returns the slots for whose workers chunks wait.
     pub(super) fn slots(&self) -> Vec<usize> {
         let mut slots: Vec<usize> = self.0.keys().copied().collect();
         slots.sort_unstable();
         slots
     }
 
-    /// All chunks.
+    /// Returns all chunks.
     pub(super) fn all(&self) -> impl Iterator<Item = &Chunk<L>> {
         let lists = self.0.values().flat_map(|line| line.chunks.values());
         lists.flat_map(|(_, list)| list)
     }
 
-    /// Whether a chunk that may run waits for a worker.
+    /// Returns whether a chunk that may run waits for a worker.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn has_for(&self, slot: usize, may_run: impl Fn(&Chunk<L>) -> bool) -> bool {
         let front_may = |(_, list): &(i32, VecDeque<Chunk<L>>)| list.front().is_some_and(&may_run);
         self.0.get(&slot).is_some_and(|line| line.chunks.values().any(front_may))
     }
 
-    /// Looks at the books.
+    /// Checks the counters.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn check(&self) -> Result<(), String> {
         for (slot, Line { turns, chunks }) in &self.0 {

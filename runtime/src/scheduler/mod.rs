@@ -122,7 +122,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Takes note of what happened.
+    /// Handles an event.
     pub(crate) fn handle(&mut self, event: Event<P>, now: Time, port: &mut P) {
         match event {
             Event::HandedIn { call, chunk } => self.hand_in(call, chunk, now, port),
@@ -163,7 +163,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// The next thing to do, in the order in which it became necessary.
+    /// Returns the next action, in the order in which the actions became necessary.
     pub(crate) fn next_action(&mut self) -> Option<Action<P::Error>> {
         self.actions.pop_front()
     }
@@ -172,62 +172,62 @@ impl<P: Port> Scheduler<P> {
         self.actions.push_back(action);
     }
 
-    /// The number of workers that the pool is meant to have.
+    /// Returns the intended number of workers.
     pub(crate) fn target(&self) -> usize {
         self.workers.target()
     }
 
-    /// The number of inputs, over all calls, that were handed in and have no outcome yet.
+    /// Returns the number of inputs of all calls that were handed in and have no outcome yet.
     pub(crate) fn outstanding(&self) -> usize {
         self.calls.outstanding()
     }
 
-    /// The phase of the life cycle of the pool.
+    /// Returns the phase of the life cycle of the pool.
     pub(crate) fn life(&self) -> Life {
         self.health.life
     }
 
-    /// Whether all workers were ready at the same time at least once.
+    /// Returns whether all workers have been ready at the same time at least once.
     pub(crate) fn is_complete(&self) -> bool {
         self.health.complete
     }
 
-    /// Why no worker is started at present, if so.
+    /// Returns the reason why no worker is started at present, if there is one.
     pub(crate) fn broken(&self) -> Option<&Reason<P::Error>> {
         self.health.broken.as_ref()
     }
 
-    /// The occupied worker slots.
+    /// Returns the occupied worker slots.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, &Slot<P::Error>)> {
         self.workers.occupied()
     }
 
-    /// The worker in a slot.
+    /// Returns the worker in a slot.
     pub(crate) fn slot(&self, slot: usize) -> Option<&Slot<P::Error>> {
         self.workers.get(slot)
     }
 
-    /// The engine's data of a call.
+    /// Returns the engine's data of a call.
     pub(crate) fn client(&mut self, call: CallId) -> Option<&mut P::Client> {
         self.calls.get_mut(call).map(|call| &mut call.client)
     }
 
-    /// The number of calls that are open.
+    /// Returns the number of open calls.
     pub(crate) fn open_calls(&self) -> usize {
         self.calls.len()
     }
 
-    /// The calls whose owners will hand in more.
+    /// Returns the number of calls whose owners will hand in more inputs.
     pub(crate) fn calls_with_open_inputs(&self) -> Vec<CallId> {
         self.calls.handed_in()
     }
 
-    /// Whether outstanding inputs have a limit of time.
+    /// Returns whether an outstanding input has a timeout.
     pub(crate) fn has_timeouts(&self) -> bool {
         !self.calls.timeouts.is_empty()
     }
 
-    /// Nanoseconds that an input of a call took recently, if that is known.
+    /// Returns the recent duration of an input of a call in nanoseconds, if it is known.
     pub(crate) fn pace(&self, call: CallId) -> Option<f64> {
         self.calls.get(call)?.pace
     }
@@ -238,17 +238,17 @@ impl<P: Port> Scheduler<P> {
         self.calls.get(call).map_or(1, |call| call.chunk_len(workers, None))
     }
 
-    /// Whether workers have chunks of a call, or may claim some.
+    /// Returns whether workers have chunks of a call or may claim some.
     pub(crate) fn is_in_flight(&self, call: CallId) -> bool {
         self.calls.get(call).is_some_and(|call| call.active > 0)
     }
 
-    /// The inputs of the chunk at a position.
+    /// Returns the inputs of the chunk at a position.
     pub(crate) fn payload_at(&self, position: u64) -> Option<P::Payload> {
         self.in_flight.get(position).map(|chunk| chunk.payload.clone())
     }
 
-    /// The number of inputs of a call that have no outcome yet; 0 for one that is closed.
+    /// Returns the number of inputs of a call that have no outcome yet; 0 for a closed call.
     pub(crate) fn outstanding_of(&self, call: CallId) -> usize {
         self.calls.get(call).map_or(0, |call| call.outstanding)
     }

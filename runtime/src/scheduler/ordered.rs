@@ -4,7 +4,7 @@ use super::chunk::Only;
 use super::{CallId, Chunk, NewChunk, Port, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
-    /// Takes inputs that a thread hands in, and makes each chunk wait for the worker whose turn it is.
+    /// Accepts inputs that a thread hands in, and makes each chunk wait for the worker whose turn it is.
     pub(super) fn hand_in_turn(
         &mut self,
         id: CallId,
@@ -20,7 +20,7 @@ impl<P: Port> Scheduler<P> {
         self.calls.add(id, rest.count);
         let mut left = rest.count;
         while left > 0 {
-            // Chunks begin at multiples of their length, however the inputs are handed in.
+            // Chunks begin at multiples of their length, regardless of how the inputs are handed in.
             let (turn, behind) = (rest.first / len, len - rest.first % len);
             let count = behind.min(left);
             let mut chunk = if count < left { rest.split_front(count) } else { rest.clone() };
@@ -34,7 +34,7 @@ impl<P: Port> Scheduler<P> {
         self.refuse_if_over(id, port);
     }
 
-    /// Another chunk of a call that may have few with the workers can run, whichever worker it waits for.
+    /// Lets another chunk of a call with `max_active` run, no matter for which worker it waits.
     pub(super) fn give_limited(&mut self, id: CallId, port: &mut P) {
         let limited = |id| self.calls.get(id).is_some_and(|call| call.options.max_active.is_some());
         if self.limits.ordered && limited(id) {

@@ -2,7 +2,7 @@
 
 use super::{Chunk, Payload};
 
-/// The queue as the scheduler sees it, and the types of what it carries.
+/// The queue from the view of the scheduler, and the types of the data that it carries.
 ///
 /// A pool implements it over shared memory, the simulation over a table.
 pub(crate) trait Port: Sized {
@@ -16,26 +16,26 @@ pub(crate) trait Port: Sized {
     /// Makes a chunk claimable at the next position.
     fn publish(&mut self, position: u64, chunk: &Chunk<Self::Payload>);
 
-    /// Gives a chunk to the worker in one slot, which has ended the one before.
+    /// Gives a chunk to the worker in one slot, whose previous direct chunk has ended.
     fn publish_direct(&mut self, slot: usize, position: u64, chunk: &Chunk<Self::Payload>);
 
-    /// Takes a published chunk back, unless a worker was faster.
+    /// Withdraws a published chunk, unless a worker has claimed it.
     fn withdraw(&mut self, position: u64) -> bool;
 
-    /// Who has the chunk at a position.
+    /// Returns the owner of the chunk at a position.
     fn owner(&self, position: u64) -> Owner;
 
-    /// No position below this one is free; a hint, which may be wrong for a while.
+    /// Returns a hint that no position below this one is free. The hint may be wrong for a while.
     fn cursor(&self) -> u64;
 }
 
-/// Who has a published chunk.
+/// The owner of a published chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// Nobody yet.
+    /// The chunk is not claimed.
     Free,
     /// The worker in this slot.
     Worker(usize),
-    /// Nobody who could be named: it was withdrawn, or the queue was overwritten.
+    /// The chunk was withdrawn, or the queue was overwritten.
     Nobody,
 }

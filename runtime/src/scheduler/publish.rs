@@ -2,15 +2,15 @@
 
 use super::{Action, Chunk, Port, Scheduler};
 
-/// Published chunks that nobody claimed, at most; further ones wait in their calls.
+/// The maximum number of unclaimed chunks; further ones wait in their calls.
 const WINDOW: u64 = 256;
 
-/// The same for each worker while a call has a priority: what is published has to be taken
-/// back for a higher one.
+/// The maximum number per worker while a call has a priority, because published chunks have to be withdrawn
+/// for a call with a higher one.
 const CLOSE: u64 = 2;
 
 impl<P: Port> Scheduler<P> {
-    /// Publishes pending chunks, one of each call in turn, as far as there is room.
+    /// Publishes pending chunks, one of each call in turn, as long as there is room.
     pub(crate) fn publish(&mut self, port: &mut P) {
         if self.calls.turns.is_empty() {
             return;
@@ -23,14 +23,14 @@ impl<P: Port> Scheduler<P> {
             false => WINDOW.max(workers as u64),
             true => CLOSE * workers as u64 + 1,
         };
-        // Fewer than there are queue slots, so that it can always be made to fit.
+        // Less than the number of queue slots, so that withdrawn chunks can always be published again.
         let window = window.min(self.limits.queue_slots as u64 - 1);
         while unclaimed < window {
             let Some(id) = self.calls.turns.pop() else { break };
             let Some(call) = self.calls.get_mut(id) else { continue };
             call.in_turn = false;
             if !call.may_publish() {
-                // It is queued again when one of its chunks ends.
+                // The call is queued again when one of its chunks ends.
                 continue;
             }
             let Some(mut chunk) = call.pending.pop_front() else { continue };
@@ -43,8 +43,8 @@ impl<P: Port> Scheduler<P> {
             let occupied = |slot: usize| self.workers.get(slot).is_some();
             if let Err(chunk) = self.in_flight.publish(chunk, occupied, port) {
                 self.unpublish(chunk);
-                // The slot is blocked by a chunk that nobody claimed, far behind others that
-                // were taken back: published again, all of them stand close together.
+                // An unclaimed chunk blocks the slot, far behind chunks that were withdrawn. When all of them
+                // are published again, their positions are consecutive.
                 let taken = self.in_flight.take_unclaimed(port, |_| true);
                 if taken.is_empty() {
                     break;
@@ -62,7 +62,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Takes back what is published and has a lower priority than the call whose turn it is.
+    /// Withdraws the published chunks whose priority is lower than that of the call whose turn it is.
     fn make_way(&mut self, port: &mut P) {
         if !self.calls.has_priorities() {
             return;
@@ -77,7 +77,7 @@ impl<P: Port> Scheduler<P> {
         taken.into_iter().rev().for_each(|chunk| self.unpublish(chunk));
     }
 
-    /// Puts a chunk that was taken back at the front of its call, whose turn is next.
+    /// Puts a withdrawn chunk at the front of its call, whose turn is next.
     pub(super) fn unpublish(&mut self, chunk: Chunk<P::Payload>) {
         let id = chunk.call;
         if let Some(call) = self.calls.get_mut(id) {
@@ -87,7 +87,7 @@ impl<P: Port> Scheduler<P> {
         self.calls.queue(id, true);
     }
 
-    /// Published chunks that nobody claimed.
+    /// Returns the number of unclaimed chunks.
     pub(crate) fn unclaimed(&mut self, port: &P) -> u64 {
         self.in_flight.unclaimed(port)
     }

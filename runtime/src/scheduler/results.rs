@@ -3,29 +3,29 @@
 use super::sizing;
 use super::{Action, CallId, Owner, Port, Scheduler, Time};
 
-/// A worker said something that cannot be.
+/// A report of a worker that is impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation(pub(crate) &'static str);
 
-/// The chunk that a worker is at.
+/// The chunk that a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CurrentChunk {
     pub(crate) call: CallId,
     /// The index in the call of the first input of the chunk.
     pub(crate) first: usize,
-    /// The inputs of the chunk that have an outcome.
+    /// The number of inputs of the chunk that have an outcome.
     pub(crate) answered: usize,
     pub(crate) count: usize,
-    /// Whether anybody wants the outcomes.
+    /// Whether the outcomes are wanted.
     pub(crate) wanted: bool,
 }
 
 impl<P: Port> Scheduler<P> {
-    /// A worker says that it took the chunk at a position.
+    /// Handles the report that a worker has taken the chunk at a position.
     ///
     /// # Errors
     ///
-    /// If it cannot have.
+    /// Returns an error if the worker cannot have taken it.
     pub(crate) fn claimed(
         &mut self,
         slot: usize,
@@ -43,11 +43,11 @@ impl<P: Port> Scheduler<P> {
         self.workers.claimed(slot, position, &self.limits)
     }
 
-    /// The chunk that a worker is at, to put its answers where they belong.
+    /// Returns the chunk that a worker runs, to which its answers belong.
     ///
     /// # Errors
     ///
-    /// If it is at none.
+    /// Returns an error if it runs none.
     #[inline]
     pub(crate) fn running(&self, slot: usize) -> Result<CurrentChunk, Violation> {
         let position = self.workers.get(slot).and_then(|slot| slot.worker.position());
@@ -87,11 +87,11 @@ impl<P: Port> Scheduler<P> {
         Ok(())
     }
 
-    /// A worker has ended its chunk after `nanoseconds`.
+    /// Handles the report that a worker has ended its chunk after `nanoseconds`.
     ///
     /// # Errors
     ///
-    /// If it was at none, or left out all of it though nobody asked it to.
+    /// Returns an error if it had no chunk, or skipped the whole chunk without being asked to.
     pub(crate) fn ended(
         &mut self,
         slot: usize,
@@ -127,7 +127,7 @@ impl<P: Port> Scheduler<P> {
             call.pace = Some(pace);
             self.paces.insert(chunk.task, pace);
         } else if !call.taken_back {
-            // Only a chunk that was taken back may be left out as a whole.
+            // Only a chunk that was taken back may be skipped as a whole.
             self.give_back(chunk, port);
             return Err(Violation("it ended a chunk that it did not begin"));
         }
@@ -135,24 +135,24 @@ impl<P: Port> Scheduler<P> {
         Ok(())
     }
 
-    /// The task of the chunk at a position, and how long its input may run.
+    /// Returns the task of the chunk at a position, and the timeout of its inputs.
     pub(crate) fn task_at(&self, position: u64) -> Option<(u32, Option<std::time::Duration>)> {
         let chunk = self.in_flight.get(position)?;
         let timeout = self.calls.get(chunk.call).and_then(|call| call.options.timeout);
         Some((chunk.task, timeout))
     }
 
-    /// Published chunks that no worker said it took, and who has them: for the audit.
+    /// Returns the published chunks whose claims were not reported, with their owners, for the audit.
     pub(crate) fn unheld<'a>(&'a self, port: &'a P) -> impl Iterator<Item = (u64, Owner)> + 'a {
         self.in_flight.unheld(port)
     }
 
-    /// The position below which nothing was published.
+    /// Returns the position after the last published chunk.
     pub(crate) fn tail(&self) -> u64 {
         self.in_flight.tail()
     }
 
-    /// Stops the chunks of a call that run, and takes back those that nobody has.
+    /// Stops the running chunks of a call, and withdraws the unclaimed ones.
     pub(super) fn withdraw(&mut self, id: CallId, port: &mut P) {
         if !self.in_flight.take_unclaimed(port, |chunk| chunk.call == id).is_empty() {
             self.tell_patient_leader();
@@ -161,21 +161,21 @@ impl<P: Port> Scheduler<P> {
         self.cancel_claimed(id, port);
     }
 
-    /// Has workers leave out what they have not begun of a call.
+    /// Asks the workers to skip the inputs of a call that have not begun.
     pub(super) fn skip_running(&mut self, id: CallId, port: &P) {
         for (slot, position) in self.claimed_of(id, port) {
             self.act(Action::Skip { slot, position });
         }
     }
 
-    /// Tells the tasks of a call that run that they are cancelled.
+    /// Tells the running tasks of a call that they are cancelled.
     pub(super) fn cancel_claimed(&mut self, id: CallId, port: &P) {
         for (slot, position) in self.claimed_of(id, port) {
             self.act(Action::Cancel { slot, position });
         }
     }
 
-    /// The chunks of a call that workers have: their slots and positions.
+    /// Returns the chunks of a call that workers have: their slots and positions.
     fn claimed_of(&self, id: CallId, port: &P) -> Vec<(usize, u64)> {
         let direct = self.workers.occupied().filter_map(|(at, slot)| Some((at, slot.direct?)));
         let direct = direct.filter(|(_, position)| {

@@ -3,26 +3,26 @@
 use super::call::CallState;
 use super::{CallId, Port, Scheduler};
 
-/// A chunk shall take about this many nanoseconds: a few hundred times what handing it over
-/// costs, and short enough that nobody waits long for the last one.
+/// The intended duration of a chunk in nanoseconds: a few hundred times the cost of passing it on, and short
+/// enough that no worker is needed long for the last chunk.
 const CHUNK_NS: f64 = 200_000.0;
 
-/// Sharing the last inputs among all workers does not pay below this many nanoseconds, about
-/// what waking one costs.
+/// The duration in nanoseconds below which it is not worth dividing the last inputs among all workers. It is
+/// about the cost of waking a worker.
 const LEAST_NS: f64 = 20_000.0;
 
-/// The most inputs of a chunk whose length follows the pace of its task.
+/// The maximum number of inputs of a chunk whose length follows from the duration of the task.
 const MOST: usize = 4096;
 
-/// The most inputs of a chunk whose length the user chose.
+/// The maximum number of inputs of a chunk whose length the user chose.
 const MOST_CHOSEN: usize = 1 << 15;
 
-/// Chunks for each worker that a call whose owner hands its inputs in keeps in the queue. It sleeps until
-/// half of them are claimed; the other half, about 3 ms of work, lasts until it has got a
-/// CPU again where workers keep all of them busy.
+/// The number of chunks for each worker that a call keeps in the queue while its owner hands in inputs. The
+/// owner sleeps until half of them are claimed. The other half, about 3 ms of work, lasts until the owner
+/// gets a CPU again if workers keep all CPUs busy.
 const AHEAD: u64 = 32;
 
-/// The same while it is not known how long an input takes, and at least.
+/// The number of chunks while the duration of an input is unknown, and the minimum.
 const FIRST: u64 = 8;
 const LEAST_AHEAD: u64 = 2;
 
@@ -35,8 +35,8 @@ pub(super) fn learn(pace: Option<f64>, nanoseconds: u64, inputs: usize) -> f64 {
 impl<P: Port> CallState<P> {
     /// Returns the number of inputs that the next chunk should have.
     ///
-    /// As many as take [`CHUNK_NS`], but at most a third of each worker's share of what
-    /// remains, so that all end at about the same time; and not less than [`LEAST_NS`].
+    /// The chunk takes about [`CHUNK_NS`], but at most a third of each worker's share of the remaining
+    /// inputs, so that all workers end at about the same time. It takes at least [`LEAST_NS`].
     pub(super) fn chunk_len(&self, workers: usize, remaining: Option<usize>) -> usize {
         if self.options.is_single() {
             return 1;
@@ -53,8 +53,8 @@ impl<P: Port> CallState<P> {
 }
 
 impl<P: Port> CallState<P> {
-    /// Chunks for each worker that are worth keeping in the queue: as many as take as long as
-    /// [`AHEAD`] of the usual length, so that slow inputs do not stand before what comes later.
+    /// Returns the number of chunks for each worker that are worth keeping in the queue: those that take as
+    /// long as [`AHEAD`] chunks of the usual length. With more chunks, slow inputs would delay later calls.
     fn ahead(&self) -> u64 {
         if self.options.looks_ahead {
             return AHEAD;
@@ -67,7 +67,7 @@ impl<P: Port> CallState<P> {
 }
 
 impl<P: Port> Scheduler<P> {
-    /// Chunks that a call whose owner hands its inputs in keeps in the queue.
+    /// Returns the number of chunks that a call keeps in the queue while its owner hands in inputs.
     pub(super) fn ahead(&self) -> u64 {
         let workers = self.target().max(1) as u64;
         (AHEAD * workers).min(self.limits.queue_slots as u64 / 2)
@@ -75,7 +75,7 @@ impl<P: Port> Scheduler<P> {
 
     /// Returns the number of inputs that the next chunk of a call should have, if one is wanted now.
     ///
-    /// `crowded` says that the memory for inputs is short.
+    /// `crowded` means that the memory for inputs is short.
     pub(crate) fn room(
         &mut self,
         id: CallId,
@@ -88,7 +88,7 @@ impl<P: Port> Scheduler<P> {
         let unclaimed = self.in_flight.unclaimed(port);
         let call = self.calls.get(id)?;
         let ahead = most_ahead.min(call.ahead() * workers as u64);
-        // One chunk at least, whatever others have in the queue.
+        // Each call may have at least one chunk, regardless of the others.
         let in_flight = match self.limits.ordered {
             true => call.outstanding.div_ceil(call.chunk_len(workers, None)),
             false => call.active + call.pending.len(),
@@ -98,7 +98,7 @@ impl<P: Port> Scheduler<P> {
             false => unclaimed + call.pending.len() as u64,
         };
         let full = (call.outstanding > 0 && queued >= ahead) || (crowded && in_flight > workers);
-        // A pool that is over ends at once what it is handed; nobody claims it.
+        // A pool that is over fails inputs as soon as they are handed in.
         let full = full && !over;
         let most = call.options.max_active.unwrap_or(usize::MAX);
         if full || in_flight >= most {

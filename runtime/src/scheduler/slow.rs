@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::chunk::Only;
 use super::{Action, CallId, Port, Scheduler};
 
-/// A chunk that takes this long was made too long: a hundred times what a chunk is made for.
+/// The duration from which on a chunk counts as too long: a hundred times the intended one.
 pub(crate) const SLOW: Duration = Duration::from_millis(20);
 
 impl<P: Port> Scheduler<P> {
-    /// Has a worker stop after its present input, and cuts anew what it has not begun.
+    /// Asks a worker to stop after its current input, and divides the rest of its chunk again.
     pub(super) fn cut_slow(
         &mut self,
         slot: usize,
@@ -40,7 +40,7 @@ impl<P: Port> Scheduler<P> {
         self.publish(port);
     }
 
-    /// Takes back what is published of a call, to be cut to the length that is right now.
+    /// Withdraws the published chunks of a call, which are divided according to the new estimate.
     fn cut_again(&mut self, id: CallId, port: &mut P) {
         let taken =
             self.in_flight.take_unclaimed(port, |chunk| chunk.call == id && chunk.count > 1);

@@ -4,7 +4,7 @@ use super::time::after;
 use super::{Action, KillReason, Life, Port, Scheduler, Time};
 
 impl<P: Port> Scheduler<P> {
-    /// Whether vacant slots are to be filled.
+    /// Returns whether vacant slots have to be filled.
     pub(super) fn wants_workers(&self) -> bool {
         let dormant = self.limits.idle_timeout.is_some()
             && self.health.complete
@@ -14,7 +14,7 @@ impl<P: Port> Scheduler<P> {
         self.workers.has_vacant() && !dormant && !spent && !over
     }
 
-    /// Asks for the workers that are missing.
+    /// Requests the missing workers.
     pub(super) fn fill_slots(&mut self, now: Time) {
         if self.health.retry_at.is_some_and(|at| now < at) {
             return;
@@ -26,7 +26,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// The process or thread of a worker exists.
+    /// Records that the process or thread of a worker exists.
     pub(super) fn process_known(&mut self, slot: usize) {
         self.workers.known(slot, &self.limits);
         let killed = self.workers.get(slot).is_some_and(|slot| slot.worker.kill_reason().is_some());
@@ -38,7 +38,7 @@ impl<P: Port> Scheduler<P> {
         self.act(Action::Changed);
     }
 
-    /// A worker could not be started.
+    /// Handles a worker that could not be started.
     pub(super) fn not_started(&mut self, slot: usize, error: P::Error, now: Time, port: &mut P) {
         let Some(taken) = self.workers.take(slot) else { return };
         self.act(Action::Vacate { slot });
@@ -54,7 +54,7 @@ impl<P: Port> Scheduler<P> {
         self.wake_dispatcher();
     }
 
-    /// A worker serves from now on.
+    /// Records that a worker serves.
     pub(super) fn ready(&mut self, slot: usize, now: Time, port: &mut P) {
         self.workers.ready(slot, now, &self.limits);
         self.health.failed_starts = 0;
@@ -69,8 +69,8 @@ impl<P: Port> Scheduler<P> {
         self.health.complete |= self.workers.all_serve();
     }
 
-    /// Kills a worker for a reason, unless it is killed or over already; returns whether it is
-    /// killed now.
+    /// Kills a worker for a reason, unless it was killed or has ended before. Returns whether it is killed by
+    /// this call.
     pub(super) fn kill(&mut self, slot: usize, reason: KillReason<P::Error>, now: Time) -> bool {
         let until = after(now, self.limits.kill_patience);
         let killed = self.workers.kill(slot, reason, until, &self.limits);

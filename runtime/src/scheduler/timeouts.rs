@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The dispatcher looks no more often than this, however short a limit is.
+/// The minimum interval of checks, however short a timeout is.
 const LEAST: Duration = Duration::from_micros(250);
 
-/// The limits of the calls that have outstanding inputs, and how many have each.
+/// The timeouts of the calls that have outstanding inputs, and the number of calls with each.
 #[derive(Default)]
 pub(super) struct Timeouts(BTreeMap<Duration, usize>);
 

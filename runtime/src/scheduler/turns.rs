@@ -7,7 +7,7 @@ use super::CallId;
 /// Calls with pending chunks: higher priorities first, one chunk of each call in turn.
 #[derive(Default)]
 pub(super) struct Turns {
-    /// Sorted from the highest priority down; the lists are not empty.
+    /// The levels by descending priority. A level is empty only if it is the only one.
     levels: Vec<(i32, VecDeque<CallId>)>,
 }
 
@@ -16,7 +16,7 @@ impl Turns {
         self.level(priority).push_back(call);
     }
 
-    /// A call whose chunk came back goes first.
+    /// Queues a call whose chunk came back as the next one.
     pub(super) fn push_front(&mut self, call: CallId, priority: i32) {
         self.level(priority).push_front(call);
     }
@@ -30,23 +30,23 @@ impl Turns {
         call
     }
 
-    /// Whether no call has pending chunks.
+    /// Returns whether no call has pending chunks.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.levels.iter().all(|(_, calls)| calls.is_empty())
     }
 
-    /// The priority of the call whose turn is next.
+    /// Returns the priority of the call whose turn is next.
     pub(super) fn highest(&self) -> Option<i32> {
         self.levels.iter().find(|(_, calls)| !calls.is_empty()).map(|(priority, _)| *priority)
     }
 
-    /// The calls that stand here, closed ones among them.
+    /// Returns the number of queued calls, including closed ones.
     pub(super) fn len(&self) -> usize {
         self.levels.iter().map(|(_, calls)| calls.len()).sum()
     }
 
-    /// Forgets the calls that are not open any more.
+    /// Removes the calls that are not open any more.
     pub(super) fn retain(&mut self, is_open: impl Fn(CallId) -> bool) {
         for (_, calls) in &mut self.levels {
             calls.retain(|call| is_open(*call));
@@ -56,7 +56,7 @@ impl Turns {
     }
 
     fn level(&mut self, priority: i32) -> &mut VecDeque<CallId> {
-        // The usual case: every call has the same priority.
+        // The common case: all calls have the same priority.
         let empty =
             |levels: &[(i32, VecDeque<CallId>)]| levels.len() == 1 && levels[0].1.is_empty();
         if empty(&self.levels) {

@@ -21,16 +21,16 @@ use std::time::Duration;
 use super::time::{TICK, after};
 use super::{Action, CallId, Life, Port, Scheduler, Time};
 
-/// The outcomes for which a thread wants to be woken.
+/// The outcomes for which a thread is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// Every outcome.
     None,
-    /// When the queue gets short.
+    /// Only when the queue becomes short.
     Some,
 }
 
-/// The condition for which a leading thread sleeps.
+/// The condition for which the leader sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sleep {
     /// The end of any chunk.
@@ -42,32 +42,32 @@ pub(crate) enum Sleep {
 /// The instruction for a thread that wants to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitDecision {
-    /// Not to wait: there is something for it, or will be nothing more.
+    /// The thread does not wait, because an outcome has arrived or none will arrive any more.
     Return,
-    /// To sleep for all, and to read the rings.
+    /// The thread reads the rings and sleeps as the leader.
     Lead(Sleep),
-    /// To sleep until it is woken.
+    /// The thread sleeps as a follower until it is woken.
     Follow,
 }
 
-/// The way in which a thread has waited.
+/// The role in which a thread has waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaiterRole {
     Leader,
     Follower,
 }
 
-/// Who waits at present.
+/// The waiting threads.
 pub(super) struct Waiters {
-    /// The condition for which the leading thread sleeps.
+    /// The condition for which the leader sleeps.
     leading: Option<Sleep>,
-    /// The calls whose threads follow.
+    /// The calls whose threads are followers.
     following: BTreeSet<CallId>,
-    /// Until when the dispatcher sleeps, if it does: `Some(None)` without end.
+    /// The time until which the dispatcher sleeps, if it sleeps; `Some(None)` means without a limit.
     asleep: Option<Option<Time>>,
-    /// Something was settled, or a chunk ended, since the leader was last told.
+    /// Whether an input was settled, or a chunk has ended, since the leader was last notified.
     pub(super) news: bool,
-    /// The dispatcher has something to do that is no deadline.
+    /// Whether the dispatcher has work that is not a deadline.
     due: bool,
 }
 
@@ -78,9 +78,8 @@ impl Waiters {
 }
 
 impl<P: Port> Scheduler<P> {
-    /// Decides how the thread that owns a call waits. `ended` says whether any chunk ended
-    /// since it last looked, `has_answers` whether something lies ready for it, and
-    /// `time_is_over` that it may not wait.
+    /// Decides how the thread that owns a call waits. `ended` means that a chunk has ended since the thread
+    /// last checked, and `has_answers` means that an answer is ready for it.
     pub(crate) fn wait(
         &mut self,
         id: CallId,
@@ -93,7 +92,7 @@ impl<P: Port> Scheduler<P> {
         let Some(call) = self.calls.get_mut(id) else { return WaitDecision::Return };
         let told = std::mem::take(&mut call.news);
         let news = sleep == Sleep::End && (ended || told) && has_answers;
-        // The end of a chunk may be what it waits for, all of whose inputs are answered.
+        // If all inputs are answered, the thread may still wait for the end of a chunk.
         if news || (call.outstanding == 0 && call.active == 0) {
             return WaitDecision::Return;
         }
@@ -109,7 +108,7 @@ impl<P: Port> Scheduler<P> {
         WaitDecision::Follow
     }
 
-    /// A thread does not wait any more; `unread` says that a ring has something to read.
+    /// Records that a thread does not wait any more.
     pub(crate) fn waited(&mut self, id: CallId, role: WaiterRole) {
         match role {
             WaiterRole::Leader => self.waiters.leading = None,
@@ -117,9 +116,9 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Makes sure that somebody watches while inputs of others than `own` are outstanding
-    /// (rule S5). Returns whether workers shall ring the dispatcher from now on; the caller
-    /// then looks at the rings once more, and wakes the dispatcher if one has something.
+    /// Ensures that a thread reads the rings while inputs of calls other than `own` are outstanding (rule
+    /// S5). Returns whether the dispatcher has to be woken by workers from now on. The caller then checks the
+    /// rings once more, and wakes the dispatcher if one of them has messages.
     pub(crate) fn pass_on(&mut self, own: Option<CallId>, now: Time) -> bool {
         if self.waiters.leading.is_some() {
             if self.waiters.news {
@@ -141,13 +140,13 @@ impl<P: Port> Scheduler<P> {
         true
     }
 
-    /// Whether the end of a chunk matters though nobody waits for its outcomes: a worker is
-    /// idle from then on, or has so long to leave.
+    /// Returns whether the end of a chunk matters although no thread waits for its outcomes, because from
+    /// then on a worker is idle or its time to leave runs.
     pub(super) fn watches_ends(&self) -> bool {
         self.limits.idle_timeout.is_some() || self.workers.any_leaves()
     }
 
-    /// Tells a thread that follows that something of its call came.
+    /// Wakes the follower of a call after an outcome has arrived.
     pub(super) fn tell_follower(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.news = true;
@@ -157,14 +156,15 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Tells the thread that leads of what the dispatcher did for its call, which no worker tells it.
+    /// Wakes the leader after an action of the dispatcher for its call, because no worker wakes it then.
     pub(super) fn tell_leader(&mut self) {
         if std::mem::take(&mut self.waiters.news) && self.waiters.leading.is_some() {
             self.act(Action::WakeLeader);
         }
     }
 
-    /// Chunks were taken back: a thread that leads until enough are claimed looks again.
+    /// Wakes a leader that waits for claims after chunks were withdrawn, so that it checks its condition
+    /// again.
     pub(super) fn tell_patient_leader(&mut self) {
         if let Some(leading @ Sleep::Low(_)) = &mut self.waiters.leading {
             *leading = Sleep::End;
@@ -172,8 +172,8 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// The dispatcher is about to sleep until its next deadline; returns that. It may have
-    /// passed already.
+    /// Records that the dispatcher is about to sleep until its next deadline, and returns that deadline,
+    /// which may have passed already.
     pub(crate) fn dispatcher_sleeps(&mut self, now: Time, left: Option<Duration>) -> Option<Time> {
         if self.waiters.due {
             return Some(now);
@@ -185,13 +185,13 @@ impl<P: Port> Scheduler<P> {
         until
     }
 
-    /// The dispatcher looks at everything.
+    /// Records that the dispatcher checks everything.
     pub(super) fn dispatcher_looks(&mut self) {
         self.waiters.asleep = None;
         self.waiters.due = false;
     }
 
-    /// Makes the dispatcher look at everything, now or before it sleeps the next time.
+    /// Makes the dispatcher check everything, now or before it sleeps the next time.
     pub(super) fn wake_dispatcher(&mut self) {
         self.waiters.due = true;
         if self.waiters.asleep.take().is_some() {
@@ -199,15 +199,15 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Wakes the dispatcher if it would sleep longer than that.
+    /// Wakes the dispatcher if it would sleep beyond that time.
     fn wake_dispatcher_before(&mut self, time: Time) {
         if self.waiters.asleep.is_some_and(|until| until.is_none_or(|until| until > time)) {
             self.wake_dispatcher();
         }
     }
 
-    /// A worker that leaves has its time from the end of its last chunk on, which a thread in a
-    /// call may read while the dispatcher sleeps without a deadline.
+    /// The time of a leaving worker begins with the end of its last chunk. A thread in a call may read that
+    /// end while the dispatcher sleeps without a deadline.
     pub(super) fn watch_leaving(&mut self, slot: usize) {
         let leaving = self.workers.get(slot).filter(|slot| slot.worker.is_leaving());
         if let Some(until) = leaving.and_then(|slot| slot.deadline) {
@@ -215,7 +215,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Wakes the dispatcher if only it can do what an input that was handed in needs.
+    /// Wakes the dispatcher if an input that was handed in needs it.
     pub(super) fn wake_dispatcher_for(&mut self, timeout: Option<Duration>, now: Time) {
         let dormant = self.limits.idle_timeout.is_some() && self.wants_workers();
         if dormant {

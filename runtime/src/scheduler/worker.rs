@@ -16,28 +16,27 @@
 
 use super::{KillReason, Time};
 
-/// The state of a worker. What only one state has, only its variant holds.
+/// The state of a worker. Data that only one state has is in its variant.
 #[derive(Clone, Debug)]
 pub(crate) enum Worker<E> {
     /// Its start was requested, and its handshake is not done.
     Starting,
-    /// Its handshake is done and its initializers run.
+    /// Its handshake is done, and its initializers run.
     Initializing { since: Time },
     /// It serves and has no chunk.
     Idle { since: Time },
-    /// It serves and has told that it took the chunk at this position.
+    /// It serves, and has reported that it took the chunk at this position.
     Busy { position: u64 },
-    /// It takes no more chunks; `position` is its last one. Without one it is killed at
-    /// `until`.
+    /// It takes no more chunks; `position` is its last one. When it has none, it is killed at `until`.
     Leaving { position: Option<u64>, until: Time, served: bool },
-    /// It was killed, and its end is awaited until `until`.
+    /// It was killed, and should have ended before `until`.
     Dying { reason: KillReason<E>, position: Option<u64>, until: Time, served: bool },
-    /// Its process is over; how it ended is not known yet.
+    /// Its process has ended; its exit status is not known yet.
     Over { reason: Option<KillReason<E>>, position: Option<u64>, served: bool, left: bool },
 }
 
 impl<E> Worker<E> {
-    /// The position of the chunk that it said it took and has not ended.
+    /// Returns the position of the chunk that it has reported as taken and not as ended.
     pub(crate) fn position(&self) -> Option<u64> {
         match self {
             Worker::Busy { position } => Some(*position),
@@ -48,12 +47,12 @@ impl<E> Worker<E> {
         }
     }
 
-    /// Whether it takes chunks.
+    /// Returns whether it takes chunks.
     pub(crate) fn is_serving(&self) -> bool {
         matches!(self, Worker::Idle { .. } | Worker::Busy { .. })
     }
 
-    /// Whether it ever served.
+    /// Returns whether it has ever served.
     pub(crate) fn served(&self) -> bool {
         match self {
             Worker::Starting | Worker::Initializing { .. } => false,
@@ -64,7 +63,7 @@ impl<E> Worker<E> {
         }
     }
 
-    /// Why it was killed, if it was.
+    /// Returns the reason for which it was killed, if it was.
     pub(crate) fn kill_reason(&self) -> Option<&KillReason<E>> {
         match self {
             Worker::Dying { reason, .. } => Some(reason),
@@ -73,13 +72,13 @@ impl<E> Worker<E> {
         }
     }
 
-    /// Whether it was told to leave, or left by itself.
+    /// Returns whether it was asked to leave, or left on its own.
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(self, Worker::Leaving { .. } | Worker::Over { left: true, .. })
     }
 }
 
-/// An occupied worker slot: the state of its worker, and what does not depend on the state.
+/// An occupied worker slot: the state of its worker, and the data that does not depend on the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot<E> {
     /// The id of the worker, which no other worker of the pool ever has.
@@ -89,14 +88,14 @@ pub(crate) struct Slot<E> {
     pub(crate) worker: Worker<E>,
     /// Whether its process or thread is known to exist.
     pub(crate) known: bool,
-    /// The position of the chunk that was given to it alone and has not ended.
+    /// The position of the direct chunk that was given to it and has not ended.
     pub(super) direct: Option<u64>,
     /// The time of its next deadline, which `deadlines.rs` computes.
     pub(super) deadline: Option<Time>,
 }
 
 impl<E> Slot<E> {
-    /// Whether it serves, and the pool knows its process.
+    /// Returns whether it serves and its process is known.
     pub(super) fn is_complete(&self) -> bool {
         self.known && self.worker.is_serving()
     }

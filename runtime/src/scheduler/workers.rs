@@ -13,9 +13,9 @@ pub(super) struct Workers<E> {
     slots: Vec<Option<Slot<E>>>,
     target: usize,
     occupied: usize,
-    /// Workers that serve and whose process is known.
+    /// The number of workers that serve and whose process is known.
     complete: usize,
-    /// Workers that leave.
+    /// The number of leaving workers.
     leaving: usize,
     next_id: usize,
     /// The deadline of each worker that has one, with its slot.
@@ -44,7 +44,7 @@ impl<E> Workers<E> {
         self.target
     }
 
-    /// The number of workers that were started so far, which is the id of the next.
+    /// Returns the number of workers that have been started, which is the id of the next one.
     pub(super) fn next_id(&self) -> usize {
         self.next_id
     }
@@ -79,27 +79,27 @@ impl<E> Workers<E> {
         self.occupied == 0
     }
 
-    /// Whether as many workers serve as there shall be.
+    /// Returns whether as many workers serve as intended.
     pub(super) fn all_serve(&self) -> bool {
         self.complete >= self.target
     }
 
-    /// Whether a worker serves.
+    /// Returns whether a worker serves.
     pub(super) fn any_serves(&self) -> bool {
         self.occupied().any(|(_, slot)| slot.worker.is_serving())
     }
 
-    /// Whether a worker leaves.
+    /// Returns whether a worker is leaving.
     pub(super) fn any_leaves(&self) -> bool {
         self.leaving > 0
     }
 
-    /// Whether slots wait for a worker.
+    /// Returns whether slots have no worker.
     pub(super) fn has_vacant(&self) -> bool {
         !self.vacant.is_empty()
     }
 
-    /// Occupies a vacant slot; returns it with the id of its worker.
+    /// Occupies a vacant slot, and returns it with the id of its worker.
     pub(super) fn occupy(&mut self, now: Time, limits: &Limits) -> Option<(usize, usize)> {
         let at = self.vacant.pop_first()?;
         let id = self.next_id;
@@ -135,7 +135,7 @@ impl<E> Workers<E> {
         Some(slot)
     }
 
-    /// Changes a slot and keeps the books about it.
+    /// Changes a slot and updates the counters.
     fn change(&mut self, at: usize, limits: &Limits, change: impl FnOnce(&mut Slot<E>)) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let before = (slot.is_complete(), slot.deadline, slot.worker.is_leaving());
@@ -152,12 +152,12 @@ impl<E> Workers<E> {
         }
     }
 
-    /// The next time at which something has to be done about a worker.
+    /// Returns the next deadline of a worker.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(time, _)| *time)
     }
 
-    /// A slot whose deadline has passed; the deadline is gone.
+    /// Returns a slot whose deadline has passed, and clears that deadline.
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<usize> {
         let (time, at) = *self.deadlines.first().filter(|(time, _)| *time <= now)?;
         self.deadlines.remove(&(time, at));
@@ -167,12 +167,12 @@ impl<E> Workers<E> {
         Some(at)
     }
 
-    /// The process or thread of a worker exists.
+    /// Records that the process or thread of a worker exists.
     pub(super) fn known(&mut self, at: usize, limits: &Limits) {
         self.change(at, limits, |slot| slot.known = true);
     }
 
-    /// The handshake is done.
+    /// Records that the handshake is done.
     pub(super) fn initializing(&mut self, at: usize, now: Time, limits: &Limits) {
         self.change(at, limits, |slot| {
             if let Worker::Starting = slot.worker {
@@ -181,7 +181,7 @@ impl<E> Workers<E> {
         });
     }
 
-    /// The initializers are done.
+    /// Records that the initializers are done.
     pub(super) fn ready(&mut self, at: usize, now: Time, limits: &Limits) {
         self.change(at, limits, |slot| match &mut slot.worker {
             worker @ (Worker::Starting | Worker::Initializing { .. }) => {
@@ -194,7 +194,7 @@ impl<E> Workers<E> {
         });
     }
 
-    /// An idle worker is idle from now on only, as far as its limit is concerned.
+    /// Lets the idle time of an idle worker begin now.
     pub(super) fn idle_again(&mut self, at: usize, now: Time, limits: &Limits) {
         self.change(at, limits, |slot| {
             if let Worker::Idle { since } = &mut slot.worker {
@@ -203,7 +203,7 @@ impl<E> Workers<E> {
         });
     }
 
-    /// It says that it took a chunk.
+    /// Records that the worker has taken a chunk.
     pub(super) fn claimed(
         &mut self,
         at: usize,
@@ -225,7 +225,7 @@ impl<E> Workers<E> {
         outcome
     }
 
-    /// It ended its chunk; returns the position.
+    /// Records that the worker has ended its chunk, and returns the position.
     pub(super) fn ended(&mut self, at: usize, now: Time, limits: &Limits) -> Option<u64> {
         let mut ended = None;
         self.change(at, limits, |slot| match &mut slot.worker {
@@ -245,7 +245,7 @@ impl<E> Workers<E> {
         ended
     }
 
-    /// It is to take no more chunks; false if it does not anyway.
+    /// Makes the worker take no more chunks; returns false if it takes none already.
     pub(super) fn leave(&mut self, at: usize, now: Time, limits: &Limits) -> bool {
         let mut changed = false;
         self.change(at, limits, |slot| {
@@ -262,7 +262,7 @@ impl<E> Workers<E> {
         changed
     }
 
-    /// It has its time to leave once more.
+    /// Lets the time to leave of a worker begin again.
     pub(super) fn leaves_again(&mut self, at: usize, now: Time, limits: &Limits) {
         self.change(at, limits, |slot| {
             if let Worker::Leaving { until, .. } = &mut slot.worker {
@@ -271,7 +271,8 @@ impl<E> Workers<E> {
         });
     }
 
-    /// It is to be killed, and shall be over at `until`; false if it is already.
+    /// Records that the worker is killed, and should have ended at `until`. Returns false if it was killed or
+    /// has ended before.
     pub(super) fn kill(
         &mut self,
         at: usize,
@@ -290,7 +291,7 @@ impl<E> Workers<E> {
         changed
     }
 
-    /// Its process is over.
+    /// Records that the process of the worker has ended.
     pub(super) fn over(&mut self, at: usize, limits: &Limits) {
         self.change(at, limits, |slot| {
             let worker = &mut slot.worker;
@@ -309,20 +310,20 @@ impl<E> Workers<E> {
         });
     }
 
-    /// A chunk was given to it alone.
+    /// Records that a direct chunk was given to the worker.
     pub(super) fn give(&mut self, at: usize, position: u64) {
         if let Some(Some(slot)) = self.slots.get_mut(at) {
             slot.direct = Some(position);
         }
     }
 
-    /// Whether the chunk that ended was the one given to it alone.
+    /// Returns whether the chunk that ended was the direct chunk of the worker.
     pub(super) fn take_direct(&mut self, at: usize, position: u64) -> bool {
         let slot = self.slots.get_mut(at).and_then(Option::as_mut);
         slot.is_some_and(|slot| slot.direct.take_if(|direct| *direct == position).is_some())
     }
 
-    /// Looks at the books.
+    /// Checks the counters.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn check(&self, complete: usize) -> Result<(), String> {
         if self.complete != complete {
