@@ -24,7 +24,7 @@
 //! | calls, and how they fail | [`Pool`], [`TaskCall`] |
 //! | the settings of a pool | [`PoolBuilder`] |
 //! | results that arrive later | [`Handle`], [`Imap`], [`ImapUnordered`], [`as_completed`], [`wait_any`] |
-//! | tasks that end early when they are asked to | [`is_cancelled`], [`deadline`], [`Handle::cancel_running`], [`TaskCall::soft_timeout`] |
+//! | tasks that end early on request | [`is_cancelled`], [`deadline`], [`Handle::cancel_running`], [`TaskCall::soft_timeout`] |
 //! | models, connections and caches in workers | [`initializer`], [`State`], [`StateMut`] |
 //! | how workers start | [`StartMethod`], [`set_start_method`] |
 //! | a single process for a single task | [`Process`] |
