@@ -6,40 +6,40 @@ use crate::sys::threads;
 
 /// The thread that built a pool.
 ///
-/// Starts of workers happen on the thread of the dispatcher, which had the rights of this one when it
-/// was started. What the process gives up as a whole, both give up; what a thread gives up
-/// for itself alone, the other one has to be brought to.
+/// The dispatcher starts the workers. It was created by this thread, with the same rights. If the whole
+/// process gives up rights, both threads lose them. If only this thread gives up rights, the dispatcher
+/// has to give them up as well.
 pub(super) struct Caller {
-    /// As `/proc` numbers it.
+    /// The id of the thread, as in `/proc`.
     thread: i32,
-    /// What the thread that starts of workers happen on had when it was looked at last. While the
-    /// caller has the same nothing has changed for either, so that one look is enough.
+    /// The rights of the dispatcher when they were last read. If the caller still has the same rights,
+    /// nothing has changed, so reading those of one thread is sufficient.
     known: Rights,
 }
 
 impl Caller {
-    /// The calling thread.
+    /// Returns the calling thread.
     pub(super) fn here() -> Self {
         Caller { thread: threads::current(), known: Rights::own().rights }
     }
 
-    /// Its rights, as it reads them itself.
+    /// Returns the rights that the thread has read itself.
     pub(super) fn rights(&self) -> &Rights {
         &self.known
     }
 
-    /// What a start on the calling thread, which is another one, may have: no more than the
-    /// caller.
+    /// Returns the rights for a start on the calling thread, which is the dispatcher: no more than those
+    /// of the caller.
     ///
     /// # Errors
     ///
-    /// If the calling thread has rights that the caller has not, and cannot give them up.
+    /// Fails if the calling thread has rights that the caller does not have, and cannot give them up.
     pub(super) fn present(&mut self) -> Result<PresentRights> {
         let caller = Rights::of(self.thread, self.known.securebits());
         match caller {
             Some(caller) if self.known.difference(&caller.rights).is_empty() => return Ok(caller),
             Some(_) => {}
-            // It has ended; who goes on for it is the calling thread.
+            // The thread has ended, so the rights of the calling thread count.
             None => return Ok(Rights::own()),
         }
         let mut excess = Vec::new();

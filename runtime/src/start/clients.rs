@@ -8,19 +8,19 @@ use super::wire::{self, Frame, OrderFrame};
 use crate::sys::poll::Awaited;
 use crate::sys::socket::{self, Wait};
 
-/// All connections, each with a name that is never used again.
+/// All connections, each with a number that is never reused.
 #[derive(Default)]
 pub(super) struct Clients {
     connections: Vec<Connection>,
     last: u64,
 }
 
-/// One launcher's.
+/// The connection of one launcher.
 pub(super) struct Connection {
     name: u64,
     socket: OwnedFd,
-    /// The other side has closed; kept until the last worker is reaped, so that its
-    /// end tells that too.
+    /// Whether the other side has closed it. The connection is kept until its last worker is reaped, and
+    /// its end reports that to the other side.
     closing: bool,
     /// The messages that the socket has not accepted yet.
     outbox: VecDeque<(Frame, Option<OwnedFd>)>,
@@ -35,7 +35,7 @@ pub(super) enum Request {
         pid: u32,
         signal: i32,
     },
-    /// Nothing ever again.
+    /// No more requests will arrive.
     End,
 }
 
@@ -51,7 +51,7 @@ impl Connection {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends the waiting messages until the socket is full.
     fn push_out(&mut self) {
         while let Some((frame, fd)) = self.outbox.front() {
             let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
@@ -77,7 +77,7 @@ impl Clients {
         self.last
     }
 
-    /// Those that may still want something.
+    /// Returns the connections on which requests can arrive.
     pub(super) fn open(&self) -> impl Iterator<Item = &Connection> {
         self.connections.iter().filter(|connection| !connection.closing)
     }
@@ -93,7 +93,7 @@ impl Clients {
         }
     }
 
-    /// Takes one message of a connection that is ready.
+    /// Reads one message of a ready connection.
     pub(super) fn receive(&mut self, name: u64) -> Request {
         let Some(connection) = self.find(name) else {
             return Request::Nothing;
@@ -103,7 +103,7 @@ impl Clients {
         let got = socket::receive(connection.socket.as_fd(), &mut buffer, Wait::Never);
         match got {
             Ok(Some(message)) if message.cut => {
-                // This process has too many open files for those of the order.
+                // This process has too many open files for the descriptors of the order.
                 if let Some(Frame::Order(order)) = Frame::read_cut(message.bytes) {
                     let text = "the server of workers has too many open files".to_owned();
                     let ticket = order.ticket;

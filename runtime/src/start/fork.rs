@@ -23,11 +23,11 @@ use crate::sys::{fds, process, signals, taken};
 pub(super) struct Fork {
     template: Arc<Peer>,
     standby: Option<Peer>,
-    /// Whether it was ever reached: it may be dead before that, by its preloads.
+    /// Whether it has accepted a connection. Before that, a preload may have ended it.
     reached: bool,
-    /// Those that it was forked with.
+    /// The rights with which it was forked.
     rights: Rights,
-    /// The preloads that it runs first, by their names.
+    /// The names of the preloads that it runs first.
     preloads: String,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn start(
     let (ours, theirs) = socket::pair().map_err(cannot)?;
     let watch = process::open(caller).map_err(cannot)?;
     let closed = fork_lock::close(threads_allowed)?;
-    // Or the child would write it a second time.
+    // Otherwise the child would write the buffered output as well.
     process::flush();
     let (kept, taken, connections) = (fds::kept(), taken::open(), handle::connections());
     let blocked = signals::block();
@@ -59,7 +59,7 @@ pub(super) fn start(
             process::exit_now(0);
         }
         let role = ServerRole { method: StartMethod::Fork, caller, threads_allowed };
-        // Its memory has them; nothing in this process knew of them yet.
+        // The memory of the child contains these objects, but its table does not.
         let objects = preloads.iter().flat_map(|preload| &preload.objects);
         let adopted: Vec<_> = objects.map(Object::adopt).collect();
         handle::disconnect(&connections);
@@ -107,7 +107,7 @@ impl Host for Fork {
         self.tend();
         let standby =
             self.standby.take_if(|standby| standby.is_alive() && !standby.is_stopped())?;
-        // What the template has unread of its standbys is older than this one.
+        // The standby is newer than the messages that the template has not read.
         let template = std::mem::replace(&mut self.template, Arc::new(standby));
         template.give_up();
         Some(template)
@@ -118,7 +118,7 @@ impl Host for Fork {
     }
 
     fn attach(&mut self, connection: OwnedFd, _rights: &Rights) -> Result<()> {
-        // Each standby that took over and died in between is one round.
+        // Each iteration handles one standby that has replaced the template and died since.
         loop {
             self.tend();
             if self.template.is_alive() {

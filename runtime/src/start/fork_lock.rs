@@ -1,4 +1,4 @@
-//! The fork lock, which holds the threads of the library at a known point while the caller is forked.
+//! The fork lock, which keeps the threads of the library at a known point while the caller is forked.
 //!
 //! A forked child has only the thread that forked. Locks that another thread held remain locked in the
 //! child forever. The dispatchers of pools are such threads. They hold [`working`] whenever they are
@@ -27,19 +27,20 @@ struct ForkLock {
 
 static FORK_LOCK: PerProcess<ForkLock> = PerProcess::new();
 
-/// A thread that is not blocked, for as long as it is held.
+/// A guard of a thread that is not blocked in `poll`.
 pub(crate) struct Working(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
 
-/// Passes the fork lock; waits while someone forks. Rule L5: never taken twice by one
-/// thread, and never held by one that builds a pool.
+/// Passes the fork lock, and waits while another thread forks. Rule L5: one thread never takes it twice,
+/// and a thread that builds a pool never holds it.
 pub(crate) fn working() -> Working {
     Working(FORK_LOCK.get().lock.read().ignore_poison())
 }
 
-/// The calling thread as one that keeps to the fork lock, until dropped.
+/// Registers the calling thread until it is dropped.
 pub(crate) struct Registered(i32);
 
-/// Makes the calling thread known; it does not count as a thread of the program.
+/// Registers the calling thread as one that respects the fork lock and does not count as a thread of the
+/// program.
 pub(crate) fn register() -> Registered {
     let thread = threads::current();
     let dispatchers = &FORK_LOCK.get().dispatchers;
@@ -55,13 +56,13 @@ impl Drop for Registered {
     }
 }
 
-/// The fork lock, closed: no thread of the library is anywhere but in `poll`, or here.
+/// A guard of the closed fork lock: each thread of the library is in `poll` or waits for the lock.
 pub(super) struct Closed(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>);
 
 /// The maximum time for which the kernel may still list a thread that was joined.
 const PATIENCE: u32 = 50;
 
-/// Closes the fork lock, if no thread of the program stands in the way or that is allowed.
+/// Closes the fork lock. Fails if the program has other threads, unless this is allowed.
 pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
     for tries in 0.. {
         let closed = Closed(FORK_LOCK.get().lock.write().ignore_poison());
@@ -87,7 +88,7 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
     unreachable!("the loop ends by itself")
 }
 
-/// The names of the threads that are neither this one nor known.
+/// Returns the names of the other threads that are not registered.
 fn unknown_threads() -> io::Result<Vec<String>> {
     let threads = threads::others()?;
     let known = FORK_LOCK.get().dispatchers.lock().ignore_poison();
@@ -97,14 +98,14 @@ fn unknown_threads() -> io::Result<Vec<String>> {
     Ok(strange.map(|(_, name)| name).collect())
 }
 
-/// Whether a thread is the main one of the standard test harness, which runs each test
-/// on another thread and waits for it: it holds nothing that a test could want.
+/// Returns whether a thread is the main thread of the standard test harness, which runs each test on
+/// another thread and waits for it. It has no lock that a test could need.
 fn is_waiting_harness(thread: i32) -> bool {
     thread == threads::main() && crate::registry::is_test() && threads::waits(thread)
 }
 
-/// The names of the other threads of this process, after those that are just ending
-/// are gone; empty if they cannot be listed.
+/// Returns the names of the other threads of this process, after those that are about to end have ended;
+/// empty if the threads cannot be listed.
 pub(super) fn threads_left() -> Vec<String> {
     for _ in 0..PATIENCE {
         match threads::others() {
@@ -116,7 +117,7 @@ pub(super) fn threads_left() -> Vec<String> {
     others.into_iter().map(|(_, name)| name).collect()
 }
 
-/// Names as a person lists them.
+/// Formats names as a list for a message.
 pub(super) fn list(names: &[String]) -> String {
     let shown: Vec<String> = names.iter().take(8).map(|name| format!("`{name}`")).collect();
     let more = match names.len().saturating_sub(shown.len()) {

@@ -25,19 +25,19 @@ use crate::sys::socket::{self, Wait};
 struct Key {
     preloads: Vec<Preload>,
     threads_allowed: bool,
-    /// Those that its workers have.
+    /// The rights of its workers.
     rights: Rights,
 }
 
 impl Key {
-    /// A copy that serves only for comparison and keeps nothing alive.
+    /// Returns a copy for comparisons, which keeps no objects alive.
     fn without_objects(&self) -> Key {
         let mut key = self.clone();
         key.preloads.iter_mut().for_each(|preload| preload.objects.clear());
         key
     }
 
-    /// Whether a server with this key does for `other`, a key of now.
+    /// Returns whether a server with this key can be used for `other`, which has the current rights.
     fn suits(&self, other: &Key) -> bool {
         self.preloads == other.preloads
             && self.threads_allowed == other.threads_allowed
@@ -45,7 +45,7 @@ impl Key {
     }
 }
 
-/// The most handles in the inputs of preloads: what fits in one message.
+/// The maximum number of handles in the inputs of preloads, which have to fit in one message.
 const MOST_OBJECTS: usize = 16;
 
 type Servers = Mutex<Vec<(Key, Weak<Peer>)>>;
@@ -91,7 +91,7 @@ impl Host for ForkServer {
     }
 
     fn give_up(&mut self) {
-        // Others may wait for it with more patience.
+        // Other pools may wait longer for it.
         if let Some(server) = self.server.as_ref().filter(|s| Arc::strong_count(s) == 1) {
             server.give_up();
         }
@@ -99,7 +99,7 @@ impl Host for ForkServer {
 
     fn attach(&mut self, connection: OwnedFd, rights: &Rights) -> Result<()> {
         self.key.rights = rights.clone();
-        // Twice: a server that is just ending may still look alive.
+        // Two attempts, because a server that is about to end may still look alive.
         for _ in 0..2 {
             let server = find(&self.key)?;
             let attached = server.attach(&connection);
@@ -118,7 +118,7 @@ impl Host for ForkServer {
     }
 
     fn lost(&mut self, was_ready: bool) -> Error {
-        // It is dead or useless; a pool that comes later must not find it.
+        // The server is dead or useless, so later pools must not find it.
         forget(&self.key, self.server.as_ref());
         let running = if was_ready { String::new() } else { preload::phrase(&self.key.preloads) };
         match self.server.take() {
@@ -128,7 +128,7 @@ impl Host for ForkServer {
     }
 }
 
-/// Forgets the servers with this key that have ended, and `lost`.
+/// Removes the servers with this key that have ended, and `lost`.
 fn forget(key: &Key, lost: Option<&Arc<Peer>>) {
     let mut servers = SERVERS.get().lock().ignore_poison();
     let is_lost = |server: &Arc<Peer>| lost.is_some_and(|lost| Arc::ptr_eq(lost, server));
@@ -136,7 +136,7 @@ fn forget(key: &Key, lost: Option<&Arc<Peer>>) {
     servers.retain(|(other, server)| !other.suits(key) || server.upgrade().is_some_and(of_use));
 }
 
-/// The living server with this key, started if there is none.
+/// Returns a living server with this key, which is started if there is none.
 fn find(key: &Key) -> Result<Arc<Peer>> {
     let mut servers = SERVERS.get().lock().ignore_poison();
     let living = |server: &Weak<Peer>| server.upgrade().filter(|server| server.is_of_use());
@@ -180,14 +180,14 @@ fn execute(key: &Key) -> Result<Peer> {
     Ok(peer)
 }
 
-/// Becomes the server, in the process that was executed for it.
+/// Serves in the process that was executed for this.
 pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().expect("a frame is read only with all its fds");
     let (watch, preloads) = (next(), Inputs::open(&next()));
     let env = setup.env.then(&mut next).map_or(Ok(()), order::unpack_environment);
     let (Ok(preloads), Ok(())) = (preloads, env) else { process::exit_now(1) };
-    // Decoding finds them, and what the preloads keep holds them from then on.
+    // Decoding finds these objects. The values that the preloads keep refer to them afterwards.
     let objects: Vec<_> = setup
         .objects
         .iter()

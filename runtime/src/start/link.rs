@@ -15,20 +15,20 @@ use crate::sys::{process, signals};
 /// The caller's side of a connection.
 pub(super) struct Link {
     pub(super) socket: Kept,
-    /// The server takes orders.
+    /// Whether the server accepts orders.
     pub(super) ready: bool,
-    /// Tickets without an answer.
+    /// The tickets without an answer.
     pub(super) open: Vec<u64>,
-    /// Its workers whose exit was not told: pid and ticket.
+    /// The workers whose exit was not reported: pid and ticket.
     workers: Vec<(u32, u64)>,
     /// The last report of the server before it ended.
     failure: Option<Error>,
-    /// Keeps a server alive whose pool has gone on to another one; last, so that the
-    /// connection is closed first.
+    /// A former server, which is kept alive for its workers. The last field, so that the connection is
+    /// closed first.
     pub(super) server: Option<Arc<Peer>>,
 }
 
-/// Why a connection cannot be used any more.
+/// The reason why a connection cannot be used any more.
 pub(super) enum Lost {
     /// The server closed it.
     Closed,
@@ -47,7 +47,7 @@ impl Link {
         Link { socket, ready: false, open, workers, failure: None, server: None }
     }
 
-    /// Reads all that the server sent, without waiting.
+    /// Reads all messages of the server without waiting.
     pub(super) fn read(&mut self, events: &mut Vec<LaunchEvent>) -> Result<(), Lost> {
         let mut buffer = [0; wire::LIMIT];
         loop {
@@ -102,7 +102,8 @@ impl Link {
         Ok(())
     }
 
-    /// A message whose fds this process could not open, having too many.
+    /// Handles a message whose descriptors could not be opened, because this process has too many open
+    /// files.
     fn take_cut(
         &mut self,
         message: &Message<'_>,
@@ -128,22 +129,22 @@ impl Link {
         self.open.retain(|&other| other != ticket);
     }
 
-    /// Whether the end of this worker is still to be told.
+    /// Returns whether the exit of this worker was not reported yet.
     pub(super) fn has(&self, ticket: u64) -> bool {
         self.workers.iter().any(|(_, other)| *other == ticket)
     }
 
-    /// Whether nothing will come of it any more, unless there is another order.
+    /// Returns whether no more events are expected unless there is another order.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty() && self.workers.is_empty()
     }
 
-    /// Whether its server can say nothing at present.
+    /// Returns whether its server is stopped and cannot answer.
     pub(super) fn is_stopped(&self) -> bool {
         self.server.as_ref().is_some_and(|server| server.is_stopped())
     }
 
-    /// The end of this worker is not to be told any more.
+    /// Forgets a worker, so that its exit is not reported.
     pub(super) fn forget(&mut self, ticket: u64) {
         self.workers.retain(|(_, other)| *other != ticket);
     }
@@ -157,7 +158,7 @@ impl Link {
         socket::send(self.socket.as_fd(), &frame.write(), &[], Wait::Never)
     }
 
-    /// Answers what is open, and gives the reason of the server, or `why`.
+    /// Answers the open tickets with the reason of the server, or `why`, and returns that error.
     pub(super) fn lose(mut self, why: Error, events: &mut Vec<LaunchEvent>) -> Error {
         let error = self.failure.take().unwrap_or(why);
         for ticket in self.open.drain(..) {
@@ -166,9 +167,9 @@ impl Link {
         error
     }
 
-    /// Says that nothing more will be ordered: the server then ends its workers.
+    /// Announces that there will be no more orders: the server then ends its workers.
     pub(super) fn finish(&self) {
-        // A server that is dead already has ended them.
+        // If the server has ended, so have its workers.
         let _ = socket::finish(self.socket.as_fd());
     }
 

@@ -108,17 +108,17 @@ use wire::Frame;
 
 /// The request to start a worker.
 pub(crate) struct Order<'a> {
-    /// Names this start in events.
+    /// The id of this start in events.
     pub(crate) ticket: u64,
-    /// Arrive in the worker in this order; at most 32.
+    /// The descriptors that the worker receives in this order; at most 32.
     pub(crate) fds: &'a [BorrowedFd<'a>],
-    /// Take the place of the standard streams.
+    /// The files that replace its standard streams.
     pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
-    /// Added to the caller's environment, in place of variables of the same name.
+    /// Variables that are added to the environment of the caller, or replace variables of the same name.
     pub(crate) env: &'a [(OsString, OsString)],
-    /// Where it starts, instead of in the caller's directory.
+    /// The directory in which it starts, in place of the directory of the caller.
     pub(crate) directory: Option<BorrowedFd<'a>>,
-    /// The worker's end of a pair made by [`socket::pair`].
+    /// The worker's end of a pair that [`socket::pair`] created.
     pub(crate) control: BorrowedFd<'a>,
 }
 
@@ -133,7 +133,7 @@ pub(crate) enum LaunchEvent {
         ticket: u64,
         error: Error,
     },
-    /// Its server was left for another one. That says nothing of the next start.
+    /// The server was replaced because it is stopped. This does not predict the next start.
     GivenUp {
         ticket: u64,
     },
@@ -141,19 +141,19 @@ pub(crate) enum LaunchEvent {
         ticket: u64,
         exit: Exit,
     },
-    /// A signal that was asked for cannot be sent, and why.
+    /// A requested signal cannot be sent, for this reason.
     NotKilled {
         ticket: u64,
         text: String,
     },
-    /// The server died, and its workers with it; open tickets were answered before
-    /// this. The next launch starts another one.
+    /// The server has died, and its workers with it. Open tickets were answered before this. The next
+    /// launch starts another server.
     Gone(Error),
 }
 
-/// Makes workers by one start method; see the contract above.
+/// Starts workers by one start method; see the contract above.
 pub(crate) trait Launcher: Send {
-    /// One of them is readable when there are events.
+    /// Returns descriptors, one of which is readable when there are events.
     fn fds(&self) -> Vec<BorrowedFd<'_>>;
 
     /// Initiates one start.
@@ -165,8 +165,8 @@ pub(crate) trait Launcher: Send {
     /// Returns the exit of a worker whose pidfd is readable, or `None` if an event will report it.
     fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit>;
 
-    /// Gives up a start that was not answered within `limit`, and returns the reason if it is known. A
-    /// server that is stopped is left for another one.
+    /// Gives up a start that was not answered within `limit`, and returns the reason if it is known. If
+    /// the server is stopped, it is replaced.
     fn overdue(&mut self, _ticket: u64, _limit: Duration) -> Option<Error> {
         None
     }
@@ -189,14 +189,14 @@ struct ServerRole {
     threads_allowed: bool,
 }
 
-/// Makes the launcher of a start method; starts its server, if it has one, and waits
-/// until the preloads are done, for at most `patience`.
+/// Creates the launcher of a start method. If the method has a server, starts it and waits for at most
+/// `patience` until the preloads are done.
 ///
 /// Called on the thread that builds the pool.
 ///
 /// # Errors
 ///
-/// If the server does not start, a preload fails, or a fork is refused.
+/// Fails if the server does not start, a preload fails, or a fork is refused.
 pub(crate) fn launcher(
     method: StartMethod,
     preloads: &[Preload],
@@ -227,14 +227,14 @@ impl GoesOn for Executed {
     }
 }
 
-/// Goes on in a process that was executed again, with the socket to its caller: the
-/// first message says whether as a server or as a worker.
+/// Continues in a process that was executed again, with the socket to its caller. The first message
+/// determines whether the process is a server or a worker.
 fn child(socket: OwnedFd, caller: u32) -> ! {
     let _guard = NoUnwind;
     let mut buffer = [0; wire::LIMIT];
     let Ok(Some(message)) = socket::recv(socket.as_fd(), &mut buffer, socket::FDS, Wait::Block)
     else {
-        // The caller died, or changed its mind.
+        // The caller has ended, or has given up the start.
         process::exit_now(0)
     };
     match Frame::read(message.bytes, message.fds.len()) {
@@ -247,13 +247,13 @@ fn child(socket: OwnedFd, caller: u32) -> ! {
     }
 }
 
-/// Reads a frame, and writes what it read.
+/// Decodes a frame, and encodes it again.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn reread(bytes: &[u8]) -> Option<Vec<u8>> {
     Frame::read_cut(bytes).map(|frame| frame.write())
 }
 
-/// Ends the process rather than unwind into code that does not belong to it.
+/// Ends the process on a panic, instead of unwinding into code that does not belong to it.
 struct NoUnwind;
 
 impl Drop for NoUnwind {

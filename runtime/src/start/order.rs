@@ -14,10 +14,10 @@ use crate::sys::socket::{self, Wait};
 use crate::sys::{execute, fds, process};
 use crate::worker::{self, Inherited};
 
-/// The most fds of an order, so that all of it fits in one message.
+/// The maximum number of descriptors of an order, so that it fits in one message.
 const FDS: usize = 32;
 
-/// The caller's environment as it is now, with `extra` in it, as `NAME=value`.
+/// Returns the current environment of the caller, with the variables `extra`, as `NAME=value`.
 pub(super) fn environment(extra: &[(OsString, OsString)]) -> Result<Vec<CString>> {
     for (name, value) in extra {
         let bad = |text: &OsStr, byte| text.as_bytes().contains(&byte);
@@ -47,26 +47,26 @@ pub(super) fn environment(extra: &[(OsString, OsString)]) -> Result<Vec<CString>
     Ok(present.chain(given).map(join).collect())
 }
 
-/// An environment as a blob.
+/// Writes an environment to a file.
 pub(super) fn pack_environment(strings: &[CString]) -> Result<OwnedFd> {
     let block: Vec<u8> = strings.iter().flat_map(|s| s.as_bytes_with_nul()).copied().collect();
     fds::blob(&[&block])
         .map_err(|e| Error::start(format!("the environment of a worker cannot be stored: {e}")))
 }
 
-/// Replaces the environment of this process by a blob.
+/// Replaces the environment of this process by one from a file.
 pub(super) fn unpack_environment(blob: OwnedFd) -> std::io::Result<()> {
     process::set_environment(fds::read_blob(blob)?);
     Ok(())
 }
 
-/// What goes along with an order, where the worker has it not from the caller itself.
+/// The parts of an order that a worker does not inherit from the caller under a start method.
 #[derive(Clone, Copy, Default)]
 pub(super) struct OrderAttachments<'a> {
     pub(super) env: Option<&'a OwnedFd>,
     pub(super) directory: Option<BorrowedFd<'a>>,
     pub(super) limits: Option<ResourceLimits>,
-    /// The streams of the order.
+    /// Whether the streams of the order are sent.
     pub(super) stdio: bool,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn send(
     socket::send(socket, &frame.write(), &all, Wait::Never)
 }
 
-/// Refuses an order that cannot be sent.
+/// Refuses an order that has too many descriptors.
 pub(super) fn validate(order: &Order<'_>) -> Result<()> {
     if order.fds.len() > FDS {
         return Err(Error::start(format!("a worker cannot be given more than {FDS} open files")));
@@ -102,7 +102,7 @@ pub(super) fn validate(order: &Order<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The fds of an order, sorted.
+/// The descriptors of an order, by purpose.
 pub(super) struct Parts {
     control: OwnedFd,
     env: Option<OwnedFd>,
@@ -113,7 +113,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Sorts the fds that came with `order`, as many as it announced.
+    /// Assigns the descriptors that came with `order`.
     pub(super) fn new(order: wire::OrderFrame, fds: Vec<OwnedFd>) -> Parts {
         let mut fds = fds.into_iter();
         let mut next = || fds.next().expect("a frame is read only with all its fds");
@@ -124,7 +124,7 @@ impl Parts {
         Parts { control, env, directory, stdio, limits: order.limits, fds: fds.collect() }
     }
 
-    /// Becomes the worker, in its own process.
+    /// Runs the worker in its own process.
     pub(super) fn work(mut self, caller: u32, method: StartMethod) -> ! {
         if let Err(reason) = self.settle() {
             handshake::send_refusal(&self.control, &reason);
@@ -147,7 +147,7 @@ impl Parts {
                     .map_err(|e| format!("its standard stream {number} cannot be replaced: {e}"))?;
             }
         }
-        // Last: they may leave no room for what was done before.
+        // The limits come last, because they may prevent the steps before.
         if let Some(limits) = &self.limits {
             limits.apply().map_err(|e| format!("the caller's limits cannot be set: {e}"))?;
         }

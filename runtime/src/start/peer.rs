@@ -14,14 +14,14 @@ use crate::sys::socket::{self, Wait};
 /// The maximum time that a server may take to end on its own.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A living process, or one to be reaped.
+/// A process that is alive or not yet reaped.
 pub(super) struct Peer {
     pub(super) main: Kept,
     pidfd: Kept,
     pid: u32,
-    /// The process whose it is: a fork of that one must leave it alone.
+    /// The process that started it. A forked copy of that process does not end it.
     owner: u32,
-    /// It is not to be waited for.
+    /// Whether nothing waits for it any more.
     given_up: AtomicBool,
 }
 
@@ -36,13 +36,13 @@ impl Peer {
         }
     }
 
-    /// Lets it end at once when it is dropped: it may be in a preload that never ends, or
-    /// stopped.
+    /// Makes it be killed immediately when it is dropped, because it may be in a preload that never
+    /// ends, or stopped.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is of use to pools that come.
+    /// Returns whether later pools can use it.
     pub(super) fn is_of_use(&self) -> bool {
         !self.given_up.load(Ordering::Relaxed) && self.is_alive()
     }
@@ -64,9 +64,11 @@ impl Peer {
         socket::send(self.main.as_fd(), &frame, &[connection.as_fd()], Wait::Never)
     }
 
-    /// Why its connection ended; `running` names the preloads that it had not done yet.
+    /// Returns the reason why its connection ended; `running` names the preloads that it had not
+    /// completed.
     pub(super) fn lost(&self, what: &str, running: &str) -> Error {
-        // Its sockets close a moment before it is gone; a long one on a busy machine.
+        // The sockets of a process are closed shortly before it ends; on a busy machine this can take
+        // longer.
         let ended = process::ended(self.pidfd.as_fd(), Duration::from_secs(1));
         let exit = process::reap(self.pidfd.as_fd());
         let during = match running {
@@ -76,7 +78,7 @@ impl Peer {
         let text = match exit {
             Some(Exit::Signal(signal)) => format!("was killed by signal {signal}{during}"),
             Some(Exit::Code(code)) => format!("exited with code {code}{during}"),
-            // A standby that took over is not a child of this process.
+            // A standby that has replaced its template is not a child of this process.
             _ if ended => format!("died{during}"),
             _ if running.is_empty() => "has lost its connection to this process".to_owned(),
             _ => {
@@ -103,13 +105,14 @@ impl Drop for Peer {
         }
         let given_up = self.given_up.load(Ordering::Relaxed);
         if given_up {
-            // Before it sees that its socket ends: a template would end its standby then, which
-            // may have taken its place.
+            // The template is killed before it can notice the end of its socket. It would end its
+            // standby then, which may have replaced it.
             let _ = process::signal(self.pidfd.as_fd(), SIGKILL);
         }
-        // Not only closed: a copy in another process must not keep the server alive.
+        // The socket is shut down and not only closed, because another process may have a copy of it.
         let _ = socket::shut(self.main.as_fd());
-        // One with more rights than this process can only be told, as was done above.
+        // A server with more rights than this process cannot be killed; it notices the end of its
+        // socket.
         if process::ended(self.pidfd.as_fd(), if given_up { Duration::ZERO } else { GRACE }) {
             process::reap(self.pidfd.as_fd());
         } else {

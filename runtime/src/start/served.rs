@@ -20,37 +20,38 @@ use crate::sys::process;
 use crate::sys::rights::Rights;
 use crate::sys::socket;
 
-/// Where workers are forked: keeps a server alive.
+/// The source of the servers of a launcher, which keeps a server alive.
 pub(super) trait Host: Send {
-    /// What its servers are called.
+    /// The name of its servers in messages.
     const WHAT: &'static str;
 
-    /// Whether the present server has just these rights.
+    /// Returns whether the current server has exactly these rights.
     ///
     /// # Errors
     ///
-    /// If it has not, and there can be no other.
+    /// Returns an error if it has other rights and cannot be replaced.
     fn suits(&self, rights: &Rights) -> Result<bool>;
 
-    /// Hands `connection` to a server with these rights; starts one if there is none.
+    /// Passes `connection` to a server with these rights, and starts one if there is none.
     fn attach(&mut self, connection: OwnedFd, rights: &Rights) -> Result<()>;
 
-    /// The present server, for a pool that goes on to another one.
+    /// Gives up the current server and returns it, so that it can be kept alive for its workers.
     fn leave(&mut self) -> Option<Arc<Peer>>;
 
-    /// The present server.
+    /// Returns the current server.
     fn peer(&self) -> Option<&Peer>;
 
-    /// Leaves the present server, which is stopped; `None` if there is no other for it.
+    /// Leaves the current server, which is stopped, and returns it; `None` if it cannot be replaced.
     fn replace(&mut self) -> Option<Arc<Peer>>;
 
-    /// Why a connection ended, before or after the server took orders on it.
+    /// Returns the reason why a connection ended. `was_ready` tells whether the server had accepted
+    /// orders on it.
     fn lost(&mut self, was_ready: bool) -> Error;
 
-    /// The server is of no use to this pool, and not to be waited for.
+    /// Marks the server as useless for this pool, so that nothing waits for it.
     fn give_up(&mut self);
 
-    /// Reads what the server has to say to its host.
+    /// Reads the messages of the server to its host.
     fn tend(&mut self) {}
 }
 
@@ -64,15 +65,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Served<H: Host> {
     caller: Caller,
     link: Option<Link>,
-    /// Those to servers with other rights.
+    /// The connections to former servers, which have other rights or are stopped.
     older: Vec<Link>,
     events: Vec<LaunchEvent>,
-    // Last, so that the connections are closed first.
+    // The last field, so that the connections are closed first.
     host: H,
 }
 
 impl<H: Host> Served<H> {
-    /// Connects to the server, and waits until it takes orders; `patience` bounds that.
+    /// Connects to the server, and waits for at most `patience` until it accepts orders.
     pub(super) fn new(host: H, patience: &preload::PreloadPatience) -> Result<Self> {
         let (caller, mut begun, mut replaced) = (Caller::here(), Instant::now(), false);
         let rights = caller.rights().clone();
@@ -116,7 +117,7 @@ impl<H: Host> Served<H> {
         Ok(())
     }
 
-    /// Reads all that servers sent, without waiting.
+    /// Reads all messages of the servers without waiting.
     fn read(&mut self) {
         if let Some(link) = &mut self.link
             && let Err(lost) = link.read(&mut self.events)
@@ -130,7 +131,7 @@ impl<H: Host> Served<H> {
         }
         for mut link in std::mem::take(&mut self.older) {
             match link.read(&mut self.events) {
-                // Dropped, and the server with it, if no other pool needs it.
+                // Drops the connection, and with it the server, unless another pool needs the server.
                 Ok(()) if link.is_idle() => {}
                 Ok(()) => self.older.push(link),
                 Err(_) => {
@@ -142,9 +143,9 @@ impl<H: Host> Served<H> {
         self.host.tend();
     }
 
-    /// Leaves a server that is stopped. What it made goes on, since it ends with it: the server is
-    /// killed when its last worker for this pool has ended. Starts that were ordered from it are
-    /// given up. Returns whether the next one may go to another server.
+    /// Leaves a server that is stopped. Its workers continue; because they end with their server, it is
+    /// killed only when its last worker for this pool has ended. The starts that were ordered from it
+    /// are given up. Returns whether the next start can use another server.
     fn replace_stopped(&mut self) -> bool {
         let Some(server) = self.host.replace() else { return false };
         if let Some(mut link) = self.link.take() {
@@ -157,7 +158,7 @@ impl<H: Host> Served<H> {
         true
     }
 
-    /// That the present server is stopped.
+    /// Returns the error for a stopped server.
     fn of_stopped(&self, limit: Duration) -> Error {
         let pid = self.host.peer().map_or(0, Peer::pid);
         let what = H::WHAT;
@@ -168,7 +169,7 @@ impl<H: Host> Served<H> {
         ))
     }
 
-    /// Waits until fewer starts of workers are under way than are allowed.
+    /// Waits until the number of starts in progress is below the limit.
     fn make_room(&mut self) -> Result<()> {
         while let Some(link) = self.link.as_ref().filter(|link| link.open.len() >= UNDER_WAY) {
             if !process::ended(link.socket.as_fd(), PATIENCE) {
@@ -206,7 +207,7 @@ impl<H: Host> Launcher for Served<H> {
             limits: Some(ResourceLimits::present(present.umask)),
             stdio: true,
         };
-        // Twice: that the server is dead may show only when something is sent to it.
+        // Two attempts, because it may become apparent only on sending that the server is dead.
         for last in [false, true] {
             if self.link.is_none() {
                 self.connect(&present.rights)?;
@@ -243,7 +244,7 @@ impl<H: Host> Launcher for Served<H> {
         if let Some(link) = present.or_else(|| self.older.iter_mut().find(stopped))
             && let Some(exit) = process::exit_of_zombie(pidfd)
         {
-            // Whoever made it will tell that later, or never.
+            // The parent of the worker will report the exit later, or never.
             link.forget(ticket);
             return Some(exit);
         }
@@ -259,7 +260,7 @@ impl<H: Host> Launcher for Served<H> {
         self.read();
         let is_open = |link: &&mut Link| link.open.contains(&ticket);
         let link = self.link.as_mut().filter(is_open)?;
-        // It is answered by this.
+        // The return value answers the ticket.
         link.open.retain(|other| *other != ticket);
         let peer = self.host.peer()?;
         if !peer.is_stopped() {
@@ -284,9 +285,8 @@ impl<H: Host> Launcher for Served<H> {
 
 impl<H: Host> Drop for Served<H> {
     fn drop(&mut self) {
-        // The servers kill the workers of a connection that ends, and close their own
-        // end when all are reaped. One that is not ready has none, and may never be.
-        // Nor does one answer that is stopped.
+        // A server kills the workers of a connection that ends, and closes its end when all of them are
+        // reaped. Servers that are not ready or are stopped are not waited for.
         let older = || self.older.iter().filter(|link| !link.is_stopped());
         let is_stopped = self.host.peer().is_some_and(Peer::is_stopped);
         if is_stopped {

@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::sys::signals::SIGKILL;
 use crate::sys::{entry, execute, process, socket};
 
-/// A process executed again, waiting for its first message.
+/// A new process of this program, which waits for its first message.
 pub(super) struct ExecutedChild {
     pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
     pub(super) socket: OwnedFd,
-    /// The environment, if it was too large to be passed along.
+    /// The environment, if it was too large for the call.
     pub(super) env: Option<OwnedFd>,
 }
 
@@ -33,8 +33,8 @@ pub(super) fn execute(
     let mut blob = None;
     let pid = match execute::execute(&env, stdio, theirs.as_fd()) {
         Err(error) if error.kind() == ErrorKind::ArgumentListTooLong => {
-            // Larger than what the kernel passes to a program: only what its loader
-            // may need goes that way, and all of it by a blob.
+            // The kernel limits the size of an environment. Only the variables that the dynamic loader
+            // may need are passed directly, and the whole environment is passed as a file.
             env.pop();
             blob = Some(order::pack_environment(&env)?);
             env.retain(|s| s.as_bytes().starts_with(b"LD_") && s.as_bytes().len() < 1 << 14);
@@ -55,7 +55,7 @@ pub(super) fn execute(
 pub(super) struct Spawn {
     caller: Caller,
     started: Vec<LaunchEvent>,
-    /// Those whose exit was not told yet, by their tickets.
+    /// The tickets of the workers whose exit was not reported yet, with their pidfds.
     workers: Vec<(u64, OwnedFd)>,
 }
 
@@ -73,7 +73,7 @@ impl Launcher for Spawn {
 
     fn launch(&mut self, order: &Order<'_>) -> Result<()> {
         order::validate(order)?;
-        // Rule L10: what is executed from here has the rights of this thread.
+        // Rule L10: the executed process inherits the rights of this thread.
         self.caller.present()?;
         let child = execute(order::environment(order.env)?, order.stdio)?;
         let own = child.pidfd.try_clone();
@@ -81,7 +81,7 @@ impl Launcher for Spawn {
         let along =
             order::OrderAttachments { env, directory, ..order::OrderAttachments::default() };
         let sent = order::send(child.socket.as_fd(), order, along);
-        // A child that is dead already is no error here: its exit is told like any.
+        // A child that has ended already is not an error here, because its exit is reported.
         let sent = sent.or_else(|e| match e.kind() {
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Ok(()),
             _ => Err(e),
@@ -113,7 +113,7 @@ impl Launcher for Spawn {
     }
 
     fn signal(&mut self, _ticket: u64, _signal: i32) -> io::Result<()> {
-        // There is nobody else.
+        // No other process is its parent.
         Err(ErrorKind::PermissionDenied.into())
     }
 }
@@ -121,7 +121,7 @@ impl Launcher for Spawn {
 impl Drop for Spawn {
     fn drop(&mut self) {
         for (_, pidfd) in &self.workers {
-            // What may not be killed is not waited for by `bury`; its socket was shut.
+            // If the kill is not permitted, the process ends because its socket was shut down.
             let _ = process::signal(pidfd.as_fd(), SIGKILL);
         }
         for (_, pidfd) in &self.workers {

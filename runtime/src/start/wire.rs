@@ -8,37 +8,39 @@ use super::Exit;
 use crate::handle::ObjectId;
 use crate::sys::limits::ResourceLimits;
 
-/// The largest message.
+/// The maximum length of a message.
 pub(super) const LIMIT: usize = 1024;
-/// The longest text in one; more is cut.
+/// The maximum length of a text in a message; a longer one is cut.
 const TEXT: usize = 512;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// Caller to a new process: be a server. Fds: the caller's pidfd, the preloads,
-    /// the environment if it was too large to be passed along, and the objects.
+    /// From the caller to a new process: serve as a server. Descriptors: the pidfd of the caller, the
+    /// preloads, the environment if it was too large for the call, and the objects.
     Setup(Setup),
-    /// Caller to server, on its main socket: serve this connection. Fds: its end.
+    /// From the caller to a server, on its main socket: serve this connection. Descriptors: the end of
+    /// the connection.
     Attach,
-    /// Caller to server, or to a new process that is to be the worker itself.
+    /// From the caller to a server, or to a new process that is the worker itself.
     Order(OrderFrame),
-    /// Server: preloads are done, orders are taken.
+    /// From a server: the preloads are done, and orders are accepted.
     Ready,
-    /// Server: a preload failed. Fds: the report.
+    /// From a server: a preload failed. Descriptors: the report.
     Failed,
-    /// Server: it will not serve, and why.
+    /// From a server: it will not serve, for this reason.
     Refused { threads: bool, text: String },
-    /// Server: a worker is there. Fds: its pidfd.
+    /// From a server: a worker has started. Descriptors: its pidfd.
     Started { ticket: u64, pid: u32 },
-    /// Server: there is no worker.
+    /// From a server: a worker could not be started.
     NotStarted { ticket: u64, text: String },
-    /// Server: a worker ended.
+    /// From a server: a worker has ended.
     Exited { pid: u32, exit: Exit },
-    /// Caller to server: send a signal to a worker, where the caller cannot.
+    /// From the caller to a server: send a signal to a worker, because the caller is not permitted to.
     Kill { pid: u32, signal: i32 },
-    /// Server: it may not send that either.
+    /// From a server: it is not permitted to send the signal either.
     NotKilled { pid: u32, text: String },
-    /// Template, on its main socket: a standby is there. Fds: its main socket, its pidfd.
+    /// From a template, on its main socket: a standby has started. Descriptors: its main socket and its
+    /// pidfd.
     Standby { pid: u32 },
 }
 
@@ -47,7 +49,7 @@ pub(super) struct Setup {
     pub(super) caller: u32,
     pub(super) threads_allowed: bool,
     pub(super) env: bool,
-    /// The objects in the inputs of the preloads, and how many fds each has.
+    /// The objects in the inputs of the preloads, and the number of descriptors of each.
     pub(super) objects: Vec<(ObjectId, u8)>,
 }
 
@@ -58,7 +60,7 @@ impl Setup {
     }
 }
 
-/// Which fds come with an order, in this sequence: control, environment, directory,
+/// The descriptors that come with an order, in this sequence: control socket, environment, directory,
 /// standard streams, then `fds` more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OrderFrame {
@@ -67,7 +69,7 @@ pub(super) struct OrderFrame {
     pub(super) env: bool,
     pub(super) directory: bool,
     pub(super) stdio: [bool; 3],
-    /// What the worker makes its own; `None` if it has it already.
+    /// The limits that the worker sets; `None` if it has inherited them.
     pub(super) limits: Option<Box<ResourceLimits>>,
 }
 
