@@ -26,24 +26,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{execute, fds, process, signals, socket, threads};
 
-/// The environment variable that tells a process it was started by this library.
+/// The environment variable that marks a process as started by this library.
 pub(crate) const MARKER: &CStr = c"PROCESSION_CHILD";
 
-/// The number of the socket to the caller.
+/// The descriptor of the socket to the caller.
 const SOCKET: RawFd = 3;
 
 type Constructor =
     extern "C" fn(argc: c_int, argv: *const *const c_char, env: *const *const c_char);
 
-// Miri calls constructors without arguments, and starts no processes.
+// Miri calls constructors without arguments and starts no processes.
 #[used]
 #[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static ENTRY: Constructor = enter;
 
-/// Whether [`ENTRY`] ran in this process, as it then does in the next.
+/// Whether [`ENTRY`] has run in this process, so that it runs in the next one as well.
 static RAN: AtomicBool = AtomicBool::new(false);
 
-// Defined by the linker in an executable; null elsewhere.
+// The linker defines this symbol in an executable; elsewhere it is null.
 std::arch::global_asm!(".weak __init_array_end", ".hidden __init_array_end");
 unsafe extern "C" {
     static __init_array_end: c_char;
@@ -51,12 +51,12 @@ unsafe extern "C" {
 
 extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const c_char) {
     RAN.store(true, Ordering::Relaxed);
-    // SAFETY: a NUL-terminated name; no other thread of this program runs yet.
+    // SAFETY: the name is terminated by NUL, and no other thread of this program runs yet.
     let value = unsafe { libc::getenv(MARKER.as_ptr()) };
     if value.is_null() {
         return;
     }
-    // SAFETY: `getenv` gave a NUL-terminated string.
+    // SAFETY: `getenv` has returned a string that is terminated by NUL.
     let marker = unsafe { CStr::from_ptr(value) };
     let Some(marker) = marker.to_str().ok().and_then(Marker::read) else {
         return;
@@ -64,14 +64,13 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     if !marker.is_ours() {
         return;
     }
-    // From here on `main` is out of reach: this process was started by us, or by someone
-    // who took pains to make it look so. A program with more rights than its parent
-    // serves neither.
+    // From here on `main` is not reached. Either this library started the process, or another program
+    // has imitated it. A program with more rights than its parent does not serve in either case.
     if is_privileged() {
         process::exit_now(1);
     }
-    // SAFETY: the string is part of this process's own environment, writable; wiped,
-    // so that not even /proc shows it.
+    // SAFETY: the string is a part of the environment of this process, and writable. It is overwritten
+    // so that `/proc` does not show it either.
     unsafe {
         let name = MARKER.count_bytes() + 1;
         let length = name + libc::strlen(value);
@@ -85,8 +84,8 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     if !marker.closed {
         fds::close_from(SOCKET + 1);
     }
-    // Processes that this one starts must not inherit it.
-    // SAFETY: fcntl with integers only.
+    // Processes that this one starts must not inherit the descriptor.
+    // SAFETY: `fcntl` with integers only.
     unsafe { libc::fcntl(SOCKET, libc::F_SETFD, libc::FD_CLOEXEC) };
     fds::open_stdio();
     signals::settle();
@@ -95,32 +94,32 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
         threads::set_name(name);
     }
     run_the_rest(argc, argv, env);
-    // SAFETY: fd 3 was given to this process for this alone.
+    // SAFETY: descriptor 3 belongs to this process for this purpose only.
     let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
     Executed::goes_on(socket, marker.pid)
 }
 
 /// The function with which an executed process continues.
 ///
-/// It is a trait because what implements it stands above this module, and is not to be named here. A
-/// function that is submitted to a table would not do: nothing refers to it, and the linker leaves it
-/// out of optimized programs.
+/// This is a trait because the implementation is in a module above this one, which must not be named
+/// here. A function in a table of the linker would not work: nothing refers to it, so the linker removes
+/// it from optimized programs.
 pub(crate) trait GoesOn {
-    /// Serves, given the socket to the caller and the pid of that.
+    /// Serves, given the socket to the caller and the pid of the caller.
     fn goes_on(socket: OwnedFd, caller: u32) -> !;
 }
 
-/// A process that was executed again.
+/// The type of a process that was executed again.
 pub(crate) struct Executed;
 
 /// The contents of the marker.
 struct Marker {
-    /// The caller, as it numbers itself.
+    /// The pid of the caller, as the caller sees it.
     pid: u32,
-    /// Where [`ENTRY`] lies in the program: another copy of this library in the same
-    /// program, and another program, leave the marker alone.
+    /// The place of [`ENTRY`] in the program. A different copy of this library in the same program, and
+    /// a different program, ignore the marker.
     offset: usize,
-    /// Whether all fds but the first four are closed already.
+    /// Whether all descriptors from 4 on are closed already.
     closed: bool,
 }
 
@@ -135,13 +134,13 @@ impl Marker {
         parts.next().is_none().then_some(marker)
     }
 
-    /// Rule L1: the marker alone is never enough.
+    /// Rule L1: the marker alone is not sufficient.
     fn is_ours(&self) -> bool {
         // SAFETY: no memory is passed.
         let user = unsafe { libc::geteuid() };
         let Some(image) = image() else { return false };
         image.offset == Some(self.offset)
-            // The pid is 0 where the caller is outside of this process's pid namespace.
+            // The pid is 0 if the caller is outside of the PID namespace of this process.
             && socket::maker(SOCKET).is_some_and(|maker| {
                 maker.uid == user && (maker.pid as u32 == self.pid || maker.pid == 0)
             })
@@ -153,7 +152,7 @@ impl Marker {
     }
 }
 
-/// The marker for a program to be executed again, as `NAME=value`.
+/// Returns the marker for executing the program again, as `NAME=value`.
 pub(crate) fn marker() -> String {
     let offset = image().and_then(|image| image.offset).unwrap_or(0);
     let closed = if execute::closes_fds() { "closed" } else { "open" };
@@ -161,7 +160,7 @@ pub(crate) fn marker() -> String {
     format!("{name}={pid}-{offset:x}-{closed}")
 }
 
-/// Whether this program runs with other rights than those who started it.
+/// Returns whether this program runs with other rights than its parent.
 fn is_privileged() -> bool {
     // SAFETY: no memory is passed.
     unsafe {
@@ -173,17 +172,17 @@ fn is_privileged() -> bool {
 
 fn run_the_rest(argc: c_int, argv: *const *const c_char, env: *const *const c_char) {
     let end = (&raw const __init_array_end).cast::<Constructor>();
-    // `ENTRY` is one word of the table. Where the compiler knows that the pointer is to it alone, it leaves
-    // the loop out of optimized programs.
+    // `ENTRY` is one word of the table. If the compiler knew that the pointer refers to this word only,
+    // it would remove the loop from optimized programs.
     let mut next = black_box(&raw const ENTRY).wrapping_add(1);
     while !end.is_null() && next < end {
-        // SAFETY: `check` saw in the parent, which is the same program, that ENTRY lies
-        // in the table of the executable, which goes on to `end`. The linker may leave
-        // null or all ones as padding.
+        // SAFETY: `check` has verified in the parent, which is the same program, that `ENTRY` is in the
+        // table of the executable, which extends to `end`. The linker may add words of all zeroes or all
+        // ones as padding.
         let constructor = unsafe { next.cast::<usize>().read() };
         if constructor != 0 && constructor != usize::MAX {
-            // SAFETY: every other word of the table is a constructor, called by the C
-            // library with these arguments.
+            // SAFETY: every other word of the table is a constructor, which the C library calls with
+            // these arguments.
             let constructor = unsafe { mem::transmute::<usize, Constructor>(constructor) };
             constructor(argc, argv, env);
         }
@@ -195,12 +194,12 @@ fn program_name<'a>(argc: c_int, argv: *const *const c_char) -> Option<&'a [u8]>
     if argc < 1 || argv.is_null() {
         return None;
     }
-    // SAFETY: glibc passes the arguments of the program, which live as long as it.
+    // SAFETY: glibc passes the arguments of the program, which live as long as the program.
     let path = unsafe { CStr::from_ptr((*argv).as_ref()?) }.to_bytes();
     path.rsplit(|&byte| byte == b'/').next()
 }
 
-/// Says why a second execution of this program would not come to [`ENTRY`].
+/// Returns the reason why a second execution of this program would not reach [`ENTRY`].
 pub(crate) fn check() -> Result<(), &'static str> {
     black_box(&ENTRY);
     if cfg!(miri) {
@@ -238,16 +237,16 @@ pub(crate) fn check() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A number that is the same in every process of this very build of the program.
+/// Returns a number that is equal in all processes of the same build of the program.
 pub(crate) fn fingerprint() -> u64 {
     image().map_or(0, |image| image.hash)
 }
 
 /// The properties of the executable of this process.
 struct Image {
-    /// Where [`ENTRY`] lies from its start, if it lies in it at all.
+    /// The offset of [`ENTRY`] in the executable, if it is there.
     offset: Option<usize>,
-    /// Whether it names a dynamic loader.
+    /// Whether the executable names a dynamic loader.
     interpreted: bool,
     hash: u64,
 }
@@ -256,22 +255,22 @@ fn image() -> Option<&'static Image> {
     static IMAGE: OnceLock<Option<Image>> = OnceLock::new();
     let look = || {
         let mut image = None;
-        // SAFETY: the callback has the type asked for, and `data` is what it expects.
+        // SAFETY: the callback has the required type, and `data` is what it expects.
         unsafe { libc::dl_iterate_phdr(Some(look_at), (&raw mut image).cast()) };
         image
     };
     IMAGE.get_or_init(look).as_ref()
 }
 
-/// Looks at the first of the loaded objects, which is the executable.
+/// Handles the first of the loaded objects, which is the executable.
 unsafe extern "C" fn look_at(
     info: *mut libc::dl_phdr_info,
     _size: usize,
     data: *mut c_void,
 ) -> c_int {
     let entry = &raw const ENTRY as usize;
-    // SAFETY: the loader passes the headers of an object that stays loaded; `data` is
-    // the variable of `image`.
+    // SAFETY: the loader passes the headers of an object that remains loaded; `data` is the variable of
+    // `image`.
     unsafe {
         let base = (*info).dlpi_addr as usize;
         let headers = if (*info).dlpi_phdr.is_null() {
@@ -298,7 +297,7 @@ unsafe extern "C" fn look_at(
                     image.hash = hash(image.hash, &entry.wrapping_sub(base).to_le_bytes());
                 }
                 libc::PT_INTERP => image.interpreted = true,
-                // Holds the build id where the linker was told to make one.
+                // This section contains the build id, if the linker was told to add one.
                 libc::PT_NOTE => {
                     image.hash =
                         hash(image.hash, slice::from_raw_parts(start as *const u8, length));

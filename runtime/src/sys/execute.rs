@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use super::fds;
 
-// Looked up weakly: glibc before 2.34 does not have it. In a static program the address
-// of what is missing need not be null, so there it is not asked for.
+// A weak symbol, because glibc before 2.34 does not have it. In a static program the address of a
+// missing function need not be null, so it is not used there.
 #[cfg(all(target_env = "gnu", not(target_feature = "crt-static")))]
 std::arch::global_asm!(".weak posix_spawn_file_actions_addclosefrom_np");
 
@@ -21,7 +21,7 @@ fn close_from_action() -> Option<CloseFrom> {
         static posix_spawn_file_actions_addclosefrom_np: c_char;
     }
     let address = &raw const posix_spawn_file_actions_addclosefrom_np;
-    // SAFETY: null, or the function of this name, whose type this is.
+    // SAFETY: the pointer is null, or the function of this name and type.
     unsafe { mem::transmute::<*const c_char, Option<CloseFrom>>(address) }
 }
 
@@ -32,14 +32,14 @@ fn close_from_action() -> Option<CloseFrom> {
 
 type CloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, c_int) -> c_int;
 
-/// Whether [`execute`] can close what the program must not inherit by itself.
+/// Returns whether [`execute`] itself can close the descriptors that the program must not inherit.
 pub(crate) fn closes_fds() -> bool {
     close_from_action().is_some()
 }
 
-/// Executes this program again. Its fds are the three standard streams, replaced
-/// where `stdio` says so, and `socket` as number 3; every signal has its default
-/// action, and SIGINT and SIGPIPE are blocked until it has chosen another.
+/// Executes this program again. Its descriptors are the three standard streams, replaced by those in
+/// `stdio`, and `socket` as number 3. Every signal has its default action, and SIGINT and SIGPIPE are
+/// blocked until the process has chosen their actions.
 pub(crate) fn execute(
     env: &[CString],
     stdio: [Option<BorrowedFd<'_>>; 3],
@@ -48,7 +48,7 @@ pub(crate) fn execute(
     let argv: Vec<CString> = std::env::args_os().map(c_string).collect();
     let args = pointers(&argv);
     let env = pointers(env);
-    // Moved above the numbers that are overwritten, so that no move destroys a source.
+    // The sources are moved above the numbers that are overwritten, so that no copy destroys a source.
     let mut moves: Vec<(OwnedFd, c_int)> = Vec::new();
     for (target, source) in (0..).zip(stdio.into_iter().chain([Some(socket)])) {
         if let Some(source) = source {
@@ -62,8 +62,8 @@ pub(crate) fn execute(
     let mut actions = Actions::new()?;
     let mut attributes = Attributes::new()?;
     let mut pid = 0;
-    // SAFETY: every pointer is to a living, initialised value; the arrays of strings
-    // end in null.
+    // SAFETY: every pointer refers to a living, initialized value; the arrays of strings are terminated
+    // by null.
     unsafe {
         for (source, target) in &moves {
             let source = source.as_raw_fd();
@@ -93,7 +93,7 @@ pub(crate) fn execute(
     Ok(pid as u32)
 }
 
-/// A string of the system as C has it, up to the first NUL.
+/// Converts a string of the system into a C string, up to the first NUL.
 pub(crate) fn c_string(text: OsString) -> CString {
     let mut bytes = text.into_vec();
     if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
@@ -111,7 +111,7 @@ struct Actions(libc::posix_spawn_file_actions_t);
 
 impl Actions {
     fn new() -> io::Result<Self> {
-        // SAFETY: all zero is a valid value to initialise.
+        // SAFETY: all zeroes are a valid value to initialize.
         let mut actions = Actions(unsafe { mem::zeroed() });
         // SAFETY: as above.
         match unsafe { libc::posix_spawn_file_actions_init(&mut actions.0) } {
@@ -123,7 +123,7 @@ impl Actions {
 
 impl Drop for Actions {
     fn drop(&mut self) {
-        // SAFETY: initialised in `new`.
+        // SAFETY: initialized in `new`.
         unsafe { libc::posix_spawn_file_actions_destroy(&mut self.0) };
     }
 }
@@ -132,7 +132,7 @@ struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
     fn new() -> io::Result<Self> {
-        // SAFETY: all zero is a valid value to initialise.
+        // SAFETY: all zeroes are a valid value to initialize.
         let mut attributes = Attributes(unsafe { mem::zeroed() });
         // SAFETY: as above.
         match unsafe { libc::posix_spawnattr_init(&mut attributes.0) } {
@@ -144,7 +144,7 @@ impl Attributes {
 
 impl Drop for Attributes {
     fn drop(&mut self) {
-        // SAFETY: initialised in `new`.
+        // SAFETY: initialized in `new`.
         unsafe { libc::posix_spawnattr_destroy(&mut self.0) };
     }
 }

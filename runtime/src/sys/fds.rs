@@ -1,4 +1,4 @@
-//! File descriptors: keeping, moving and closing them, and files that carry long data.
+//! File descriptors: storing, moving and closing them, and files that contain long data.
 
 #![allow(unsafe_code, reason = "fds are renumbered and closed by number")]
 
@@ -22,7 +22,7 @@ use super::{memory, taken};
 
 use crate::poison::IgnorePoison;
 
-/// The largest blob that is read into memory: far above any environment or report.
+/// The maximum length of a blob that is read into memory, far above that of any environment or report.
 const BLOB_LIMIT: u64 = 1 << 32;
 
 /// The bytes of a file.
@@ -31,7 +31,7 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> io::Result<usize> {
     usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Whether a file was not opened because this process has as many as it may.
+/// Returns whether a file could not be opened because too many files are open.
 pub(crate) fn is_too_many_open(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EMFILE)
 }
@@ -39,28 +39,29 @@ pub(crate) fn is_too_many_open(error: &io::Error) -> bool {
 /// Copies `fd` over the standard stream `number`, open across exec.
 pub(crate) fn replace_stdio(number: RawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
     debug_assert!((0..3).contains(&number) && fd.as_raw_fd() > 2, "only standard streams");
-    // SAFETY: the standard streams are nobody's `OwnedFd`.
+    // SAFETY: the standard streams are not owned by any `OwnedFd`.
     if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
 }
 
-/// Opens `/dev/null` at each of the numbers 0 to 2 that is closed, so that no file
-/// opened later takes the place of a standard stream.
+/// Opens `/dev/null` at each number from 0 to 2 that is closed, so that no file that is opened later
+/// becomes a standard stream.
 pub(crate) fn open_stdio() {
     for number in 0..3 {
-        // SAFETY: asks for flags only.
+        // SAFETY: the call only reads flags.
         if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
-            // SAFETY: the path ends in NUL; the lowest free number is `number`.
+            // SAFETY: the path is terminated by NUL; the lowest free number is `number`.
             unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
         }
     }
 }
 
-/// Closes every fd from `first` on. Rule L6: only before any code that could own one.
+/// Closes all descriptors from `first` on. By rule L6 this is called only before any code that could own
+/// one.
 pub(crate) fn close_from(first: RawFd) {
-    // SAFETY: by rule L6 nothing owns these numbers yet.
+    // SAFETY: by rule L6 nothing owns these descriptors yet.
     if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) } == 0 {
         return;
     }
@@ -72,12 +73,12 @@ pub(crate) fn close_from(first: RawFd) {
         .filter(|&fd| fd >= first)
         .collect();
     for fd in open {
-        // SAFETY: as above; the directory's own fd is closed already, then EBADF.
+        // SAFETY: as above. The descriptor of the directory is closed already, which results in EBADF.
         unsafe { libc::close(fd) };
     }
 }
 
-/// Writes `parts`, one after the other, into a nameless file that nobody can change any more.
+/// Writes `parts` in sequence into a nameless file that cannot be changed any more.
 pub(crate) fn blob(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     let fd = memory::anonymous_file(c"procession-blob", parts.iter().map(|part| part.len()).sum())?;
     let mut file = File::from(fd);
@@ -87,7 +88,7 @@ pub(crate) fn blob(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Reads a blob whole.
+/// Reads a whole blob.
 pub(crate) fn read_blob(fd: OwnedFd) -> io::Result<Vec<u8>> {
     let file = File::from(fd);
     let length = file.metadata()?.len();
@@ -99,15 +100,15 @@ pub(crate) fn read_blob(fd: OwnedFd) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The current directory as an fd, also when it was removed or its path is too long
-/// to be named; `None` where it may not be opened.
+/// Returns a descriptor of the current directory, even if the directory was removed or its path is too
+/// long; `None` if it cannot be opened.
 pub(crate) fn directory() -> Option<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let fd = nix::fcntl::open(OsStr::from_bytes(b"."), flags, Mode::empty()).ok()?;
     above_stdio(fd).ok()
 }
 
-/// A directory as an fd, to [enter](enter) later.
+/// Returns a descriptor of a directory, for [`enter`].
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(nix::fcntl::open(path, flags, Mode::empty())?)
@@ -118,12 +119,12 @@ pub(crate) fn enter(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::unistd::fchdir(fd)?)
 }
 
-/// A file whose number may be another file's when it is used: a task may close all that it did not
-/// open, and open files of its own. So it is looked at before.
+/// A descriptor that is verified before each use. A task may close all descriptors that it has not
+/// opened, and then open its own files, so that the number may belong to another file.
 #[derive(Debug)]
 pub(crate) struct Checked {
     fd: OwnedFd,
-    /// Device, number and mode.
+    /// The device, inode and mode.
     file: (u64, u64, u32),
 }
 
@@ -139,11 +140,11 @@ impl Checked {
         Ok(Checked { fd, file })
     }
 
-    /// The file.
+    /// Returns the file.
     ///
     /// # Errors
     ///
-    /// If it was closed.
+    /// Returns an error if it was closed.
     pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
         match file(&self.fd) {
             Ok(file) if file == self.file => Ok(self.fd.as_fd()),
@@ -162,8 +163,8 @@ fn file(fd: &OwnedFd) -> io::Result<(u64, u64, u32)> {
 
 static KEPT: PerProcess<Mutex<Vec<RawFd>>> = PerProcess::new();
 
-/// An fd of this library itself, that a forked template has no use for: it is
-/// closed there ([`close_kept`]).
+/// A descriptor of this library that a forked template does not need. It is closed there
+/// ([`close_kept`]).
 #[derive(Debug)]
 pub(crate) struct Kept(Option<OwnedFd>);
 
@@ -174,8 +175,8 @@ impl Kept {
         Kept(Some(fd))
     }
 
-    /// Gives an end of a pipe away, which a template still does not get ([`taken`]); `None`
-    /// in a process that was forked meanwhile, where it is closed.
+    /// Gives up an end of a pipe, which a template does not keep either ([`taken`]). Returns `None` in a
+    /// process that was forked in the meantime, where the end is closed.
     pub(crate) fn release(mut self) -> Option<OwnedFd> {
         let fd = self.0.take()?;
         let mut kept = KEPT.get().lock().ignore_poison();
@@ -215,19 +216,19 @@ impl Drop for Kept {
             kept.swap_remove(at);
             drop(fd);
         } else {
-            // Kept by another generation: the number was closed in this process.
+            // The descriptor belongs to another generation, and its number was closed in this process.
             std::mem::forget(fd);
         }
     }
 }
 
-/// The numbers kept now; taken before a fork for [`close_kept`] after it.
+/// Returns the numbers of the kept descriptors, before a fork, for [`close_kept`] after it.
 pub(crate) fn kept() -> Vec<RawFd> {
     KEPT.get().lock().ignore_poison().clone()
 }
 
-/// Closes, in a forked child, what `numbers` names, but for `spare`. Rule L7: the
-/// `Kept` of the parent's generation are never used again in this process.
+/// Closes the descriptors in `numbers`, except for `spare`, in a forked child. Rule L7: the `Kept`
+/// values of the parent's generation are never used in this process.
 pub(crate) fn close_kept(numbers: &[RawFd], spare: &[BorrowedFd<'_>]) {
     for &number in numbers {
         if spare.iter().all(|fd| fd.as_raw_fd() != number) {

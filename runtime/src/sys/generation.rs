@@ -15,17 +15,17 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-/// The page with the generation of this process, 0 in a child that did not ask yet; null
-/// before the first question, and where the kernel has no such pages.
+/// The page with the generation of this process. It contains 0 in a child that has not called
+/// [`generation`] yet. The pointer is null before the first call, and if the kernel has no such pages.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
-/// The generation that was given last, also in the processes this one was forked from.
+/// The last assigned generation, including those of the ancestors of this process.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// Without such a page: the process that asked last, and its generation, in one word.
+/// For kernels without such pages: the last calling process and its generation, in one word.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// A number that differs between a process and all those it was forked from.
+/// Returns a number that differs between a process and all of its ancestors.
 #[inline]
 pub(crate) fn generation() -> u64 {
     // SAFETY: null, or a page that is never unmapped.
@@ -38,7 +38,7 @@ pub(crate) fn generation() -> u64 {
     }
 }
 
-/// A process, to be told from those that are forked from it: asking costs one load.
+/// The identity of a process, which differs in forked copies. Checking it costs one load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Original {
     page: Option<&'static AtomicU64>,
@@ -46,14 +46,14 @@ pub(crate) struct Original {
 }
 
 impl Original {
-    /// This process.
+    /// Returns the identity of this process.
     pub(crate) fn here() -> Self {
         let generation = generation();
         // SAFETY: as in `generation`.
         Original { page: unsafe { PAGE.load(Ordering::Acquire).as_ref() }, generation }
     }
 
-    /// Whether this is the same process, and not one that was forked from it.
+    /// Returns whether this is the same process, and not a forked copy.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         match self.page {
@@ -63,13 +63,13 @@ impl Original {
     }
 }
 
-/// In a new process: the next generation. Called in signal handlers too.
+/// Assigns the next generation in a new process. Also called in signal handlers.
 #[cold]
 fn renew(page: &AtomicU64) -> u64 {
     let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     match page.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => next,
-        // Another thread of this process was quicker.
+        // Another thread of this process has assigned it.
         Err(generation) => generation,
     }
 }
@@ -90,7 +90,7 @@ fn first() -> u64 {
     }
 }
 
-/// A new page that reads as zero in every child forked from now on.
+/// Returns a new page that reads as zero in every child that is forked from now on.
 fn emptied_page() -> Option<&'static AtomicU64> {
     if cfg!(miri) {
         return None;
@@ -107,12 +107,12 @@ fn emptied_page() -> Option<&'static AtomicU64> {
             libc::munmap(page, super::PAGE);
             return None;
         }
-        // Zeroed, aligned, and never unmapped.
+        // The page is zeroed, aligned, and never unmapped.
         Some(&*page.cast::<AtomicU64>())
     }
 }
 
-/// Kernels before 4.14: one system call. Under Miri nothing is forked.
+/// For kernels before 4.14, at the cost of a system call. Under Miri processes do not fork.
 fn by_pid() -> u64 {
     let own = if cfg!(miri) { 1 } else { u64::from(std::process::id()) };
     let mut seen = ASKED.load(Ordering::Relaxed);
@@ -126,7 +126,7 @@ fn by_pid() -> u64 {
     seen & 0xffff_ffff
 }
 
-/// A global that begins anew in a forked child; the parent's value is leaked there.
+/// A global that is empty again in a forked child, where the value of the parent is leaked.
 pub(crate) struct PerProcess<T: 'static> {
     slot: AtomicPtr<Generation<T>>,
 }
@@ -146,7 +146,7 @@ impl<T: Default + Send + Sync> PerProcess<T> {
         loop {
             let seen = self.slot.load(Ordering::Acquire);
             if !seen.is_null() {
-                // SAFETY: a slot once published is never freed.
+                // SAFETY: a published slot is never freed.
                 let slot = unsafe { &*seen };
                 if slot.generation == generation {
                     return &slot.value;
@@ -156,7 +156,7 @@ impl<T: Default + Send + Sync> PerProcess<T> {
             let swapped =
                 self.slot.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire);
             if swapped.is_err() {
-                // SAFETY: not published, so still ours alone.
+                // SAFETY: the slot was not published, so no other thread refers to it.
                 drop(unsafe { Box::from_raw(fresh) });
             }
         }
@@ -167,10 +167,10 @@ impl<T: Default + Send + Sync> PerProcess<T> {
 mod tests {
     use super::*;
 
-    /// Forks, by the kernel alone if it is not `by_library`, and gives what `look` gave
-    /// in the child, which takes no lock.
+    /// Forks, directly by a system call if it is not `by_library`, and returns the result of `look` in
+    /// the child, which takes no lock.
     fn in_child(by_library: bool, look: impl FnOnce() -> bool) -> bool {
-        // SAFETY: the child runs `look` and ends.
+        // SAFETY: the child only runs `look` and ends.
         unsafe {
             let pid = match by_library {
                 true => libc::fork(),

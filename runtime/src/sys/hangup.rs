@@ -1,4 +1,4 @@
-//! Whether the other end of a socket is there, and waiting until it is not or something can be read.
+//! Checks whether the other end of a socket exists, and waits until it is closed or data can be read.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,9 +11,9 @@ use super::clock;
 /// The state of a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ready {
-    /// Something can be read.
+    /// Whether data can be read.
     pub(crate) readable: bool,
-    /// The other end is closed, or there is no such descriptor.
+    /// Whether the other end is closed, or the descriptor does not exist.
     pub(crate) hung_up: bool,
 }
 
@@ -28,8 +28,8 @@ impl Ready {
     }
 }
 
-/// Waits until something can be read, the other end is closed, or it is a time of [`clock::now`]; may also return
-/// without any of them.
+/// Waits until data can be read, the other end is closed, or the given time of [`clock::now`] is
+/// reached. May also return without any of these.
 pub(crate) fn wait(fd: BorrowedFd<'_>, until: u64) -> Ready {
     wait_for_any(&[fd], until)[0]
 }
@@ -37,7 +37,7 @@ pub(crate) fn wait(fd: BorrowedFd<'_>, until: u64) -> Ready {
 /// Like the function above, for several descriptors.
 pub(crate) fn wait_for_any(fds: &[BorrowedFd<'_>], until: u64) -> Vec<Ready> {
     let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    // Interrupted: the caller looks again.
+    // The call was interrupted; the caller checks again.
     let done = poll_until(&mut polled, until);
     let events = |fd: &PollFd<'_>| match done {
         Ok(_) => Ready::of(fd.revents().unwrap_or(PollFlags::empty())),
@@ -46,7 +46,7 @@ pub(crate) fn wait_for_any(fds: &[BorrowedFd<'_>], until: u64) -> Vec<Ready> {
     polled.iter().map(events).collect()
 }
 
-/// Whether the other end is closed.
+/// Returns whether the other end is closed.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::new(fd, PollFlags::empty())];
     loop {

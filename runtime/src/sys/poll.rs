@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-/// A file that is waited for.
+/// A descriptor to wait for.
 pub(crate) struct Awaited<'a>(PollFd<'a>);
 
 impl<'a> Awaited<'a> {
@@ -32,15 +32,15 @@ impl<'a> Awaited<'a> {
     }
 }
 
-/// Waits until one of the files is ready, for at most `time`, and says which are; `None` if a
-/// signal came, or memory is short.
+/// Waits for at most `time` until one of the files is ready, and returns which ones are. Returns `None`
+/// if a signal arrived or memory is short.
 pub(crate) fn poll(files: Vec<Awaited<'_>>, time: Option<Duration>) -> Option<Vec<bool>> {
     let mut files: Vec<PollFd<'_>> = files.into_iter().map(|file| file.0).collect();
     ppoll(&mut files, time.map(TimeSpec::from_duration), None).ok()?;
     Some(files.iter().map(is_ready).collect())
 }
 
-/// Waits until one of the files can be read or its other end is closed, and says which.
+/// Waits until one of the files can be read or its other end is closed, and returns which ones.
 pub(crate) fn wait_readable<const N: usize>(files: [BorrowedFd<'_>; N]) -> [bool; N] {
     loop {
         let mut polled = files.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
@@ -50,7 +50,7 @@ pub(crate) fn wait_readable<const N: usize>(files: [BorrowedFd<'_>; N]) -> [bool
     }
 }
 
-/// Whether a file can be read, or its other end is closed, within a time.
+/// Returns whether a file can be read, or its other end is closed, within a time.
 pub(crate) fn becomes_readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
     let mut polled = [PollFd::new(fd, PollFlags::POLLIN)];
     ppoll(&mut polled, Some(TimeSpec::from_duration(within)), None).is_ok_and(|ready| ready > 0)

@@ -19,12 +19,12 @@ use crate::poison::IgnorePoison;
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
-    /// It ended, but someone else in this program took its status: by `waitpid` for
-    /// any child, or by ignoring SIGCHLD.
+    /// It ended, but other code of this program took its status, by `waitpid` for any child or by
+    /// ignoring SIGCHLD.
     Unknown,
 }
 
-/// Opens an fd that names the process `pid`; rule L3 says when that is safe.
+/// Opens a pidfd of the process `pid`. Rule L3 defines when this is safe.
 pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -38,13 +38,13 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
             _ => error,
         });
     }
-    // SAFETY: just made, and owned by nobody else.
+    // SAFETY: the descriptor is new, and has no other owner.
     super::stdio::above_stdio(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }
 
-/// What `/proc` says of a process, from its state on; empty if that cannot be known.
+/// Returns the fields of `/proc/PID/stat` from the state on; empty if they are not known.
 fn stat(pidfd: BorrowedFd<'_>) -> String {
-    // Numbers it as this `/proc` does.
+    // The pid as this `/proc` shows it.
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
     let info = info.unwrap_or_default();
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).map(str::trim);
@@ -55,21 +55,21 @@ fn stat(pidfd: BorrowedFd<'_>) -> String {
     stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
 }
 
-/// Whether the main thread of a process has ended and the process has not; false if that
-/// cannot be known.
+/// Returns whether the main thread of a process has ended although the process has not; false if this is
+/// not known.
 pub(crate) fn main_thread_ended(pidfd: BorrowedFd<'_>) -> bool {
     stat(pidfd).starts_with('Z') && !ended(pidfd, Duration::ZERO)
 }
 
-/// Whether a process is stopped, by a signal such as SIGSTOP or by a debugger; false if that
-/// cannot be known.
+/// Returns whether a process is stopped, by a signal such as SIGSTOP or by a debugger; false if this is
+/// not known.
 pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
     stat(pidfd).starts_with(['T', 't'])
 }
 
-/// How a process ended that is not a child of this one and was not reaped yet.
+/// Returns the exit of a process that is not a child of this one and was not reaped yet.
 pub(crate) fn exit_of_zombie(pidfd: BorrowedFd<'_>) -> Option<Exit> {
-    // The last of the fields, of which the state is the third, has what `waitpid` would give.
+    // The last field contains the status as `waitpid` returns it. `stat` begins with the third field.
     let stat = stat(pidfd);
     let status = stat.split_whitespace().nth(49)?.parse::<c_int>().ok();
     let status = status.filter(|_| stat.starts_with('Z') && ended(pidfd, Duration::ZERO))?;
@@ -79,12 +79,12 @@ pub(crate) fn exit_of_zombie(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     })
 }
 
-/// Waits until the process has ended, or the time is over.
+/// Waits until the process has ended, or the time has passed.
 pub(crate) fn ended(pidfd: BorrowedFd<'_>, within: Duration) -> bool {
     super::poll::becomes_readable(pidfd, within)
 }
 
-/// Takes the status of a child that has ended; `None` while it runs.
+/// Reaps a child that has ended; returns `None` while it runs.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     loop {
         // SAFETY: all zero is a valid `siginfo_t`.
@@ -95,7 +95,7 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
             libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options)
         };
         if done == 0 {
-            // SAFETY: `waitid` filled the fields of a child's end, or left them zero.
+            // SAFETY: `waitid` has filled the fields for the end of a child, or left them zero.
             let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
             return match info.si_code {
                 _ if pid == 0 => None,
@@ -111,11 +111,12 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     }
 }
 
-/// Sends a signal; that the process has ended already is no error.
+/// Sends a signal. It is not an error if the process has ended.
 ///
 /// # Errors
 ///
-/// If this process has not the right to, as after it gave up those that the other still has.
+/// Returns an error if this process is not permitted to, for instance after it has given up rights that
+/// the other process still has.
 pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
     // SAFETY: no memory is passed.
     let done =
@@ -126,8 +127,8 @@ pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
     }
 }
 
-/// Kills a child, waits for its end, and reaps it. A child that this process may not kill
-/// is not waited for; it is reaped when it has ended ([`reap_left`]).
+/// Kills a child, waits for its end, and reaps it. If this process is not permitted to kill the child,
+/// it does not wait, and the child is reaped after it has ended ([`reap_left`]).
 pub(crate) fn kill_and_reap(pidfd: BorrowedFd<'_>) {
     let killed = signal(pidfd, libc::SIGKILL);
     let patience = if killed.is_ok() { Duration::from_secs(10) } else { Duration::ZERO };
@@ -147,11 +148,11 @@ pub(crate) fn reap_left() {
     left.retain(|pidfd| reap(pidfd.as_fd()).is_none());
 }
 
-/// Has the kernel kill this process when the other side of `socket` is closed, or shut.
+/// Makes the kernel kill this process when the other end of `socket` is closed or shut down.
 ///
-/// [`die_with_parent`] does not do that for a parent that gave up its rights: what the
-/// kernel sends for it, it sends with the parent's present rights. This it sends with
-/// the rights that this process has now.
+/// [`die_with_parent`] does not work for a parent that has given up rights, because the kernel sends
+/// that signal with the current rights of the parent. It sends this signal with the current rights of
+/// this process.
 pub(crate) fn die_with_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
     let fd = socket.as_raw_fd();
     let check = |done: c_int| if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) };
@@ -162,7 +163,7 @@ pub(crate) fn die_with_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
         let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
         check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_ASYNC))?;
     }
-    // It may have been closed a moment before; nothing is ever sent to this side.
+    // The other end may have been closed a moment before. No data is ever sent to this end.
     if ended(socket, Duration::ZERO) {
         exit_now(0)
     }
@@ -172,15 +173,15 @@ pub(crate) fn die_with_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// The number is the same on every architecture, but libc defines it only for some.
 const F_SETSIG: c_int = 10;
 
-/// Asks the kernel to kill this process when the thread that started it ends; says
-/// whether `parent` is still there.
+/// Makes the kernel kill this process when the thread that started it ends. Returns whether `parent`
+/// still exists.
 pub(crate) fn die_with_parent(parent: u32) -> bool {
     // SAFETY: no memory is passed.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     self::parent() == parent
 }
 
-/// Takes [`die_with_parent`] back.
+/// Reverts [`die_with_parent`].
 pub(crate) fn outlive_parent() {
     // SAFETY: no memory is passed.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
@@ -190,10 +191,10 @@ pub(crate) fn parent() -> u32 {
     std::os::unix::process::parent_id()
 }
 
-/// Forks: `None` in the child. Rules L4 and L5 say who may.
+/// Forks; returns `None` in the child. Rules L4 and L5 define which threads may call this.
 pub(crate) fn fork() -> io::Result<Option<u32>> {
-    // SAFETY: by rules L4 and L5 no other thread can be inside a lock that the child
-    // needs, or the user has taken that upon himself.
+    // SAFETY: by rules L4 and L5 no other thread can have a lock that the child needs, or the user has
+    // taken responsibility for this.
     let pid = unsafe { libc::fork() };
     match pid {
         0 => Ok(None),
@@ -202,19 +203,19 @@ pub(crate) fn fork() -> io::Result<Option<u32>> {
     }
 }
 
-/// Writes out what standard output, and the streams of the C library, still hold.
+/// Flushes standard output and the streams of the C library.
 pub(crate) fn flush() {
     let _ = io::stdout().flush();
     // SAFETY: null means all streams.
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Ends this process: with the exit hooks of the program, except in a fork of the caller, whose hooks
-/// they are.
+/// Ends this process with its exit hooks, except in a fork of the caller, where these are the hooks of
+/// the caller.
 pub(crate) fn leave(code: i32, is_fork_of_caller: bool) -> ! {
     if is_fork_of_caller {
         flush();
-        // SAFETY: ends the process, no more.
+        // SAFETY: the call only ends the process.
         unsafe { libc::_exit(code) }
     }
     super::exiting::begin();
@@ -223,8 +224,8 @@ pub(crate) fn leave(code: i32, is_fork_of_caller: bool) -> ! {
 
 /// Makes the kernel end this process after the given number of seconds, whatever it does.
 pub(crate) fn end_within(seconds: u32) {
-    // SAFETY: the default action is no code of ours; no memory is passed but the set, which
-    // is initialised before it is used.
+    // SAFETY: the default action runs no code of this program. Only the set is passed, which is
+    // initialized before.
     unsafe {
         libc::signal(libc::SIGALRM, libc::SIG_DFL);
         let mut alarm: libc::sigset_t = mem::zeroed();
@@ -235,15 +236,15 @@ pub(crate) fn end_within(seconds: u32) {
     }
 }
 
-/// Ends this process at once, running nothing.
+/// Ends this process immediately, without exit hooks.
 pub(crate) fn exit_now(code: i32) -> ! {
-    // SAFETY: ends the process, no more.
+    // SAFETY: the call only ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// Replaces the environment; `block` holds `NAME=value` strings, each ended by NUL.
+/// Replaces the environment; `block` contains `NAME=value` strings, each terminated by NUL.
 ///
-/// Takes no lock, since a forked child may have inherited it locked.
+/// Takes no lock, because a forked child may have inherited it locked.
 pub(crate) fn set_environment(block: Vec<u8>) {
     unsafe extern "C" {
         static mut environ: *const *const c_char;
@@ -252,12 +253,12 @@ pub(crate) fn set_environment(block: Vec<u8>) {
     let strings = block.split_inclusive(|&byte| byte == 0).filter(|s| s.ends_with(&[0]));
     let mut pointers: Vec<*const c_char> = strings.map(|s| s.as_ptr().cast()).collect();
     pointers.push(std::ptr::null());
-    // SAFETY: called before this process has a second thread; the block and the array,
-    // which ends in null, live as long as it.
+    // SAFETY: this is called before the process has a second thread. The block, and the array, which is
+    // terminated by null, live as long as the process.
     unsafe { environ = pointers.leak().as_ptr() };
 }
 
-/// Kills and reaps a child by its pid, which by rule L3 is still its own.
+/// Kills and reaps a child by its pid, which still belongs to it by rule L3.
 pub(crate) fn discard(pid: u32) {
     // SAFETY: no memory is passed.
     unsafe {

@@ -4,11 +4,11 @@
 
 use std::io;
 
-/// Fills `bytes` with random numbers that nobody can guess.
+/// Fills `bytes` with unpredictable random numbers.
 ///
 /// # Errors
 ///
-/// If the kernel refuses `getrandom`.
+/// Returns an error if the kernel refuses `getrandom`.
 pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while filled < bytes.len() {

@@ -13,11 +13,11 @@ use std::os::fd::AsFd;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::stat;
 
-/// The namespaces of what a thread starts, as `/proc` names them.
+/// The namespaces in which a thread starts processes, named as in `/proc`.
 const NAMESPACES: [&str; 8] =
     ["pid_for_children", "time_for_children", "cgroup", "ipc", "mnt", "net", "user", "uts"];
 
-/// Those that a thread can enter by itself, if it may.
+/// The namespaces that a thread can enter on its own, if it is permitted to.
 const ENTERED: [(&str, CloneFlags); 4] = [
     ("cgroup", CloneFlags::CLONE_NEWCGROUP),
     ("ipc", CloneFlags::CLONE_NEWIPC),
@@ -25,7 +25,7 @@ const ENTERED: [(&str, CloneFlags); 4] = [
     ("uts", CloneFlags::CLONE_NEWUTS),
 ];
 
-/// The rights of a thread. What cannot be seen is `None`.
+/// The rights of a thread. Rights that cannot be read are `None`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rights {
     /// User, group and supplementary group ids.
@@ -51,7 +51,7 @@ pub(crate) struct PresentRights {
 }
 
 impl Rights {
-    /// Those of the calling thread.
+    /// Returns the rights of the calling thread.
     pub(crate) fn own() -> PresentRights {
         let mut present = read("/proc/thread-self", "/").unwrap_or_else(|| PresentRights {
             rights: Rights {
@@ -68,9 +68,9 @@ impl Rights {
         present
     }
 
-    /// Those of another thread of this process, numbered as in `/proc`, but for the
-    /// securebits, which only a thread itself can see; `None` if it has ended or cannot be
-    /// seen.
+    /// Returns the rights of another thread of this process, with its id as in `/proc`, except for the
+    /// securebits, which only a thread itself can read. Returns `None` if the thread has ended or cannot
+    /// be read.
     pub(crate) fn of(thread: i32, securebits: Option<i32>) -> Option<PresentRights> {
         let place = format!("/proc/self/task/{thread}");
         let mut present = read(&place, &format!("{place}/root"))?;
@@ -82,10 +82,10 @@ impl Rights {
         self.securebits
     }
 
-    /// What differs between these rights, seen before, and `now`, by its name; empty if
-    /// nothing does.
+    /// Returns the names of the rights that differ between these rights, which were read before, and
+    /// `now`.
     pub(crate) fn difference(&self, now: &Rights) -> Vec<&'static str> {
-        // A new PID namespace cannot be looked at before it has its first process.
+        // A new PID namespace cannot be read before it has its first process.
         let (first, others) = (self.namespaces[0], &self.namespaces[1..]);
         let pids = first.is_none() || first == now.namespaces[0];
         let same = [
@@ -101,8 +101,8 @@ impl Rights {
         same.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
 
-    /// Gives up, in the calling thread, what another thread of this process has given up,
-    /// and enters its namespaces, as far as that is possible for a thread.
+    /// Makes the calling thread give up the rights that another thread of this process has given up, and
+    /// enter its namespaces, as far as this is possible for a thread.
     pub(crate) fn adopt(thread: i32) {
         for (name, kind) in ENTERED {
             let place = format!("/proc/self/task/{thread}/ns/{name}");
@@ -110,7 +110,7 @@ impl Rights {
                 != stat(format!("/proc/thread-self/ns/{name}").as_str()).map(|s| s.st_ino)
                 && let Ok(space) = File::open(place)
             {
-                // Refused: the difference remains, and is seen.
+                // If this is refused, the difference remains, and the caller reads it.
                 let _ = setns(space.as_fd(), kind);
             }
         }
@@ -123,7 +123,7 @@ impl Rights {
         };
         if let Some(bounding) = value("CapBnd:", 16) {
             for capability in (0..64).filter(|bit| bounding >> bit & 1 == 0) {
-                // SAFETY: no memory is passed; what is no capability is refused.
+                // SAFETY: no memory is passed, and the kernel refuses invalid capabilities.
                 unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
             }
         }
@@ -178,7 +178,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|&byte| byte == b'\n')
 }
 
-/// A file of `/proc`, whose size is not known before.
+/// Reads a file of `/proc`, whose size is not known in advance.
 fn contents(path: &str) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut bytes = vec![0; 4096];
@@ -199,7 +199,7 @@ fn contents(path: &str) -> io::Result<Vec<u8>> {
 fn root(path: &str) -> Option<(u64, u64, u64)> {
     let path = CString::new(path).ok()?;
     let wanted = libc::STATX_INO | libc::STATX_MNT_ID;
-    // SAFETY: all zero is a valid value; the path ends in NUL.
+    // SAFETY: all zeroes are a valid value; the path is terminated by NUL.
     let (done, found) = unsafe {
         let mut found: libc::statx = std::mem::zeroed();
         (libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, wanted, &mut found), found)
@@ -208,7 +208,7 @@ fn root(path: &str) -> Option<(u64, u64, u64)> {
     (done == 0).then_some((device, found.stx_ino, found.stx_mnt_id))
 }
 
-/// The ids by system calls, where there is no `/proc`.
+/// Reads the ids by system calls, for systems without `/proc`.
 fn ids() -> String {
     let (users, groups) = (nix::unistd::getresuid(), nix::unistd::getresgid());
     format!("{users:?} {groups:?} {:?}", nix::unistd::getgroups())
@@ -219,27 +219,27 @@ fn no_new_privs() -> bool {
     unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
 }
 
-/// Version, and the thread: the calling one.
+/// The version, and the id of the thread; 0 is the calling thread.
 #[repr(C)]
 struct CapabilityHeader(u32, i32);
 
-/// The version of the system call that has 64 capabilities.
+/// The version of the system call that supports 64 capabilities.
 const VERSION: u32 = 0x2008_0522;
 
-/// Effective, permitted and inheritable, the lower and the upper half of each.
+/// The effective, permitted and inheritable capabilities, each in a lower and an upper half.
 fn capabilities() -> Option<[u32; 6]> {
     let (mut header, mut sets) = (CapabilityHeader(VERSION, 0), [0_u32; 6]);
-    // SAFETY: both have the layout that this version asks for.
+    // SAFETY: both have the layout of this version.
     let done = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
     (done == 0).then_some(sets)
 }
 
-/// Sets effective, permitted and inheritable; refused if they are more than before.
+/// Sets the effective, permitted and inheritable capabilities. The kernel refuses to add any.
 fn set_capabilities(sets: [u64; 3]) {
     let mut header = CapabilityHeader(VERSION, 0);
     let (low, high) = (sets.map(|set| set as u32), sets.map(|set| (set >> 32) as u32));
     let words = [low, high].concat();
-    // SAFETY: both have the layout that this version asks for.
+    // SAFETY: both have the layout of this version.
     unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) };
 }
 
@@ -273,7 +273,7 @@ mod tests {
         };
         let named = std::thread::spawn(give_up).join().unwrap();
         assert_eq!(named, ["no_new_privs or seccomp filters"]);
-        // A thread that was there before has it only once it adopts it.
+        // A thread that existed before has the right only after it has adopted it.
         let (say, hear) = std::sync::mpsc::channel();
         let (end, ending) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || {

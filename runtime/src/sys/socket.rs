@@ -9,10 +9,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use super::stdio;
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
-/// The most file descriptors one message may carry.
+/// The maximum number of descriptors in one message.
 pub(crate) const FDS: usize = 64;
 
-/// Room for [`FDS`] file descriptors, aligned as `cmsghdr` has to be.
+/// The space for [`FDS`] descriptors, aligned like `cmsghdr`.
 #[repr(C, align(8))]
 struct Control([u8; 16 + FDS * mem::size_of::<RawFd>() + 16]);
 
@@ -36,25 +36,25 @@ impl Wait {
 pub(crate) struct Message<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) fds: Vec<OwnedFd>,
-    /// Too long for the buffer, or not all of its fds could be opened here; then it
-    /// has none.
+    /// Whether the message was too long for the buffer, or some of its descriptors could not be opened
+    /// here. It then has none.
     pub(crate) cut: bool,
 }
 
-/// Whether a message was not sent because more descriptors are on their way than the user may
-/// have; those that are received make room.
+/// Returns whether a message was not sent because the user has too many descriptors in transit. There is
+/// room again after some were received.
 pub(crate) fn has_too_many_fds(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ETOOMANYREFS)
 }
 
-/// Makes two connected sockets that no program executed later inherits.
+/// Creates two connected sockets, which programs that are executed later do not inherit.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (one, other) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     Ok((stdio::above_stdio(one)?, stdio::above_stdio(other)?))
 }
 
-/// Sends one message, whole or not at all; never raises SIGPIPE.
+/// Sends one message, either as a whole or not at all; never raises SIGPIPE.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -67,17 +67,17 @@ pub(crate) fn send(
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let mut control = Control([0; _]);
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: all zero is a valid `msghdr`.
+    // SAFETY: all zeroes are a valid `msghdr`.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     if !raw.is_empty() {
         let length = mem::size_of_val(raw.as_slice()) as u32;
         header.msg_control = control.0.as_mut_ptr().cast();
-        // SAFETY: pure arithmetic.
+        // SAFETY: the macro only computes a number.
         header.msg_controllen = unsafe { libc::CMSG_SPACE(length) } as _;
-        // SAFETY: `control` is large enough for FDS and aligned, so that the first
-        // header and its data lie inside it.
+        // SAFETY: `control` is aligned and large enough for `FDS` descriptors, so that the first header
+        // and its data are within it.
         unsafe {
             let first = libc::CMSG_FIRSTHDR(&raw const header);
             (*first).cmsg_level = libc::SOL_SOCKET;
@@ -91,7 +91,7 @@ pub(crate) fn send(
         }
     }
     loop {
-        // SAFETY: the header points to living memory; the kernel only reads.
+        // SAFETY: the header refers to living memory, which the kernel only reads.
         let sent = unsafe {
             libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL | wait.flag())
         };
@@ -105,11 +105,11 @@ pub(crate) fn send(
     }
 }
 
-/// Receives one message of at most `buffer.len()` bytes and `limit` fds.
+/// Receives one message of at most `buffer.len()` bytes and `limit` descriptors.
 ///
-/// `None` is the end: the other side is gone and nothing is left to read. A message
-/// that was cut short, or has more fds than `limit`, is `InvalidData`, and its fds
-/// are closed.
+/// Returns `None` at the end, when the other side has closed the socket and no message is left. A
+/// message that was cut short, or has more than `limit` descriptors, is an `InvalidData` error, and its
+/// descriptors are closed.
 pub(crate) fn recv<'a>(
     socket: BorrowedFd<'_>,
     buffer: &'a mut [u8],
@@ -125,7 +125,7 @@ pub(crate) fn recv<'a>(
     }
 }
 
-/// As [`recv`], but a message that was cut short is told as such.
+/// Like [`recv`], but returns a message that was cut short, and marks it.
 pub(crate) fn receive<'a>(
     socket: BorrowedFd<'_>,
     buffer: &'a mut [u8],
@@ -134,7 +134,7 @@ pub(crate) fn receive<'a>(
     receive_with(socket, buffer, wait.flag())
 }
 
-/// As [`receive`], without waiting, and the message stays there: its fds are duplicates.
+/// Like [`receive`], without waiting. The message stays in the socket; its descriptors are duplicates.
 pub(crate) fn peek<'a>(
     socket: BorrowedFd<'_>,
     buffer: &'a mut [u8],
@@ -142,12 +142,13 @@ pub(crate) fn peek<'a>(
     receive_with(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
 }
 
-/// Reads the bytes of the next message without waiting, and none of its fds; the message stays there. `None` if there is none.
+/// Reads the bytes of the next message without waiting, and without its descriptors. The message stays
+/// in the socket. Returns `None` if there is none.
 pub(crate) fn peek_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
     receive_bytes(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
 }
 
-/// Takes the next message away, with its fds; false if there is none.
+/// Removes the next message with its descriptors; returns false if there is none.
 pub(crate) fn discard(socket: BorrowedFd<'_>) -> bool {
     receive_bytes(socket, &mut [0; 8], libc::MSG_DONTWAIT).is_some()
 }
@@ -155,12 +156,13 @@ pub(crate) fn discard(socket: BorrowedFd<'_>) -> bool {
 fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> Option<usize> {
     let mut resets = 0;
     loop {
-        // SAFETY: the buffer is writable for its length. Without room for control messages the kernel opens no fds.
+        // SAFETY: the buffer is writable for its length. Without space for control messages, the kernel
+        // opens no descriptors.
         let got = unsafe {
             libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags)
         };
         if let Ok(got) = usize::try_from(got) {
-            // 0 is the end: no message is empty.
+            // 0 is the end, because no message is empty.
             return (got > 0).then_some(got);
         }
         match io::Error::last_os_error().raw_os_error() {
@@ -171,10 +173,10 @@ fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) 
     }
 }
 
-/// Sends one byte, without waiting and without saying whether it was sent.
+/// Sends one byte without waiting. Does not report whether it was sent.
 pub(crate) fn ring(socket: BorrowedFd<'_>) {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: the byte is alive; the kernel only reads.
+    // SAFETY: the byte is alive, and the kernel only reads it.
     while unsafe { libc::send(socket.as_raw_fd(), [0_u8].as_ptr().cast(), 1, flags) } < 0
         && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
     {}
@@ -187,7 +189,7 @@ fn receive_with<'a>(
 ) -> io::Result<Option<Message<'a>>> {
     let mut control = Control([0; _]);
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: all zero is a valid `msghdr`.
+    // SAFETY: all zeroes are a valid `msghdr`.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
@@ -196,7 +198,7 @@ fn receive_with<'a>(
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = control.0.len() as _;
         let flags = libc::MSG_CMSG_CLOEXEC | flags;
-        // SAFETY: the header points to living memory of the lengths it names.
+        // SAFETY: the header refers to living memory of the given lengths.
         let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
         if let Ok(got) = usize::try_from(got) {
             break got;
@@ -204,8 +206,8 @@ fn receive_with<'a>(
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
-            // Told once when the other side died with unread messages; what it had
-            // sent before is still to be read.
+            // The kernel reports once that the other side died with unread messages. Messages that it
+            // had sent before can still be read.
             Some(libc::ECONNRESET) if resets < 2 => resets += 1,
             _ => return Err(error),
         }
@@ -224,11 +226,11 @@ fn receive_with<'a>(
     Ok(Some(Message { bytes: &buffer[..length], fds, cut }))
 }
 
-/// Takes ownership of every fd that the kernel installed for this message.
+/// Takes ownership of each descriptor that the kernel has opened for this message.
 fn take_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
-    // SAFETY: the kernel filled the control buffer; the macros keep inside
-    // `msg_controllen`; every fd there is new and owned by nobody else.
+    // SAFETY: the kernel has filled the control buffer; the macros stay within `msg_controllen`; every
+    // descriptor in it is new and has no other owner.
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(header);
         while !at.is_null() {
@@ -246,8 +248,8 @@ fn take_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
     fds
 }
 
-/// The process and user that made the pair `fd` is one end of, if `fd` is an open
-/// sequenced-packet socket of the local family at all.
+/// Returns the process and the user that created the pair of `fd`, if `fd` is an open sequenced-packet
+/// socket of the local family.
 pub(crate) fn maker(fd: RawFd) -> Option<libc::ucred> {
     fn option<T>(fd: RawFd, name: libc::c_int) -> Option<T> {
         let mut value = mem::MaybeUninit::<T>::uninit();
@@ -256,7 +258,7 @@ pub(crate) fn maker(fd: RawFd) -> Option<libc::ucred> {
         let done = unsafe {
             libc::getsockopt(fd, libc::SOL_SOCKET, name, value.as_mut_ptr().cast(), &raw mut length)
         };
-        // SAFETY: filled whole, and `T` below is made of integers only.
+        // SAFETY: the value was filled as a whole, and `T` below consists of integers only.
         (done == 0 && length as usize == mem::size_of::<T>())
             .then(|| unsafe { value.assume_init() })
     }
@@ -268,17 +270,17 @@ pub(crate) fn maker(fd: RawFd) -> Option<libc::ucred> {
     option(fd, libc::SO_PEERCRED)
 }
 
-/// Whether `fd` is a sequenced-packet socket of the local family.
+/// Returns whether `fd` is a sequenced-packet socket of the local family.
 pub(crate) fn is_local(fd: BorrowedFd<'_>) -> bool {
     maker(fd.as_raw_fd()).is_some()
 }
 
-/// Ends a connection for all who hold either end of it.
+/// Ends a connection for all processes that have one of its ends.
 pub(crate) fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(socket.as_raw_fd(), Shutdown::Both)?)
 }
 
-/// Says that nothing more will be sent; what the other side sends still arrives.
+/// Announces that no more messages will be sent. Messages of the other side still arrive.
 pub(crate) fn finish(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(socket.as_raw_fd(), Shutdown::Write)?)
 }

@@ -1,4 +1,4 @@
-//! Pipe ends that the program has taken, and that no template may keep open.
+//! Pipe ends that the program has taken, and that a template must not keep open.
 
 #![allow(unsafe_code, reason = "fds are replaced by number")]
 
@@ -13,12 +13,12 @@ use super::generation::PerProcess;
 
 use crate::poison::IgnorePoison;
 
-/// Device and inode.
+/// The device and the inode.
 type PipeInode = (libc::dev_t, libc::ino_t);
 
-/// The types of the standard library do not tell when they are closed. So what is known of an
-/// end is its number and its pipe, by which its duplicates are found, and by which it shows that
-/// the number is another file's by now.
+/// The library is not told when the program closes an end. It therefore records the number and the pipe
+/// of an end. By the pipe it finds duplicates of the end, and notices that the number belongs to another
+/// file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Taken {
     number: RawFd,
@@ -27,10 +27,10 @@ pub(crate) struct Taken {
 
 static TAKEN: PerProcess<Mutex<Vec<Taken>>> = PerProcess::new();
 
-/// The number of entries from which closed pipes are searched for, whenever the number has doubled.
+/// The number of entries at which closed pipes are removed, and again whenever the number has doubled.
 const MANY: usize = 64;
 
-/// Remembers an end of a pipe that the program is given.
+/// Records an end of a pipe that the program receives.
 pub(crate) fn note(fd: &OwnedFd) {
     let number = fd.as_raw_fd();
     let Some(pipe) = pipe_of(number) else { return };
@@ -41,8 +41,7 @@ pub(crate) fn note(fd: &OwnedFd) {
     }
 }
 
-/// The ends that are open now, with their duplicates; taken before a fork for [`disconnect`]
-/// after it.
+/// Returns the open ends with their duplicates, before a fork, for [`disconnect`] after it.
 pub(crate) fn open() -> Vec<Taken> {
     let mut taken = TAKEN.get().lock().ignore_poison();
     if !taken.is_empty() {
@@ -51,13 +50,13 @@ pub(crate) fn open() -> Vec<Taken> {
     taken.clone()
 }
 
-/// Every fd of a pipe of which an end was taken.
+/// Returns all descriptors of pipes of which an end was taken.
 fn still_open(taken: &[Taken]) -> Vec<Taken> {
     let open: Vec<RawFd> = match fs::read_dir("/proc/self/fd") {
         Ok(entries) => {
             entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
         }
-        // Then duplicates are not found.
+        // In this case duplicates are not found.
         Err(_) => taken.iter().map(|taken| taken.number).collect(),
     };
     let found = |number| {
@@ -67,16 +66,16 @@ fn still_open(taken: &[Taken]) -> Vec<Taken> {
     open.into_iter().filter_map(found).collect()
 }
 
-/// Disconnects, in a forked child, the ends that are open there. The numbers stay open, for the
-/// child has the values that own them in its memory: reading and writing is an error (`EBADF`),
-/// dropping is none. The standard streams are the child's too, whatever they are.
+/// Disconnects the ends in a forked child. The numbers stay open, because the memory of the child
+/// contains the values that own them: reading and writing them fails with `EBADF`, but dropping them
+/// does not. The standard streams of the child are kept, whatever they are.
 pub(crate) fn disconnect(taken: &[Taken]) {
     let same = |taken: &&Taken| taken.number >= 3 && pipe_of(taken.number) == Some(taken.pipe);
     let numbers: Vec<RawFd> = taken.iter().filter(same).map(|taken| taken.number).collect();
     replace(&numbers);
 }
 
-/// Closes files in a forked child and keeps their numbers, which values in its memory own.
+/// Closes files in a forked child, but keeps their numbers, which values in its memory own.
 pub(crate) fn replace(numbers: &[RawFd]) {
     let mut nothing = None;
     for &number in numbers {
@@ -84,16 +83,17 @@ pub(crate) fn replace(numbers: &[RawFd]) {
             let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
             nothing = nix::fcntl::open("/", flags, Mode::empty()).ok();
         }
-        // A number without a file could become that of another one, under the old owner.
+        // A closed number could be reused for another file, which the old owner would then use.
         let Some(nothing) = &nothing else { return };
-        // SAFETY: the number stays open and its owner's; both are open, and differ.
+        // SAFETY: the number stays open and belongs to its owner; both descriptors are open and
+        // different.
         unsafe { libc::dup3(nothing.as_raw_fd(), number, libc::O_CLOEXEC) };
     }
 }
 
-/// Names the pipe, as long as one of its ends is open.
+/// Identifies the pipe, as long as one of its ends is open.
 fn pipe_of(number: RawFd) -> Option<PipeInode> {
-    // SAFETY: only asks; a closed number is an error.
+    // SAFETY: the call only reads; a closed number is an error.
     let status = nix::sys::stat::fstat(unsafe { BorrowedFd::borrow_raw(number) }).ok()?;
     Some((status.st_dev, status.st_ino))
 }

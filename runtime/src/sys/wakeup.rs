@@ -11,13 +11,13 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::fds::Checked;
 use super::stdio;
 
-/// One end of a wake-up eventfd, which each process that rings it has.
+/// One end of a wake-up eventfd. Each process that writes it has one.
 pub(crate) struct Wakeup {
     fd: Checked,
 }
 
 impl Wakeup {
-    /// A new one.
+    /// Creates a wake-up eventfd.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Wakeup::open(stdio::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())?)
@@ -28,7 +28,7 @@ impl Wakeup {
         Ok(Wakeup { fd: Checked::new(fd)? })
     }
 
-    /// Wakes the dispatcher; nothing happens if the wake-up eventfd is not there any more.
+    /// Wakes the dispatcher. Does nothing if the wake-up eventfd does not exist any more.
     pub(crate) fn ring(&self) {
         if let Ok(fd) = self.fd.get() {
             // If the counter is full, the dispatcher is already being woken.

@@ -1,4 +1,4 @@
-//! Words of shared memory on which threads wait.
+//! Words in shared memory on which threads wait.
 
 #![allow(unsafe_code, reason = "the futex call")]
 
@@ -10,23 +10,24 @@ pub(crate) mod pi;
 #[cfg(any(miri, all(test, loom)))]
 pub(crate) mod simulated;
 
-/// In the word: threads sleep in the kernel.
+/// A flag in the word: threads sleep in the kernel.
 pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
-/// In the word: whose it is.
+/// The bits of the word that contain the id of the owner.
 pub(crate) const TID_MASK: u32 = libc::FUTEX_TID_MASK;
 
 /// The answer of the kernel to a thread that requests a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FutexAnswer {
-    /// It has it.
+    /// The thread has the word.
     Taken,
-    /// Not in time; to a thread that would not wait: somebody else has it.
+    /// The word was not free in time, or at all for a thread that does not wait.
     TimedOut,
-    /// The thread whose id stands there has ended, and nobody waited.
+    /// The thread whose id is in the word has ended, and no thread was waiting.
     OwnerGone,
-    /// It would wait for itself, perhaps by way of other threads and words.
+    /// The thread would wait for itself, directly or through other threads and words.
     Deadlock,
-    /// The word was changed behind the kernel's back; the id is not that of a thread that could own it; or there is no memory.
+    /// The word was changed without the kernel, or its id does not belong to a thread that can be the
+    /// owner, or memory is short.
     Unclear,
 }
 
@@ -39,8 +40,8 @@ pub(crate) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
         tv_nsec: i64::from(timeout.subsec_nanos()),
     });
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the word is alive and aligned, the time is null or alive; not
-    // FUTEX_PRIVATE, since other processes wake it.
+    // SAFETY: the word is alive and aligned, and the time is null or alive. `FUTEX_PRIVATE` is not set,
+    // because other processes wake it.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time) };
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn wake(word: &AtomicU32, count: i32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
 }
 
-/// In a model no time passes, so that a lost wake-up stays lost.
+/// In a model time does not pass, so a lost wake-up stays lost.
 #[cfg(all(test, loom))]
 pub(crate) fn wait(word: &AtomicU32, seen: u32, _: Option<Duration>) {
     while word.load(crate::atomics::Ordering::SeqCst) == seen {
@@ -59,6 +60,6 @@ pub(crate) fn wait(word: &AtomicU32, seen: u32, _: Option<Duration>) {
     }
 }
 
-/// The change of the word is enough.
+/// The change of the word is sufficient.
 #[cfg(all(test, loom))]
 pub(crate) fn wake(_: &AtomicU32, _: i32) {}

@@ -1,8 +1,9 @@
-//! Locks that know their owner (`FUTEX_LOCK_PI`).
+//! Priority-inheritance futexes, which know their owner (`FUTEX_LOCK_PI`).
 //!
-//! The word holds the id of the owner's thread, 0 when it is free. The kernel sets [`WAITERS`](super::WAITERS) while threads sleep, hands
-//! the word to the first of them when the owner unlocks it or ends, and says [`FutexAnswer::OwnerGone`] to
-//! who finds the word of a thread that ended before.
+//! The word contains the id of the owning thread, or 0 if it is free. The kernel sets
+//! [`WAITERS`](super::WAITERS) while threads sleep, and gives the word to the first of them when the
+//! owner unlocks it or ends. A thread that finds the id of a thread that ended earlier gets
+//! [`FutexAnswer::OwnerGone`].
 
 #![allow(unsafe_code, reason = "the futex call")]
 
@@ -13,12 +14,12 @@ use crate::atomics::{AtomicU32, Ordering};
 
 /// Waits for the word until a time of [`clock::now`](crate::sys::clock::now).
 ///
-/// Kernels before 5.14 wait by the time of day, and longer if somebody sets it back meanwhile.
+/// Kernels before 5.14 use the real-time clock, and wait longer if it is set back in the meantime.
 #[cfg(not(any(miri, all(test, loom))))]
 pub(crate) fn lock(word: &AtomicU32, until: u64) -> FutexAnswer {
     use std::sync::atomic::AtomicBool;
 
-    /// `FUTEX_LOCK_PI` by the monotonic clock.
+    /// `FUTEX_LOCK_PI` with the monotonic clock.
     const LOCK_PI2: i32 = 13;
     static OLD: AtomicBool = AtomicBool::new(false);
 
@@ -44,19 +45,20 @@ fn time(ns: u64) -> libc::timespec {
     }
 }
 
-/// Takes the word if that needs no wait.
+/// Takes the word if it is available without waiting.
 #[cfg(not(any(miri, all(test, loom))))]
 pub(crate) fn try_lock(word: &AtomicU32) -> FutexAnswer {
     call(word, libc::FUTEX_TRYLOCK_PI, None).unwrap_or(FutexAnswer::Unclear)
 }
 
-/// Gives the word to the first who waits, or frees it. False if it is not this thread's in the eyes of the kernel.
+/// Gives the word to the first waiting thread, or frees it. Returns false if the kernel does not regard
+/// this thread as the owner.
 #[cfg(not(any(miri, all(test, loom))))]
 pub(crate) fn unlock(word: &AtomicU32) -> bool {
     call(word, libc::FUTEX_UNLOCK_PI, None) == Ok(FutexAnswer::Taken)
 }
 
-/// Whether the kernel has such locks; `ENOSYS` where it has not.
+/// Checks whether the kernel has such futexes; the error is `ENOSYS` otherwise.
 #[cfg(not(any(miri, all(test, loom))))]
 pub(crate) fn supported() -> std::io::Result<()> {
     let word = AtomicU32::new(0);
@@ -66,15 +68,16 @@ pub(crate) fn supported() -> std::io::Result<()> {
     }
 }
 
-/// Whether a thread of this PID namespace has not ended. One that ends just now is waited for.
+/// Returns whether a thread of this PID namespace has not ended. Waits for a thread that is about to
+/// end.
 #[cfg(not(any(miri, all(test, loom))))]
 pub(crate) fn is_alive(tid: u32) -> bool {
     let word = AtomicU32::new(tid);
     loop {
-        // Not FUTEX_PRIVATE_FLAG, by which only threads of this process can be owners.
+        // `FUTEX_PRIVATE_FLAG` is not set, because with it only threads of this process can be owners.
         match call(&word, libc::FUTEX_TRYLOCK_PI, None) {
             Ok(FutexAnswer::OwnerGone) => return false,
-            // Of the kernel's own threads, among others.
+            // This is the answer for threads of the kernel, among others.
             Err(libc::EPERM) => return false,
             Err(libc::ENOMEM) => std::thread::yield_now(),
             _ => return true,
@@ -82,7 +85,7 @@ pub(crate) fn is_alive(tid: u32) -> bool {
     }
 }
 
-/// `Err` for the codes that have no name in [`FutexAnswer`].
+/// Converts the error code of the kernel; returns `Err` for codes that are not in [`FutexAnswer`].
 #[cfg(not(any(miri, all(test, loom))))]
 fn call(
     word: &AtomicU32,
@@ -91,15 +94,16 @@ fn call(
 ) -> Result<FutexAnswer, i32> {
     let until = until.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     loop {
-        // SAFETY: the word is alive and aligned, the time is null or alive; not
-        // FUTEX_PRIVATE_FLAG, since the owners are of other processes too.
+        // SAFETY: the word is alive and aligned, and the time is null or alive. `FUTEX_PRIVATE_FLAG` is
+        // not set, because owners may belong to other processes.
         let done = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 0, until) };
         if done == 0 {
             return Ok(FutexAnswer::Taken);
         }
         match std::io::Error::last_os_error().raw_os_error().unwrap_or(0) {
             libc::EINTR => {}
-            // The owner ends just now. Who does not want to wait is told the same when it has an owner.
+            // The owner is about to end. A thread that does not wait gets the same answer as for a
+            // living owner.
             libc::EAGAIN if operation != libc::FUTEX_TRYLOCK_PI => std::thread::yield_now(),
             libc::EAGAIN | libc::ETIMEDOUT => return Ok(FutexAnswer::TimedOut),
             libc::ESRCH => return Ok(FutexAnswer::OwnerGone),

@@ -1,7 +1,7 @@
-//! The kernel's part of [`pi`](super::pi) where there is no kernel: in models, and under Miri.
+//! The part of the kernel in [`pi`](super::pi), for models and for Miri.
 //!
-//! It does what the kernel does to the word, in the same order, under one lock like that of the kernel's
-//! queue. A thread of a model that is to die calls [`end`] where it dies.
+//! It changes the word as the kernel does, in the same order, under one lock like that of the queue in
+//! the kernel. A thread of a model that dies calls [`end`] at that point.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -22,12 +22,12 @@ use crate::atomics::{AtomicU32, Ordering};
 
 const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
 
-/// Who sleeps for a word, and who owns it in the eyes of the kernel.
+/// The sleeping threads of a word, and its owner in the view of the kernel.
 #[derive(Default)]
 struct WaitQueue {
     owner: u32,
     sleepers: VecDeque<u32>,
-    /// Who was given the word and did not wake up yet.
+    /// The threads that were given the word and have not woken up yet.
     given: HashSet<u32>,
 }
 
@@ -40,13 +40,13 @@ struct Kernel {
 #[cfg(all(test, loom))]
 lazy_static! {
     static ref KERNEL: Mutex<Kernel> = Mutex::new(Kernel::default());
-    /// A word was given to a sleeper.
+    /// A word was given to a sleeping thread.
     static ref GIVEN: Condvar = Condvar::new();
 }
 
 #[cfg(not(all(test, loom)))]
 static KERNEL: std::sync::LazyLock<Mutex<Kernel>> = std::sync::LazyLock::new(Mutex::default);
-/// A word was given to a sleeper.
+/// A word was given to a sleeping thread.
 #[cfg(not(all(test, loom)))]
 static GIVEN: Condvar = Condvar::new();
 
@@ -60,13 +60,13 @@ loom::thread_local! {
     static IMPATIENT: std::cell::Cell<bool> = std::cell::Cell::new(false);
 }
 
-/// Says which thread this is, in a model.
+/// Sets the id of this thread in a model.
 #[cfg(all(test, loom))]
 pub(crate) fn set_tid(tid: u32) {
     TID.with(|own| own.set(tid));
 }
 
-/// Has the sleeps of this thread end at once, in a model.
+/// Makes the sleeps of this thread end immediately in a model.
 #[cfg(all(test, loom))]
 pub(crate) fn set_impatient() {
     IMPATIENT.with(|impatient| impatient.set(true));
@@ -96,7 +96,7 @@ fn at(word: &AtomicU32) -> usize {
     std::ptr::from_ref(word) as usize
 }
 
-/// Tries once; `None` if the thread has to sleep, which was noted then.
+/// Tries once; returns `None` if the thread has to sleep, after recording it.
 fn attempt(word: &AtomicU32, tid: u32, sleep: bool) -> Option<FutexAnswer> {
     kernel(|kernel| {
         loop {
@@ -140,7 +140,7 @@ pub(crate) fn try_lock(word: &AtomicU32) -> FutexAnswer {
     attempt(word, tid(), false).unwrap_or(FutexAnswer::TimedOut)
 }
 
-/// No time passes in a model: who is not woken sleeps for ever.
+/// Time does not pass in a model, so a thread that is not woken sleeps forever.
 pub(crate) fn lock(word: &AtomicU32, until: u64) -> FutexAnswer {
     let tid = tid();
     if let Some(answer) = attempt(word, tid, !is_impatient()) {
@@ -172,7 +172,7 @@ fn sleep(kernel: std::sync::MutexGuard<'_, Kernel>) -> std::sync::MutexGuard<'_,
     GIVEN.wait_timeout(kernel, time).expect("nothing panics with it").0
 }
 
-/// Gives the word to the next, or to nobody.
+/// Gives the word to the next thread, or frees it.
 fn pass_on(word: &AtomicU32, queue: &mut WaitQueue, died: u32) -> bool {
     let Some(next) = queue.sleepers.pop_front() else { return false };
     queue.owner = next;
@@ -205,7 +205,7 @@ pub(crate) fn is_alive(tid: u32) -> bool {
     kernel(|kernel| !kernel.ended.contains(&tid))
 }
 
-/// The end of a thread, which holds no words but these.
+/// Handles the end of a thread, which holds no words except these.
 #[cfg(test)]
 pub(crate) fn end(tid: u32, words: &[&AtomicU32]) {
     kernel(|kernel| {
