@@ -26,7 +26,7 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(source: &mut Source<'a>) -> Result<
     Ok(value)
 }
 
-/// Reads a slice from the front of `source`; refers to it where that is possible.
+/// Reads a slice from the front of `source`, by reference if possible.
 #[inline]
 pub(super) fn decode_slice<'a, T: Deserialize<'a>>(
     source: &mut Source<'a>,
@@ -37,7 +37,7 @@ pub(super) fn decode_slice<'a, T: Deserialize<'a>>(
     }
 }
 
-/// A slice that was decoded.
+/// A decoded slice.
 pub(crate) enum DecodedSlice<'a, T> {
     Borrowed(&'a [T]),
     Owned(Vec<T>),
@@ -62,7 +62,7 @@ fn not_utf8(error: &std::str::Utf8Error) -> DecodeError {
 
 /// The state that all levels of one value share.
 struct DecodeInput<'a> {
-    /// A copy, so that a compiler which sees all of a type's decoding can keep it in registers.
+    /// A copy, so that the compiler can keep it in registers if it sees the whole decoding of a type.
     source: Source<'a>,
     empty_elements: u32,
 }
@@ -88,7 +88,7 @@ impl Reader for DecodeInput<'_> {
     }
 }
 
-/// Reads one value at some level of nesting.
+/// Reads one value at a level of nesting.
 struct DecodeLevel<'d, 'a> {
     decoder: &'d mut Decoder<'a>,
     depth: u32,
@@ -116,7 +116,7 @@ impl<'a> DecodeLevel<'_, 'a> {
         String::from_utf8(self.bytes()?).map_err(|error| not_utf8(&error.utf8_error()))
     }
 
-    /// Bytes that the value may refer to.
+    /// Bytes to which the value may refer.
     #[inline]
     fn borrowed(&mut self) -> Result<&'a [u8], DecodeError> {
         let count = self.scalar()?;
@@ -127,7 +127,7 @@ impl<'a> DecodeLevel<'_, 'a> {
         }
     }
 
-    /// The number of elements of a sequence, which begin behind the padding.
+    /// Reads the number of elements of a sequence and skips the padding.
     #[inline]
     fn count(&mut self) -> Result<u64, DecodeError> {
         let (count, padding) = plain::unpadded(self.scalar()?);
@@ -137,7 +137,7 @@ impl<'a> DecodeLevel<'_, 'a> {
         }
     }
 
-    /// Reads the fields of a struct or variant, of which so many were written.
+    /// Reads the fields of a struct or variant, given the number of fields that were written.
     #[inline]
     fn named<V: Visitor<'a>>(
         self,
@@ -159,7 +159,7 @@ impl<'a> DecodeLevel<'_, 'a> {
         }
     }
 
-    /// Another value at the same level.
+    /// Returns a decoder for another value at the same level.
     #[inline]
     fn again(&mut self) -> DecodeLevel<'_, 'a> {
         DecodeLevel { decoder: &mut *self.decoder, depth: self.depth }

@@ -8,19 +8,20 @@ use super::DEPTH;
 use super::form::Form;
 use super::sink::{Full, Sink};
 
-/// What an [`EncodeError`] says whose sink is full.
+/// The text of an [`EncodeError`] for a sink that is full.
 const FULL: &str = "there is no room for the value";
 
-/// Shown wherever a type asks the bytes what they are.
+/// The error of a type that requires a self-describing format.
 pub(super) const NOT_SELF_DESCRIBING: &str = "this type asks the bytes what they hold, and they do not say: \
      `#[serde(untagged)]`, `#[serde(tag = \"..\")]`, `#[serde(flatten)]` and types like `serde_json::Value` need a \
      self-describing format; send them as a string, or as an enum with serde's default tagging";
 
-/// Why a value could not be encoded. An empty text says that the sink is full, and the sink why.
+/// The reason why a value could not be encoded. An empty text means that the sink is full; the sink has
+/// the reason.
 #[derive(Debug)]
 pub(crate) struct EncodeError(Box<str>);
 
-/// Why bytes could not be decoded.
+/// The reason why bytes could not be decoded.
 #[derive(Debug)]
 pub(crate) struct DecodeError(Box<str>);
 
@@ -30,13 +31,13 @@ impl EncodeError {
         EncodeError(reason.to_string().into())
     }
 
-    /// There is no room. Neither allocates nor formats, as it stands next to every write.
+    /// The error of a full sink. It neither allocates nor formats, because it occurs beside every write.
     #[inline]
     fn full() -> Self {
         EncodeError(Box::default())
     }
 
-    /// The same with the reason that `sink` has for it.
+    /// The same error with the reason that `sink` has.
     #[cold]
     pub(super) fn explained(self, sink: &mut Sink<'_>) -> Self {
         match self.0.is_empty() {
@@ -67,7 +68,8 @@ impl DecodeError {
         DecodeError::new(format_args!("the bytes end early, at least {additional} are missing"))
     }
 
-    /// A struct or variant is read with other fields than it was written with.
+    /// The error of a struct or variant that is read with a different number of fields than it was
+    /// written with.
     #[cold]
     pub(super) fn skipped(
         what: impl fmt::Display,

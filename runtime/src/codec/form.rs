@@ -7,11 +7,12 @@
 
 /// The contents of a value: nothing, one value, or a number of fields.
 ///
-/// Counts are kept modulo 254: what differs is what an attribute leaves out, a few.
+/// Counts are stored modulo 254, which is sufficient to notice the few fields that an attribute leaves
+/// out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form(u8);
 
-/// The bits of a tag that hold the index of the variant.
+/// The bits of a tag that contain the index of the variant.
 const INDEX_BITS: u32 = 24;
 
 impl Form {
@@ -23,9 +24,10 @@ impl Form {
         Form(2 + (count % 254) as u8)
     }
 
-    /// How many fields were written of a struct or variant that is read with `names`; `None` if it has not that many.
+    /// Returns the number of fields that were written of a struct or variant that is read with `names`;
+    /// `None` if the number does not fit.
     ///
-    /// The names of a field include its aliases, for which nothing is written.
+    /// The names include aliases of fields, for which nothing is written.
     #[inline]
     pub(super) const fn count_among(self, names: usize) -> Option<usize> {
         match self.0 {
@@ -34,7 +36,7 @@ impl Form {
         }
     }
 
-    /// The byte that a struct starts with.
+    /// Returns the first byte of a struct.
     #[inline]
     pub(super) const fn record(count: usize) -> u8 {
         Form::fields(count).0
@@ -45,7 +47,7 @@ impl Form {
         Form(byte)
     }
 
-    /// The tag of a variant; `None` if its index is too large.
+    /// Returns the tag of a variant; `None` if its index is too large.
     #[inline]
     pub(super) const fn tag(self, index: u32) -> Option<u32> {
         match index >> INDEX_BITS {
@@ -54,13 +56,13 @@ impl Form {
         }
     }
 
-    /// The index and the form of a variant.
+    /// Returns the index and the form of a variant.
     #[inline]
     pub(super) const fn of_tag(tag: u32) -> (u32, Form) {
         (tag & ((1 << INDEX_BITS) - 1), Form((tag >> INDEX_BITS) as u8))
     }
 
-    /// The number of values that follow.
+    /// Returns the number of values that follow.
     pub(super) const fn count(self) -> usize {
         match self.0 {
             0 | 1 => self.0 as usize,

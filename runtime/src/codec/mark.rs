@@ -13,8 +13,8 @@ thread_local! {
     static MARKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a newtype struct of this name is a handle. Names are literals, so that the comparison is
-/// made by the compiler.
+/// Returns whether a newtype struct of this name is a handle. Names are literals, so the compiler makes
+/// the comparison.
 #[inline(always)]
 pub(super) fn is_handle(name: &str) -> bool {
     name == NAME
@@ -29,7 +29,7 @@ pub(super) fn at_handle<R>(act: impl FnOnce() -> R) -> R {
     outcome
 }
 
-/// Whether the codec is at a handle; asked once for each.
+/// Returns whether the codec is at a handle, and resets the mark.
 pub(crate) fn take() -> bool {
     MARKED.take()
 }

@@ -59,28 +59,29 @@ use bincode::config::{Configuration, Fixint, LittleEndian, legacy};
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The configuration under which bincode writes and reads scalars.
+/// The configuration of bincode for reading and writing scalars.
 ///
-/// Without a limit of bincode's: what bounds a value is what is left in the [`Source`], and counting
-/// what was read would cost every scalar an addition and a check.
+/// There is no limit in bincode, because the rest of the [`Source`] limits a value, and counting the
+/// bytes would cost every scalar an addition and a check.
 type Format = Configuration<LittleEndian, Fixint>;
 
 const FORMAT: Format = legacy();
 
-/// How many levels a value may nest: each struct, tuple, sequence, map, variant with fields,
-/// newtype and `Some` is one. Bounds the stack, which corrupt bytes of a recursive type would
-/// otherwise exhaust.
+/// The maximum number of nested levels in a value: each struct, tuple, sequence, map, variant with
+/// fields, newtype and `Some` is one level. It limits the stack, which corrupt bytes of a recursive type
+/// could exhaust otherwise.
 const DEPTH: u32 = 512;
 
-/// How many elements of sequences and maps in one value may take no bytes at all, like those of a
-/// `Vec<()>`: nothing but their count says that they are there.
+/// The maximum number of elements of sequences and maps in one value that take no bytes, such as those
+/// of a `Vec<()>`. Only their count exists in the encoding.
 const EMPTY_ELEMENTS: u32 = 1 << 24;
 
 /// Appends `value` to `sink`.
 ///
 /// # Errors
-/// The value's own `Serialize` fails, the value cannot be expressed in this format, or the sink
-/// cannot grow. The sink is then as long as it was before, also when `Serialize` panics.
+/// Returns an error if the `Serialize` implementation of the value fails, if the format cannot express
+/// the value, or if the sink cannot grow. The sink then has its previous length, even if `Serialize`
+/// panics.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
@@ -89,12 +90,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     ser::encode(value, sink)
 }
 
-/// Reads one value from the front of `source`; whether anything follows is for [`Source::finish`]
-/// to say.
+/// Reads one value from the front of `source`. [`Source::finish`] checks that nothing follows.
 ///
 /// # Errors
-/// The bytes end early or are not those of a `T`, or the type's own `Deserialize` refuses them.
-/// How far the source has been read is then unspecified.
+/// Returns an error if the bytes end early, if they are not those of a `T`, or if the `Deserialize`
+/// implementation of the type refuses them. The number of bytes that were read is then unspecified.
 #[inline]
 pub(crate) fn decode<'a, T: Deserialize<'a>>(source: &mut Source<'a>) -> Result<T, DecodeError> {
     de::decode(source)
@@ -104,7 +104,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(source: &mut Source<'a>) -> Result<
 /// are aligned in it.
 ///
 /// # Errors
-/// As of [`decode`].
+/// Returns the errors of [`decode`].
 #[inline]
 pub(crate) fn decode_slice<'a, T: Deserialize<'a>>(
     source: &mut Source<'a>,

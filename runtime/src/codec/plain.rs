@@ -38,7 +38,7 @@ macro_rules! plain {
     )*};
 }
 
-/// Calls the macro `$each` with all plain types. `usize` is one only where it has the width it has
+/// Calls the macro `$each` with all plain types. `usize` is one of them only if it has the same width as
 /// in the format.
 macro_rules! with_plain {
     ($each:ident) => {
@@ -50,22 +50,23 @@ macro_rules! with_plain {
 
 with_plain!(plain);
 
-/// The bits of a count that hold the length of the padding behind it.
+/// The bits of a count that contain the length of the padding after it.
 const PADDING_SHIFT: u32 = 56;
 
-/// Splits what stands before a sequence: the number of its elements, and the length of the padding.
+/// Splits the header of a sequence into the number of its elements and the length of the padding.
 #[inline]
 pub(super) fn unpadded(word: u64) -> (u64, usize) {
     (word & ((1 << PADDING_SHIFT) - 1), (word >> PADDING_SHIFT) as usize)
 }
 
-/// What stands before a sequence with a padding of at most 15 bytes.
+/// Returns the header of a sequence with a padding of at most 15 bytes.
 #[inline]
 pub(super) fn padded(count: u64, padding: usize) -> u64 {
     count | (padding as u64) << PADDING_SHIFT
 }
 
-/// Refers to a sequence of plain numbers, and steps over it, when `T` is one of them and the source lets it.
+/// Returns a reference to a sequence of plain numbers and skips it, if `T` is one of them and the source
+/// permits references.
 #[inline]
 pub(super) fn borrow<'a, T>(source: &mut Source<'a>) -> Option<&'a [T]> {
     macro_rules! attempt {
@@ -95,8 +96,8 @@ fn borrow_plain<'a, S: PlainNumber>(source: &mut Source<'a>) -> Option<&'a [S]> 
     Some(slice)
 }
 
-/// The count, the encoded elements and the alignment of `iterable`, when it is a slice or vector of plain
-/// numbers.
+/// Returns the count, the encoded elements and the alignment of `iterable`, if it is a slice or vector
+/// of plain numbers.
 #[inline]
 pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8], usize)> {
     macro_rules! attempt {
@@ -119,17 +120,17 @@ pub(super) fn bytes_of<I>(iterable: &I) -> Option<(u64, &[u8], usize)> {
 #[inline]
 fn slice_of<'i, I, S: PlainNumber>(iterable: &'i I) -> Option<&'i [S]> {
     if same::<I, &[S]>() {
-        // SAFETY: `I` is `&[S]`, but for its lifetime, which is at least `'i`.
+        // SAFETY: `I` is `&[S]` with a lifetime of at least `'i`.
         Some(unsafe { *ptr::from_ref(iterable).cast::<&'i [S]>() })
     } else if same::<I, &Vec<S>>() {
-        // SAFETY: `I` is `&Vec<S>`, but for its lifetime, which is at least `'i`.
+        // SAFETY: `I` is `&Vec<S>` with a lifetime of at least `'i`.
         Some(unsafe { *ptr::from_ref(iterable).cast::<&'i Vec<S>>() })
     } else {
         None
     }
 }
 
-/// Reads `count` elements in one copy, when `V` is the visitor of a `Vec` of plain numbers.
+/// Reads `count` elements in one copy, if `V` is the visitor of a `Vec` of plain numbers.
 #[inline]
 pub(super) fn read<'de, V: Visitor<'de>>(
     source: &mut Source<'_>,
@@ -156,21 +157,21 @@ pub(super) fn read<'de, V: Visitor<'de>>(
     None
 }
 
-/// Whether `A` and `B` are the same type but for lifetimes.
+/// Returns whether `A` and `B` are the same type, ignoring lifetimes.
 #[inline(always)]
 fn same<A, B>() -> bool {
     size_of::<A>() == size_of::<B>() && typeid::of::<A>() == typeid::of::<B>()
 }
 
-/// A deserializer that only learns which visitor it was called with.
+/// A deserializer that only finds out the type of the visitor with which it is called.
 struct Probe;
 
-/// The "error" of a [`Probe`]: what it learned.
+/// The "error" of a [`Probe`], which contains that type.
 #[derive(Debug)]
 struct Learned(Option<TypeId>);
 
 impl Probe {
-    /// The type of visitor with which `T` asks for a sequence.
+    /// Returns the type of the visitor with which `T` deserializes a sequence.
     #[inline]
     fn visitor<T: for<'de> Deserialize<'de>>() -> Option<TypeId> {
         T::deserialize(Probe).err().and_then(|learned| learned.0)

@@ -20,7 +20,7 @@ use counted::Counted;
 type Encoder<'s, 'a> = EncoderImpl<EncodeOutput<'s, 'a>, Format>;
 type EncodeResult = Result<(), EncodeError>;
 
-/// Appends `value`, or nothing.
+/// Appends `value`, or appends nothing and returns an error.
 #[inline]
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> EncodeResult {
     let output = EncodeOutput { draft: sink.draft(), empty_elements: 0 };
@@ -47,18 +47,18 @@ impl Writer for EncodeOutput<'_, '_> {
     }
 }
 
-/// Writes the values at one level of nesting: one of them as a serializer, or the fields of a
-/// struct or tuple.
+/// Writes the values at one level of nesting: a single value as a serializer, or the fields of a struct
+/// or tuple.
 struct EncodeLevel<'e, 's, 'a> {
     encoder: &'e mut Encoder<'s, 'a>,
     place: EncodePlace,
 }
 
-/// How deep a level is, and for how many values of [`FIELD`] bytes there is room as far as is known
-/// there: the fields that are left of a struct.
+/// The depth of a level, and the number of values of [`FIELD`] bytes for which it is known that there is
+/// room: the remaining fields of a struct.
 ///
-/// The latter is a hint and no more. Both are one number, because a [`EncodeLevel`] of two words is passed
-/// in registers.
+/// The latter is only a hint. Both are one number, because an [`EncodeLevel`] of two words is passed in
+/// registers.
 #[derive(Clone, Copy)]
 struct EncodePlace(u32);
 
@@ -82,13 +82,13 @@ impl EncodePlace {
     }
 }
 
-/// The bytes that a struct makes room for at once for each of its fields.
+/// The number of bytes for which a struct reserves room at once for each of its fields.
 ///
-/// A struct of numbers is then one check and some stores, short enough for the compiler to inline
-/// it wherever it is encoded. A region may grow for bytes that nobody needs, but for a few.
+/// A struct of numbers then consists of one check and some stores, which is short enough to be inlined
+/// wherever it is encoded. A region may grow by a few bytes that are not needed.
 const FIELD: usize = 8;
 
-/// A struct of more fields than this makes no room for them; at most 255.
+/// The maximum number of fields for which a struct reserves room; at most 255.
 const ROOMY_FIELDS: usize = 16;
 
 impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
@@ -105,7 +105,7 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         }
     }
 
-    /// Writes an element, key or value at this level, which has made no room for it.
+    /// Writes an element, key or value at this level, for which no room was reserved.
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> EncodeResult {
         value.serialize(EncodeLevel { encoder: &mut *self.encoder, place: self.place })
@@ -119,7 +119,8 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         self.place = place.roomy(0);
         value.serialize(EncodeLevel { encoder: &mut *self.encoder, place })?;
         let left = self.encoder.writer().draft.room();
-        // A region that grew meanwhile may have less room for the others than the one before.
+        // If the region has grown in the meantime, it may have less room for the other fields than
+        // before.
         if room.wrapping_sub(left) <= FIELD {
             self.place = place.roomy(place.roomy_fields().saturating_sub(1));
         }
@@ -138,7 +139,7 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         Ok(())
     }
 
-    /// Writes `count` things whose encoded form is `bytes`.
+    /// Writes `count` items whose encoded form is `bytes`.
     #[inline]
     fn counted_bytes(self, count: u64, bytes: &[u8]) -> EncodeResult {
         let draft = &mut self.encoder.writer().draft;
@@ -146,7 +147,7 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         Ok(draft.write_reserved(bytes)?)
     }
 
-    /// Writes `count` numbers whose encoded form is `bytes`, aligned where parameters may refer to them.
+    /// Writes `count` numbers whose encoded form is `bytes`, aligned if parameters may refer to them.
     #[inline]
     fn numbers(self, count: u64, bytes: &[u8], align: usize) -> EncodeResult {
         let draft = &mut self.encoder.writer().draft;
@@ -177,7 +178,7 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         self.fields_after(&tag.to_le_bytes(), form.count())
     }
 
-    /// Writes what says how many fields follow, and makes room for them.
+    /// Writes the number of fields that follow, and reserves room for them.
     #[inline]
     fn fields_after(self, bytes: &[u8], fields: usize) -> Result<Self, EncodeError> {
         let roomy = if fields <= ROOMY_FIELDS { fields } else { 0 };
@@ -185,7 +186,7 @@ impl<'e, 's, 'a> EncodeLevel<'e, 's, 'a> {
         Ok(EncodeLevel { place: self.place.roomy(roomy as u32), ..self })
     }
 
-    /// Starts a sequence or map; a length that is unknown or was wrong is filled in at its end.
+    /// Starts a sequence or map. If the length is unknown or wrong, it is filled in at the end.
     #[inline]
     fn counted(self, len: Option<usize>) -> Result<Counted<'e, 's, 'a>, EncodeError> {
         let at = self.encoder.writer().draft.len();
@@ -407,7 +408,7 @@ fn exact(items: &impl Iterator) -> Option<usize> {
     (most == Some(least)).then_some(least)
 }
 
-/// Writes text as it is formatted, and keeps the error that `fmt` has no room for.
+/// Writes text as it is formatted. It keeps the error, which `fmt` cannot pass on.
 struct Text<'t, 's, 'a> {
     output: &'t mut EncodeOutput<'s, 'a>,
     result: Result<(), BincodeEncode>,

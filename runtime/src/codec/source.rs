@@ -25,56 +25,56 @@ use super::error::DecodeError;
 /// A number that may be copied as bytes.
 ///
 /// # Safety
-/// Every byte is initialized, every pattern of bytes is valid, and on a little-endian target they
-/// are the encoded form.
+/// Every byte is initialized, every bit pattern is valid, and on a little-endian target the bytes are
+/// the encoded form.
 pub(super) unsafe trait PlainNumber: Copy + for<'de> Deserialize<'de> {
-    /// Names several of them in messages.
+    /// The plural name of the type in messages.
     const UNIT: &'static str;
 }
 
-/// A run of bytes that is read from its front.
+/// A sequence of bytes that is read from its front.
 pub(crate) struct Source<'a> {
     // Invariant: `next` is valid for reads of `remaining` bytes for `'a`.
     next: NonNull<u8>,
     remaining: usize,
-    // Invariant: if it is set, nobody writes the bytes for `'a`.
+    // Invariant: if it is set, no process writes the bytes for `'a`.
     is_stable: bool,
     region: PhantomData<&'a [u8]>,
 }
 
 impl<'a> Source<'a> {
-    /// Reads `bytes`.
+    /// Creates a source of `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         // SAFETY: a slice is valid for reads of its length for its lifetime.
         unsafe { Source::stable(NonNull::from(bytes).cast(), bytes.len()) }
     }
 
-    /// Reads `len` bytes from `start`.
+    /// Creates a source of `len` bytes from `start`.
     ///
     /// # Safety
-    /// The bytes must be mapped, readable and initialized for `'a`. Other processes may write to
-    /// them at any time; this one must not.
+    /// The bytes must be mapped, readable and initialized for `'a`. Other processes may write to them at
+    /// any time, but this process must not.
     pub(crate) unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Self {
         Source { next: start, remaining: len, is_stable: false, region: PhantomData }
     }
 
-    /// Reads `len` bytes from `start`, to which values may refer.
+    /// Creates a source of `len` bytes from `start`, to which values may refer.
     ///
     /// # Safety
-    /// The bytes must be mapped, readable and initialized for `'a`, and neither this nor any other process
-    /// may write to them meanwhile.
+    /// The bytes must be mapped, readable and initialized for `'a`, and no process may write to them
+    /// during that time.
     #[inline]
     pub(crate) unsafe fn stable(start: NonNull<u8>, len: usize) -> Self {
         Source { next: start, remaining: len, is_stable: true, region: PhantomData }
     }
 
-    /// Whether values may refer to the bytes.
+    /// Returns whether values may refer to the bytes.
     #[inline]
     pub(super) fn is_stable(&self) -> bool {
         self.is_stable
     }
 
-    /// Another one that stands at the same place.
+    /// Returns another source at the same position.
     #[inline]
     pub(super) fn again(&self) -> Source<'a> {
         Source { ..*self }
@@ -86,10 +86,10 @@ impl<'a> Source<'a> {
         self.remaining
     }
 
-    /// Checks that everything was read.
+    /// Checks that all bytes were read.
     ///
     /// # Errors
-    /// Bytes are left.
+    /// Returns an error if bytes are left.
     #[inline]
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
         match self.remaining {
@@ -98,7 +98,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Reads `count` elements in one copy. Nothing is allocated unless all of them are there.
+    /// Reads `count` elements in one copy. Allocates memory only if all of them exist.
     #[inline]
     pub(super) fn read_vec<S: PlainNumber>(&mut self, count: u64) -> Result<Vec<S>, DecodeError> {
         let size = usize::try_from(count)
@@ -108,8 +108,8 @@ impl<'a> Source<'a> {
             .ok_or_else(|| DecodeError::short(count, S::UNIT, self.remaining))?;
         let count = size / size_of::<S>();
         let mut values = Vec::<S>::with_capacity(count);
-        // SAFETY: `size <= remaining` was checked; the vector has room for `count` elements, which
-        // are `size` bytes, and any bytes are valid elements because `S` is `PlainNumber`.
+        // SAFETY: `size <= remaining` was checked; the vector has room for `count` elements of `size`
+        // bytes in total, and any bytes are valid elements because `S` is `PlainNumber`.
         unsafe {
             self.copy_out(values.as_mut_ptr().cast(), size);
             values.set_len(count);
@@ -117,8 +117,8 @@ impl<'a> Source<'a> {
         Ok(values)
     }
 
-    /// Refers to the next `count` elements if that is possible, and steps over them: nobody may write them,
-    /// they are aligned, and all of them are there.
+    /// Returns a reference to the next `count` elements and skips them, if that is possible: no process
+    /// may write them, they must be aligned, and all of them must exist.
     #[inline]
     pub(super) fn borrow<S: PlainNumber>(&mut self, count: u64) -> Option<&'a [S]> {
         let count = usize::try_from(count).ok()?;
@@ -128,21 +128,21 @@ impl<'a> Source<'a> {
             return None;
         }
         self.skip(size)?;
-        // SAFETY: aligned and in bounds; nobody writes the bytes for `'a`, and any bytes are valid
-        // elements because `S` is `PlainNumber`.
+        // SAFETY: the slice is aligned and in bounds; no process writes the bytes for `'a`, and any
+        // bytes are valid elements because `S` is `PlainNumber`.
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), count) })
     }
 
-    /// Steps over bytes, if they are there.
+    /// Skips bytes, if they exist.
     #[inline]
     pub(super) fn skip(&mut self, len: usize) -> Option<()> {
         self.remaining = self.remaining.checked_sub(len)?;
-        // SAFETY: there were as many bytes.
+        // SAFETY: there were at least `len` bytes.
         self.next = unsafe { self.next.add(len) };
         Some(())
     }
 
-    /// Copies `len` bytes to `to` and steps over them.
+    /// Copies `len` bytes to `to` and skips them.
     ///
     /// # Safety
     /// `len <= remaining`, and `to` is valid for writes of `len` bytes.
@@ -159,7 +159,7 @@ impl<'a> Source<'a> {
                 8 => copy_once::<u64>(from, to),
                 _ => {
                     ptr::copy_nonoverlapping(from, to, len);
-                    // What is checked later must be the copy: forbids the compiler to load from the
+                    // The later checks must apply to the copy, so the compiler must not load from the
                     // region again.
                     compiler_fence(Ordering::SeqCst);
                 }
@@ -170,7 +170,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Copies a `T` by exactly one load, however it is aligned.
+/// Copies a `T` by exactly one load, regardless of its alignment.
 ///
 /// # Safety
 /// `from` is valid for reads and `to` for writes of a `T`.

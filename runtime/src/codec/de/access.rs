@@ -42,7 +42,7 @@ impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
     }
 }
 
-/// The fields of a struct or variant that has as many names or more, because of aliases.
+/// The fields of a struct or variant with at least as many names as fields, because of aliases.
 pub(super) struct NamedFields<'d, 'a> {
     fields: Fields<'d, 'a>,
     has_aliases: bool,
@@ -56,7 +56,7 @@ impl<'d, 'a> NamedFields<'d, 'a> {
         NamedFields { fields, has_aliases: written != names, mismatch: false }
     }
 
-    /// Whether the visitor asked for more fields than were written, or read fewer.
+    /// Whether the visitor has requested more fields than were written, or has read fewer.
     #[inline]
     pub(super) fn is_mismatch(&self, is_read: bool) -> bool {
         self.mismatch || is_read && self.fields.left != 0
@@ -84,13 +84,13 @@ impl<'de> SeqAccess<'de> for NamedFields<'_, 'de> {
     }
 }
 
-/// The elements of a sequence or the entries of a map, as many as the bytes announce.
+/// The elements of a sequence or the entries of a map, as many as were announced.
 pub(super) struct CountedAccess<'d, 'a> {
     level: DecodeLevel<'d, 'a>,
     left: u64,
-    /// What remained of the source when the first element began.
+    /// The length of the rest of the source when the first element began.
     room: usize,
-    /// What remained of the source when the last element began.
+    /// The length of the rest of the source when the last element began.
     began: usize,
 }
 
@@ -100,7 +100,7 @@ impl<'d, 'a> CountedAccess<'d, 'a> {
         CountedAccess { room: level.source().remaining(), level, left: count, began: usize::MAX }
     }
 
-    /// Steps to the next element, whose memory takes `size` bytes or more, if there is one.
+    /// Advances to the next element, if there is one. Its memory takes at least `size` bytes.
     #[inline]
     fn next(&mut self, size: usize) -> Result<Option<DecodeLevel<'_, 'a>>, DecodeError> {
         if self.left == 0 {
@@ -127,14 +127,15 @@ impl<'d, 'a> CountedAccess<'d, 'a> {
         }
     }
 
-    /// How many elements to make room for: never more than there are bytes, whatever the count
-    /// says.
+    /// Returns the number of elements for which memory is reserved: never more than there are bytes,
+    /// regardless of the count.
     #[inline]
     fn hint(&self) -> usize {
         usize::try_from(self.left).map_or(self.room, |left| left.min(self.room))
     }
 
-    /// Checks that the visitor has read everything, as what follows would be misread otherwise.
+    /// Checks that the visitor has read everything, because the following values would be misread
+    /// otherwise.
     #[inline]
     pub(super) fn end(self) -> Result<(), DecodeError> {
         match self.left {
@@ -207,7 +208,7 @@ impl<'d, 'a> Variant<'d, 'a> {
         Variant { level, name, variants, index: 0, written: Form::UNIT }
     }
 
-    /// The level of the fields, if they are written as they are read.
+    /// The level of the fields, if they are written in the order in which they are read.
     #[inline]
     fn read(self, form: Form) -> Result<DecodeLevel<'d, 'a>, DecodeError> {
         match self.written == form {

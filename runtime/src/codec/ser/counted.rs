@@ -12,12 +12,12 @@ pub(in crate::codec) struct Counted<'e, 's, 'a> {
     at: usize,
     announced: u64,
     written: u64,
-    /// Length of the sink when the current element began.
+    /// The length of the sink when the current element began.
     began: usize,
 }
 
 impl<'e, 's, 'a> Counted<'e, 's, 'a> {
-    /// `announced` is the count that was written at `at` of the sink.
+    /// `announced` is the count that was written at the position `at` of the sink.
     #[inline]
     pub(super) fn new(level: EncodeLevel<'e, 's, 'a>, at: usize, announced: u64) -> Self {
         Counted { level, at, announced, written: 0, began: 0 }

@@ -43,8 +43,7 @@ macro_rules! structs {
                 self.field(value)
             }
 
-            /// Called for `skip_serializing_if` alone; the reader would take the next field for
-            /// this one.
+            /// Called only for `skip_serializing_if`; the reader would take the next field for this one.
             #[cold]
             fn skip_field(&mut self, name: &'static str) -> EncodeResult {
                 Err(EncodeError::new(format_args!(

@@ -1,4 +1,4 @@
-//! The bytes are bincode's, but for counts of fields, and come back as the value they were.
+//! The bytes are those of bincode, except for counts of fields, and decode to the same value.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -95,7 +95,7 @@ fn newtypes_and_nan_bits_keep() {
     assert_eq!(back[0].to_bits(), odd.to_bits());
 }
 
-/// A sequence that does not know its length, and claims a wrong one on request.
+/// A sequence that does not know its length, and claims a wrong one if requested.
 struct Odd(Option<usize>);
 
 impl Serialize for Odd {
@@ -114,7 +114,7 @@ fn lengths_are_those_of_what_was_written() {
     }
 }
 
-/// Written by its `Display`, as addresses and dates are.
+/// A type that serializes by its `Display`, like addresses and dates.
 struct Shown(u32);
 
 impl Serialize for Shown {
@@ -129,7 +129,7 @@ fn shown_values_are_strings() {
     assert_eq!(bytes, plain_bytes_of(&["<12>", "<3>"]));
 }
 
-/// Reads a `Vec<u8>`, but not as `Vec<u8>` does.
+/// A type that reads a `Vec<u8>`, but not in the way of `Vec<u8>`.
 #[derive(Debug, PartialEq)]
 struct Doubled(Vec<u8>);
 

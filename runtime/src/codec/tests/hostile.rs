@@ -1,4 +1,4 @@
-//! Bytes that are not those of a value.
+//! Bytes that are not the encoding of a value.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -125,7 +125,7 @@ fn nesting_without_struct_calls_is_bounded() {
     assert!(error.to_string().contains("512 levels"), "{error}");
 }
 
-/// A debug build has the largest frames; the stack of a thread is 2 MiB unless asked otherwise.
+/// A debug build has the largest frames; the stack of a thread is 2 MiB by default.
 #[test]
 fn the_deepest_value_fits_a_small_stack() {
     std::thread::Builder::new()

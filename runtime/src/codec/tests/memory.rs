@@ -1,4 +1,4 @@
-//! Sinks over memory of their own, and sources over memory that changes.
+//! Sinks over separate memory, and sources over memory that changes.
 #![allow(unsafe_code, reason = "stands in for shared memory")]
 
 use std::io;
@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use super::super::{Backing, Sink, Source, decode, encode};
 use super::{bytes_of, value_of, zoo};
 
-/// Gives regions that grow by exactly what is asked, never in place, up to a limit.
+/// Provides regions that grow by exactly the requested amount, never in place, up to a limit.
 struct Regions {
     given: Vec<Box<[u8]>>,
     calls: usize,
@@ -21,14 +21,14 @@ impl Regions {
     }
 }
 
-// SAFETY: a region starts with a copy of `filled`, is as long as asked, and is kept until the next
-// one is given.
+// SAFETY: a region starts with a copy of `filled`, has the requested length, and is kept until the next
+// one is provided.
 unsafe impl Backing for Regions {
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
         if filled.len() + more > self.limit {
             return Err(io::Error::other("no more pages"));
         }
-        // SAFETY: the sink says that these bytes were written.
+        // SAFETY: the sink reports that these bytes were written.
         let mut region = unsafe { filled.as_ref() }.to_vec();
         region.resize(filled.len() + more, 0);
         self.calls += 1;
@@ -46,7 +46,7 @@ unsafe impl Backing for Regions {
 fn a_sink_moves_to_the_next_region_with_what_it_has() {
     let mut regions = Regions::up_to(1 << 20);
     let mut first = [0_u8; 11];
-    // SAFETY: `first` outlives the sink and is not used meanwhile.
+    // SAFETY: `first` outlives the sink and is not used in the meantime.
     let mut sink = unsafe { Sink::new(&mut regions, NonNull::from(&mut first[..])) };
     encode(&1_u8, &mut sink).unwrap();
     encode(&zoo(), &mut sink).unwrap();
@@ -79,12 +79,11 @@ fn plain_slices_are_written_in_one_go() {
     let mut sink = unsafe { Sink::new(&mut regions, NonNull::from(&mut [])) };
     encode(&Some((&floats, &floats[1..])), &mut sink).unwrap();
     drop(sink);
-    // The tag, and a count with a copy for each.
+    // One call for the tag, and one for each count together with its copy.
     assert_eq!(regions.calls, 3);
 }
 
-/// serde's own way makes room for a mebibyte and then doubles it; a copy makes room for what there
-/// is.
+/// serde reserves a mebibyte at first and then doubles it; a copy reserves the exact length.
 #[test]
 fn plain_vectors_are_read_in_one_go() {
     let floats = vec![0.5_f64; 200_000];
@@ -134,15 +133,14 @@ fn values_stand_back_to_back_at_any_alignment() {
     source.finish().unwrap();
 }
 
-/// Another process scribbles over a string while it is decoded: whatever comes out must be a valid
-/// string.
+/// Another process overwrites a string while it is decoded. The result must be a valid string.
 #[test]
 #[cfg_attr(miri, ignore = "maps memory")]
 fn bytes_that_change_meanwhile_give_a_value_or_an_error() {
     const TEXT: usize = 64 << 10;
     let bytes = bytes_of(&"x".repeat(TEXT));
-    // SAFETY: a fresh anonymous mapping, written before the fork and unmapped at the end. The child
-    // does nothing but volatile writes and system calls, and is killed and reaped here.
+    // SAFETY: a new anonymous mapping, written before the fork and unmapped at the end. The child only
+    // makes volatile writes and system calls, and is killed and reaped here.
     unsafe {
         let map = libc::mmap(
             std::ptr::null_mut(),
@@ -178,8 +176,8 @@ fn bytes_that_change_meanwhile_give_a_value_or_an_error() {
     value_of::<String>(&bytes).unwrap();
 }
 
-/// A struct makes room for its fields before it writes the first one; whatever they then take, the
-/// bytes are the same.
+/// A struct reserves room for its fields before it writes the first one. The bytes must not depend on
+/// the actual lengths of the fields.
 #[test]
 fn structs_are_written_alike_however_much_room_there_is() {
     #[derive(serde::Serialize, Clone, Copy)]
@@ -204,7 +202,7 @@ fn structs_are_written_alike_however_much_room_there_is() {
         New(u64),
         Tuple(u64, Two, u64),
     }
-    /// Says that it has one field, and writes four.
+    /// Announces one field, and writes four.
     struct Understated;
     impl serde::Serialize for Understated {
         fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -236,7 +234,7 @@ fn structs_are_written_alike_however_much_room_there_is() {
     for room in 0..expected.len() + 200 {
         let mut regions = Regions::up_to(1 << 20);
         let mut first = vec![0_u8; room];
-        // SAFETY: `first` outlives the sink and is not used meanwhile.
+        // SAFETY: `first` outlives the sink and is not used in the meantime.
         let mut sink = unsafe { Sink::new(&mut regions, NonNull::from(&mut first[..])) };
         encode(&value, &mut sink).unwrap();
         assert_eq!(sink.bytes(), expected, "with room for {room} bytes at first");

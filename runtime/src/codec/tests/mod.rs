@@ -1,4 +1,4 @@
-//! What the codec promises, on a zoo of types.
+//! The guarantees of the codec, for many different types.
 
 mod format;
 mod hostile;
@@ -104,12 +104,12 @@ pub(super) fn value_of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeErr
     Ok(value)
 }
 
-/// What plain bincode makes of the value.
+/// Returns the encoding of the value by bincode.
 pub(super) fn plain_bytes_of<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, PLAIN_BINCODE).unwrap()
 }
 
-/// Decodes to the same value.
+/// Checks that the value decodes to the same value.
 pub(super) fn assert_round_trip<T>(value: &T)
 where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -117,7 +117,8 @@ where
     assert_eq!(&value_of::<T>(&bytes_of(value)).unwrap(), value);
 }
 
-/// Encodes as bincode does, which has no counts of fields, and decodes to the same value.
+/// Checks that the value is encoded as by bincode, which has no counts of fields, and decodes to the
+/// same value.
 pub(super) fn assert_plain<T>(value: &T)
 where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,

@@ -1,4 +1,4 @@
-//! The same promises for values and bytes that nobody chose.
+//! The same guarantees for random values and bytes.
 #![cfg(not(miri))]
 
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ fn zoos() -> impl Strategy<Value = Zoo> {
     })
 }
 
-/// Decoding ends without a panic; what comes out encodes to a value that decodes again.
+/// Decoding must not panic, and a decoded value must encode to bytes that decode again.
 fn survive<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
     let mut source = Source::new(bytes);
     let value = decode::<T>(&mut source).ok()?;
@@ -72,7 +72,7 @@ fn survive<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
     Some(value)
 }
 
-/// Arbitrary bytes, half of the time with a count in front that could be one of them.
+/// Arbitrary bytes. Half of them begin with a plausible count.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(any::<u8>(), 0..300),

@@ -1,4 +1,4 @@
-//! Types that this format cannot carry, and the reason that is given.
+//! Types that the format cannot express, and the reasons that are given.
 
 use std::collections::BTreeMap;
 
@@ -63,8 +63,8 @@ fn a_field_left_out_is_refused() {
     assert!(error.to_string().contains("`note`"), "{error}");
 }
 
-/// What is left out on one side only: written with a field less than it is read with, or with one
-/// more. Enough bytes follow for a reader that does not notice.
+/// Fields that are left out on one side only: the value is written with one field less than it is read
+/// with, or with one more. Enough bytes follow that a reader without a check would not notice.
 mod one_sided {
     use super::*;
 
@@ -161,7 +161,7 @@ fn a_field_left_out_on_both_sides_is_not() {
     assert_eq!((a, b), (1, Some(2)));
 }
 
-/// An alias is among the names that the type reads, and no value is written for it.
+/// An alias is one of the names that the type reads, but no value is written for it.
 mod aliased {
     use super::*;
 
@@ -243,7 +243,7 @@ fn what_the_standard_library_has_reads_what_it_writes() {
     super::assert_round_trip(&(std::num::Wrapping(1), std::cmp::Reverse(2), ..3, Ok::<u8, u8>(1)));
 }
 
-/// Writes a part of itself and then fails or panics.
+/// A type that writes a part of itself and then fails or panics.
 struct Broken {
     panics: bool,
 }
