@@ -19,7 +19,8 @@ pub type Thunk = fn(&mut Call<'_>) -> Outcome;
 /// The result of a thunk.
 pub type Outcome = Result<(), Stop>;
 
-/// Why a call ended without a value; without a failure, because the worker has to see to its output.
+/// The reason why a call ended without a value. There is no failure if the worker has to handle the
+/// output itself.
 pub struct Stop(pub(crate) Option<Box<Failure>>);
 
 impl Stop {
@@ -29,7 +30,7 @@ impl Stop {
 }
 
 impl Stop {
-    /// Why a call that belongs to no chunk failed.
+    /// Returns the failure of a call that does not belong to a chunk.
     pub(crate) fn into_failure(self) -> Box<Failure> {
         self.0.unwrap_or_else(|| Box::new(chunk::nonsense()))
     }
@@ -46,8 +47,8 @@ fn nowhere() -> Stop {
     Stop(Some(Box::new(chunk::nonsense())))
 }
 
-/// The calls of a registered function in a worker, one for each input of a chunk: the present input,
-/// and room for its output.
+/// The calls of a registered function in a worker, one for each input of a chunk: the current input, and
+/// the room for its output.
 pub struct Call<'a> {
     source: Source<'a>,
     sink: Option<Sink<'a>>,
@@ -57,32 +58,32 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The calls of a task on what is left of a chunk.
+    /// Creates the calls of a task on the rest of a chunk.
     pub(crate) fn of_chunk(chunk: ChunkAtWork<'a>, sink: Sink<'a>, original: Original) -> Self {
         let (source, phase) = (Source::new(&[]), TaskPhase::Decoding);
         Call { source, sink: Some(sink), chunk: Some(chunk), original, phase }
     }
 
-    /// A call of a method of an actor.
+    /// Creates a call of a method of an actor.
     pub(crate) fn of_method(source: Source<'a>, sink: Sink<'a>, original: Original) -> Self {
         let phase = TaskPhase::Decoding;
         Call { source, sink: Some(sink), chunk: None, original, phase }
     }
 
-    /// A call of an initializer, whose value stays here.
+    /// Creates a call of an initializer, whose value stays in this process.
     pub(crate) fn initializing(source: Source<'a>, original: Original) -> Self {
         Call { source, sink: None, chunk: None, original, phase: TaskPhase::Decoding }
     }
 
-    /// Calls a task on one input after the other, and answers each (rule Q7).
+    /// Calls a task on one input after the other, and answers each input (rule Q7).
     ///
-    /// It is compiled together with the task, so that nothing is called through a pointer and unwinding is
-    /// set up once for all inputs.
+    /// It is compiled together with the task, so that there are no calls through a pointer, and
+    /// unwinding is set up once for all inputs.
     ///
     /// # Errors
     ///
-    /// If an input has no output, or one that is not answered here. The worker sees to it and
-    /// begins again with the input behind.
+    /// Returns an error if an input has no output, or an output that this function does not answer. The
+    /// worker handles it, and calls this function again for the next input.
     #[inline]
     pub fn each(&mut self, task: impl Fn(&mut Call<'a>) -> Outcome) -> Outcome {
         let Call { sink: Some(sink), .. } = self else { return Ok(()) };
@@ -93,7 +94,7 @@ impl<'a> Call<'a> {
             self.source = chunk.next().ok_or_else(nowhere)?;
             self.phase = TaskPhase::Decoding;
             task(self)?;
-            // It may have forked while it encoded its output.
+            // The task may have forked while its output was encoded.
             self.original.or_end(0);
             if let Call { sink: Some(sink), chunk: Some(chunk), .. } = self {
                 chunk.answer(sink, region)?;
@@ -102,17 +103,17 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Whether this is still the process in which the call began; a copy of it ends here.
+    /// Ends this process if it is a copy of the one in which the call began.
     #[inline]
     pub(crate) fn end_copies(&self) {
         self.original.or_end(0);
     }
 
-    /// All parameters are there: what follows is the task's own.
+    /// Ends the decoding of the parameters; the next steps are those of the task.
     ///
     /// # Errors
     ///
-    /// If the input goes on behind them.
+    /// Returns an error if bytes of the input are left.
     #[inline]
     pub fn begin(&mut self) -> Outcome {
         fault("decoded");
@@ -123,10 +124,10 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Encodes what a task returned.
+    /// Encodes the value that a task has returned.
     #[inline]
     pub(crate) fn give<R: Serialize>(&mut self, output: &R) -> Outcome {
-        // Before anything is encoded into memory that the caller reads.
+        // Checked before anything is encoded into memory that the caller reads.
         self.original.or_end(0);
         self.phase = TaskPhase::Encoding;
         fault("ran");
@@ -139,11 +140,11 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Tells what a task failed with.
+    /// Returns the error of a task as a failure.
     #[cold]
     pub(crate) fn fail(&mut self, error: &impl Opaque) -> Outcome {
         self.original.or_end(0);
-        // Its texts are made by code of the error.
+        // The texts are created by code of the error type.
         self.phase = TaskPhase::Encoding;
         fault("ran");
         Err(Stop(Some(Box::new(Failure::of_error(error)))))
@@ -152,11 +153,11 @@ impl<'a> Call<'a> {
 
 /// A parameter of a registered function: decoded from the input, or a state.
 pub trait Param<'a>: Sized {
-    /// Makes the parameter.
+    /// Decodes the parameter, or takes the state.
     ///
     /// # Errors
     ///
-    /// If it cannot be decoded, or the state is not there or is in use.
+    /// Returns an error if it cannot be decoded, or if the state is not available or is in use.
     fn take(call: &mut Call<'a>, name: &'static str) -> Result<Self, Stop>;
 }
 
@@ -180,11 +181,11 @@ impl<'a, T: 'static> Param<'a> for StateMut<T> {
 }
 
 impl<'a> Call<'a> {
-    /// Decodes a parameter that is a slice; numbers stay where they are.
+    /// Decodes a parameter that is a slice. Numbers are not copied.
     ///
     /// # Errors
     ///
-    /// If it cannot be decoded.
+    /// Returns an error if it cannot be decoded.
     #[inline]
     pub(crate) fn take_slice<T: Deserialize<'a>>(
         &mut self,
@@ -200,10 +201,10 @@ fn not_decoded(name: &str, error: &DecodeError) -> Stop {
     Stop::new(FailureKind::Decode, text)
 }
 
-/// Found, and said otherwise, where a process has no pool that its program knows of.
+/// This text is replaced in the errors of a process, which has no pool in the view of its program.
 pub(crate) const WHERE_STATES_ARE_MADE: &str = "no initializer of this pool makes";
 
-/// The name of a type of the standard library as programs write it; others have their path.
+/// Returns the name of a type. Types of the standard library have no path.
 pub(crate) fn without_path(name: &str) -> &str {
     let is_std = ["alloc::", "core::", "std::"].iter().any(|of| name.starts_with(of));
     match name.split_once('<').map_or(name, |(path, _)| path).rfind("::") {

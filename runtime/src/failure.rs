@@ -15,7 +15,7 @@ pub(crate) enum FailureKind {
     MissingState,
     Initializer,
     NotRegistered,
-    /// The task returned an error that does not travel.
+    /// The task returned an error that cannot be serialized.
     Failed,
 }
 
@@ -33,12 +33,12 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) text: String,
     pub(crate) panic: Option<PanicReport>,
-    /// The texts of what caused it, the nearest first.
+    /// The texts of the causes, the nearest one first.
     pub(crate) causes: Vec<String>,
-    /// The backtrace of an error, if it has one. A panic has its own.
+    /// The backtrace of an error, if it has one. A panic has a backtrace in its report.
     pub(crate) backtrace: Option<String>,
-    /// Of the error of another task, in a pool that the task used: how many tasks between them
-    /// passed it on.
+    /// If this is the error of another task, in a pool that the task used: the number of tasks between
+    /// them that passed it on.
     pub(crate) passed_on: Option<u32>,
 }
 
@@ -51,7 +51,7 @@ impl Failure {
         Failure { kind, text, panic, causes, backtrace, passed_on }
     }
 
-    /// The error of a task, as far as it can be sent.
+    /// Creates the failure of a task that returned an error, with the parts that can be sent.
     pub(crate) fn of_error(error: &impl Opaque) -> Self {
         let backtrace = error.backtrace();
         let error = error.as_error();
@@ -63,8 +63,8 @@ impl Failure {
         Failure { causes, backtrace, passed_on, ..Failure::plain(FailureKind::Failed, text) }
     }
 
-    /// A panic is the task's own while it runs; before and after, it is the decoding
-    /// or encoding that failed.
+    /// Creates the failure of a panic. While the task runs, the task has panicked; before and after,
+    /// decoding or encoding has failed.
     pub(crate) fn of_panic(phase: TaskPhase, report: PanicReport) -> Self {
         let (kind, what) = match phase {
             TaskPhase::Decoding => (FailureKind::Decode, "its input could not be decoded"),
@@ -91,7 +91,7 @@ impl Failure {
         self
     }
 
-    /// Fits a message of a socket: texts are cut.
+    /// Shortens the texts so that the failure fits in a message of a socket.
     pub(crate) fn shortened(mut self) -> Self {
         fn cut(text: &mut String, len: usize) {
             if text.len() > len {
@@ -112,7 +112,7 @@ impl Failure {
         encoded(self)
     }
 
-    /// Reads what a worker sent; nonsense becomes a failure that says so.
+    /// Decodes the message of a worker. Invalid bytes become a failure that says so.
     pub(crate) fn decoded(bytes: &[u8]) -> Self {
         crate::codec::decode(&mut Source::new(bytes)).unwrap_or_else(|error| {
             let text = format!("the report of its worker could not be decoded: {error}");
@@ -120,7 +120,7 @@ impl Failure {
         })
     }
 
-    /// Whether the function was called.
+    /// Returns whether the function was called.
     pub(crate) fn was_begun(&self) -> bool {
         match self.kind {
             FailureKind::Panicked | FailureKind::Encode | FailureKind::Failed => true,
@@ -131,7 +131,7 @@ impl Failure {
         }
     }
 
-    /// As the error of a task; the caller adds which.
+    /// Converts the failure into the error of a task, whose name the caller adds.
     pub(crate) fn into_error(self) -> Error {
         let kind = match self.kind {
             FailureKind::Panicked => ErrorKind::Panicked,
@@ -151,7 +151,7 @@ impl Failure {
         })
     }
 
-    /// As the error of building a pool.
+    /// Converts the failure into the error of building a pool.
     pub(crate) fn into_initializer_error(self, what: &str) -> Error {
         let text = match self.text.is_empty() {
             true => format!("{what} failed"),
@@ -162,7 +162,7 @@ impl Failure {
     }
 }
 
-/// Encodes one of our own messages, which cannot fail.
+/// Encodes a message of this library, which cannot fail.
 pub(crate) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut sink = Sink::over(&mut bytes);

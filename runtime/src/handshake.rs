@@ -13,12 +13,13 @@ use crate::sys::socket::{self, Wait};
 
 const HELLO: [u8; 8] = *b"PROCHELO";
 const REFUSAL: [u8; 8] = *b"PROCSORY";
-/// Raised whenever anything that crosses between caller and worker changes its form.
+/// The version of the protocol, which has to be increased whenever data between caller and worker
+/// changes its form.
 const PROTOCOL: u32 = 2;
 
 /// The size of a hello: magic, protocol, pid, fingerprint, digest.
 pub(crate) const SIZE: usize = 32;
-/// No first message is longer.
+/// The maximum length of a first message.
 pub(crate) const LIMIT: usize = 1024;
 
 /// Sends the hello of this process.
@@ -26,7 +27,7 @@ pub(crate) fn send_hello(control: &OwnedFd) -> io::Result<()> {
     socket::send(control.as_fd(), &own(), &[], Wait::Block)
 }
 
-/// The hello of this process.
+/// Returns the hello of this process.
 pub(crate) fn own() -> [u8; SIZE] {
     hello(PROTOCOL, entry::fingerprint(), registry::digest(), std::process::id())
 }
@@ -34,7 +35,7 @@ pub(crate) fn own() -> [u8; SIZE] {
 /// Sends the reason for which this process cannot be a worker.
 pub(crate) fn send_refusal(control: &OwnedFd, reason: &str) {
     let reason = &reason.as_bytes()[..reason.floor_char_boundary(LIMIT - REFUSAL.len())];
-    // Nobody is left to tell if this fails.
+    // If sending fails, the caller has ended.
     let _ = socket::send(control.as_fd(), &[&REFUSAL, reason].concat(), &[], Wait::Block);
 }
 
@@ -48,11 +49,12 @@ fn hello(protocol: u32, fingerprint: u64, digest: u64, pid: u32) -> [u8; SIZE] {
     bytes
 }
 
-/// Checks the first message of a worker; gives its pid, as it numbers itself.
+/// Checks the first message of a worker, and returns the pid that the worker has in its own PID
+/// namespace.
 ///
 /// # Errors
 ///
-/// If the worker is of another program or build, could not start, or sent anything
+/// Returns an error if the worker belongs to another program or build, could not start, or sent anything
 /// else.
 pub(crate) fn check(bytes: &[u8]) -> Result<u32> {
     compare(bytes, entry::fingerprint(), registry::digest())

@@ -31,7 +31,7 @@ pub(crate) struct Preload {
     pub(crate) objects: Vec<Arc<Object>>,
 }
 
-/// An input names its objects.
+/// The objects to which the input refers.
 impl PartialEq for Preload {
     fn eq(&self, other: &Self) -> bool {
         (self.task, &self.input) == (other.task, &other.input)
@@ -45,7 +45,7 @@ impl Preload {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Encode`] if it cannot be encoded.
+    /// Returns [`ErrorKind::Encode`] if it cannot be encoded.
     pub(crate) fn new(entry: Entry, input: &impl Serialize) -> Result<Preload> {
         let mut bytes = Vec::new();
         let mut sink = Sink::over(&mut bytes);
@@ -59,7 +59,7 @@ impl Preload {
         Ok(Preload { task: entry.id, input: bytes.into(), objects })
     }
 
-    /// Whether it is a function of the library, not of the program.
+    /// Returns whether it is a function of the library, and not of the program.
     pub(crate) fn is_internal(&self) -> bool {
         registry::get(self.task).is_some_and(|entry| entry.registration.role == Role::Internal)
     }
@@ -69,7 +69,7 @@ impl Preload {
     }
 }
 
-/// Stores them; a process that has the file needs nothing else.
+/// Stores the functions and their inputs in a file, which is all that a process needs to run them.
 pub(crate) fn pack(preloads: &[&Preload]) -> io::Result<OwnedFd> {
     let head = |preload: &&Preload| {
         let words = [u64::from(preload.task), preload.input.len() as u64];
@@ -104,7 +104,7 @@ impl Inputs {
         Ok(Inputs { mapping: Some(mapping), places })
     }
 
-    /// The functions by their numbers, and what to decode for them.
+    /// Returns the indices of the functions, and the sources of their inputs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Source<'_>)> {
         let source = |mapping, at: &Range<usize>| Mapping::source(mapping, at.start, at.len());
         self.places

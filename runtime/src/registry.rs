@@ -20,7 +20,7 @@ pub struct Place {
     pub file: &'static str,
     pub line: u32,
     pub column: u32,
-    /// Compiled as a test.
+    /// Whether it was compiled as a test.
     pub test: bool,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Place {
 pub(crate) enum Role {
     Worker,
     Initializer,
-    /// What the library itself has workers run.
+    /// A function of the library that workers run.
     Internal,
 }
 
@@ -51,7 +51,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// A task; `F` is the type of the function item itself.
+    /// Registers a task; `F` is the type of the function item itself.
     pub const fn worker<F: 'static>(
         _: &F,
         thunk: Thunk,
@@ -61,7 +61,7 @@ impl Registration {
         Self::new::<F>(thunk, place, signature, Role::Worker)
     }
 
-    /// An initializer.
+    /// Registers an initializer.
     pub const fn initializer<F: 'static>(
         _: &F,
         thunk: Thunk,
@@ -71,7 +71,8 @@ impl Registration {
         Self::new::<F>(thunk, place, signature, Role::Initializer)
     }
 
-    /// What the library itself has workers run, with the name that its errors give; `F` stands for it.
+    /// Registers a function of the library that workers run, with the name for its errors; `F`
+    /// identifies it.
     pub(crate) const fn internal<F: 'static>(
         name: fn() -> &'static str,
         thunk: Thunk,
@@ -133,7 +134,7 @@ impl TaskTable {
     }
 }
 
-/// FNV-1a: the same in every process, unlike the standard library's hashers.
+/// FNV-1a, which is the same in every process, unlike the hashers of the standard library.
 struct Fnv(u64);
 
 impl Hasher for Fnv {
@@ -161,12 +162,13 @@ impl Entry {
     }
 }
 
-/// Refuses a task that has a size and is surely no function, when code is generated for a call with it.
-/// (What has none may still be a closure that captures nothing, or not be annotated; [`find`] tells.)
+/// Refuses a task with a size greater than zero, which cannot be a function, when code is generated for
+/// a call with it. (A type of size zero may still be a closure that captures nothing, or a function that
+/// is not annotated; [`find`] reports these.)
 pub(crate) struct Given<F>(std::marker::PhantomData<F>);
 
 impl<F> Given<F> {
-    // `expect`, since `assert` would have the compiler point into the standard library first.
+    // `expect` is used because with `assert` the compiler would first point into the standard library.
     pub(crate) const IS_A_FUNCTION: () = Self::WITHOUT_SIZE.expect(
         "annotate a function with `#[worker]` and give its name: neither a closure that captures nor a function pointer can travel",
     );
@@ -213,18 +215,18 @@ pub(crate) fn find<F>(role: Role) -> Result<Entry> {
     }
 }
 
-/// The entry at a place of the table.
+/// Returns the entry at an index of the table.
 pub(crate) fn get(id: u32) -> Option<Entry> {
     let registration = table().sorted.get(id as usize)?;
     Some(Entry { id, registration })
 }
 
-/// A hash over names and signatures, equal in all processes of one build.
+/// Returns a hash of names and signatures, which is equal in all processes of one build.
 pub(crate) fn digest() -> u64 {
     table().digest
 }
 
-/// Whether this is a program of tests.
+/// Returns whether this program is compiled as a test.
 pub(crate) fn is_test() -> bool {
     table().sorted.iter().any(|entry| entry.place.test)
 }

@@ -188,13 +188,13 @@ impl<T: fmt::Debug> fmt::Debug for StateMut<T> {
 }
 
 struct StateSlot {
-    /// An `Option<Arc<T>>`, empty while a `StateMut` is out.
+    /// An `Option<Arc<T>>`, which is `None` while a `StateMut` has the value.
     value: Box<dyn Any>,
     /// Shares the value with other threads; only for `Send + Sync` values.
     share: Option<fn(&dyn Any) -> Option<Share>>,
     /// The process that created the value.
     original: Original,
-    /// The initializer that made it, by its number; none for a value that other threads have.
+    /// The index of the initializer that created it; none for a value that other threads have.
     maker: Option<u32>,
 }
 
@@ -208,7 +208,7 @@ impl Drop for StateSlot {
     }
 }
 
-/// Puts a value into the table of the thread that calls it.
+/// A function that inserts a value into the table of the calling thread.
 pub(crate) type Share = Arc<dyn Fn() + Send + Sync>;
 
 thread_local! {
@@ -218,14 +218,15 @@ thread_local! {
     static HALF_CHANGED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Two initializers made values of one type: the type, and the first of them if it is known.
+/// The error that two initializers return values of one type: the type, and the first of them if it is
+/// known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Twice {
     pub(crate) of: &'static str,
     pub(crate) first: Option<u32>,
 }
 
-/// Runs an initializer; says whether it made a value of a type of which there was one.
+/// Runs an initializer, and returns the error if it has created a value of a type that exists already.
 pub(crate) fn made_by<R>(initializer: u32, run: impl FnOnce() -> R) -> (R, Option<Twice>) {
     MAKER.set(Some(initializer));
     TWICE.set(None);
@@ -239,7 +240,7 @@ fn insert<T: 'static>(value: Arc<T>, share: Option<fn(&dyn Any) -> Option<Share>
     let slot = StateSlot { value, share, original: Original::here(), maker: MAKER.get() };
     // Dropped outside of the borrow, because its destructor may use other states.
     let before = SLOTS.with_borrow_mut(|slots| slots.insert(TypeId::of::<T>(), slot));
-    // That initializers return nothing is no value.
+    // The unit value of initializers that return nothing does not count.
     if let Some(before) = before.as_ref().filter(|_| TypeId::of::<T>() != TypeId::of::<()>()) {
         TWICE.set(Some(Twice { of: std::any::type_name::<T>(), first: before.maker }));
     }
@@ -318,7 +319,7 @@ pub(crate) fn take<T: 'static>() -> Result<StateMut<T>, Missing> {
     })
 }
 
-/// Takes a value out of the table of this thread, if nobody else has it.
+/// Takes a value out of the table of this thread, if no other reference to it exists.
 pub(crate) fn remove<T: 'static>() -> Option<T> {
     let mut slot = SLOTS.with_borrow_mut(|slots| slots.remove(&TypeId::of::<T>()))?;
     let value = slot.value.downcast_mut::<Option<Arc<T>>>().expect("slots are keyed by type");

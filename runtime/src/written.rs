@@ -7,14 +7,16 @@ use std::marker::PhantomData;
 use crate::arity::for_each_arity;
 use crate::takes::refuse;
 
-// Never seen: a program with two functions of one name does not compile.
+// Never shown: a program with two functions of the same name does not compile.
 const ANOTHER: &str = "the function is of other types than the source says";
 
-/// A function, with the types of its parameters, as a tuple, and of its output as the source has them.
+/// A function, with the types of its parameters (as a tuple) and of its output, as they are in the
+/// source.
 ///
-/// It does not have these types if another function of that name stands beside it. The compiler tells that the name
-/// is there twice; calling the one as if it were the other would be two errors more. So the call is
-/// a method that is there for any function, as in `takes.rs`.
+/// The function does not have these types if there is another function with the same name. The compiler
+/// reports the duplicate name. If one function were called as if it were the other, the compiler would
+/// report two more errors. Therefore the call is a method that exists for every function, as in
+/// `takes.rs`.
 pub struct Written<F, A, R>(F, PhantomData<fn(A) -> R>);
 
 impl<F, A, R> Written<F, A, R> {

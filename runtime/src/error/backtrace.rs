@@ -1,17 +1,17 @@
-//! The part of a backtrace that a person wants to see.
+//! The part of a backtrace that is of interest to a user.
 //!
-//! A panic of a task is some thirty frames, few of them the task's. Above them are those in which
-//! the standard library panics and this library takes it down; below them those in which this
-//! library serves and the standard library starts a thread. Both ends are cut, and of what is
-//! between the frames of the standard library, whose names are long and say little. Where symbols
-//! are missing and no end is found, nothing is cut.
+//! A panic of a task has about thirty frames, of which few belong to the task. Above them are the frames
+//! in which the standard library panics and this library records the panic. Below them are the frames in
+//! which this library runs the task and the standard library starts a thread. Both ends are cut off. The
+//! frames of the standard library in between, whose names are long and say little, are left out. If
+//! symbols are missing and no end is found, nothing is cut off.
 
 use std::fmt;
 
-/// The function that `#[worker]` makes around a task: the last frame above which all is the task's.
+/// The function that `#[worker]` generates around a task. All frames above it belong to the task.
 const THUNK: &str = "__procession_thunk";
 
-/// The most frames that are shown.
+/// The maximum number of frames that are shown.
 const MOST: usize = 24;
 
 /// A frame of a printed backtrace.
@@ -22,7 +22,7 @@ struct BacktraceFrame<'a> {
 }
 
 impl BacktraceFrame<'_> {
-    /// A frame of the standard library.
+    /// Returns whether it is a frame of the standard library.
     fn is_std(self) -> bool {
         let symbol = self.symbol.trim_start_matches(['<', '&']);
         ["core::", "std::", "alloc::", "__rustc::", "__rust", "rust_"]
@@ -31,13 +31,14 @@ impl BacktraceFrame<'_> {
             || self.place.is_some_and(|place| place.starts_with("/rustc/"))
     }
 
-    /// A frame of this library. Inlined functions have no path in their name, but a file.
+    /// Returns whether it is a frame of this library. The name of an inlined function has no path, but
+    /// its file is known.
     fn is_ours(self) -> bool {
         let symbol = self.symbol.trim_start_matches('<');
         symbol.starts_with("runtime::") || self.place.is_some_and(is_our_file)
     }
 
-    /// Where the part of the task ends.
+    /// Returns whether it is a frame below those of the task.
     fn is_below_task(self) -> bool {
         self.symbol.contains(THUNK)
             || self.symbol.contains("__rust_begin_short_backtrace")
@@ -48,7 +49,7 @@ impl BacktraceFrame<'_> {
             })
     }
 
-    /// A frame of the code that `#[worker]` generates.
+    /// Returns whether it is a frame of the code that `#[worker]` generates.
     fn is_glue(self) -> bool {
         self.symbol.starts_with("{closure") || self.symbol.contains(THUNK)
     }
@@ -58,7 +59,8 @@ fn is_our_file(place: &str) -> bool {
     in_our_folder(place).is_some()
 }
 
-/// The path of a file of this library in its folder, which is known from this very file.
+/// Returns the path of a file of this library within its folder. The folder is derived from the path of
+/// this file.
 fn in_our_folder(place: &str) -> Option<&str> {
     let own = file!().strip_suffix("error/backtrace.rs").unwrap_or("/procession/src/");
     let own = own.strip_prefix('/').unwrap_or(own);
@@ -66,7 +68,7 @@ fn in_our_folder(place: &str) -> Option<&str> {
     (before.is_empty() || before.ends_with('/')).then_some(file)
 }
 
-/// The frames of a printed backtrace.
+/// Returns the frames of a printed backtrace.
 fn frames(trace: &str) -> Vec<BacktraceFrame<'_>> {
     let mut frames: Vec<BacktraceFrame<'_>> = Vec::new();
     for line in trace.lines().map(str::trim) {
@@ -83,7 +85,7 @@ fn frames(trace: &str) -> Vec<BacktraceFrame<'_>> {
     frames
 }
 
-/// The frames of the task alone; all if they cannot be told.
+/// Returns the frames of the task; all frames if they cannot be identified.
 fn own_frames<'a>(frames: &[BacktraceFrame<'a>]) -> Vec<BacktraceFrame<'a>> {
     let part = part_of_task(frames);
     let own: Vec<BacktraceFrame<'a>> =
@@ -91,7 +93,7 @@ fn own_frames<'a>(frames: &[BacktraceFrame<'a>]) -> Vec<BacktraceFrame<'a>> {
     if own.is_empty() { part.to_vec() } else { own }
 }
 
-/// The frames between the ends; all if they cannot be told.
+/// Returns the frames between the ends; all frames if the ends cannot be identified.
 fn part_of_task<'a, 'f>(frames: &'f [BacktraceFrame<'a>]) -> &'f [BacktraceFrame<'a>] {
     let ends_panic = |frame: &BacktraceFrame<'_>| {
         frame.symbol.contains("__rust_end_short_backtrace")
@@ -117,7 +119,7 @@ fn part_of_task<'a, 'f>(frames: &'f [BacktraceFrame<'a>]) -> &'f [BacktraceFrame
     if part.is_empty() { frames } else { part }
 }
 
-/// Writes the frames of the task, a line each.
+/// Writes the frames of the task, one per line.
 pub(super) fn write_short(trace: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let all = frames(trace);
     let part = own_frames(&all);

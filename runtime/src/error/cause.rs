@@ -1,9 +1,9 @@
-//! What caused a task to fail: the texts of an error's sources.
+//! The causes of a failed task: the texts of the sources of an error.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// One cause, and what caused it in turn.
+/// A cause, and its own cause.
 #[derive(Clone)]
 pub(crate) struct Cause {
     text: Box<str>,
@@ -11,7 +11,7 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    /// The chain of causes with these texts, the nearest first.
+    /// Returns the chain of causes with these texts, the nearest one first.
     pub(crate) fn chain(texts: Vec<String>) -> Option<Box<Cause>> {
         let link = |cause, text: String| Some(Box::new(Cause { text: text.into(), cause }));
         texts.into_iter().rev().fold(None, link)

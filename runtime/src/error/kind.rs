@@ -55,15 +55,16 @@ pub enum ErrorKind {
     NestedTooDeep,
     /// Memory to share with the workers could not be allocated.
     OutOfMemory,
-    /// The last owner of a [lock](crate::sync) died with it, and nobody has recovered what it guards.
+    /// The last owner of a [lock](crate::sync) died with it, and no thread has recovered the guarded
+    /// value.
     OwnerDied,
     /// The calling thread would wait for itself, because it has the [lock](crate::sync) already, or has
     /// one for which the owner of this one waits; or a call of an actor would wait for itself.
     Deadlock,
     /// A [barrier](crate::sync::Barrier) is broken.
     Broken,
-    /// The actor has ended, or its process died before it answered;
-    /// [`Error::may_have_run`](crate::Error::may_have_run) tells whether the call may have run.
+    /// The actor has ended, or its process died before it answered.
+    /// [`Error::may_have_run`](crate::Error::may_have_run) returns whether the call may have run.
     ActorDied,
 }
 
@@ -71,7 +72,7 @@ pub enum ErrorKind {
 pub(super) fn write_message(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use ErrorKind as K;
     match facts.kind {
-        // Of a lock, a message or an item of a queue, and not of a task.
+        // The error concerns a lock, a message or an item of a queue, and not a task.
         K::TimedOut | K::Decode | K::Lost
             if facts.task.is_none() && facts.worker.is_none() && facts.pid.is_none() =>
         {

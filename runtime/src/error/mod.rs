@@ -57,7 +57,7 @@ pub(crate) struct Facts {
     pub(crate) detail: Cow<'static, str>,
     /// Whether `detail` is the error of another task, in a pool that this one used.
     pub(crate) passes_on: bool,
-    /// How many tasks between the two passed it on, which `detail` leaves out.
+    /// The number of tasks between the two that passed it on, which `detail` leaves out.
     pub(crate) left_out: u32,
     /// The cause of the error that the task returned.
     pub(crate) cause: Option<Box<Cause>>,
@@ -65,9 +65,9 @@ pub(crate) struct Facts {
     pub(crate) backtrace: Option<Box<str>>,
     /// The last lines that the worker wrote, if its output was captured.
     pub(crate) output_tail: Option<Box<str>>,
-    /// What is called a task here is a method of an actor.
+    /// Whether the task is a method of an actor.
     pub(crate) is_method: bool,
-    /// Whether the call was begun, if that does not follow from the kind.
+    /// Whether the call was begun, if the kind does not determine it.
     pub(crate) was_begun: Option<bool>,
 }
 
@@ -93,9 +93,9 @@ impl Error {
         }))
     }
 
-    /// Of the error of a task that failed with that of another task, in a pool of its own: what to
-    /// say of it. The text of that other task stays, whoever passes it on, and those between are
-    /// counted.
+    /// Returns the text for the error of a task that has failed with the error of another task, in a
+    /// pool of its own, and the number of tasks in between. The text of the other task is kept, no
+    /// matter how many tasks pass it on.
     pub(crate) fn passed_on(&self) -> (String, u32) {
         let facts = &*self.0;
         match facts.kind == ErrorKind::Failed && facts.passes_on {
@@ -269,10 +269,9 @@ impl Error {
 
     /// Returns whether the call may have run, in whole or in part.
     ///
-    /// `false` means that it surely did not: it can be made again without being made twice. A call of an actor
-    /// runs at most once, whatever happens, so that after an error of kind
-    /// [`ActorDied`](ErrorKind::ActorDied) or [`TimedOut`](ErrorKind::TimedOut) nothing but
-    /// this tells what became of it.
+    /// `false` means that the call certainly did not run, so that it can be repeated. A call of an actor
+    /// runs at most once. After an error of kind [`ActorDied`](ErrorKind::ActorDied) or
+    /// [`TimedOut`](ErrorKind::TimedOut), only this method tells whether it may have run.
     pub fn may_have_run(&self) -> bool {
         use ErrorKind as K;
         self.0.was_begun.unwrap_or(!matches!(
