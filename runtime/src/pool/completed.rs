@@ -48,7 +48,7 @@ impl Woken {
 /// The waker of one handle.
 struct WokenOne {
     index: usize,
-    /// Whether its index is in the queue already.
+    /// Whether its index is already in the queue.
     queued: AtomicBool,
     woken: Arc<Woken>,
 }
@@ -65,7 +65,7 @@ impl Wake for WokenOne {
     }
 }
 
-/// A handle whose outcome was not returned yet, and its waker.
+/// A handle whose outcome was not returned yet, with its waker.
 struct WaitingHandle<R> {
     handle: Handle<R>,
     mark: Arc<WokenOne>,
@@ -114,7 +114,8 @@ pub fn as_completed<R>(handles: impl IntoIterator<Item = Handle<R>>) -> AsComple
     AsCompleted { left: waiting.len(), waiting, woken }
 }
 
-/// The outcomes of several handles as their calls complete, made by [`as_completed`].
+/// An iterator over the outcomes of several handles in the order in which their calls complete, returned
+/// by [`as_completed`].
 #[must_use = "the outcomes are lost with the iterator; the tasks run all the same"]
 pub struct AsCompleted<R> {
     waiting: Vec<Option<WaitingHandle<R>>>,
@@ -123,17 +124,17 @@ pub struct AsCompleted<R> {
 }
 
 impl<R> AsCompleted<R> {
-    /// Returns the next outcome, or [`Elapsed`] if none of the calls completes within `time`, after
-    /// which the iterator can be asked again.
+    /// Returns the next outcome, or [`Elapsed`] if no call completes within `time`. The iterator remains
+    /// usable.
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] when the time is over. The failure of a task is an outcome.
+    /// Returns [`Elapsed`] if the time has passed. The failure of a task is an outcome.
     pub fn next_timeout(
         &mut self,
         time: Duration,
     ) -> std::result::Result<Option<(usize, Result<R>)>, Elapsed> {
-        // A time that no clock reaches has no end.
+        // A time that the clock cannot represent is unlimited.
         let end = Instant::now().checked_add(time);
         match self.look(end) {
             None if self.left > 0 => Err(Elapsed),
@@ -145,7 +146,7 @@ impl<R> AsCompleted<R> {
         while self.left > 0 {
             let index = self.woken.next(end)?;
             let Some(waiting) = &mut self.waiting[index] else { continue };
-            // Before the poll, so that a wake-up during the poll is not lost.
+            // Cleared before the poll, so that a wake-up during the poll is not lost.
             waiting.mark.queued.store(false, Ordering::Release);
             let mut context = Context::from_waker(&waiting.waker);
             if let Poll::Ready(outcome) = Pin::new(&mut waiting.handle).poll(&mut context) {
@@ -182,16 +183,16 @@ impl<R> std::fmt::Debug for AsCompleted<R> {
 
 /// Waits until one of several handles is done, and returns its index.
 ///
-/// A handle is done when [`Handle::is_done`] says so: all of its inputs have an outcome, or its output
-/// was returned before. Of several that are done, the first is returned. Take the handle out of the
-/// collection before the next call, for example by `handles.swap_remove(index).wait()`; for all outcomes of
-/// many handles, [`as_completed`] is cheaper.
+/// A handle is done if [`Handle::is_done`] returns true: all of its inputs have an outcome, or its
+/// output was returned before. If several are done, the first one counts. Remove the handle from the
+/// collection before the next call, for example by `handles.swap_remove(index).wait()`. For all outcomes
+/// of many handles, [`as_completed`] is cheaper.
 ///
-/// A `Future` that waited for one of the handles is not woken any more; poll it again.
+/// If a `Future` was waiting for one of the handles, it is not woken any more; poll it again.
 ///
 /// # Panics
 ///
-/// If `handles` is empty.
+/// Panics if `handles` is empty.
 ///
 /// ```
 /// use runtime::worker;

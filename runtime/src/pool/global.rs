@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
-/// One pool for each depth of nesting: a worker thread uses another pool than its caller.
+/// The pools, one for each nesting depth: a worker thread uses another pool than its caller.
 static POOLS: PerProcess<Mutex<HashMap<usize, &'static Pool>>> = PerProcess::new();
 
 /// The state of the process-wide pool.

@@ -87,13 +87,13 @@ struct Reader<I: Iterator, O> {
 #[allow(clippy::large_enum_variant, reason = "the small one is an error")]
 enum StreamSource<I: Iterator> {
     Open(Stream<I>),
-    /// The error of a call that could not start, until it is returned.
+    /// The error of a call that could not start, until it was returned.
     Refused(Option<Error>),
 }
 
 /// Outcomes that are returned in the order of their inputs.
 struct OrderedWindow<R> {
-    /// The outcomes from index `next` on; `None` where one has not arrived.
+    /// The outcomes from index `next` on; `None` for those that have not arrived.
     waiting: VecDeque<Option<(Result<R>, usize)>>,
     next: usize,
 }

@@ -4,16 +4,16 @@
 /// The maximum number of inputs per worker that are published and not yet returned.
 const MOST: usize = 128;
 
-/// The number of inputs per worker that may be unfinished, whatever their duration.
+/// The number of inputs per worker that may be unfinished, regardless of their duration.
 const LEAST: usize = 4;
 
-/// Beyond that number, the unfinished inputs take a worker about this many nanoseconds.
+/// If there are more unfinished inputs, a worker needs at most about this many nanoseconds for them.
 const AHEAD_NS: f64 = 100_000_000.0;
 
-/// The default of the maximum number of bytes of inputs and outputs.
+/// The default limit for the bytes of inputs and outputs.
 const BYTES: usize = 64 << 20;
 
-/// The limits of a stream, and its current numbers.
+/// The limits of a stream, and its current counters.
 #[derive(Debug)]
 pub(super) struct LookAhead {
     /// The limit that the call sets.
@@ -22,13 +22,14 @@ pub(super) struct LookAhead {
     chunk_size: usize,
     /// The number of inputs that were published.
     pub(super) handed_in: usize,
-    /// Those of them whose outcome is known here.
+    /// The number of them whose outcome has arrived here.
     pub(super) answered: usize,
-    /// Those of them whose outcome was given to the reader.
+    /// The number of them whose outcome was returned to the reader.
     pub(super) given: usize,
-    /// Bytes of outcomes that are known and not given.
+    /// The number of bytes of outcomes that have arrived and were not returned.
     waiting: usize,
-    /// Bytes of an input, and of an output, of late; an output is unknown before the first.
+    /// The recent lengths of an input and of an output in bytes; the latter is `None` before the first
+    /// output.
     input: usize,
     output: Option<usize>,
 }
@@ -37,7 +38,7 @@ pub(super) struct LookAhead {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Present {
     pub(super) workers: usize,
-    /// Nanoseconds that an input takes, if that is known.
+    /// The duration of an input in nanoseconds, if it is known.
     pub(super) pace: Option<f64>,
 }
 
@@ -79,7 +80,7 @@ impl LookAhead {
         self.waiting -= bytes;
     }
 
-    /// Returns how many inputs may be published now, and how many of them together.
+    /// Returns how many inputs may be published now, and how many of them in one chunk.
     pub(super) fn free(&self, now: Present) -> (usize, usize) {
         let workers = now.workers;
         let each = MOST.max(self.chunk_size.saturating_mul(2));
@@ -87,12 +88,12 @@ impl LookAhead {
         let unfinished = most.min(self.by_time(now)).min(self.by_bytes(workers)).max(1);
         let free = unfinished.saturating_sub(self.handed_in - self.answered);
         let free = free.min(most.saturating_sub(self.handed_in - self.given));
-        // No worker shall have to wait for what another one has in its chunk.
+        // No worker should have to wait for inputs that are in the chunk of another worker.
         let together = (unfinished / (2 * workers)).max(self.chunk_size).max(1);
         (free, together)
     }
 
-    /// Slow tasks are not handed out far ahead.
+    /// Slow tasks are not published far ahead.
     fn by_time(&self, now: Present) -> usize {
         let least = LEAST.max(self.chunk_size.saturating_mul(2));
         let each = match (self.inputs, now.pace, self.output) {
@@ -104,7 +105,7 @@ impl LookAhead {
         each.saturating_mul(now.workers)
     }
 
-    /// One input for each worker while there is any room.
+    /// Each worker may have one input as long as there is any room.
     fn by_bytes(&self, workers: usize) -> usize {
         let room = self.bytes.saturating_sub(self.waiting);
         let each = self.input.saturating_add(self.output.unwrap_or(0));
@@ -115,7 +116,7 @@ impl LookAhead {
     }
 }
 
-/// An average that falls slowly and rises at once.
+/// An average that rises immediately and falls slowly.
 #[inline]
 fn follow(average: usize, sample: usize) -> usize {
     match sample > average {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-/// Outcomes in the order of their inputs, as far as there is no gap; behind a gap, in
-/// pieces without one.
+/// Outcomes in the order of their inputs, up to the first gap. The outcomes behind it are in pieces
+/// without gaps.
 pub(super) struct Ordered<T> {
     front: Vec<T>,
-    /// By the index of their first outcome; they do not touch.
+    /// The pieces by the index of their first outcome; they are not adjacent.
     pieces: BTreeMap<usize, Vec<T>>,
-    /// The piece that grew last, and its first index.
+    /// The piece that has grown last, and its first index.
     last: (usize, Vec<T>),
 }
 
@@ -29,7 +29,7 @@ impl<T> Ordered<T> {
         }
     }
 
-    /// Goes on with another piece.
+    /// Makes another piece the current one.
     #[cold]
     fn put_elsewhere(&mut self, index: usize, outcome: T) {
         self.close_gap();
@@ -51,7 +51,7 @@ impl<T> Ordered<T> {
         }
     }
 
-    /// Moves the pieces that follow on the front to it.
+    /// Appends the pieces that follow the front to it.
     fn close_gap(&mut self) {
         loop {
             let next = self.front.len();
@@ -67,7 +67,7 @@ impl<T> Ordered<T> {
         }
     }
 
-    /// All outcomes; each input must have one.
+    /// Returns all outcomes; each input must have one.
     pub(super) fn complete(mut self) -> Vec<T> {
         self.set_last_aside();
         self.close_gap();
@@ -75,7 +75,7 @@ impl<T> Ordered<T> {
         self.front
     }
 
-    /// The outcomes that there are.
+    /// Returns the outcomes that have arrived.
     pub(super) fn into_present(mut self) -> Vec<T> {
         self.set_last_aside();
         let pieces = std::mem::take(&mut self.pieces).into_values();

@@ -20,7 +20,7 @@ use crate::queue::PayloadBuffer;
 /// The maximum time that the reader waits before it checks everything.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The reader's side: ends the thread when dropped.
+/// The side of the reader. Dropping it ends the thread.
 pub(super) struct Puller {
     link: Arc<dyn PullerLink>,
     thread: Option<JoinHandle<()>>,
@@ -28,16 +28,16 @@ pub(super) struct Puller {
 
 /// The messages of the thread to the reader.
 pub(super) struct PullerNews {
-    /// Inputs that are handed out.
+    /// Inputs that were published.
     pub(super) handed_in: usize,
-    /// Inputs that were handed out since it last asked, and their bytes.
+    /// The inputs that were published since the last request, and their bytes.
     pub(super) fresh: (usize, usize),
-    /// There are no more.
+    /// There are no more inputs.
     pub(super) over: bool,
     pub(super) panic: Option<Panic>,
 }
 
-/// The interface of the reader to the thread, independent of the type of the inputs.
+/// The interface of the thread for the reader, independent of the type of the inputs.
 pub(super) trait PullerLink: Send + Sync {
     /// Publishes the inputs in the buffer.
     fn hand_out(&self, call: &CallRef) -> PullerNews;
@@ -48,15 +48,15 @@ pub(super) trait PullerLink: Send + Sync {
     /// Waits until there are more than `handed_in` inputs, until the iterator has ended, or until `end`.
     fn wait(&self, handed_in: usize, end: Option<Instant>);
 
-    /// Lets the thread end; tells whether it does so soon.
+    /// Makes the thread end; returns whether it ends soon.
     fn stop(&self) -> bool;
 }
 
 struct Channel<T> {
     state: Mutex<PullerState<T>>,
-    /// The thread may pull.
+    /// Notifies the thread that it may pull.
     may: Condvar,
-    /// The reader has something to look at.
+    /// Notifies the reader that something has changed.
     news: Condvar,
 }
 
@@ -65,14 +65,14 @@ struct PullerState<T> {
     payload: PayloadBuffer,
     handed_in: usize,
     fresh: (usize, usize),
-    /// The thread may pull while fewer inputs than these were pulled in all.
+    /// The total number of inputs that the thread may have pulled.
     allowed: usize,
     together: usize,
-    /// Chunks of the length that is right for the task at present.
+    /// The current length of chunks for the task.
     chunk: usize,
-    /// The position in the queue after the last chunk that was handed out.
+    /// The position in the queue after the last published chunk.
     mark: u64,
-    /// The iterator has the word.
+    /// Whether the iterator is running.
     pulling: bool,
     over: bool,
     stopped: bool,
@@ -80,7 +80,7 @@ struct PullerState<T> {
 }
 
 impl Puller {
-    /// Starts the thread, for inputs from the one with index `handed_in` on.
+    /// Starts the thread for the inputs from the index `handed_in` on.
     pub(super) fn start<I>(call: &CallRef, inputs: Fuse<I>, handed_in: usize) -> Result<Puller>
     where
         I: Iterator + Send + 'static,
@@ -127,7 +127,7 @@ impl std::ops::Deref for Puller {
 }
 
 impl Puller {
-    /// In a forked process there is no such thread.
+    /// In a forked process this thread does not exist.
     pub(super) fn forget(mut self) {
         std::mem::forget(self.thread.take());
         std::mem::forget(self);
@@ -139,7 +139,7 @@ impl Drop for Puller {
         if self.link.stop()
             && let Some(thread) = self.thread.take()
         {
-            // A destructor of the iterator that panicked has told so.
+            // If a destructor of the iterator panicked, this was already reported.
             let _ = thread.join();
         }
     }
@@ -164,7 +164,7 @@ impl<T: Serialize + Send> Channel<T> {
             drop(state);
             let pulled = catch_unwind(AssertUnwindSafe(|| inputs.next()));
             if call.is_foreign() {
-                // The iterator forked. In the copy nobody reads.
+                // The iterator has forked. The copy has no reader.
                 return;
             }
             state = self.lock();
@@ -186,13 +186,13 @@ impl<T: Serialize + Send> Channel<T> {
         }
         let left = std::mem::take(&mut state.buffer);
         drop(state);
-        // Destructors of the user's.
+        // This runs destructors of the user.
         drop((left, inputs));
     }
 }
 
 impl<T: Serialize> PullerState<T> {
-    /// Whether workers have claimed all that was handed out.
+    /// Returns whether workers have claimed all published chunks.
     fn is_dry(&self, call: &CallRef) -> bool {
         call.shared.cursor() >= self.mark
     }
@@ -204,8 +204,8 @@ impl<T: Serialize> PullerState<T> {
             let mut inputs = self.buffer.drain(..taken);
             let (encoded, panic) =
                 call.encode_caught(&mut self.payload, self.handed_in, taken, &mut inputs);
-            // An input that is too long for the chunk, or comes after one that cannot be
-            // encoded, is for the next one.
+            // An input that is too long for the chunk, or that follows one that cannot be encoded,
+            // belongs to the next chunk.
             let left: Vec<T> = inputs.collect();
             left.into_iter().rev().for_each(|input| self.buffer.push_front(input));
             let EncodedInputs { chunk, failed } = encoded;

@@ -12,7 +12,7 @@ use crate::output::OutputCollector;
 /// The maximum time to wait for killed workers.
 pub(super) const LAST_WAIT: Duration = Duration::from_secs(10);
 
-/// A pool that was started; dropping it ends the pool.
+/// A running pool. Dropping it ends the pool.
 pub(super) struct Running {
     pub(super) shared: Arc<SharedPool>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
@@ -75,7 +75,7 @@ impl Running {
         Ok(started)
     }
 
-    /// Waits for all workers, or for the first that fails.
+    /// Waits until all workers are ready, or until the first one fails.
     fn until_ready(&self) -> Result<()> {
         let mut engine = self.shared.lock();
         loop {
@@ -96,8 +96,8 @@ impl Running {
             return;
         }
         if std::thread::current().id() == self.thread {
-            // The dispatcher called a waker that owned the pool. It ends the pool by itself
-            // when it goes on, and nobody has to join its thread.
+            // The dispatcher has called a waker that owned the pool. It ends the pool itself when the
+            // waker returns, and its thread need not be joined.
             return;
         }
         let end = most.and_then(|most| Instant::now().checked_add(most));
@@ -119,7 +119,8 @@ impl Running {
     }
 }
 
-/// Begins to read the records of workers, which get what they need for it before anything else.
+/// Starts to read the log records of workers. The data for the workers comes before that of all other
+/// initializers.
 #[cfg(feature = "log")]
 fn read_logs(settings: &mut Settings) -> Result<Option<crate::logs::LogReader>> {
     if settings.method == StartMethod::Thread || !settings.forward_logs {
@@ -133,13 +134,13 @@ fn read_logs(settings: &mut Settings) -> Result<Option<crate::logs::LogReader>> 
 impl Drop for Running {
     fn drop(&mut self) {
         if self.shared.generation != crate::start::generation() {
-            // A copy in a forked process: the pool is its parent's.
+            // In a forked process the pool belongs to the parent.
             return;
         }
         let grace = self.shared.settings.grace;
         self.shared.lock().leave(&self.shared, grace);
         if engine::in_waker() {
-            // The pool ends by itself, and nobody has to join its thread.
+            // The pool ends on its own, and its thread need not be joined.
             return;
         }
         self.wait_for_end(Some(grace.saturating_add(LAST_WAIT)));

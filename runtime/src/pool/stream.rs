@@ -19,15 +19,15 @@ use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::Entry;
 
-/// An iterator that takes longer than this is slow: before it is asked again, outcomes are
-/// waited for, for an eighth of the time it took.
+/// An iterator that takes longer than this is slow. Before the next input is pulled, the stream waits
+/// for outcomes for an eighth of the time that the iterator took.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// Where outcomes wait until they are given out.
+/// A store of the outcomes that were not returned yet.
 pub(super) trait Outcomes<R> {
     fn put(&mut self, index: usize, outcome: Result<R>, bytes: usize);
 
-    /// Whether one can be given out.
+    /// Returns whether an outcome can be returned.
     fn is_ready(&self) -> bool;
 }
 
@@ -44,20 +44,20 @@ pub(super) struct Stream<I: Iterator> {
     pub(super) look: LookAhead,
     /// The payload of a panic of the iterator, which is raised after all outcomes were returned.
     panic: Option<Panic>,
-    /// The thread that reads.
+    /// The thread that reads the outcomes.
     reader: ThreadId,
-    /// Outcomes are waited for until then before another input is pulled.
+    /// The time until which the stream waits for outcomes before it pulls another input.
     hold: Option<Instant>,
-    /// The copy of it in a forked process has said so.
+    /// Whether a copy of the stream in a forked process has reported this.
     foreign: bool,
 }
 
 enum StreamInputs<I: Iterator> {
-    /// Pulled by the thread that reads.
+    /// The reading thread pulls the inputs.
     Here(InputProducer<I>),
-    /// Pulled by a thread of its own.
+    /// A separate thread pulls the inputs.
     Thread(Puller),
-    /// There are no more.
+    /// There are no more inputs.
     Over,
 }
 
@@ -87,7 +87,7 @@ where
         })
     }
 
-    /// Has the inputs pulled by a thread of its own from now on.
+    /// Makes a separate thread pull the inputs from now on.
     pub(super) fn pull_in_thread(&mut self) -> Result<()>
     where
         I: Send + 'static,
@@ -108,7 +108,7 @@ where
         Ok(())
     }
 
-    /// Hands inputs in and waits until an outcome can be given out, at most until `end`.
+    /// Publishes inputs, and waits at most until `end` for an outcome that can be returned.
     pub(super) fn advance<R: DeserializeOwned>(
         &mut self,
         end: Option<Instant>,
@@ -153,7 +153,7 @@ where
         }
     }
 
-    /// Leaves the rings to others until it is asked again.
+    /// Lets other threads read the rings until the stream is used again.
     fn elapsed<R>(&self, out: &impl Outcomes<R>) -> StreamStep {
         if out.is_ready() {
             return StreamStep::Ready;
@@ -163,7 +163,7 @@ where
         StreamStep::Elapsed
     }
 
-    /// In a forked process the pool is its parent's.
+    /// In a forked process the pool belongs to the parent.
     fn refuse<R>(&mut self, out: &mut impl Outcomes<R>) -> StreamStep {
         if std::mem::replace(&mut self.foreign, true) {
             return StreamStep::Over;
@@ -172,7 +172,7 @@ where
         StreamStep::Ready
     }
 
-    /// The thread that reads may not wait for the end of the pool, which waits for it.
+    /// The reading thread must not wait for the end of the pool, because the pool waits for the stream.
     fn note_reader(&mut self) {
         let present = std::thread::current().id();
         if present != self.reader {
@@ -181,7 +181,8 @@ where
         }
     }
 
-    /// Takes what came; tells how many inputs the next chunk shall have, if one is wanted.
+    /// Takes the outcomes that have arrived. Returns the number of inputs of the next chunk, if one is
+    /// wanted.
     fn poll<R: DeserializeOwned>(
         &mut self,
         out: &mut impl Outcomes<R>,
@@ -200,7 +201,8 @@ where
         seen
     }
 
-    /// Pulls inputs here and hands them out, as many as may be; tells whether it did.
+    /// Pulls inputs in this thread and publishes them, as many as permitted. Returns whether it has
+    /// published any.
     fn produce<R>(&mut self, room: usize, now: Present, out: &mut impl Outcomes<R>) -> bool {
         let Stream { call, inputs, look, .. } = self;
         let StreamInputs::Here(producer) = inputs else { return false };
@@ -238,8 +240,8 @@ where
         matches!(self.inputs, StreamInputs::Thread(_))
     }
 
-    /// Hands out what the thread has pulled and lets it pull more. Where nothing is handed
-    /// out, waits for it, until `end`, and tells that all is to be looked at again.
+    /// Publishes the inputs that the thread has pulled, and permits it to pull more. If there are none,
+    /// waits for the thread until `end`, and returns that the caller has to check everything again.
     fn sync(&mut self, now: Present, end: Option<Instant>, over: bool) -> bool {
         let Stream { call, inputs, look, .. } = self;
         let StreamInputs::Thread(puller) = inputs else { return false };
@@ -285,7 +287,7 @@ impl<I: Iterator> Stream<I> {
         self.close_inputs();
     }
 
-    /// Stops, and takes back what no worker has begun; gives the number of inputs.
+    /// Pulls no more inputs, takes back those that no worker has started, and returns their number.
     pub(super) fn take_back(&mut self) -> usize {
         self.stop();
         if self.call.is_foreign() {
@@ -297,11 +299,11 @@ impl<I: Iterator> Stream<I> {
         engine.take_back(shared, id)
     }
 
-    /// Takes back everything; what runs is not waited for.
+    /// Takes back all inputs, and does not wait for running tasks.
     pub(super) fn cancel<R: DeserializeOwned>(&mut self, out: &mut impl Outcomes<R>) {
         self.take_back();
         if self.call.is_foreign() || self.look.has_all() {
-            // The chunks of a call that was closed are not forgotten before they end.
+            // The chunks of a closed call remain until they end.
             return;
         }
         let id = self.call.id;
