@@ -181,12 +181,13 @@ pub fn initializer(arguments: TokenStream, item: TokenStream) -> TokenStream {
     annotate(Role::Initializer, arguments, item)
 }
 
-/// Makes a proxy with the methods of a type, whose values then live in the process of a manager.
+/// Generates a proxy for the methods of a type, whose values can then live in the process of a manager.
 ///
-/// The attribute stands on an `impl` block. The block itself does not change: the methods are called and tested as
-/// before. Beside it stands a type `ScoresProxy` for a type `Scores`. It has each method that is `pub` and takes `&self` or `&mut self`, with
-/// the same parameters and `Result<R, runtime::Error>` in place of `R`. A proxy is made by `Manager::serve` or
-/// `Manager::make`, is `Clone`, and passes to other processes inside of values.
+/// The attribute annotates an `impl` block, which does not change: the methods can be called and tested as
+/// before. For a type `Scores` the attribute generates a type `ScoresProxy`. The proxy has each method that
+/// is `pub` and takes `&self` or `&mut self`, with the same parameters and with `Result<R, runtime::Error>`
+/// in place of `R`. `Manager::serve` and `Manager::make` return proxies. A proxy implements `Clone` and can
+/// be sent to other processes inside of values.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -222,14 +223,17 @@ pub fn initializer(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Methods
 ///
-/// - Calls of methods with `&mut self` are exclusive. Calls of methods with `&self` may run at the same time, on several threads.
-/// - Parameters and outputs are those of a [`worker`](macro@worker), without states: a `&T` is decoded as what owns it, and of a `Result` whose error does not
-///   travel, such as `std::io::Error`, the caller gets the value or an error of kind `Failed`.
-/// - A method with `#[cast]` returns nothing, and its callers do not wait: its counterpart returns when the call is on its way.
-///   What goes wrong in it is written to standard error.
-/// - Private methods, functions without `self`, constants and types may be as they like. Proxies do not have them.
+/// - While a method with `&mut self` runs, no other call of the actor runs. Calls of methods with `&self`
+///   can run at the same time, on several threads.
+/// - The rules for parameters and outputs are those of a [`worker`](macro@worker), without states. A `&T`
+///   borrows from the decoded owned form. If the error of a `Result` cannot be serialized, such as
+///   `std::io::Error`, the caller receives the `Ok` value or an error of kind `Failed`.
+/// - A method with `#[cast]` returns nothing, and its callers do not wait: the method of the proxy returns
+///   when the call was sent. An error of the call is written to standard error.
+/// - Private methods, functions without `self`, constants and types are not restricted. Proxies do not have
+///   them.
 ///
-/// A proxy has `with_timeout` and `is_alive` as well, unless the type has methods of these names.
+/// A proxy also has the methods `with_timeout` and `is_alive`, unless the type has methods of these names.
 ///
 /// # Arguments
 ///
@@ -237,9 +241,14 @@ pub fn initializer(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Errors
 ///
-/// These do not compile, each with a message at its place, and all at once: blocks of a trait or with parameters between `<` and `>`;
-/// blocks without a method for the proxy; and of the methods of the proxy those that take `self` by value, that are
-/// `async`, `unsafe` or generic, that have parameters or outputs which a worker could not have, and those with `#[cast]` that return something.
+/// The following do not compile. Each mistake has a message at its place, and all of them are reported at
+/// once.
+///
+/// - blocks that implement a trait, and blocks with type parameters;
+/// - blocks without a method for the proxy;
+/// - methods for the proxy that take `self` by value, that are `async`, `unsafe` or generic, or that have
+///   parameters or outputs that a worker cannot have;
+/// - methods with `#[cast]` that return a value.
 ///
 /// ```compile_fail
 /// struct Log(Vec<String>);
