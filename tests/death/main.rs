@@ -1,4 +1,4 @@
-//! What the death of workers costs: the task in hand, and nothing else.
+//! The cost of the death of a worker: the input that it was running, and nothing else.
 
 mod servers;
 
@@ -12,7 +12,7 @@ use procession_tests::tasks::{nap, square};
 use procession_tests::{PROCESSES, StartMethod, conformance, harness, pool, processes, wait};
 use runtime::{Error, ErrorKind, Pool, WorkerInfo, WorkerState, worker};
 
-// Not with threads: what ends one of them ends the caller.
+// Without threads, because an action that ends a worker would end the caller.
 conformance! {
     PROCESSES => [
         a_kill_in_a_map_of_ten_thousand_costs_one,
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 const MANY: u64 = 10_000;
 const FATAL: u64 = 6_543;
 
-/// How a task ends its worker.
+/// The way in which a task ends its worker.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 enum End {
     Kill,
@@ -95,7 +95,7 @@ fn work(x: u64, fatal: Option<End>) -> u64 {
     x + 1
 }
 
-/// Ends its worker if there is no file yet, which it makes.
+/// Ends its worker if the file does not exist yet, and creates it.
 #[worker]
 fn work_again(x: u64, file: PathBuf, end: End) -> u64 {
     if x == FATAL && std::fs::File::create_new(file).is_ok() {
@@ -110,7 +110,7 @@ fn die(end: End) -> u64 {
     0
 }
 
-/// Runs until there is a file; leaves its pid in another one.
+/// Runs until a file exists, and writes its pid to another one.
 #[worker]
 fn until_file(path: PathBuf, id: u64) -> u64 {
     let mine = path.with_file_name(format!("pid-{}", std::process::id()));
@@ -125,8 +125,8 @@ fn pids(pool: &Pool) -> HashSet<u32> {
     pool.workers().iter().map(|worker| worker.pid()).collect()
 }
 
-/// One end in the middle of many tasks: one error, all other outcomes right, and the
-/// pool serves on.
+/// One worker dies in the middle of many tasks: there is one error, all other outcomes are right, and
+/// the pool remains usable.
 fn costs_one(method: StartMethod, end: End, check: impl Fn(&Error)) {
     let pool = pool(method, 2);
     let before = pids(&pool);
@@ -227,7 +227,7 @@ fn is_retried(method: StartMethod, end: End) {
     assert!(file.exists());
 }
 
-/// FAULT-01, from outside while the task runs.
+/// FAULT-01: the worker is killed from outside while the task runs.
 fn a_kill_from_outside_costs_one(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
@@ -290,7 +290,7 @@ fn all_idle_workers_are_replaced(method: StartMethod) {
     for victim in pids(&pool) {
         processes::signal(victim, Signal::SIGKILL);
     }
-    // Without waiting: nothing was in hand, so nothing fails.
+    // This does not wait for the end of the worker. The worker had no input, so no input fails.
     assert_eq!(pool.map(square, 0..1000).unwrap()[999], 998_001);
 }
 
@@ -327,7 +327,7 @@ fn two_at_once_cost_two(method: StartMethod) {
     }
 }
 
-/// FAULT-12, below the cap.
+/// FAULT-12: below the limit of a restart storm.
 fn a_storm_ends_every_task_once(method: StartMethod) {
     let pool = pool(method, 2);
     let outcomes = pool.map_all(die, [End::Kill; 40]);
@@ -396,8 +396,8 @@ fn every_worker_that_dies_is_replaced(method: StartMethod) {
     });
 }
 
-/// FAULT-14 by chance: a worker is killed at whatever step it is; each input gets
-/// exactly one outcome, and a right one.
+/// FAULT-14, at random: a worker is killed at any step. Each input gets exactly one outcome, which is
+/// right.
 fn random_kills_lose_nothing_else(method: StartMethod) {
     let pool = &pool(method, 3);
     let done = &std::sync::atomic::AtomicBool::new(false);
@@ -411,8 +411,8 @@ fn random_kills_lose_nothing_else(method: StartMethod) {
             {
                 std::thread::sleep(Duration::from_millis(5));
                 let workers = pool.workers();
-                // One that is not ready counts as a failed start, and of those few are
-                // made in a row.
+                // The death of a worker that is not ready counts as a failed start, and only a few of
+                // these are permitted in a row.
                 let is_ready = |w: &&WorkerInfo| {
                     w.pid() != 0 && matches!(w.state(), WorkerState::Idle | WorkerState::Busy)
                 };
@@ -420,7 +420,7 @@ fn random_kills_lose_nothing_else(method: StartMethod) {
                     continue;
                 };
                 let pid = nix::unistd::Pid::from_raw(worker.pid() as i32);
-                // Its own child's child: a pid is not used again so soon.
+                // A grandchild of this process: a pid is not reused so soon.
                 kills += usize::from(nix::sys::signal::kill(pid, Signal::SIGKILL).is_ok());
             }
             kills

@@ -1,4 +1,4 @@
-//! What the death of a server or of a template costs.
+//! The cost of the death of a server or of a template.
 
 use nix::sys::signal::Signal;
 use procession_tests::{SERVED, StartMethod, conformance, pool, processes, wait};
@@ -19,7 +19,7 @@ fn a_server_that_is_killed_is_replaced(method: StartMethod) {
             .into_iter()
             .find(|entry| !entry.is_zombie() && !pids(&pool).contains(&entry.pid));
         let Some(server) = server else {
-            // A standby that took over is a child of nobody here.
+            // The parent of a standby that has replaced its template is not a process of this test.
             break;
         };
         processes::signal(server.pid, Signal::SIGINT);
@@ -50,7 +50,7 @@ fn a_template_killed_with_its_standby_is_told(method: StartMethod) {
     };
     wait::for_it("there is a standby", || servers().len() == 2);
     let servers = servers();
-    // Neither sees the end of the other.
+    // Neither of the two notices the end of the other.
     servers.iter().for_each(|pid| processes::signal(*pid, Signal::SIGSTOP));
     servers.iter().for_each(|pid| processes::signal(*pid, Signal::SIGKILL));
     wait::for_it("its workers end", || workers.iter().all(|pid| !processes::is_alive(*pid)));

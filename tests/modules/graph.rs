@@ -1,22 +1,22 @@
-//! Which module uses which, and in what circles.
+//! The dependencies between modules, and their cycles.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use crate::tree::{Modules, Path};
 
-/// Who uses whom, each with the first place that does.
+/// The dependencies, each with the first place where it occurs.
 pub(crate) type Graph = BTreeMap<(String, String), String>;
 
-/// What a path leads to.
+/// The target of a path.
 struct Target {
     module: Path,
     /// A function or macro of that module, and not the module itself or a type in it.
     function: bool,
 }
 
-/// All uses between siblings: those between the modules of the crate, and within each folder those between
-/// its files.
+/// All dependencies between siblings: those between the modules of the crate, and those between the
+/// files of each folder.
 pub(crate) fn uses(modules: &Modules) -> Graph {
     let mut graph = Graph::new();
     for (from, module) in modules {
@@ -24,7 +24,7 @@ pub(crate) fn uses(modules: &Modules) -> Graph {
             let Some(target) = follow(modules, from, &reference.path, 0) else { continue };
             let common = from.iter().zip(&target.module).take_while(|(a, b)| a == b).count();
             let (own, other) = (from.get(common), target.module.get(common));
-            // The file of the folder itself, `mod.rs`, is named like the folder.
+            // The file of the folder itself, `mod.rs`, has the name of the folder.
             let name = |child: Option<&String>| {
                 let path: Vec<_> = from[..common].iter().chain(child).cloned().collect();
                 if child.is_some() {
@@ -49,11 +49,11 @@ pub(crate) fn uses(modules: &Modules) -> Graph {
     graph
 }
 
-/// Finds the module that a path leads to, as seen from another module.
+/// Finds the module to which a path leads, as seen from another module.
 fn follow(modules: &Modules, from: &Path, path: &[String], depth: usize) -> Option<Target> {
     let (first, mut rest) = path.split_first()?;
     let mut module = match first.as_str() {
-        // A crate may name itself by the name of its library.
+        // A crate may refer to itself by the name of its library.
         "crate" | "runtime" => Path::new(),
         "self" => from.clone(),
         "super" => from.split_last()?.1.to_vec(),
@@ -87,7 +87,7 @@ fn follow(modules: &Modules, from: &Path, path: &[String], depth: usize) -> Opti
             break;
         }
         if let Some(import) = here.imports.get(name) {
-            // What comes from another crate is as good as the module's own.
+            // An item of another crate counts as an item of the module.
             return follow(modules, &module, import, depth + 1)
                 .or(Some(Target { module, function: false }));
         }
@@ -107,12 +107,13 @@ fn joined(module: &[String], child: &str) -> Path {
     module.iter().cloned().chain([child.to_owned()]).collect()
 }
 
-/// A shortest circle for each use that is part of one, without repetitions.
+/// Returns a shortest cycle for each dependency that is part of one, without duplicates.
 pub(crate) fn circles(graph: &Graph) -> BTreeSet<Vec<String>> {
     graph.keys().filter_map(|(from, to)| circle_through(graph, from, to)).collect()
 }
 
-/// The shortest circle that begins with this use; it starts at the name that comes first.
+/// Returns the shortest cycle that contains this dependency. It starts at the first name in alphabetical
+/// order.
 fn circle_through(graph: &Graph, from: &str, to: &str) -> Option<Vec<String>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut queue = VecDeque::from([to]);
@@ -139,7 +140,7 @@ fn circle_through(graph: &Graph, from: &str, to: &str) -> Option<Vec<String>> {
     None
 }
 
-/// A circle in words, with the place of each use.
+/// Describes a cycle, with the place of each dependency.
 pub(crate) fn told(graph: &Graph, circle: &[String]) -> String {
     let mut text = format!("{} -> {}\n", circle.join(" -> "), circle[0]);
     for (i, from) in circle.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What keeps the library legible: names that mean one thing, and limits of size.
+//! Rules that keep the library readable: unambiguous names, and limits of size.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,20 +6,20 @@ use std::path::Path;
 
 use crate::tree::{Modules, Type};
 
-/// The most lines of a file.
+/// The maximum number of lines of a file.
 const LINES: usize = 500;
 
-/// The most fields of a type in [`LEGIBLE`].
+/// The maximum number of fields of a type in [`LEGIBLE`].
 const FIELDS: usize = 15;
 
 /// The folders whose types are limited.
 const LEGIBLE: [&str; 2] = ["pool", "scheduler"];
 
-/// The markers of the kinds of parameters and outputs: each is called what it stands for, and always
-/// named together with this module.
+/// The markers of the kinds of parameters and outputs. Each has the name of what it marks, and is always
+/// used together with the name of this module.
 const KINDS: [&str; 2] = ["task", "kinds"];
 
-/// What the scheduler may not use: it decides, and does nothing.
+/// The modules that the scheduler must not use, because it only decides.
 const OUTSIDE: [&[&str]; 5] = [
     &["crate", "sys"],
     &["crate", "queue"],
@@ -32,10 +32,10 @@ fn types(modules: &Modules) -> impl Iterator<Item = (&[String], &Type)> {
     modules.iter().flat_map(|(path, module)| module.types.iter().map(|of| (path.as_slice(), of)))
 }
 
-/// Names that types of more than one file have, with the places. A file has a name twice only
-/// where the types differ with a feature.
+/// Returns the names that types of more than one file have, with the places. A file may contain a name
+/// twice only if the types depend on a feature.
 pub(crate) fn ambiguous(modules: &Modules) -> Vec<String> {
-    /// A name that users write, by its file: that of the standard term.
+    /// A public name, by its file, which is the standard term.
     const PUBLIC: (&str, &str) = ("sync/event.rs", "Event");
     let mut places: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
     let of_crate = types(modules).filter(|(path, _)| *path != KINDS);
@@ -48,7 +48,7 @@ pub(crate) fn ambiguous(modules: &Modules) -> Vec<String> {
     doubled.map(|(name, places)| format!("{name}: {}", told(places))).collect()
 }
 
-/// Types with more fields than a reader can hold.
+/// Returns the types with too many fields.
 pub(crate) fn wide(modules: &Modules) -> Vec<String> {
     types(modules)
         .filter(|(path, of)| {
@@ -59,7 +59,7 @@ pub(crate) fn wide(modules: &Modules) -> Vec<String> {
         .collect()
 }
 
-/// What the scheduler uses though it is to decide only.
+/// Returns the modules that the scheduler uses although it must not.
 pub(crate) fn impure(modules: &Modules) -> Vec<String> {
     modules
         .iter()
@@ -77,7 +77,7 @@ pub(crate) fn impure(modules: &Modules) -> Vec<String> {
         .collect()
 }
 
-/// Source files below a folder with more lines than one can read at a sitting.
+/// Returns the source files in a folder that have too many lines.
 pub(crate) fn long(folder: &Path) -> Vec<String> {
     let mut long = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of the workspace") {

@@ -1,18 +1,21 @@
-//! The modules of the library and of its macros use each other in one direction only.
+//! The modules of the library and of its macros have no dependency cycles.
 //!
-//! Read are the `use`s and the paths of each file, without what is compiled for tests. The rule:
+//! The tests read the `use`s and the paths of each file, without code that is compiled only for tests.
+//! The rules are:
 //!
-//! 1. The modules that `lib.rs` declares form no circle. An item that `lib.rs` re-exports belongs to the
-//!    module it comes from.
-//! 2. Nor do the files of a folder. The same holds for what its `mod.rs` re-exports.
-//! 3. A file may use the types, traits and constants that its `mod.rs` defines: they are what the folder agrees on.
-//!    A function in `mod.rs` may use the files, and be used by none that it uses.
+//! 1. The modules that `lib.rs` declares form no cycle. An item that `lib.rs` re-exports belongs to the
+//!    module in which it is defined.
+//! 2. The same applies to the files of a folder, and to the items that its `mod.rs` re-exports.
+//! 3. A file may use the types, traits and constants that its `mod.rs` defines, which are the common
+//!    ground of the folder. A function in `mod.rs` may use the files, but no file that it uses may use
+//!    the function.
 //! 4. `#[path]` is refused: a module has the name of its file.
-//! 5. The crates `libc` and `nix` are used in `sys/` only.
+//! 5. The crates `libc` and `nix` are used only in `sys/`.
 //!
-//! The files, types and names of the library have [limits], too, and what pages name is [there](named).
+//! Further tests check [limits] for the files, types and names of the library, and the files that pages
+//! [name](named).
 //!
-//! What a method of a type that is passed in does is not looked at, and need not be.
+//! Methods of types that are passed as parameters are not followed.
 
 mod graph;
 mod limits;
@@ -140,13 +143,13 @@ fn modules_of(folder: &str) -> Modules {
     })
 }
 
-/// Panics with all circles.
+/// Panics with all cycles.
 fn check(graph: &Graph) {
     let wrong: String = circles(graph).iter().map(|circle| told(graph, circle)).collect();
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// A crate of given files, each a module and its text.
+/// Creates a crate from the given files: the path of each module and its text.
 fn modules(files: &[(&str, &str)]) -> Modules {
     tree::read(&|module| {
         let name = module.join("::");

@@ -1,12 +1,13 @@
-//! The files that the pages for developers name.
+//! The files that the pages for contributors name.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Where a file that a page names may lie.
+/// The folders in which a named file may be.
 const ROOTS: [&str; 4] = ["../runtime/src", "../runtime", "..", "../runtime/src/queue"];
 
-/// What stands between backticks in a text and ends in `.rs` or `/`, and what it links to.
+/// Returns the names of files in a text: those in backticks that end in `.rs` or `/`, and the targets of
+/// links.
 fn names(text: &str) -> BTreeSet<String> {
     let is_name = |word: &str| {
         (word.ends_with(".rs") || word.ends_with('/'))
@@ -22,7 +23,7 @@ fn names(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The names that a page has for files which are not there.
+/// Returns the names in a page that do not belong to a file.
 pub(crate) fn missing(page: &Path, text: &str) -> Vec<String> {
     let own = page.parent().expect("a page lies in a folder");
     let is_there = |name: &String| {
@@ -33,7 +34,7 @@ pub(crate) fn missing(page: &Path, text: &str) -> Vec<String> {
     missing.map(|name| format!("{}: {name}", page.display())).collect()
 }
 
-/// The files that the numbered steps of the path of one input name, in order.
+/// Returns the files that the numbered steps of the path of one input name, in order.
 pub(crate) fn path_of_an_input(design: &str) -> Vec<String> {
     let (_, rest) = design.split_once("\n## The path of one input").expect("the path is there");
     let path = rest.split("\n## ").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The system calls of the library stand in one folder.
+//! The system calls of the library are in one folder.
 
 use crate::tree::{Modules, Path};
 
@@ -8,7 +8,7 @@ const CRATES: [&str; 2] = ["libc", "nix"];
 /// The folder that may use them.
 const FOLDER: &str = "sys";
 
-/// What uses these crates outside of the folder.
+/// Returns the uses of these crates outside of the folder.
 pub(crate) fn outside(modules: &Modules) -> Vec<String> {
     let elsewhere = |path: &Path| path.first().is_none_or(|first| first != FOLDER);
     modules

@@ -1,4 +1,4 @@
-//! The modules of a crate, with what each file names.
+//! The modules of a crate, with the names that each file uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use syn::{Attribute, Item, Meta, Token, UseTree, Visibility};
 /// The segments of a path.
 pub(crate) type Path = Vec<String>;
 
-/// What a module names, and where.
+/// A path that a module uses, and its place.
 pub(crate) struct Reference {
     pub(crate) path: Path,
     pub(crate) file: String,
     pub(crate) line: usize,
-    /// An item that is named only to be given another name, `pub use child::Item`.
+    /// Whether the item is only re-exported under another name, as in `pub use child::Item`.
     pub(crate) reexport: bool,
 }
 
@@ -23,32 +23,32 @@ pub(crate) struct Type {
     pub(crate) name: String,
     pub(crate) file: String,
     pub(crate) line: usize,
-    /// The number of fields; of an enum, that of its largest variant.
+    /// The number of fields; for an enum, that of its largest variant.
     pub(crate) fields: usize,
 }
 
 /// One module: a file, or a block within one.
 #[derive(Default)]
 pub(crate) struct Module {
-    /// Free functions, and macros.
+    /// Free functions and macros.
     pub(crate) functions: BTreeSet<String>,
     /// Types, traits and constants.
     pub(crate) items: BTreeSet<String>,
-    /// What `use` brings in, by the name that it has here.
+    /// The items that `use` imports, by their local names.
     pub(crate) imports: BTreeMap<String, Path>,
-    /// What `use path::*` brings in.
+    /// The modules that `use path::*` imports.
     pub(crate) globs: Vec<Path>,
     pub(crate) references: Vec<Reference>,
     pub(crate) types: Vec<Type>,
 }
 
-/// All modules of a crate by their paths; that of the root is empty.
+/// All modules of a crate by their paths; the path of the root is empty.
 pub(crate) type Modules = BTreeMap<Path, Module>;
 
-/// Finds the source of a module: the name of its file and the text.
+/// Returns the source of a module: the name of its file and the text.
 pub(crate) type Sources<'a> = &'a dyn Fn(&[String]) -> Option<(String, String)>;
 
-/// Reads a crate, without what is compiled for tests only.
+/// Reads a crate, without code that is compiled only for tests.
 pub(crate) fn read(sources: Sources<'_>) -> Modules {
     let mut modules = Modules::new();
     read_file(&mut modules, sources, Path::new());
@@ -69,10 +69,10 @@ fn read_file(modules: &mut Modules, sources: Sources<'_>, path: Path) {
 
 struct Reader<'a> {
     file: String,
-    /// The module that is read.
+    /// The current module.
     path: Path,
     modules: &'a mut Modules,
-    /// The modules in files of their own.
+    /// The modules in separate files.
     files: Vec<Path>,
 }
 
@@ -123,7 +123,7 @@ impl Reader<'_> {
         self.refer(path, line, reexport);
     }
 
-    /// Finds the paths in what a macro is given, which is not parsed further.
+    /// Finds the paths in the tokens of a macro call, which are not parsed further.
     fn scan(&mut self, tokens: TokenStream) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -148,7 +148,7 @@ impl Reader<'_> {
     }
 }
 
-/// The name of a type or trait, and how many fields it has.
+/// Returns the name of a type or trait, and the number of its fields.
 fn type_of(item: &Item) -> Option<(&syn::Ident, usize)> {
     Some(match item {
         Item::Struct(item) => (&item.ident, item.fields.len()),
@@ -230,7 +230,7 @@ impl<'a> Visit<'a> for Reader<'_> {
         let names = path.segments.iter().map(|segment| segment.ident.to_string());
         let mut names: Path = names.collect();
         if path.leading_colon.is_some() {
-            // It is a crate, whatever is called like it here.
+            // This is a crate, even if a module has the same name.
             names[0].insert_str(0, "::");
         }
         self.refer(names, line, false);
@@ -242,22 +242,22 @@ impl<'a> Visit<'a> for Reader<'_> {
         self.scan(of.tokens.clone());
     }
 
-    // `pub(in crate::codec)` uses nothing.
+    // `pub(in crate::codec)` is not a use.
     fn visit_visibility(&mut self, _: &'a Visibility) {}
 
-    // Nor does what documentation refers to.
+    // A reference in documentation is not a use either.
     fn visit_attribute(&mut self, _: &'a Attribute) {}
 }
 
-/// Whether something with these attributes is compiled outside of tests, with one set of features or
-/// another.
+/// Returns whether an item with these attributes is compiled outside of tests, with some set of
+/// features.
 fn is_compiled(attributes: &[Attribute]) -> bool {
     attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).all(|attribute| {
         attribute.parse_args::<Meta>().map_or(true, |condition| possible(&condition).0)
     })
 }
 
-/// Whether a condition can be true, and whether it can be false, in what is no test.
+/// Returns whether a condition can be true, and whether it can be false, outside of tests.
 fn possible(condition: &Meta) -> (bool, bool) {
     let Meta::List(list) = condition else {
         return (!condition.path().is_ident("test"), true);

@@ -22,13 +22,13 @@ conformance! {
     ];
 }
 
-/// Writes some lines, the last one unfinished, and ends its process.
+/// Writes some lines, the last one without a line feed, and ends its process.
 #[worker]
 fn end(how: &str, lines: u64) {
     for n in 0..lines {
         println!("line {n}");
     }
-    // Past the buffer of the standard library, as native code writes.
+    // Writes without the buffer of the standard library, like native code.
     nix::unistd::write(std::io::stderr(), b"last words").unwrap();
     match how {
         "abort" => std::process::abort(),
@@ -51,7 +51,7 @@ fn the_last_lines_of_the_dead_are_in_their_error(method: StartMethod) {
         let error = call.apply((how, 2)).unwrap_err();
         assert_eq!(error.kind(), kind, "{how}: {error}");
         let mut tail: Vec<_> = error.output_tail().unwrap().lines().collect();
-        // The order of the two streams is that in which they were read.
+        // The lines of the two streams are in the order in which they were read.
         tail.sort_unstable();
         assert_eq!(tail, ["last words", "line 0", "line 1"], "{how}");
         let debug = format!("{error:?}");
@@ -100,7 +100,7 @@ fn put(text: &str) {
         fn puts(text: *const std::ffi::c_char) -> i32;
     }
     let text = std::ffi::CString::new(text).unwrap();
-    // SAFETY: a string that ends in NUL.
+    // SAFETY: the string is terminated by NUL.
     assert!(unsafe { puts(text.as_ptr()) } >= 0);
     raise(Signal::SIGKILL).unwrap();
 }
@@ -124,12 +124,12 @@ fn a_slow_function_holds_up_neither_timeouts_nor_tails(method: StartMethod) {
         to.lock().unwrap().push(Seen { bytes, stream, worker, pid, task: None, index: None });
     });
     let pool = builder.build().unwrap();
-    // More than the pipe holds: the worker waits, and is killed.
+    // The worker writes more than the pipe holds, so it waits, and is killed.
     let call = pool.task(count_aloud).timeout(Duration::from_millis(500));
     let error = call.apply(1_000_000).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(error.output_tail().unwrap().ends_with(" of 1000000"), "{error:?}");
-    // Less than it holds: nobody waits.
+    // The worker writes less than the pipe holds, so it does not wait.
     let error = pool.apply(end, ("kill", 3)).unwrap_err();
     assert!(error.output_tail().unwrap().contains("line 2"), "{error:?}");
     assert!(seen.all().is_empty());
@@ -157,7 +157,7 @@ fn a_worker_that_writes_without_end_can_be_killed(method: StartMethod) {
     for outcome in call.map_all([0, 1]) {
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        // The last line may be cut where the worker was killed.
+        // The last line may be cut at the point where the worker was killed.
         assert!(error.output_tail().unwrap().starts_with("again\nagain\n"), "{error:?}");
     }
     drop(pool);

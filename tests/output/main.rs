@@ -1,4 +1,4 @@
-//! What workers write to their standard streams, when it is captured and when it is not.
+//! The output of workers on their standard streams, captured and not captured.
 
 mod deaths;
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     procession_tests::harness::main(tests().into_iter().chain(deaths::tests()).collect())
 }
 
-/// A line as it was seen.
+/// A captured line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     bytes: Vec<u8>,
@@ -55,7 +55,7 @@ impl Seen {
     }
 }
 
-/// The lines in the order in which they came.
+/// The lines in the order of their arrival.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<Seen>>>);
 
@@ -147,7 +147,7 @@ fn now_and_then(number: u64) -> u64 {
     number
 }
 
-/// Inputs of one chunk that follow each other at once, of which some write.
+/// Inputs of one chunk that follow each other immediately, some of which write.
 fn a_line_is_that_of_the_input_that_wrote_it(method: StartMethod) {
     let lines = Lines::default();
     let pool = lines.pool(method, 2);
@@ -367,7 +367,8 @@ fn nested_pools_are_captured(method: StartMethod) {
 }
 
 fn pools_are_made_while_lines_come(method: StartMethod) {
-    // By the streams of this test, since a function of the program makes a thread of the program.
+    // The lines are read from the streams of this test, because a thread that runs a function of the
+    // program counts as one of the program.
     let builder = Pool::builder().start_method(method).workers(1);
     let first = builder.capture_output(true).build().unwrap();
     let handle = first.submit(count_aloud, 20_000);

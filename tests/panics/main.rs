@@ -1,4 +1,4 @@
-//! Panics of tasks: what arrives of them, and what is printed.
+//! Panics of tasks: the report that arrives, and the output.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ conformance! {
         a_scoped_thread_is_found_too,
         threads_of_tasks_that_run_side_by_side_are_told_apart,
     ];
-    // Streams of their own belong to processes.
+    // Only a process has its own streams.
     PROCESSES => [
         nothing_is_printed_of_a_panic_that_is_told,
         a_caught_panic_is_printed_once,
@@ -103,7 +103,7 @@ fn scope_failed(text: &str) {
     });
 }
 
-/// A panic that nobody looks at.
+/// A panic in a thread that no other thread joins.
 #[worker]
 fn leave_failed(text: String) -> u32 {
     drop(std::thread::spawn(move || panic!("{text}")).join());
@@ -141,7 +141,7 @@ fn message_and_location_arrive(method: StartMethod) {
     assert!(text.contains(&format!("so it is, at {location}")), "{text}");
 }
 
-/// POOL-19: the source line, in the trace.
+/// POOL-19: the source line is in the backtrace.
 fn the_backtrace_names_the_task(method: StartMethod) {
     let error = pool(method, 1).apply(deep, 0).unwrap_err();
     let trace = error.panic().unwrap().backtrace.as_deref().expect("always taken");
@@ -213,7 +213,7 @@ fn the_debug_form_has_the_remote_backtrace(method: StartMethod) {
     assert!(!error.to_string().contains("deep_below"), "{error}");
 }
 
-/// A person sees the message first, and a line for each frame of their own.
+/// The message comes first, followed by a line for each frame of the task.
 #[allow(unsafe_code, reason = "the environment of a process is unsafe to change")]
 fn the_debug_form_has_the_frames_of_the_task_alone(method: StartMethod) {
     let pool = pool(method, 1);
@@ -226,7 +226,7 @@ fn the_debug_form_has_the_frames_of_the_task_alone(method: StartMethod) {
     assert!(lines[2].contains("0: panics::deep_below at "), "{debug}");
     assert!(lines[3].contains("1: panics::deep at "), "{debug}");
     assert_eq!(lines.len(), 4, "{debug}");
-    // All are in the report, and shown to who asks for them.
+    // The report contains all frames, which are shown on request.
     assert!(error.panic().unwrap().backtrace.as_ref().unwrap().contains("catch_unwind"));
     let outcomes = pool.map_all(deep, [1, 0, 0]);
     assert!(format!("{outcomes:?}").lines().count() <= 9, "{outcomes:?}");
@@ -264,7 +264,7 @@ fn threads_of_tasks_that_run_side_by_side_are_told_apart(method: StartMethod) {
     }
 }
 
-/// Runs a task in a process of its own; gives its outcome and what it printed.
+/// Runs a task in a separate process, and returns its outcome and the output.
 fn printed<M, F: runtime::Task<M>, T: runtime::Item<F::Input>>(
     method: StartMethod,
     task: F,
@@ -310,7 +310,7 @@ fn an_old_panic_is_not_blamed_for_a_later_death(method: StartMethod) {
     let error = pool.apply(die, ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signaled, "{error}");
     assert!(!error.to_string().contains("long ago"), "{error}");
-    // One of the same task is mentioned: it may be why.
+    // A panic of the same task is mentioned, because it may be the cause.
     let error = pool.apply(catch_then_die, "just now").unwrap_err();
     assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Exited, Some(5)));
     assert!(error.to_string().contains("just now"), "{error}");

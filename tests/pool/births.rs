@@ -20,7 +20,7 @@ conformance! {
     ];
 }
 
-/// Goes on once the file is gone.
+/// Waits until the file is removed.
 #[initializer]
 fn hold(file: PathBuf) {
     while file.exists() {
@@ -28,7 +28,7 @@ fn hold(file: PathBuf) {
     }
 }
 
-/// Aborts if the file is there.
+/// Aborts if the file exists.
 #[initializer]
 fn crash(file: PathBuf) {
     if file.exists() {
@@ -36,7 +36,7 @@ fn crash(file: PathBuf) {
     }
 }
 
-/// Fails if the file is there, and adds a byte to it.
+/// Fails if the file exists, and appends a byte to it.
 #[initializer]
 fn fail_and_count(file: PathBuf) -> Result<u64, String> {
     if !file.exists() {
@@ -46,7 +46,7 @@ fn fail_and_count(file: PathBuf) -> Result<u64, String> {
     Err(format!("the file is there ({added:?})"))
 }
 
-/// Is killed, as from outside, if the file is there.
+/// Is killed by a signal, as from outside, if the file exists.
 #[initializer]
 fn be_killed(file: PathBuf) {
     if file.exists() {
@@ -147,11 +147,11 @@ fn births_that_fail_end_no_task_while_a_worker_serves(method: StartMethod) {
     wait::for_it("births fail", || tries() >= 5);
     std::fs::remove_file(first).unwrap();
     std::fs::remove_file(second).unwrap();
-    // One of them was killed, the other one goes on and does what is queued as well.
+    // One worker was killed. The other one continues, and runs the queued input as well.
     let mut values: Vec<u64> = calls.into_iter().filter_map(|call| call.wait().ok()).collect();
     values.push(queued.wait().unwrap());
     assert_eq!(values, [1, 7 * 7]);
-    // What only the missing worker could run does not wait without end.
+    // An input that only the missing worker could run does not wait forever.
     let outcomes = pool.broadcast(square, 3);
     let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
     assert!(outcomes.len() - failed.len() == 1, "{outcomes:?}");

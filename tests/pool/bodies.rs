@@ -1,4 +1,4 @@
-//! What workers consist of: threads, stacks and fds, and what tasks do to them.
+//! The parts of workers: threads, stacks and descriptors, and tasks that change them.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -23,7 +23,7 @@ conformance! {
     &[StartMethod::Thread] => [a_worker_thread_that_ends_by_itself_is_told];
 }
 
-/// Uses so many KiB of the stack.
+/// Uses `kib` KiB of the stack.
 #[worker]
 fn deep(kib: usize) -> u64 {
     fn descend(left: usize) -> u64 {
@@ -35,12 +35,12 @@ fn deep(kib: usize) -> u64 {
 
 #[allow(unsafe_code, reason = "what is tested")]
 fn end_this_thread() -> ! {
-    // SAFETY: none; this thread ends without a word.
+    // SAFETY: none; the thread ends without unwinding.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!()
 }
 
-/// Ends the thread it runs in, while another one goes on.
+/// Ends its thread, while another one continues.
 #[worker]
 fn end_thread(x: u64) -> u64 {
     if x == 3 {
@@ -50,7 +50,7 @@ fn end_thread(x: u64) -> u64 {
     x * x
 }
 
-/// The same, with no other thread left behind.
+/// Ends its thread, which is the only one.
 #[worker]
 fn end_only_thread() {
     end_this_thread()
@@ -62,8 +62,8 @@ fn end_in_it() -> u64 {
     end_this_thread()
 }
 
-/// Closes all fds but the standard streams and opens files, as many as had been open. Gives
-/// what is in them after a while.
+/// Closes all descriptors except the standard streams, and opens as many files as were open. Returns
+/// their contents after a while.
 #[worker]
 #[allow(unsafe_code, reason = "what is tested")]
 fn close_all(round: u64) -> u64 {
@@ -72,7 +72,7 @@ fn close_all(round: u64) -> u64 {
     }
     FILES.with_borrow_mut(|files| {
         if files.is_empty() {
-            // SAFETY: none; what is open is not this task's.
+            // SAFETY: none; the descriptors do not belong to this task.
             unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
             files.extend((0..20).map(|_| tempfile::tempfile().unwrap()));
         }
@@ -88,7 +88,8 @@ fn close_all(round: u64) -> u64 {
 }
 
 fn a_worker_has_the_stack_of_a_main_thread(method: StartMethod) {
-    // Of 8 MiB, which is what nearly all systems have; debug builds need twice what is asked for.
+    // Requires a limit of 8 MiB, which nearly all systems have; debug builds need twice the requested
+    // size.
     let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_STACK);
     if limit.unwrap().0 < 8 << 20 {
         return;
@@ -110,7 +111,7 @@ fn a_main_thread_that_ends_by_itself_is_told(method: StartMethod) {
     }
     let handle = pool.submit(end_thread, 3);
     assert_eq!(handle.wait().unwrap_err().kind(), ErrorKind::Exited);
-    // Without other threads the kernel tells at once.
+    // Without other threads the kernel reports the end immediately.
     assert_eq!(pool.apply(end_only_thread, ()).unwrap_err().exit_code(), Some(0));
     assert_eq!(pool.map(square, 0..50).unwrap()[49], 2401);
     let child = Process::builder().start_method(method).spawn(end_thread, 3).unwrap();
@@ -129,7 +130,7 @@ fn a_worker_thread_that_ends_by_itself_is_told(method: StartMethod) {
     assert_eq!(error.kind(), ErrorKind::Exited, "{error}");
     assert_eq!(pool.map(square, 0..50).unwrap()[49], 2401);
     drop(pool);
-    // What such a thread held is lost: this test proves nothing about what is left.
+    // Resources of such a thread are lost, so this test does not check what is left.
     println!("the test is through and left nothing");
     std::process::exit(0)
 }
@@ -137,7 +138,7 @@ fn a_worker_thread_that_ends_by_itself_is_told(method: StartMethod) {
 fn a_task_may_close_all_fds_and_open_files(method: StartMethod) {
     let pool = pool(method, 2);
     for round in 0..50 {
-        // Nobody waits in a call, so that the dispatcher is to be woken.
+        // No thread waits in a call, so the dispatcher has to be woken.
         let handles: Vec<_> = (0..4).map(|_| pool.submit(close_all, round)).collect();
         let done = wait::until(Duration::from_secs(20), || handles.iter().all(|h| h.is_done()));
         assert!(done, "round {round}");
@@ -148,14 +149,14 @@ fn a_task_may_close_all_fds_and_open_files(method: StartMethod) {
     pool.join();
 }
 
-/// The standard streams, put away for a while.
+/// The standard streams, which are closed until this value is dropped.
 struct Away([OwnedFd; 3]);
 
 #[allow(unsafe_code, reason = "standard streams are closed and put back")]
 impl Away {
     fn put() -> Self {
         Away([0, 1, 2].map(|number| {
-            // SAFETY: the streams belong to nobody, and the copy to this value.
+            // SAFETY: the streams have no owner, and this value owns the copies.
             unsafe {
                 let copy = libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3);
                 assert!(copy >= 3);
@@ -200,7 +201,7 @@ fn nothing_is_opened_where_standard_streams_are_closed(method: StartMethod) {
     drop(pool);
     drop(away);
     assert_eq!(error, None);
-    // What reads a directory or a file for a moment is not what this is about.
+    // Descriptors of directories or files that are being read are ignored.
     seen.retain(|file| !file.starts_with("/proc"));
     assert_eq!(seen, [] as [&str; 0]);
     let (squares, one, resized) = squares.unwrap();

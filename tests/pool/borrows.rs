@@ -21,14 +21,14 @@ conformance! {
     &[StartMethod::Thread] => [a_task_that_is_left_behind_keeps_its_numbers];
 }
 
-/// Counts the bytes that a thread allocates.
+/// Counts the bytes that each thread allocates.
 struct Counting;
 
 thread_local! {
     static ALLOCATED: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: everything is left to the allocator of the system.
+// SAFETY: all calls are passed to the allocator of the system.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATED.try_with(|bytes| bytes.set(bytes.get() + layout.size()));
@@ -52,7 +52,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Whether memory belongs to the region that the caller writes inputs to.
+/// Returns whether memory belongs to the region to which the caller writes inputs.
 fn is_input(at: *const u8) -> bool {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     maps.lines().filter(|line| line.contains("procession-tasks")).any(|line| {
@@ -62,7 +62,8 @@ fn is_input(at: *const u8) -> bool {
     })
 }
 
-/// What this thread had allocated when the task began, the sum, and whether the numbers lie where the caller wrote them.
+/// Returns the bytes that this thread had allocated when the task began, the sum, and whether the
+/// numbers are where the caller has written them.
 #[worker]
 fn sum(numbers: &[f64]) -> (usize, f64, bool) {
     let allocated = ALLOCATED.get();
@@ -79,7 +80,7 @@ fn numbers_are_neither_copied_nor_allocated(method: StartMethod) {
     let (after, all, is_there) = pool.apply(sum, &numbers).unwrap();
     assert_eq!(all, numbers.len() as f64 / 2.0);
     assert!(is_there, "they were copied");
-    // `is_there` allocates, and the result does, for many numbers as for few.
+    // `is_there` and the result allocate a constant amount, regardless of the number of numbers.
     assert!(after - again <= again - before + 65536, "{before}, {again}, {after}");
 }
 
@@ -122,7 +123,8 @@ fn numbers_are_aligned_behind_anything(method: StartMethod) {
         let outputs = pool.task(mixed).chunk_size(chunk).map(inputs.iter().cloned()).unwrap();
         let sums: Vec<u128> = outputs.iter().map(|(sum, _)| *sum).collect();
         assert_eq!(sums, expected);
-        // Where the first length differs, lengths are inserted, and what was aligned to 16 bytes may be copied.
+        // If the first length differs, lengths are inserted, and numbers that were aligned to 16 bytes
+        // may be copied.
         let there = outputs.iter().filter(|(_, there)| *there).count();
         assert!(there >= outputs.len() * 9 / 10, "{there} of {}", outputs.len());
     }
@@ -175,7 +177,7 @@ fn structs_may_borrow(method: StartMethod) {
     assert_eq!(pool.apply(longest, &records).unwrap(), 8);
 }
 
-/// Encodes as a text would, but for its bytes.
+/// Encodes like a text, with bytes that are not UTF-8.
 struct NoText;
 
 impl Serialize for NoText {
@@ -198,7 +200,7 @@ fn bytes_that_are_no_text_are_refused(method: StartMethod) {
     assert!(error.to_string().contains("not UTF-8"), "{error}");
 }
 
-/// Reads its numbers until there is a file; then writes how often the sum was another one.
+/// Reads its numbers until there is a file, and then writes how often the sum was wrong.
 #[worker]
 fn sum_until_file(numbers: &[u64], stop: &Path, report: &Path) {
     let first: u64 = numbers.iter().sum();
@@ -210,7 +212,7 @@ fn sum_until_file(numbers: &[u64], stop: &Path, report: &Path) {
     std::fs::write(report, wrong.to_string()).unwrap();
 }
 
-/// The memory of its input is not used again, neither while the pool goes on nor when it is gone.
+/// The memory of its input is not reused while the pool exists or after it has ended.
 fn a_task_that_is_left_behind_keeps_its_numbers(method: StartMethod) {
     let folder = tempfile::tempdir().unwrap();
     let [stop, report] = ["stop", "report"].map(|name| folder.path().join(name));

@@ -48,7 +48,7 @@ fn a_broadcast_does_not_fail_because_of_a_resize(method: StartMethod) {
     });
 }
 
-/// Its worker is busy, is told to leave after that, and leaves.
+/// Its worker is busy, is asked to leave afterwards, and leaves.
 fn a_worker_that_is_dismissed_has_no_outcome(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("go");

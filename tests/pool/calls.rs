@@ -179,7 +179,7 @@ fn large_inputs_and_outputs_pass_whole(method: StartMethod) {
     let output = pool.apply(grow, input.clone()).unwrap();
     assert_eq!(output.len(), 32 << 20);
     assert!(output[..16 << 20] == input && output[16 << 20..] == input);
-    // Sizes around those at which the way of a payload may change.
+    // Sizes near those at which payloads are transferred in a different way.
     let sizes = [0, 1, 63, 64, 65, 1000, 4095, 4096, 65_535, 65_537, 1 << 20];
     let outputs = pool.map(grow, sizes.map(|n| vec![9; n])).unwrap();
     assert_eq!(outputs.map_len(), sizes.map(|n| 2 * n));
@@ -218,12 +218,12 @@ fn many_threads_use_one_pool(method: StartMethod) {
     });
 }
 
-/// POOL-08, POOL-20: at the first element.
+/// POOL-08, POOL-20: a panic at the first element.
 fn an_iterator_that_panics_reaches_the_caller(method: StartMethod) {
     panics_at(method, 0);
 }
 
-/// POOL-08: at a later element.
+/// POOL-08: a panic at a later element.
 fn an_iterator_that_panics_later_reaches_the_caller(method: StartMethod) {
     panics_at(method, 700);
 }
@@ -239,12 +239,12 @@ fn panics_at(method: StartMethod, at: u64) {
         let payload = catch_unwind(AssertUnwindSafe(call)).unwrap_err();
         let text = payload.downcast_ref::<String>().expect("text");
         assert!(text.contains("no more inputs"), "{text}");
-        // The pool can be used further.
+        // The pool remains usable.
         assert_eq!(pool.map(square, 0..10).unwrap()[9], 81);
     }
 }
 
-/// POOL-23: inputs and outputs are gone when a call is.
+/// POOL-23: inputs and outputs are dropped when a call has ended.
 fn inputs_are_dropped_in_the_caller(method: StartMethod) {
     use std::sync::Arc;
     let pool = pool(method, 2);
@@ -272,9 +272,9 @@ fn broadcast_reaches_each_worker_once(method: StartMethod) {
 }
 
 mod library {
-    //! A path of its own.
+    //! A separate path.
 
-    /// The same name as in the file around.
+    /// A function with the same name as in the enclosing module.
     #[runtime::worker]
     pub(crate) fn square(x: u64) -> u64 {
         x * x + 1
@@ -292,7 +292,7 @@ fn a_task_of_a_library_and_of_a_function_run(method: StartMethod) {
     assert_eq!(pool.apply(square, 3).unwrap(), 9);
 }
 
-/// POOL-32 and PROC-07 in part: pids are those that the pool tells.
+/// POOL-32 and PROC-07 in part: the pids are those that the pool reports.
 fn work_is_done_in_the_workers(method: StartMethod) {
     let pool = pool(method, 2);
     assert_eq!(runtime::worker_id(), None);

@@ -34,7 +34,7 @@ conformance! {
     &[StartMethod::Thread] => [a_terminated_pool_asks_its_threads];
 }
 
-/// Says that it runs, and runs until it is cancelled. Ends as well if the folder is gone.
+/// Reports that it runs, and runs until it is cancelled, or until the folder is removed.
 fn run_until_cancelled(path: &Path) -> bool {
     fs::write(path.with_extension("begun"), "").unwrap();
     while !runtime::is_cancelled() && path.parent().is_some_and(Path::exists) {
@@ -53,7 +53,7 @@ fn until_cancelled(path: PathBuf) -> bool {
     run_until_cancelled(&path)
 }
 
-/// Runs until it is cancelled if it has a path, and fails else when the other one runs.
+/// With a path, runs until it is cancelled. Without one, fails when the other task runs.
 #[worker]
 fn wait_or_fail(path: Option<PathBuf>, begun: PathBuf) -> bool {
     match path {
@@ -65,7 +65,7 @@ fn wait_or_fail(path: Option<PathBuf>, begun: PathBuf) -> bool {
     }
 }
 
-/// Runs until its time is over; returns how long that was, and whether it had been over before.
+/// Runs until it is cancelled, and returns how long that took and whether it was cancelled at its start.
 #[worker]
 fn until_deadline(_input: u64) -> (Duration, bool) {
     let (begun, before) = (Instant::now(), runtime::is_cancelled());
@@ -99,7 +99,7 @@ fn a_soft_timeout_asks_and_does_not_kill(method: StartMethod) {
     let call = || pool.task(until_deadline).soft_timeout(Duration::from_millis(30));
     let (took, already) = call().apply(0).unwrap();
     assert!(took >= Duration::from_millis(29) && !already, "{took:?}");
-    // With a hard one above it, which kills nobody.
+    // The call also has a longer hard timeout, which kills no worker.
     let both = call().timeout(Duration::from_secs(100)).map(0..2).unwrap();
     assert!(both.iter().all(|(_, already)| !already));
     assert_eq!(workers(&pool), before);
@@ -129,7 +129,7 @@ fn a_hard_timeout_is_the_deadline_where_there_is_no_other(method: StartMethod) {
     assert_eq!(call.apply(()).unwrap(), (true, false));
 }
 
-/// A thread that is left behind finds out as well.
+/// An abandoned thread learns of it as well.
 fn a_task_that_does_not_listen_is_killed(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("task");
@@ -172,7 +172,7 @@ fn what_has_not_started_is_cancelled(method: StartMethod) {
     assert_eq!(waiting.wait().unwrap_err().kind(), ErrorKind::Cancelled);
     assert!(!running.cancel_running());
     assert!(running.wait().unwrap());
-    // Nothing is left of it.
+    // The next task is not affected.
     assert_eq!(pool.apply(state, ()).unwrap(), (false, false));
 }
 
@@ -189,7 +189,7 @@ fn the_rest_of_a_chunk_is_cancelled(method: StartMethod) {
     assert!(paths[1..].iter().all(|path| !begun(path).exists()));
 }
 
-/// The one worker sees the cancellation of its chunk though others are cancelled after it.
+/// The worker sees the cancellation of its chunk although other chunks are cancelled afterwards.
 fn a_second_cancellation_does_not_undo_the_first(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let pool = pool(method, 1);
@@ -199,7 +199,7 @@ fn a_second_cancellation_does_not_undo_the_first(method: StartMethod) {
         let mut running = pool.submit(until_cancelled, path.clone());
         wait::for_it("it runs", || begun(&path).exists());
         assert!(!running.cancel_running());
-        // Nobody has read its end so far.
+        // No thread has read its end so far.
         assert!(!done.cancel_running());
         assert!(running.wait().unwrap());
         assert_eq!(done.wait().unwrap(), 1);
@@ -240,7 +240,7 @@ fn a_cancelled_stream_asks_what_still_runs(method: StartMethod) {
     wait::for_it("the task ends", || seen(&path).exists());
 }
 
-/// Says that it runs, waits for a file, and writes down whether it is cancelled.
+/// Reports that it runs, waits for a file, and records whether it is cancelled.
 #[worker]
 fn note(path: PathBuf) {
     fs::write(begun(&path), "").unwrap();
@@ -283,7 +283,8 @@ fn a_terminated_pool_asks_its_threads(method: StartMethod) {
     wait::for_it("the thread ends", || seen(&path).exists());
 }
 
-/// Two threads wait, one for the token and one for the function; returns whether the latter knows as well.
+/// One thread waits for the token and one for the function. Returns whether the latter learns of it as
+/// well.
 #[worker]
 fn threads(path: PathBuf) -> bool {
     let cancellation = runtime::cancellation();
@@ -313,7 +314,7 @@ fn threads_of_a_task_can_ask(method: StartMethod) {
     assert_eq!(call.apply(path).unwrap(), has_processes(method));
 }
 
-/// Its thread lives on, and says when it knows that the task is over.
+/// Its thread continues, and records when it learns that the task has ended.
 #[worker]
 fn leave_a_thread(path: PathBuf) {
     let cancellation = runtime::cancellation();
@@ -342,7 +343,7 @@ fn outside_of_workers_nothing_is_cancelled(method: StartMethod) {
     assert!(!cancellation.is_cancelled() && cancellation.deadline().is_none());
 }
 
-/// A pool in a worker: its task has a time that the outer one does not have, and the other way round.
+/// A pool in a worker, whose task has a timeout that the outer task does not have, and vice versa.
 #[worker]
 fn nested(name: &str) -> ((bool, bool), (bool, bool)) {
     let pool = pool(name.parse().unwrap(), 1);
@@ -381,7 +382,7 @@ fn a_lost_input_is_not_retried_when_it_is_cancelled(method: StartMethod) {
 
 struct Slow;
 
-/// In the second worker of a pool it lasts until that has to leave.
+/// In the second worker of a pool it runs until the worker has to leave.
 #[initializer]
 fn slow(path: PathBuf) -> Slow {
     if fs::File::create_new(path.with_extension("first")).is_err() {

@@ -134,7 +134,7 @@ fn the_handle_that_is_done_is_found(method: StartMethod) {
     let file = folder.path().join("file");
     let mut handles = vec![pool.submit(until_file, &file), pool.submit(square, 5)];
     assert_eq!(wait_any(&mut handles), 1);
-    // It is done and still there.
+    // The handle is done and still in the collection.
     assert_eq!(wait_any(&mut handles), 1);
     assert_eq!(handles.swap_remove(1).wait().unwrap(), 25);
     std::fs::write(&file, "x").unwrap();

@@ -1,4 +1,4 @@
-//! Copies of callers: a pool that was copied refuses everything, and goes on in the original.
+//! Copies of callers: a copied pool refuses everything, and continues in the original process.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ conformance! {
     ];
 }
 
-/// Uses everything that a copy of the caller has of a pool; gives what went wrong.
+/// Uses everything that a copy of the caller has of a pool, and returns what went wrong.
 fn use_all(pool: Pool, mut handles: [runtime::Handle<u64>; 3], child: Process<u64>) -> i32 {
     let is_refused = |error: runtime::Error| {
         error.kind() == ErrorKind::Configuration && error.to_string().contains("forked from")
@@ -70,7 +70,7 @@ fn refused(method: StartMethod, by: By) {
 
 #[allow(unsafe_code, reason = "the end of a copy")]
 fn end_now(code: i32) -> ! {
-    // SAFETY: ends the process, no more.
+    // SAFETY: the call ends the process.
     unsafe { libc::_exit(code) }
 }
 

@@ -1,5 +1,4 @@
-//! Copies of workers and of callers: whoever forks, by whatever means, changes nothing
-//! for the pool.
+//! Copies of workers and of callers: a fork by any code and any call does not affect the pool.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -35,27 +34,27 @@ conformance! {
     ];
 }
 
-/// What forks.
+/// The way in which the process is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum By {
     Library,
-    /// No handler of the C library runs.
+    /// By a system call, so that no handler of the C library runs.
     Kernel,
 }
 
-/// What the copy does.
+/// The action of the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Then {
     Return,
     Panic,
     Exit(i32),
-    /// Forks again, and both return.
+    /// Forks again, and both copies return.
     Again,
 }
 
 #[allow(unsafe_code, reason = "what is tested")]
 pub(super) fn fork(by: By) -> Option<Pid> {
-    // SAFETY: the copies end soon; that they may not is what is tested.
+    // SAFETY: the copies end soon; the test checks what happens if they do not.
     unsafe {
         match by {
             By::Library => match nix::unistd::fork().unwrap() {
@@ -70,7 +69,7 @@ pub(super) fn fork(by: By) -> Option<Pid> {
     }
 }
 
-/// How a copy ended: its exit code, or 1000 and its signal; 9999 if it did not.
+/// Returns how a copy ended: its exit code, or 1000 and its signal; 9999 if it did not end.
 pub(super) fn reap(copy: Pid) -> i32 {
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
@@ -85,7 +84,7 @@ pub(super) fn reap(copy: Pid) -> i32 {
     9999
 }
 
-/// What a copy gives: never right.
+/// The value that a copy returns, which is never right.
 const WRONG: u64 = 1 << 40;
 
 fn go_on(then: Then) -> u64 {
@@ -103,7 +102,7 @@ fn go_on(then: Then) -> u64 {
     }
 }
 
-/// The square, and how the copy ended.
+/// Returns the square, and how the copy ended.
 #[worker]
 fn fork_and(x: u64, by: By, then: Then) -> (u64, i32) {
     match fork(by) {
@@ -141,7 +140,7 @@ fn fork_and_leave(x: u64) -> u64 {
 #[worker]
 pub(super) fn nothing() {}
 
-/// A number that forks at some time.
+/// A number that forks at a certain time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Forking {
     number: u64,
@@ -158,14 +157,14 @@ enum When {
 
 impl Forking {
     fn fork(&self, when: When) -> u64 {
-        // The caller encodes and decodes too.
+        // The caller encodes and decodes it as well.
         if when != self.when || runtime::worker_id().is_none() {
             return self.number;
         }
         match fork(By::Library) {
             None => WRONG,
             Some(copy) => match reap(copy) {
-                // The memory that it shares with the caller is not there for it.
+                // The copy does not have the memory that the worker shares with the caller.
                 0 | 1011 => self.number,
                 _ => WRONG,
             },
@@ -225,7 +224,7 @@ fn pass_dropping(number: u64) -> DropForking {
 
 struct Made(u32);
 
-/// Forks; both return.
+/// Forks, and both processes return.
 #[initializer]
 fn fork_in_it(by: By, dir: PathBuf) -> Made {
     match fork(by) {
@@ -375,12 +374,12 @@ fn copies_that_nobody_waits_for_are_gone(method: StartMethod) {
 
 extern "C" fn nothing_to_do() {}
 
-/// Threads fork until the worker has ended, which takes some time: it has many hooks.
+/// Threads fork until the worker has ended, which takes some time because it has many exit hooks.
 #[worker]
 #[allow(unsafe_code, reason = "exit hooks")]
 fn fork_until_the_end(x: u64) -> u64 {
     for _ in 0..20_000 {
-        // SAFETY: a function that is never unloaded.
+        // SAFETY: the function is never unloaded.
         unsafe { libc::atexit(nothing_to_do) };
     }
     for then in [Then::Return, Then::Exit(0)] {

@@ -1,4 +1,5 @@
-//! When what initializers and preloads made is dropped, and by whom.
+//! The time at which the values of initializers and preloads are dropped, and the process that drops
+//! them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +25,7 @@ conformance! {
     SERVED => [a_worker_that_exits_drops_nothing_of_a_preload];
 }
 
-/// Says in a file who dropped it.
+/// Records in a file which process has dropped it.
 struct Note {
     dir: PathBuf,
     made_by: u32,
@@ -60,7 +61,7 @@ fn change_and_panic(mut note: StateMut<Note>) {
 
 #[worker]
 fn change_and_lose(note: StateMut<Note>) {
-    // On another thread, where it cannot be put back.
+    // Dropped on another thread, from which it cannot be returned to its worker.
     std::thread::scope(|scope| {
         let note = note;
         scope.spawn(move || drop(note));
@@ -70,7 +71,7 @@ fn change_and_lose(note: StateMut<Note>) {
 #[worker]
 #[allow(unsafe_code, reason = "a copy of a worker")]
 fn fork_and_exit() {
-    // SAFETY: the copy ends at once.
+    // SAFETY: the copy ends immediately.
     match unsafe { nix::unistd::fork() }.unwrap() {
         ForkResult::Child => std::process::exit(0),
         ForkResult::Parent { child } => drop(waitpid(child, None)),
@@ -101,7 +102,7 @@ fn builder(method: StartMethod) -> PoolBuilder {
     Pool::builder().start_method(method).workers(2)
 }
 
-/// Who dropped, and what they dropped was made by.
+/// Returns the processes that have dropped values, and the processes that had created these values.
 fn notes(dir: &tempfile::TempDir) -> Vec<(u32, u32)> {
     let entries = fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
     let read = |entry: fs::DirEntry| {
@@ -131,7 +132,7 @@ fn what_a_preload_made_is_dropped_by_whoever_made_it(method: StartMethod) {
     let made: BTreeSet<u32> = pool.map(made_by, 0..60).unwrap().into_iter().collect();
     let shared = method != StartMethod::Spawn;
     if shared {
-        // Several workers have left: the first two had at most 20 of the tasks.
+        // Several workers have left, because the first two ran at most 20 of the tasks.
         wait::for_it("others are there", || pool.workers().iter().any(|worker| worker.id() > 1));
         assert_eq!(notes(&dir), []);
     }
@@ -144,7 +145,7 @@ fn what_a_preload_made_is_dropped_by_whoever_made_it(method: StartMethod) {
 
 fn a_preload_that_is_changed_and_lost_is_not_dropped_by_its_worker(method: StartMethod) {
     if method == StartMethod::Thread {
-        // Its value is shared: none may have it for itself.
+        // The value is shared, so that a task cannot have it exclusively.
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -190,7 +191,7 @@ fn a_copy_of_a_worker_drops_nothing(method: StartMethod) {
 /// The test fails if a process is left.
 fn a_drop_that_does_not_end_holds_up_no_end_of_a_preload(method: StartMethod) {
     if method == StartMethod::Spawn {
-        // There it is one of a worker.
+        // With `Spawn` the value belongs to a worker.
         return;
     }
     let pool = builder(method).preload(endless, ()).build().unwrap();

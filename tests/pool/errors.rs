@@ -1,4 +1,4 @@
-//! Every way a call can fail, and what its error tells.
+//! Every way in which a call can fail, and the contents of its error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,7 +27,7 @@ conformance! {
         options_that_make_no_sense_are_refused,
         a_process_out_of_fds_is_told,
     ];
-    // There is no process to change.
+    // `Thread` has no process whose settings could change.
     &[StartMethod::Thread] => [settings_for_processes_are_refused];
     ONCE => [
         nothing_is_started_for_a_function_that_is_not_registered,
@@ -45,7 +45,7 @@ fn ordinary(x: u64) -> u64 {
     x
 }
 
-/// Written without its second field, and read with it.
+/// Written without its second field, but read with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct OneSided {
     a: u16,
@@ -69,8 +69,8 @@ fn whoami(_: ()) -> usize {
     runtime::worker_id().expect("in a worker")
 }
 
-/// What goes wrong with it, by number: 1 to encode, 2 to decode, 3 and 4 the same by
-/// a panic.
+/// A value that fails at a certain step: 1 while encoding, 2 while decoding, 3 and 4 the same by a
+/// panic.
 #[derive(Debug, Clone, PartialEq)]
 struct Awkward(u8);
 
@@ -111,7 +111,7 @@ fn predict(_: State<Model>, x: u64) -> u64 {
     x
 }
 
-/// The kind and, in lower case and one line, a sentence with all of these.
+/// Asserts the kind, and that the message is one line in lower case with all these parts.
 #[track_caller]
 fn assert_says(error: &Error, kind: ErrorKind, parts: &[&str]) {
     let text = error.to_string();
@@ -125,7 +125,7 @@ fn assert_says(error: &Error, kind: ErrorKind, parts: &[&str]) {
     assert!(!first.is_uppercase(), "a capital: {text}");
 }
 
-/// The failure of the one input of three that fails; the others are right.
+/// Returns the failure of the second of three inputs, and asserts that the others succeed.
 #[track_caller]
 fn the_second<R: std::fmt::Debug>(outcomes: Vec<runtime::Result<R>>) -> Error {
     let mut outcomes = outcomes.into_iter();
@@ -160,7 +160,7 @@ fn a_panic_names_task_index_worker_and_pid(method: StartMethod) {
     let debug = format!("{error:?}");
     assert!(debug.contains("backtrace of the worker"), "{debug}");
     assert!(debug.contains("odd_only"), "{debug}");
-    // A panic costs no worker.
+    // A panic does not end the worker.
     assert_eq!(pool.apply(square, 3).unwrap(), 9);
     assert_eq!(worker_of(&pool), (id, pid));
 }
@@ -240,7 +240,7 @@ fn a_panic_while_encoding_or_decoding_costs_itself(method: StartMethod) {
     assert_says(&error, ErrorKind::Encode, &["make", "(input 1)", "cannot write"]);
     let error = the_second(pool.map_all(take, [0, 4, 0].map(Awkward)));
     assert_says(&error, ErrorKind::Decode, &["take", "(input 1)", "cannot read"]);
-    // In the caller: an output that panics when it is read there is an outcome too.
+    // An output that panics while the caller decodes it is an outcome as well.
     let error = the_second(pool.map_all(make, [0, 4, 0]));
     let parts = ["make", "(input 1)", "output", "it panicked with: cannot read"];
     assert_says(&error, ErrorKind::Decode, &parts);
@@ -258,7 +258,7 @@ fn a_missing_state_is_named(method: StartMethod) {
 
 fn a_map_ends_with_the_first_failure(method: StartMethod) {
     let pool = pool(method, 2);
-    // Endless: it could not end otherwise.
+    // The input is endless, so the call can end only by the failure.
     let inputs = (0_u64..).map(|x| if x == 5 { 4 } else { 2 * x + 1 });
     let error = pool.map(odd_only, inputs).unwrap_err();
     assert_eq!((error.kind(), error.index()), (ErrorKind::Panicked, Some(5)));
@@ -312,7 +312,7 @@ fn settings_for_processes_are_refused(method: StartMethod) {
     }
 }
 
-/// PPE-20 in part: wherever the fds run out, it is told, and nothing is left.
+/// PPE-20 in part: wherever the descriptors run out, there is an error, and nothing is left.
 fn a_process_out_of_fds_is_told(method: StartMethod) {
     let before = Belongings::of_this_process();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -352,8 +352,8 @@ fn errors_are_cheap_to_move(_: StartMethod) {
     assert_eq!(pool.apply(whoami, ()).unwrap(), 0);
 }
 
-/// With `skip_serializing` alone the bytes hold other fields than the reader expects, and
-/// nothing else would say so.
+/// With `skip_serializing` alone, the bytes contain other fields than the reader expects, and nothing
+/// else would show this.
 fn a_field_left_out_on_one_side_is_refused(method: StartMethod) {
     let pool = pool(method, 1);
     let input = vec![OneSided { a: 1, b: 2, c: vec![0; 8] }; 4];

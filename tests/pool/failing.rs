@@ -1,4 +1,4 @@
-//! Tasks that return an error which does not travel.
+//! Tasks that return an error that cannot be serialized.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -273,7 +273,7 @@ fn ones_own_error_may_be_opaque(method: StartMethod) {
 }
 
 fn nested_pools_read_naturally(method: StartMethod) {
-    // A worker that is a thread cannot fork.
+    // A worker thread cannot use `Fork`.
     let inner = if method == StartMethod::Fork { "forkserver" } else { method.name() };
     let pool = pool(method, 1);
     assert_eq!(pool.apply(nested, (inner, 9)).unwrap(), 30);

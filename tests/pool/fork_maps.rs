@@ -57,7 +57,7 @@ fn what_it_changes_is_lost(_: StartMethod) {
     assert!(outputs.iter().all(|(calls, pid)| *calls > 0 && *pid != std::process::id()));
 }
 
-/// Neither `Clone` nor `Send` nor serde's.
+/// The items are neither `Clone` nor `Send`, and cannot be serialized.
 fn items_need_nothing(_: StartMethod) {
     struct Opaque(Rc<Box<dyn Fn(u32) -> u32>>);
     let items: Vec<Opaque> =
@@ -72,7 +72,7 @@ fn an_item_less_than_workers(_: StartMethod) {
 fn no_item_no_process(_: StartMethod) {
     let (_end, ending) = mpsc::channel::<()>();
     let other = std::thread::spawn(move || ending.recv());
-    // With a second thread it would be refused.
+    // With a second thread, the call would be refused.
     assert!(fork_map(&[], |x: &u8| *x).unwrap().is_empty());
     drop(_end);
     let _ = other.join().unwrap();

@@ -53,7 +53,7 @@ fn it_is_used_again_after_join(method: StartMethod) {
         let alive = before.iter().any(|pid| processes::is_alive(*pid));
         assert_eq!(alive, !has_processes(method));
     }
-    // Twice is once.
+    // Ending the pool twice has no further effect.
     pool().join();
     pool().terminate();
 }
@@ -82,7 +82,7 @@ fn a_closed_one_says_what_to_do(method: StartMethod) {
         assert!(text.contains("pool().join()") && !text.contains("build another"), "{text}");
     };
     refused();
-    // Its workers are gone, but nobody has waited for that.
+    // The workers have ended, but no thread has waited for that.
     procession_tests::wait::for_it("it has no workers", || pool().workers().is_empty());
     refused();
     pool().join();
@@ -129,7 +129,7 @@ fn build_global_says_why_it_refuses(method: StartMethod) {
 
 fn threads_that_call_meanwhile_get_an_answer(method: StartMethod) {
     if method == StartMethod::Fork {
-        // It starts nothing while other threads run.
+        // The call starts nothing while other threads run.
         return;
     }
     runtime::set_start_method(method).unwrap();

@@ -1,4 +1,4 @@
-//! Workers that are replaced because they have grown.
+//! Workers that are replaced because they use too much memory.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,21 +30,21 @@ fn own_id() -> usize {
     runtime::worker_id().expect("in a worker")
 }
 
-/// Keeps so much memory for ever; returns the worker.
+/// Leaks `bytes` bytes, and returns the worker.
 #[worker]
 fn leak(bytes: usize) -> usize {
     vec![1_u8; bytes].leak();
     own_id()
 }
 
-/// The same with pauses, so that its worker looks after each input.
+/// Leaks with pauses, so that the worker checks its memory after each input.
 #[worker]
 fn leak_slowly(bytes: usize) -> usize {
     std::thread::sleep(Duration::from_millis(2));
     leak(bytes)
 }
 
-/// Allocates in pieces that the allocator keeps, and frees them.
+/// Allocates small blocks, which the allocator keeps, and frees them.
 #[worker]
 fn borrow_pieces(bytes: usize) -> usize {
     let pieces: Vec<Vec<u8>> = (0..bytes / 4096).map(|_| vec![1; 4096]).collect();
@@ -71,7 +71,7 @@ fn table_len(table: State<Table>) -> usize {
     table.0.len()
 }
 
-/// How many of the inputs each worker ran.
+/// Returns the number of inputs that each worker has run.
 fn counts(ids: &[usize]) -> BTreeMap<usize, usize> {
     ids.iter().fold(BTreeMap::new(), |mut counts, id| {
         *counts.entry(*id).or_insert(0) += 1;
@@ -93,13 +93,13 @@ fn the_rest_of_a_chunk_goes_to_the_next_worker(method: StartMethod) {
     assert_eq!(counts(&ran_by), BTreeMap::from([(0, 4), (1, 4)]));
 }
 
-/// Each takes some microseconds and leaks little; a chunk holds many.
+/// Each input takes some microseconds and leaks little, so a chunk contains many.
 fn tiny_inputs_are_watched_too(method: StartMethod) {
     let pool = growing(method, 1, 100 * MIB).build().unwrap();
     let inputs = std::iter::repeat_n(MIB / 16, 8000);
     let ran_by = pool.task(leak).chunk_size(8000).map_async(inputs).wait().unwrap();
     let counts = counts(&ran_by);
-    // 500 MiB in all; it looks once in some milliseconds.
+    // The inputs leak 500 MiB in total; a worker checks its memory every few milliseconds.
     assert!(counts.len() >= 3, "{counts:?}");
     assert!(counts.values().all(|count| *count < 5000), "{counts:?}");
 }
@@ -135,7 +135,7 @@ fn nothing_is_lost_while_workers_are_replaced(method: StartMethod) {
     let first = first.wait().unwrap();
     assert_eq!((first.len(), second.len()), (150, 150));
     let counts = counts(&[first, second].concat());
-    // 900 MiB in all, and each holds little more than 60.
+    // The inputs leak 900 MiB in total, and each worker has little more than 60 MiB.
     assert!(counts.len() >= 8, "{counts:?}");
 }
 

@@ -47,7 +47,7 @@ fn map_async_gives_the_same_list(method: StartMethod) {
     assert_eq!(handle.wait().unwrap(), expected);
 }
 
-/// POOL-05 and POOL-26: what a callback gets there, `wait` gives here.
+/// POOL-05 and POOL-26: `wait` returns what a callback receives in other libraries.
 fn a_failure_comes_through_a_handle(method: StartMethod) {
     let pool = pool(method, 2);
     let error = pool.submit(fail, "so it is".to_owned()).wait().unwrap_err();
@@ -178,14 +178,14 @@ fn block_on<F: Future>(future: F) -> (F::Output, usize) {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return (output, alarm.1.load(Ordering::SeqCst));
         }
-        // Only a wake ends this: the watchdog tells a lost one.
+        // Only a wake-up ends this loop; the watchdog reports a lost one.
         while alarm.1.swap(0, Ordering::SeqCst) == 0 {
             std::thread::park();
         }
     }
 }
 
-/// PPE-43: a waker is what callbacks are there.
+/// PPE-43: a waker has the role of a callback.
 fn a_handle_is_a_future(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
@@ -205,7 +205,7 @@ fn a_handle_is_a_future(method: StartMethod) {
     assert_eq!((output.unwrap(), wakes), (9, 0));
 }
 
-/// PPE-41: all of many.
+/// PPE-41: all of many handles.
 fn many_futures_wake_their_tasks(method: StartMethod) {
     let pool = &pool(method, 2);
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What fits a parameter: items by value and by reference, and of other types that encode alike.
+//! The items that fit a parameter: by value and by reference, and of other types with the same encoding.
 
 #![allow(clippy::needless_borrows_for_generic_args, reason = "references are what is tested")]
 #![allow(clippy::useless_vec, reason = "references to vectors are what is tested")]
@@ -159,7 +159,7 @@ fn keys(map: &HashMap<String, u64>) -> u64 {
     map.values().sum()
 }
 
-/// Cannot be decoded, as `serde_bytes::Bytes` cannot: what is decoded is what owns it.
+/// A type that cannot be decoded, like `serde_bytes::Bytes`; its owner is decoded instead.
 #[derive(Serialize)]
 struct Celsius(f64);
 
@@ -264,7 +264,7 @@ fn slices_vectors_and_arrays(method: StartMethod) {
     assert_eq!(pool.map(mean, [[1.0, 3.0], [4.0, 4.0]]).unwrap(), [2.0, 4.0]);
     assert_eq!(pool.map(mean, &[[1.0, 3.0], [4.0, 4.0]]).unwrap(), [2.0, 4.0]);
     assert_eq!(pool.map(mean, [&[1.0, 3.0], &[4.0, 4.0]]).unwrap(), [2.0, 4.0]);
-    // serde knows arrays of up to 32 elements.
+    // serde supports arrays of up to 32 elements.
     assert_eq!(pool.map(mean, [[1.0; 64], [2.0; 64]]).unwrap(), [1.0, 2.0]);
     assert_eq!(pool.map(total, [[1; 100], [2; 100]]).unwrap(), [100, 200]);
     assert_eq!(pool.map(total, [vec![1, 2], vec![3]]).unwrap(), [3, 3]);

@@ -66,7 +66,7 @@ fn endless_inputs_are_taken_as_they_are_needed(method: StartMethod) {
     assert!(some.into_iter().all(|(index, s)| s.unwrap() == (index * index) as u64));
 }
 
-/// PPE-08: a bound, not an exact number.
+/// PPE-08: a limit, not an exact number.
 fn the_look_ahead_is_bounded(method: StartMethod) {
     let pool = pool(method, 2);
     let taken = Cell::new(0_u64);
@@ -107,7 +107,7 @@ fn iteration_goes_on_after_a_failure(method: StartMethod) {
     }
 }
 
-/// POOL-11: what came before the panic of the iterator is right.
+/// POOL-11: the outcomes before the panic of the iterator are right.
 fn an_iterator_that_panics_reaches_the_caller(method: StartMethod) {
     let pool = pool(method, 2);
     for at in [0, 3, 300] {

@@ -1,4 +1,4 @@
-//! Workers that are to leave and do not end: nothing waits for them for ever.
+//! Workers that do not end although they have to leave: no call waits for them forever.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,7 +32,8 @@ conformance! {
 
 const SHORT: Duration = Duration::from_millis(100);
 
-/// Its drop ends when its folder is gone: at the end of the test, since threads cannot be killed.
+/// A value whose destructor returns when its folder is removed, at the end of the test, because threads
+/// cannot be killed.
 struct Slow(PathBuf);
 
 impl Drop for Slow {
@@ -52,7 +53,7 @@ fn slow(end: PathBuf) -> Slow {
     Slow(end)
 }
 
-/// Is done when there is a file, but for the first two.
+/// Returns when there is a file, except in the first two workers.
 #[initializer]
 fn slow_later(dir: PathBuf) -> u64 {
     for name in ["1", "2"] {
@@ -76,16 +77,16 @@ extern "C" fn never() {
     }
 }
 
-/// From here on this process does not end by itself.
+/// After this task, the process does not end on its own.
 #[worker]
 #[allow(unsafe_code, reason = "an exit hook")]
 fn hang_at_exit(x: u64) -> u64 {
-    // SAFETY: a function that is never unloaded.
+    // SAFETY: the function is never unloaded.
     unsafe { libc::atexit(never) };
     x * x
 }
 
-/// A folder. The threads of a test end when it is gone.
+/// A folder. The threads of a test end when it is removed.
 struct Scene(tempfile::TempDir);
 
 impl Scene {
@@ -201,7 +202,7 @@ fn a_worker_that_is_initialized_for_ever_may_be_dismissed(method: StartMethod) {
     wait::for_it("the third waits", || scene.0.path().join("waits").exists());
     pool.resize(2).unwrap();
     wait::for_it("it is gone", || pool.workers().len() == 2);
-    // It counts as no failed start.
+    // This does not count as a failed start.
     assert_eq!(pool.map(square, 0..50).unwrap()[49], 2401);
     pool.join();
 }

@@ -1,4 +1,4 @@
-//! How copies of workers end, and what those that live on hold up: nothing.
+//! How copies of workers end, and that copies that live on do not delay anything.
 
 use std::fs::File;
 use std::io::Write;
@@ -51,7 +51,7 @@ extern "C" fn hook() {
 #[allow(unsafe_code, reason = "an exit hook")]
 fn hook_and_fork(path: PathBuf) -> (u32, i32) {
     LOG.set(path).unwrap();
-    // SAFETY: a function that is never unloaded.
+    // SAFETY: the function is never unloaded.
     unsafe { libc::atexit(hook) };
     match fork(By::Library) {
         None => (0, 0),
@@ -70,7 +70,7 @@ fn a_copy_runs_no_exit_hooks(method: StartMethod) {
     assert!(log.lines().all(|line| line == pid.to_string()), "{log}, by {pid}");
 }
 
-/// The pid of a copy that sleeps, in a file.
+/// Leaves a sleeping copy, whose pid is in a file.
 fn leave_sleeper(path: &PathBuf) {
     if fork(By::Library).is_none() {
         std::fs::write(path.with_extension("new"), std::process::id().to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! How pools end, grow, shrink and renew their workers.
+//! How pools end, grow, shrink and replace their workers.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ conformance! {
         a_pool_of_a_static_is_served,
         a_pool_knows_its_start_method,
     ];
-    // What a thread runs cannot be ended.
+    // The task of a thread cannot be ended.
     PROCESSES => [terminate_ends_what_runs, drop_is_bounded_in_time];
     ONCE => [pools_of_all_methods_live_side_by_side];
 }
@@ -119,7 +119,7 @@ fn join_and_close_after_failures_do_not_hang(method: StartMethod) {
     }
 }
 
-/// POOL-16 and PPE-22: nothing that was queued runs on.
+/// POOL-16 and PPE-22: queued inputs do not run any more.
 fn terminate_cancels_what_waits(method: StartMethod) {
     let pool = pool(method, 2);
     let handle = pool.task(nap).chunk_size(1).map_async((0..10_000).map(|_| 20));
@@ -127,7 +127,7 @@ fn terminate_cancels_what_waits(method: StartMethod) {
     let begin = Instant::now();
     pool.terminate();
     pool.join();
-    // All of it would take 100 s.
+    // All of the inputs would take 100 s.
     assert!(begin.elapsed() < Duration::from_secs(20));
     let error = handle.wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
@@ -228,13 +228,13 @@ fn two_hundred_workers_serve(method: StartMethod) {
 fn many_pools_live_side_by_side(method: StartMethod) {
     let mut pools: Vec<Pool> = Vec::new();
     for _ in 0..8 {
-        // Built while the threads of others are there.
+        // Built while threads of the other pools exist.
         pools.push(pool(method, 2));
     }
     for (x, pool) in (0..).zip(&pools) {
         assert_eq!(pool.map(square, x..x + 2).unwrap(), [x * x, (x + 1) * (x + 1)]);
     }
-    // Not in the order they were made.
+    // The pools are dropped in a different order than they were built.
     drop(pools.remove(3));
     assert_eq!(pools[6].apply(square, 3).unwrap(), 9);
 }
@@ -289,7 +289,7 @@ fn a_pool_shrinks_while_it_grows(method: StartMethod) {
     let pool = pool(method, 1);
     for ms in 0..6 {
         pool.resize(12).unwrap();
-        // While workers are made.
+        // The pool ends while workers start.
         std::thread::sleep(Duration::from_millis(ms));
         pool.resize(1).unwrap();
         wait::for_it("one worker", || pool.workers().len() == 1);
@@ -304,7 +304,7 @@ fn idle_workers_leave_and_come_back(method: StartMethod) {
     for _ in 0..2 {
         assert_eq!(pool.map(square, 0..10).unwrap()[9], 81);
         wait::for_it("all left", || pool.workers().is_empty());
-        // A forkserver or a template may stay, no worker does.
+        // A forkserver or a template may stay, but no worker.
         let most = if method == StartMethod::Spawn { 0 } else { 2 };
         wait::for_it("they are gone", || children() <= most);
     }
@@ -359,7 +359,7 @@ fn a_failing_task_may_be_a_workers_last(method: StartMethod) {
     pool.join();
 }
 
-/// PROC-14 and PROC-01: what is there, and what it is.
+/// PROC-14 and PROC-01: the list of workers, and its contents.
 fn workers_tell_what_they_do(method: StartMethod) {
     let pool = pool(method, 2);
     let idle = pool.workers();
@@ -389,7 +389,7 @@ fn workers_tell_what_they_do(method: StartMethod) {
 
 static POOL: OnceLock<std::sync::Mutex<Option<Pool>>> = OnceLock::new();
 
-/// POOL-31 while it runs; how such a program ends is tested with the orphans.
+/// POOL-31 while the program runs; `orphans` tests the end of such a program.
 fn a_pool_of_a_static_is_served(method: StartMethod) {
     let slot = POOL.get_or_init(|| std::sync::Mutex::new(Some(pool(method, 1))));
     let mut slot = slot.lock().unwrap();
@@ -400,7 +400,7 @@ fn a_pool_of_a_static_is_served(method: StartMethod) {
 /// CTX-01, CTX-02.
 fn a_pool_knows_its_start_method(method: StartMethod) {
     assert_eq!(pool(method, 1).start_method().unwrap(), method);
-    // A pool that names its method does not fix the default.
+    // A pool that chooses its method does not fix the default.
     runtime::set_start_method(StartMethod::Thread).unwrap();
     assert_eq!(
         Pool::builder().workers(1).build().unwrap().start_method().unwrap(),

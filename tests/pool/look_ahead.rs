@@ -42,7 +42,7 @@ fn half(x: u64) -> u64 {
     x / 2
 }
 
-/// Waits for a file if it is given one.
+/// Waits for a file if there is a path.
 #[worker]
 fn count_behind(bytes: Vec<u8>, gate: Option<PathBuf>) -> usize {
     while gate.as_ref().is_some_and(|gate| !gate.exists()) {
@@ -100,13 +100,13 @@ fn slow_tasks_are_not_handed_out_far_ahead(method: StartMethod) {
     }
 }
 
-/// An input that depends on the outcome before, in one thread.
+/// An input depends on the previous outcome, in one thread.
 fn a_look_ahead_of_one_pulls_after_the_outcome(method: StartMethod) {
     let pool = pool(method, 2);
     let (more, inputs) = mpsc::channel();
     more.send(1 << 20).unwrap();
     let mut seen = Vec::new();
-    // Would block for ever if it was asked before the outcome was given.
+    // The iterator would block forever if it was called before the outcome was returned.
     let inputs = std::iter::from_fn(|| inputs.try_recv().ok());
     for outcome in pool.task(half).look_ahead(1).imap(inputs) {
         let x = outcome.unwrap();
@@ -152,13 +152,13 @@ fn a_bound_of_bytes_is_kept_to(method: StartMethod) {
             furthest = furthest.max(taken.get() - given);
         }
         assert_eq!(taken.get(), 60);
-        // The first ones are handed out before the length of any output is known.
+        // The first inputs are published before the length of any output is known.
         assert!(furthest <= most.max(9), "{furthest} of 1 MiB ahead within {megabytes_ahead} MiB");
     }
 }
 
-/// Long inputs count as well. Workers that do not go on show how many are handed out, while
-/// nothing is known of the task and when it is known to be quick.
+/// Long inputs count as well. Workers that wait show how many inputs are published, both while the
+/// duration of the task is unknown and when the task is known to be fast.
 fn inputs_in_flight_are_bounded_in_bytes(method: StartMethod) {
     let pool = pool(method, 2);
     for quick in [0, 20] {
@@ -172,7 +172,7 @@ fn inputs_in_flight_are_bounded_in_bytes(method: StartMethod) {
         for _ in 0..quick {
             assert_eq!(outcomes.next().unwrap().unwrap(), 4 << 20);
         }
-        // Nothing comes meanwhile, so that the stream hands out whatever it may.
+        // No outcome arrives in the meantime, so the stream publishes as many inputs as it may.
         let ahead = || taken.get() - quick;
         let mut hand_out = || assert!(outcomes.next_timeout(Duration::from_millis(50)).is_err());
         wait::for_it("each worker has an input", || {

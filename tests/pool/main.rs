@@ -1,4 +1,4 @@
-//! What a pool does: its calls, errors, life, state and options.
+//! Pools: calls, errors, life cycle, states and options.
 
 use std::process::ExitCode;
 

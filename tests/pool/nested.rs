@@ -16,7 +16,7 @@ conformance! {
         methods_mix,
     ];
     PROCESSES => [a_worker_knows_its_parent];
-    // Only there the same pool is in reach of its task.
+    // Only with `Thread` a task can access its own pool.
     &[StartMethod::Thread] => [a_task_may_not_wait_for_its_own_pool];
     &[StartMethod::Fork] => [the_pool_of_the_parent_is_refused];
 }
@@ -25,7 +25,7 @@ fn method(name: &str) -> StartMethod {
     name.parse().expect("a start method")
 }
 
-/// The sum of 0..4, `depth` times nested.
+/// Returns the sum of 0..4, in `depth` nested pools.
 #[worker]
 fn nest(name: &str, depth: u32, x: u64) -> Result<u64, String> {
     if depth == 0 {
@@ -38,7 +38,7 @@ fn nest(name: &str, depth: u32, x: u64) -> Result<u64, String> {
     outputs.into_iter().sum()
 }
 
-/// The same with one worker each, as deep as it goes.
+/// Like the task above with one worker per pool, down to the maximum depth.
 #[worker]
 fn dig(name: &str, depth: usize) -> Result<usize, (usize, String)> {
     let builder = Pool::builder().start_method(method(name)).workers(1);
@@ -89,7 +89,7 @@ fn parents_below(name: &str) -> ((u32, Option<u32>), (u32, Option<u32>)) {
 fn pools_nest_three_deep(method: StartMethod) {
     let pool = pool(method, 1);
     assert_eq!(pool.apply(nest, (method.name(), 0, 5)).unwrap(), Ok(5));
-    // The leaves of depth n are all numbers below 2^n.
+    // The leaves at depth n are all numbers below 2^n.
     assert_eq!(pool.apply(nest, (method.name(), 1, 0)).unwrap(), Ok(1));
     assert_eq!(pool.apply(nest, (method.name(), 2, 0)).unwrap(), Ok(6));
 }
@@ -103,9 +103,9 @@ fn past_the_limit_is_an_error(method: StartMethod) {
 }
 
 fn a_worker_uses_the_process_wide_pool(method: StartMethod) {
-    // It has the method of the outer pool.
+    // The nested pool has the method of the outer pool.
     if method == StartMethod::Thread {
-        // Its process-wide pool would stay in this process.
+        // With threads, the process-wide pool would remain in this process.
         return;
     }
     let pool = pool(method, 2);
@@ -124,7 +124,7 @@ fn inner_failures_arrive_as_values(method: StartMethod) {
     assert!(text.contains("deep down"), "{text}");
 }
 
-/// CTX-01: a child may use what it likes.
+/// CTX-01: a nested pool can use any method.
 fn methods_mix(method: StartMethod) {
     let pool = pool(method, 1);
     for inner in StartMethod::available() {

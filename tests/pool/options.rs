@@ -35,12 +35,12 @@ conformance! {
     ];
 }
 
-/// Whether a file is neither there nor can come any more.
+/// Returns whether a file does not exist but can still be created.
 fn is_awaited(path: &Path) -> bool {
     !path.exists() && path.parent().is_some_and(Path::exists)
 }
 
-/// Runs until there is a file; the input tells which one, or none.
+/// Runs until there is a file. The input contains the path, or none.
 #[worker]
 fn until_file(path: Option<PathBuf>) -> u64 {
     while path.as_deref().is_some_and(is_awaited) {
@@ -55,7 +55,7 @@ fn spin(forever: bool) -> u64 {
     1
 }
 
-/// Adds a line to a file.
+/// Appends a line to a file.
 fn note(path: &PathBuf) -> usize {
     use std::io::Write;
     let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
@@ -87,7 +87,7 @@ fn sleep_after_note(path: PathBuf, go: PathBuf) -> usize {
     runs
 }
 
-/// How many run at once, itself included.
+/// Returns how many tasks run at the same time, including this one.
 #[worker]
 fn crowd(dir: PathBuf, id: u64) -> usize {
     let mine = dir.join(id.to_string());
@@ -127,7 +127,7 @@ fn niceness() -> i32 {
     tail.split_whitespace().nth(16).unwrap().parse().unwrap()
 }
 
-/// FAULT-08, PPE-05: the limit is a minimum; a maximum only far off what the task takes.
+/// FAULT-08, PPE-05: the timeout is a minimum. The maximum is only far below the duration of the task.
 fn a_task_that_sleeps_too_long_is_ended(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
@@ -151,7 +151,7 @@ fn a_task_that_sleeps_too_long_is_ended(method: StartMethod) {
         let killed = error.to_string().contains("was killed");
         assert_eq!(killed, has_processes(method), "a thread cannot be: {error}");
     }
-    // Another worker has its place, also where a thread is left to itself.
+    // Another worker has the slot, even if a thread was abandoned.
     wait::for_it("two workers", || {
         let workers = pool.workers();
         let ready = workers.iter().filter(|worker| worker.state() == runtime::WorkerState::Idle);
@@ -233,7 +233,7 @@ fn max_active_bounds_what_runs_at_once(method: StartMethod) {
         assert_eq!(crowds.len(), 12);
         assert!(crowds.iter().all(|count| *count <= most), "{crowds:?}");
     }
-    // The count can be higher, so that the above can fail.
+    // Without the option the number is higher, so the assertion above can fail.
     let inputs = (0..40).map(|id| (dir.path().to_owned(), id));
     let crowds = pool.task(crowd).chunk_size(1).map(inputs).unwrap();
     assert!(crowds.iter().any(|count| *count > 2), "{crowds:?}");

@@ -1,4 +1,4 @@
-//! Pools whose workers get the inputs of a call in turn.
+//! Pools whose workers run the inputs of a call in turn.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,7 +77,7 @@ fn nothing_seen() -> Seen {
     Seen(Vec::new())
 }
 
-/// Takes longer for some inputs; returns what its worker has seen before.
+/// Takes longer for some inputs, and returns the inputs that its worker has run before.
 #[worker]
 fn see(mut seen: StateMut<Seen>, input: u64) -> Vec<u64> {
     std::thread::sleep(Duration::from_micros(input * 7919 % 1000));
@@ -99,7 +99,7 @@ fn an_input_waits_for_its_worker(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
     let pool = ordered(method, 2);
-    // Those of the second worker have their file.
+    // The inputs of the second worker have a file that exists.
     let there = dir.path().join("there");
     fs::write(&there, "").unwrap();
     let paths = (0..20).map(|n| if n % 2 == 0 { go.clone() } else { there.clone() });
@@ -111,7 +111,7 @@ fn an_input_waits_for_its_worker(method: StartMethod) {
     assert_eq!(second, (0..10).map(|n| 2 * n).collect::<Vec<_>>());
 }
 
-/// Adds its name to a file.
+/// Appends its name to a file.
 #[worker]
 fn sign(path: &Path, name: &str) {
     let mut text = fs::read_to_string(path).unwrap_or_default();
@@ -180,7 +180,8 @@ fn a_broadcast_goes_first(method: StartMethod) {
     let others = pool.map_async(sign, (0..3).map(|_| (list.as_path(), "a")));
     std::thread::scope(|scope| {
         let all = scope.spawn(|| pool.broadcast(sign, (list.as_path(), "b")));
-        // Nobody can see that it is handed in; if it is late, it is still not last.
+        // It cannot be observed that the input was handed in. If it is late, it is still not the last
+        // one.
         std::thread::sleep(Duration::from_millis(50));
         fs::write(&go, "").unwrap();
         assert!(all.join().unwrap().iter().all(Result::is_ok));
@@ -214,7 +215,7 @@ fn what_waits_can_be_cancelled(method: StartMethod) {
     assert_eq!(waiting.wait().unwrap_err().kind(), ErrorKind::Cancelled);
     let stream = pool.imap(place, 0..100);
     drop(stream);
-    // The second worker is free.
+    // The second worker is idle.
     let mut handle = pool.map_async(place, 0..2);
     assert!(!handle.cancel());
     assert_eq!(handle.wait().unwrap_err().kind(), ErrorKind::Cancelled);

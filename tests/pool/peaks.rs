@@ -1,4 +1,4 @@
-//! What many calls at a time leave behind: nothing.
+//! The resources that remain after many simultaneous calls.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,17 +26,16 @@ fn until_file(path: PathBuf) -> bool {
     true
 }
 
-/// KiB of this process that are in memory, those that it shares with workers included.
+/// Returns the resident memory of this process in KiB, including memory that it shares with workers.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Each handle takes about a kilobyte; afterwards a fifth of that may be left, for what the
-/// allocator makes of it. Of what the dispatcher's thread allocated for results that nobody
-/// waited for yet, it gives nothing back: where other load keeps the CPUs busy the dispatcher
-/// reads all of them.
+/// Each handle uses about a kilobyte. Afterwards a fifth of that may remain, because of the allocator.
+/// The memory that the thread of the dispatcher has allocated for results that no thread waited for is
+/// not given back. If other load keeps the CPUs busy, the dispatcher reads all results.
 fn a_peak_of_handles_gives_its_memory_back(method: StartMethod) {
     const HANDLES: u64 = 60_000;
     let pool = pool(method, 2);

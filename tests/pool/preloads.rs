@@ -1,4 +1,4 @@
-//! How long preloads may take, and those that end their process.
+//! The time that preloads may take, and preloads that end their process.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ conformance! {
     ONCE => [a_server_that_others_wait_for_is_left_to_them];
 }
 
-/// Takes until the directory is gone.
+/// Runs until the directory is removed.
 #[initializer]
 fn wait_for_the_end(dir: PathBuf) -> u64 {
     while dir.exists() {
@@ -27,7 +27,7 @@ fn wait_a_little(ms: u64) -> u64 {
     ms
 }
 
-/// Exits with a code, or is killed by the signal that a negative one names.
+/// Exits with a code, or kills its process by the signal that a negative code names.
 #[initializer]
 #[allow(unsafe_code, reason = "a signal to this process")]
 fn end_with(code: i32) -> u32 {
@@ -38,7 +38,7 @@ fn end_with(code: i32) -> u32 {
     std::process::exit(code)
 }
 
-/// Becomes another program.
+/// Replaces its process by another program.
 #[initializer]
 fn execute(seconds: String) -> u32 {
     use std::os::unix::process::CommandExt;
@@ -49,7 +49,7 @@ fn with_two(method: StartMethod) -> runtime::PoolBuilder {
     Pool::builder().start_method(method).workers(1).preload(wait_a_little, 1)
 }
 
-/// The error names the preload, and says how its process ended.
+/// The error names the preload, and how its process ended.
 fn assert_names(error: &runtime::Error, name: &str, how: &str) {
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Initializer, "{text}");
@@ -72,10 +72,10 @@ fn a_preload_that_ends_its_process_is_named(method: StartMethod) {
 fn a_preload_that_executes_is_named(method: StartMethod) {
     let error = with_two(method).preload(execute, "0".to_owned()).build().unwrap_err();
     assert_names(&error, "::execute`", "exited with code 0");
-    // What runs now does not answer, and is not left.
+    // The executed program does not answer, and is not left behind.
     let (begun, builder) = (Instant::now(), with_two(method).preload(execute, "300".to_owned()));
     let (limit, how) = match method {
-        // Under it a preload is one more initializer.
+        // With `Spawn` a preload is an initializer.
         StartMethod::Spawn => (1, "did not finish"),
         _ => (50, "executed another"),
     };
@@ -112,7 +112,7 @@ fn a_preload_in_time_is_waited_for(method: StartMethod) {
     assert_eq!(builder.build().unwrap().apply(state, ()).unwrap(), 200);
 }
 
-/// Two pools wait for one server: the one with less patience does not end it.
+/// Two pools wait for one server. The pool with the shorter timeout does not end it.
 fn a_server_that_others_wait_for_is_left_to_them(method: StartMethod) {
     let build = |time| {
         let builder = Pool::builder().start_method(method).workers(1);

@@ -1,4 +1,4 @@
-//! What runs first of what has not started, and what is taken back from slow workers.
+//! The order in which inputs start, and inputs that are taken back from slow workers.
 
 use std::collections::HashMap;
 use std::fs;
@@ -28,7 +28,7 @@ fn until_file(path: PathBuf) -> u64 {
     1
 }
 
-/// Takes its time, and adds its name to a file.
+/// Takes some time, and appends its name to a file.
 #[worker]
 fn sign(path: &Path, name: &str, ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
@@ -36,7 +36,7 @@ fn sign(path: &Path, name: &str, ms: u64) {
     file.write_all(format!("{name}\n").as_bytes()).unwrap();
 }
 
-/// Slow from an input on; tells who ran it.
+/// Becomes slow from an input on, and returns the worker that ran it.
 #[worker]
 fn who(x: u64, slow_from: u64) -> usize {
     if x >= slow_from {
@@ -50,7 +50,7 @@ fn signed(path: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Keeps the one worker of a pool busy until the file is there.
+/// Keeps the only worker of a pool busy until the file exists.
 fn busy(pool: &Pool, go: &Path) -> runtime::Handle<u64> {
     let handle = pool.submit(until_file, go.to_owned());
     wait::for_it("the worker is busy", || pool.workers()[0].task().is_some());
@@ -85,14 +85,14 @@ fn higher_priorities_run_first(method: StartMethod) {
     assert_eq!(signed(&list), expected);
 }
 
-/// How many others ended between the call and its own end.
+/// Returns how many other tasks ended between the call and its end.
 fn overtaken(pool: &Pool, list: &Path, priority: i32) -> usize {
     let before = signed(list).len();
     pool.task(sign).priority(priority).apply((list, "late", 0)).unwrap();
     signed(list)[before..].iter().position(|name| name == "late").expect("it signed")
 }
 
-/// Of a map that is fed by its owner, and of one that was handed in whole.
+/// It overtakes the inputs of a map that hands them in gradually, and of one that has handed in all.
 fn a_high_priority_overtakes_what_is_published(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list");
@@ -103,7 +103,7 @@ fn a_high_priority_overtakes_what_is_published(method: StartMethod) {
         let whole = pool.map_async(sign, inputs());
         wait::for_it("some have run", || signed(&list).len() > 10);
         for _ in 0..3 {
-            // Each worker finishes what it has in hand, and may take one more meanwhile.
+            // Each worker finishes its current chunk, and may claim one more in the meantime.
             let others = overtaken(&pool, &list, 1);
             assert!(others <= 16, "{others} others ran before it");
         }
@@ -149,8 +149,8 @@ fn priorities_lose_and_repeat_nothing(method: StartMethod) {
     assert_eq!(pool.map(square, 0..3000).unwrap(), expected);
 }
 
-/// Chunks that were made for tiny inputs hold all of the slow ones: their workers give
-/// back what they have not begun.
+/// Chunks that were made for tiny inputs contain all of the slow ones. Their workers return the inputs
+/// that have not begun.
 fn inputs_that_turn_slow_are_shared(method: StartMethod) {
     const TINY: u64 = 60_000;
     const SLOW: u64 = 40;

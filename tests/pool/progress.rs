@@ -1,4 +1,4 @@
-//! Progress: what bars leave on a terminal, lines where there is none, and reports to the program.
+//! Progress: the bars that remain on a terminal, lines without a terminal, and reports to the program.
 
 use std::fs::File;
 use std::io::Read;
@@ -34,7 +34,7 @@ fn command(scenario: &str, method: StartMethod) -> Command {
     command
 }
 
-/// A terminal, and the thread that shows what is written to it.
+/// A terminal, and the thread that reads its contents.
 struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     master: File,
@@ -54,7 +54,7 @@ impl Terminal {
         let (mut from, to) = (master.try_clone().unwrap(), Arc::clone(&screen));
         let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Reading fails where nobody has the terminal any more.
+            // Reading fails when no process has the terminal any more.
             while let Ok(count @ 1..) = from.read(&mut bytes) {
                 to.lock().unwrap().process(&bytes[..count]);
             }
@@ -62,7 +62,7 @@ impl Terminal {
         Terminal { screen, master, reader: Some(reader), child }
     }
 
-    /// The lines that are not empty.
+    /// Returns the lines that are not empty.
     fn lines(&self) -> Vec<String> {
         let screen = self.screen.lock().unwrap();
         let (_, columns) = screen.screen().size();
@@ -94,12 +94,12 @@ impl Drop for Terminal {
     }
 }
 
-/// Whether a text is a time.
+/// Returns whether a text is a duration.
 fn is_seconds(text: &str) -> bool {
     text.strip_suffix(" s").is_some_and(|number| number.parse::<f64>().is_ok())
 }
 
-/// That of a call that fails is cleared instead.
+/// The bar of a call that fails is removed instead.
 fn a_bar_ends_its_line(method: StartMethod) {
     let lines = Terminal::run(command("progress", method), 24, 80).end();
     let [squares, done, failed] = &lines[..] else { panic!("{lines:?}") };
@@ -113,7 +113,7 @@ fn short_calls_write_nothing_where_no_terminal_is(method: StartMethod) {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "done\nfailed\n");
 }
 
-/// The bars when two of the calls wait for a file and the third has failures.
+/// Returns whether the bars show two calls that wait for a file, and a third one that has failures.
 fn are_at_the_gate(lines: &[String]) -> bool {
     let [first, stream, failing] = lines else { return false };
     first.starts_with("first ")
@@ -190,7 +190,7 @@ fn where_no_terminal_is_lines_are_written(method: StartMethod) {
     }
 }
 
-/// Reports in the order in which they came.
+/// Stores the reports in the order of their arrival.
 #[derive(Clone, Default)]
 struct Reports(Arc<Mutex<Vec<Progress>>>);
 
@@ -233,7 +233,7 @@ fn reports_go_up_and_end_with_the_call(method: StartMethod) {
     assert_eq!((last.done(), last.total(), last.failed()), (6, Some(6), 0));
     assert!(last.is_over() && last.remaining() == Some(Duration::ZERO));
     assert!(all[..all.len() - 1].iter().all(|at| !at.is_over()));
-    // Nothing comes later.
+    // No further report arrives.
     std::thread::sleep(Duration::from_millis(250));
     assert!(reports.take().is_empty());
 }
@@ -300,7 +300,8 @@ fn a_pool_can_be_forked_while_a_call_reports(method: StartMethod) {
     let slow = pool(method, 1);
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("gate");
-    // By a title, since a function of the program makes a thread of the program.
+    // A title is used, because a thread that runs a function of the program counts as one of the
+    // program.
     let handle = slow.task(until_file).progress("slow").submit(&gate);
     for _ in 0..5 {
         let pool = Pool::builder().workers(1).start_method(method).build().unwrap();

@@ -1,4 +1,4 @@
-//! Settings that make no sense, and the one sentence about each.
+//! Invalid settings, and the error message for each.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn builder(method: StartMethod) -> PoolBuilder {
     Pool::builder().start_method(method).workers(1)
 }
 
-/// The pool is refused, with this kind, in a sentence with these parts.
+/// Asserts that the pool is refused with this kind, in a sentence with these parts.
 fn refused(builder: PoolBuilder, kind: ErrorKind, parts: &[&str]) {
     let error = builder.build().unwrap_err();
     let text = error.to_string();
@@ -141,7 +141,7 @@ fn a_process_without_a_name_is_named_as_such(method: StartMethod) {
     assert!(text.starts_with("process `formatter` cannot start in "), "{text}");
 }
 
-/// Fails after so many pools in pools.
+/// Fails in a nested pool of the given depth.
 #[worker]
 fn fail_below(levels: u32) -> Result<u64, Box<dyn std::error::Error>> {
     if levels == 0 {
@@ -153,7 +153,7 @@ fn fail_below(levels: u32) -> Result<u64, Box<dyn std::error::Error>> {
 fn errors_of_nested_pools_say_everything_once(method: StartMethod) {
     let error = pool(method, 1).apply(fail_below, 3).unwrap_err();
     let text = error.to_string();
-    // The first and the last of the four tasks, and how many are between them.
+    // The first and the last of the four tasks are named, and the number of tasks between them.
     assert_eq!(text.matches("fail_below` (input 0) failed in worker 0").count(), 2, "{text}");
     assert_eq!(text.matches("the disk is on fire").count(), 1, "{text}");
     assert!(text.contains("and 2 more tasks below it: task "), "{text}");

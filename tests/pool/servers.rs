@@ -1,4 +1,4 @@
-//! Servers of workers that do not answer, because somebody has stopped them.
+//! Servers of workers that do not answer, because they were stopped.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ conformance! {
     ONCE => [a_pool_is_built_beside_a_stopped_server];
 }
 
-/// Takes until the file is there.
+/// Runs until the file exists.
 #[worker]
 fn wait_for_file(path: PathBuf) -> u64 {
     wait::for_it("the file is there", || path.exists());
@@ -35,7 +35,7 @@ fn builder(method: StartMethod) -> PoolBuilder {
     Pool::builder().start_method(method).workers(2).start_timeout(limit)
 }
 
-/// The server that made the workers of a pool, now stopped.
+/// Stops the server of the workers of a pool, and returns it.
 fn stop_server(pool: &Pool) -> u32 {
     let worker = pool.workers()[0].pid();
     let server = processes::entry(worker).unwrap().parent;
@@ -49,7 +49,7 @@ fn stop(pid: u32) {
     wait::for_it("it is stopped", || processes::entry(pid).is_some_and(|e| e.state == 'T'));
 }
 
-/// The standby of a template: its child that is no worker.
+/// Returns the standby of a template: its child that is not a worker.
 fn standby(pool: &Pool, template: u32) -> u32 {
     let workers: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
     let mut standby = None;
@@ -80,7 +80,7 @@ fn a_stopped_server_is_replaced(method: StartMethod) {
         let server = stop_server(&pool);
         let idle = pool.workers().into_iter().find(|w| w.state() != runtime::WorkerState::Busy);
         processes::signal(idle.unwrap().pid(), Signal::SIGKILL);
-        // Its successor comes from another server, and what runs goes on.
+        // The replacement is forked by another server, and running tasks continue.
         let others = || {
             pids(&pool)
                 .iter()
@@ -90,7 +90,7 @@ fn a_stopped_server_is_replaced(method: StartMethod) {
         assert_eq!(pool.apply(square, 5).unwrap(), 25);
         std::fs::write(file, "").unwrap();
         assert_eq!(running.wait().unwrap(), 7);
-        // The next round needs one that runs.
+        // The next round needs a server that runs.
         for worker in pool.workers() {
             let entry = processes::entry(worker.pid());
             if entry.is_some_and(|entry| entry.parent == server) {
@@ -113,7 +113,7 @@ fn a_stopped_server_is_replaced(method: StartMethod) {
 fn a_worker_of_a_stopped_server_ends_as_it_does(method: StartMethod) {
     let pool = builder(method).build().unwrap();
     stop_server(&pool);
-    // The second one while the server is left already, or not yet.
+    // At the second iteration, the server may have been left or not.
     for code in [3, 4] {
         let error = pool.apply(exit_with, code).unwrap_err();
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Exited, Some(code)), "{error}");

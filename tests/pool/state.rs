@@ -1,4 +1,4 @@
-//! Initializers, preloads, and the states they make.
+//! Initializers, preloads, and their states.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -31,7 +31,7 @@ conformance! {
         a_function_that_is_no_initializer_is_refused,
         resized_pools_initialize_new_workers,
     ];
-    // A thread cannot be killed, or replaced because it was.
+    // A thread cannot be killed, and therefore not be replaced.
     PROCESSES => [
         a_replacement_is_initialized,
         a_replacement_that_cannot_be_initialized_is_told,
@@ -95,7 +95,7 @@ fn join_them(text: String) -> Joined {
     Joined(text)
 }
 
-/// Adds to what another one made.
+/// Appends to the value of another initializer.
 #[initializer]
 fn log_again(mut log: StateMut<Vec<String>>, text: String) {
     log.push(text);
@@ -141,7 +141,7 @@ fn sleep_in_it() -> Model {
     unreachable!()
 }
 
-/// Fails once there is a file.
+/// Fails when a file exists.
 #[initializer]
 fn fail_later(path: PathBuf) -> Result<Model, String> {
     match path.exists() {
@@ -323,7 +323,7 @@ fn a_replacement_that_cannot_be_initialized_is_told(method: StartMethod) {
     let error = pool.apply(predict, 4).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
     assert!(error.to_string().contains("it went away"), "{error}");
-    // A new call tries anew.
+    // A new call tries again.
     fs::remove_file(file).unwrap();
     assert_eq!(pool.apply(predict, 4).unwrap(), 4);
 }
@@ -356,7 +356,7 @@ fn a_preload_runs_once_in_the_server(method: StartMethod) {
     assert_eq!(servers.len(), 1, "{made:?}");
     assert!(made.iter().all(|(server, own)| server != own));
     assert!(!servers.contains(&std::process::id()));
-    // A worker that replaces another has it as well.
+    // A worker that replaces another one has the state as well.
     processes::signal(made[0].1, Signal::SIGKILL);
     wait::for_it("it is gone", || !processes::is_alive(made[0].1));
     assert_eq!(pool.apply(predict, 2).unwrap(), 10);
@@ -393,7 +393,7 @@ fn a_preload_is_shared_by_reference(method: StartMethod) {
     assert!(error.to_string().contains("Send"), "{error}");
 }
 
-/// PROC-28: what runs at the end of a child.
+/// PROC-28: code that runs at the end of a child.
 fn states_are_dropped_when_a_worker_leaves(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let builder = builder(method, 2).initializer(leave_note, dir.path().to_owned());
@@ -413,7 +413,7 @@ fn a_function_that_is_no_initializer_is_refused(method: StartMethod) {
     assert_eq!(error.kind(), ErrorKind::NotRegistered);
     let text = error.to_string();
     assert!(text.contains("ordinary") && text.contains("#[initializer]"), "{text}");
-    // A task is not one either, nor the other way round.
+    // A task is not an initializer, and an initializer is not a task.
     let error = builder(method, 1).initializer(predict_alone, 1).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotRegistered, "{error}");
     let pool = builder(method, 1).build().unwrap();

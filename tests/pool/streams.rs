@@ -1,4 +1,4 @@
-//! What `imap` promises to those who read a stream while it is fed.
+//! The guarantees of `imap` for threads that read a stream while it is fed.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +42,7 @@ fn half(x: u64) -> u64 {
     x / 2
 }
 
-/// Some cannot be encoded.
+/// A type of which some values cannot be encoded.
 #[derive(Deserialize)]
 struct Odd(u64);
 
@@ -60,7 +60,7 @@ fn odd(odd: Odd) -> u64 {
     odd.0
 }
 
-/// Asks an iterator to its end; what came, and the texts of the panics.
+/// Reads an iterator to its end. Returns the outcomes and the texts of the panics.
 fn all<T>(mut outcomes: impl Iterator<Item = T>) -> (Vec<T>, Vec<String>) {
     let (mut came, mut panics) = (Vec::new(), Vec::new());
     loop {
@@ -120,7 +120,7 @@ fn an_iterator_that_panicked_is_not_asked_again(method: StartMethod) {
     assert_eq!((came, panics.len(), asked.get()), (vec![1, 4, 9], 1, 4));
 }
 
-/// Also that no call stays open, for which `join` would wait.
+/// This also shows that no call stays open, because `join` would wait for it.
 fn a_call_whose_iterator_panics_leaves_the_pool_usable(method: StartMethod) {
     let pool = pool(method, 2);
     let inputs = || (0..10_000).inspect(|x| assert_ne!(*x, 5000, "no more inputs"));
@@ -171,7 +171,7 @@ fn join_waits_for_a_stream_of_another_thread(method: StartMethod) {
     });
 }
 
-/// It would wait for itself.
+/// `join` would wait for the thread that calls it.
 fn join_ends_a_stream_of_its_own_thread(method: StartMethod) {
     let pool = pool(method, 2);
     let mut outcomes = pool.imap(square, 0..5000);
@@ -231,7 +231,7 @@ fn a_stream_is_sent_to_another_thread(method: StartMethod) {
         sum + unordered.map(|(_, outcome)| outcome.unwrap()).sum::<u64>()
     });
     assert_eq!(sum.join().unwrap(), 2 * 328_350 + 14);
-    // Read here, there, and here again.
+    // The stream is read in this thread, in another one, and in this one again.
     let mut outcomes = pool.imap(square, 0..2000);
     assert_eq!(outcomes.next().unwrap().unwrap(), 0);
     let there = std::thread::spawn(move || {
@@ -264,7 +264,7 @@ fn a_thread_that_pulls_lets_inputs_depend_on_outcomes(method: StartMethod) {
     pool.join();
 }
 
-/// Ten inputs at once, then none for long: the outcomes come all the same.
+/// Ten inputs arrive at once, and then none for a long time. The outcomes are returned nevertheless.
 fn a_thread_that_pulls_withholds_nothing(method: StartMethod) {
     let pool = pool(method, 2);
     pool.map(square, 0..1000).unwrap();
@@ -352,7 +352,7 @@ fn waiting_for_an_outcome_has_a_limit(method: StartMethod) {
     assert_eq!(unordered.next_timeout(Duration::from_secs(30)).unwrap().unwrap().0, 1);
     assert!(unordered.next_timeout(Duration::ZERO).is_err());
     assert_eq!(unordered.next_timeout(Duration::from_secs(30)).unwrap().unwrap().0, 0);
-    // Asking without waiting gets on as well.
+    // Polling without waiting makes progress as well.
     let mut outcomes = pool.imap(square, 0..500);
     let mut came = 0;
     while let Some(outcome) = outcomes.next_timeout(Duration::ZERO).unwrap_or(Some(Ok(u64::MAX))) {
@@ -380,7 +380,7 @@ fn a_stopped_stream_gives_what_was_pulled(method: StartMethod) {
     pool.join();
 }
 
-/// What a worker has begun is not lost; of what it has besides in its chunk, nothing is run.
+/// The input that a worker has begun is not lost. The other inputs of its chunk do not run.
 fn what_is_not_started_can_be_taken_back(method: StartMethod) {
     let pool = pool(method, 2);
     for (size, in_thread) in [(1, false), (50, false), (1, true), (50, true)] {
@@ -393,7 +393,7 @@ fn what_is_not_started_can_be_taken_back(method: StartMethod) {
         let begun = Instant::now();
         outcomes.take_back();
         let rest: Vec<_> = outcomes.collect();
-        // They would take two seconds and more.
+        // The inputs would take more than two seconds.
         assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
         let (done, lost): (Vec<_>, Vec<_>) = rest.iter().partition(|outcome| outcome.is_ok());
         assert!(!done.is_empty(), "a task ran");
@@ -439,7 +439,7 @@ fn a_cancelled_stream_does_not_wait(method: StartMethod) {
     pool.join();
 }
 
-/// The reader may end while the iterator blocks; the thread ends when it returns.
+/// The reader may end while the iterator blocks; the thread ends when the iterator returns.
 fn a_stream_is_dropped_while_its_iterator_blocks(method: StartMethod) {
     let pool = pool(method, 2);
     let (done, inputs) = mpsc::channel();

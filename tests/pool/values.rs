@@ -1,4 +1,5 @@
-//! Values of the standard library that serde knows: there and back, alone, borrowed and in others.
+//! Values of the standard library that serde supports: round trips alone, borrowed, and inside of
+//! others.
 
 #![allow(
     clippy::borrowed_box,
@@ -38,7 +39,7 @@ conformance! {
     ];
 }
 
-/// A worker that gives back what it takes, by the name of its type.
+/// Generates a task that returns its parameter, by the name of its type.
 macro_rules! echoes {
     ($($name:ident: $type:ty;)*) => {$(
         #[worker]
@@ -117,7 +118,7 @@ fn borrowed(
         + own.len()
 }
 
-/// There and back, by value and by reference.
+/// Checks a round trip, by value and by reference.
 macro_rules! same {
     ($pool:expr, $($task:ident => $value:expr),* $(,)?) => {$(
         let value = $value;

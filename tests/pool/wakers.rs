@@ -1,4 +1,4 @@
-//! Wakers that own the pool whose dispatcher calls them.
+//! Wakers that own a pool, whose dispatcher calls them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -29,10 +29,10 @@ fn until_file(path: PathBuf) -> u64 {
     1
 }
 
-/// How a pool is ended.
+/// A way to end a pool.
 type End = fn(&Pool);
 
-/// Owns a pool; tells how long it took to end and drop it when woken, or when dropped.
+/// Owns a pool. When it is woken or dropped, it ends and drops the pool, and reports how long that took.
 struct Owner {
     pool: Mutex<Option<Pool>>,
     end: End,
@@ -61,20 +61,19 @@ impl Drop for Owner {
     }
 }
 
-/// A waker that owns the pool, and what tells how the end of the pool went.
+/// Returns a waker that owns the pool, and the receiver of its report.
 fn owner(pool: Pool, end: End) -> (Waker, Receiver<Duration>) {
     let (told, hear) = channel();
     (Waker::from(Arc::new(Owner { pool: Mutex::new(Some(pool)), end, told })), hear)
 }
 
 fn poll(handle: &mut Handle<u64>, waker: &Waker) {
-    // Polled by reference, as a clone by another executor is.
+    // Polled with a clone of the waker, as by another executor.
     let waker = waker.clone();
     assert!(matches!(pin!(handle).poll(&mut Context::from_waker(&waker)), Poll::Pending));
 }
 
-/// A pool waits for ten seconds for workers that it has killed; what has none to wait for
-/// takes a moment.
+/// A pool waits for killed workers for up to ten seconds. A pool without such workers ends quickly.
 fn assert_soon(hear: &Receiver<Duration>) {
     let took = hear.recv_timeout(Duration::from_secs(30)).expect("the pool was dropped");
     assert!(took < Duration::from_secs(8), "the drop took {took:?}");
@@ -87,7 +86,7 @@ fn a_waker_that_is_woken_may_drop_the_pool(method: StartMethod) {
     let (waker, hear) = owner(pool, |_| ());
     poll(&mut handle, &waker);
     drop(waker);
-    // Nobody waits in a call: the dispatcher reads the result and wakes.
+    // No thread waits in a call, so the dispatcher reads the result and wakes the waker.
     std::fs::write(dir.path().join("go"), "").unwrap();
     assert_soon(&hear);
     assert_eq!(handle.wait().unwrap(), 1);
@@ -100,7 +99,7 @@ fn a_waker_that_is_dropped_may_drop_the_pool(method: StartMethod) {
     let (waker, hear) = owner(pool, |_| ());
     poll(&mut handle, &waker);
     drop(waker);
-    // Detached: its waker is dropped when its task has ended.
+    // The handle is detached; its waker is dropped when its task has ended.
     drop(handle);
     std::fs::write(dir.path().join("go"), "").unwrap();
     assert_soon(&hear);
@@ -114,7 +113,7 @@ fn a_waker_may_drop_the_pool_while_another_thread_waits(method: StartMethod) {
     let (waker, hear) = owner(pool, |_| ());
     poll(&mut handle, &waker);
     drop(waker);
-    // This thread reads the results of both calls, or the dispatcher does.
+    // Either this thread or the dispatcher reads the results of both calls.
     let waiting = std::thread::spawn(move || other.wait());
     std::thread::sleep(Duration::from_millis(20));
     std::fs::write(dir.path().join("go"), "").unwrap();
@@ -122,11 +121,11 @@ fn a_waker_may_drop_the_pool_while_another_thread_waits(method: StartMethod) {
     std::fs::write(dir.path().join("later"), "").unwrap();
     assert_soon(&hear);
     assert_eq!(handle.wait().unwrap(), 1);
-    // It runs as the pool is dropped, which may take its worker along.
+    // The task runs while the pool is dropped, which may end its worker.
     drop(waiting.join().unwrap());
 }
 
-/// Whoever wakes reads the results of others, be it a thread that waits or the dispatcher.
+/// The thread that wakes reads the results of others: it is a waiting thread, or the dispatcher.
 fn a_waker_that_drops_a_busy_pool_blocks_no_thread(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
     let busy = || Pool::builder().start_method(method).workers(1).grace(Duration::from_secs(40));
@@ -146,7 +145,7 @@ fn a_waker_that_drops_a_busy_pool_blocks_no_thread(method: StartMethod) {
         }
         let took = hear.recv_timeout(Duration::from_secs(30)).expect("the pool was dropped");
         assert!(took < Duration::from_secs(10), "the drop took {took:?}");
-        // It goes on to its end by itself, and what ran in it has its value.
+        // The pool ends on its own, and its tasks have their values.
         std::fs::write(&later, "").unwrap();
         assert_eq!(running.wait().unwrap(), 1);
         assert_eq!(handle.wait().unwrap(), 1);
@@ -179,7 +178,7 @@ impl Wake for Bad {
     }
 }
 
-/// Panics where it is dropped, unless that is for a panic.
+/// Panics when it is dropped, unless a panic drops it.
 struct Worse;
 
 impl Wake for Worse {

@@ -1,7 +1,7 @@
-//! What a worker may do follows what its caller may do: a caller that has given up rights
-//! gets no worker that still has them, and can still end those it had.
+//! Workers have no more rights than their caller. A caller that has given up rights gets no worker that
+//! still has them, and can still end the workers that it had.
 //!
-//! These tests need root, which gives rights up in the process of each test.
+//! These tests need root. The process of each test gives up its rights.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ const FIELDS: [&str; 12] = [
     "Umask:",
 ];
 
-/// What this thread may do, as the kernel tells it.
+/// The rights of this thread, as the kernel reports them.
 fn rights() -> Vec<String> {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let lines = status.lines().filter(|line| FIELDS.iter().any(|field| line.starts_with(field)));
@@ -111,7 +111,7 @@ fn preloaded() -> u64 {
     11
 }
 
-/// Whether this test can be run here.
+/// Returns whether this test can run here.
 fn is_root() -> bool {
     let root = geteuid().is_root();
     if !root {
@@ -120,7 +120,7 @@ fn is_root() -> bool {
     root
 }
 
-/// Gives up whatever root has besides.
+/// Gives up the remaining rights of root.
 fn become_nobody() {
     lower_limits();
     setgroups(&[]).unwrap();
@@ -134,8 +134,8 @@ fn lower_limits() {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap();
 }
 
-/// Lets the checks at the end of a test look into this process, which nobody may who has
-/// not its former rights.
+/// Permits the checks at the end of a test to inspect this process, which otherwise requires its former
+/// rights.
 fn show() {
     prctl::set_dumpable(true).unwrap();
 }
@@ -158,7 +158,7 @@ fn a_new_pool_has_the_rights_of_now(method: StartMethod) {
     for rights in new.broadcast(rights_of_worker, 0) {
         assert_eq!(rights.unwrap(), now);
     }
-    // Who was there before is what it was.
+    // The rights of the existing workers are unchanged.
     assert_eq!(old.apply(rights_of_worker, 0).unwrap(), before);
     drop(old);
     assert_eq!(new.apply(rights_of_worker, 0).unwrap(), now);
@@ -189,8 +189,7 @@ fn a_replacement_has_the_rights_of_now(method: StartMethod) {
     show();
 }
 
-/// Workers that were there before stay, and their results arrive, also with a server that is
-/// not asked for others any more.
+/// The existing workers stay, and their results arrive, even if their server gets no more orders.
 fn other_workers_go_on_when_rights_change(method: StartMethod) {
     if !is_root() {
         return;
@@ -206,7 +205,7 @@ fn other_workers_go_on_when_rights_change(method: StartMethod) {
     assert_eq!(long.wait().unwrap(), 700);
     let pids = pool.broadcast(pid, 0).into_iter().map(Result::unwrap).collect::<Vec<_>>();
     assert_eq!(pids.iter().filter(|pid| before.contains(pid)).count(), 1, "{pids:?} {before:?}");
-    // The end of one that an older server has is told like any.
+    // The end of a worker of an older server is reported as usual.
     for outcome in pool.broadcast(leave, ()) {
         assert!(is_exit(outcome));
     }
@@ -256,7 +255,7 @@ fn a_template_with_more_rights_refuses(method: StartMethod) {
     show();
 }
 
-/// A thread can give up rights for itself alone: the one that built the pool counts.
+/// A thread can give up rights for itself. The rights of the thread that built the pool count.
 fn what_one_thread_gave_up_is_followed(method: StartMethod) {
     if !is_root() {
         return;
@@ -277,7 +276,7 @@ fn namespaces_are_followed(method: StartMethod) {
     unshare(spaces).unwrap();
     let (new, now) = (pool(method, 1), rights());
     assert_eq!(new.apply(rights_of_worker, 0).unwrap(), now);
-    // The thread that makes the workers of the older pool is not in these namespaces.
+    // The thread that starts the workers of the older pool is not in these namespaces.
     assert!(is_exit(old.apply(leave, ())));
     match old.apply(rights_of_worker, 0) {
         Ok(rights) => assert_eq!(rights, now),
@@ -304,7 +303,7 @@ fn a_new_root_is_followed(method: StartMethod) {
     assert!(new.apply(is_there, "/mnt/inside").unwrap());
     let outcome = old.apply(leave, ());
     assert!(outcome.is_err());
-    // The thread of the older pool has the namespace, and root, that the process had.
+    // The thread of the older pool is in the former namespace, and has the rights of root.
     match old.apply(is_there, "/mnt/inside") {
         Ok(there) => assert!(there),
         Err(error) => assert!(error.to_string().contains("build another pool"), "{error}"),
@@ -320,7 +319,7 @@ fn a_timeout_holds_after_rights_were_given_up(method: StartMethod) {
     let pool = pool(method, 2);
     become_nobody();
     let begun = Instant::now();
-    // With `Fork` no worker takes the place of the first, and the pool may have given up.
+    // With `Fork` no worker replaces the first one, and the pool may have given up.
     for _ in 0..if method == StartMethod::Fork { 1 } else { 3 } {
         let task = pool.task(nap).timeout(Duration::from_millis(200));
         let error = task.apply(40_000).unwrap_err();
@@ -351,7 +350,7 @@ fn a_pool_can_be_dropped_and_terminated_after_rights_were_given_up(method: Start
         .collect();
     let started = || ["a", "b"].iter().all(|name| dir.path().join(name).exists());
     assert!(wait::until(Duration::from_secs(20), started));
-    // Its removal needs the rights that are given up.
+    // Removing it needs the rights that are given up.
     drop(dir);
     become_nobody();
     let begun = Instant::now();
@@ -392,8 +391,8 @@ fn a_process_is_asked_to_end_by_its_server(method: StartMethod) {
     show();
 }
 
-/// What the kernel sends to the children of a thread that ends, it sends with the rights of
-/// that thread; workers with more rights must end all the same.
+/// When a thread ends, the kernel sends the signal to its children with the rights of that thread.
+/// Workers with more rights must end nevertheless.
 fn nobody_outlives_a_caller_that_gave_up_its_rights(method: StartMethod) {
     if !is_root() {
         return;

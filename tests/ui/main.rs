@@ -1,15 +1,15 @@
-//! What the attributes accept, and what they say when they do not.
+//! The functions that the attributes accept, and the messages for those that they refuse.
 //!
-//! The expected messages are those of one version of the compiler. With another one (by its minor number) those tests
-//! say so and check nothing.
+//! The expected messages are those of one version of the compiler. With another minor version these
+//! tests report this and check nothing.
 //!
-//! After a change of a message, or of the compiler:
-//! `TRYBUILD=overwrite cargo test -p procession-tests --test ui`, then read the difference.
+//! After a change of a message or of the compiler, run `TRYBUILD=overwrite cargo test -p
+//! procession-tests --test ui` and review the difference.
 
-/// The version of the compiler that the expected messages are of.
+/// The version of the compiler that produced the expected messages.
 const COMPILER: &str = "rustc 1.95.";
 
-/// Whether the compiler has the words that are expected.
+/// Returns whether the compiler produces the expected messages.
 fn has_these_words() -> bool {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = std::process::Command::new(compiler).arg("--version").output();
@@ -35,7 +35,7 @@ fn refused() {
     trybuild::TestCases::new().compile_fail("ui/refused/*.rs");
 }
 
-/// Programs that a newcomer may write, each with one mistake, which `cargo check` tells.
+/// Programs of a new user, each with one mistake, which `cargo check` reports.
 #[test]
 fn first_programs() {
     if !has_these_words() {
@@ -44,23 +44,24 @@ fn first_programs() {
     trybuild::TestCases::new().compile_fail("first/wrong/*.rs");
 }
 
-/// Those whose mistake shows when code is generated, and not before. No trait tells a function from a closure that
-/// captures by reference, which is `Copy` and `Fn` as well, nor from a function pointer, which
-/// implements all that a function does. What is left is the size, and that of a type parameter is
-/// known to a constant in the body of `map`, which is evaluated for each `F` that code is generated for.
+/// Programs whose mistake is reported only when code is generated. No trait distinguishes a function
+/// from a closure that captures by reference, which implements `Copy` and `Fn` as well, or from a
+/// function pointer, which implements all traits of a function. Only the size differs. The size of a
+/// type parameter is known to a constant in the body of `map`, which is evaluated for each `F` for which
+/// code is generated.
 #[test]
 fn first_programs_when_built() {
     if !has_these_words() {
         return;
     }
     let cases = trybuild::TestCases::new();
-    // One that passes has the others built and not only checked.
+    // With a program that compiles, trybuild builds the others and does not only check them.
     cases.pass("ui/accepted/calls.rs");
     cases.compile_fail("first/wrong_when_built/*.rs");
 }
 
-/// What the compiler says of them: one error, which says what to do in its first line, without names of
-/// hidden modules, and not more than can be read.
+/// Checks the messages of the compiler: there is one error, its first line says what to do, it names no
+/// hidden modules, and it is short.
 #[test]
 fn first_programs_get_one_short_error() {
     let mut count = 0;
