@@ -94,6 +94,7 @@
 //!
 //! - `anyhow`: tasks can return `anyhow::Result`; see [`Opaque`].
 //! - `eyre`: tasks can return `eyre::Result`.
+//! - `backtrace`: the [backtrace](Error::backtrace) of a worker that crashed has the names of its functions.
 //! - `log`: records of the crate `log` in workers reach the logger of the caller; see
 //!   [`PoolBuilder::forward_logs`].
 //! - `progress`: [`TaskCall::progress`] draws bars. [`TaskCall::on_progress`] needs no feature.

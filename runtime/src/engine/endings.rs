@@ -2,7 +2,7 @@
 
 use super::instances::ProcessHandle;
 use super::{Engine, Life, SharedError, SharedPool, WorkerInstance};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, NativeTrace};
 use crate::queue::{Phase, Started};
 use crate::scheduler::{Ending, Event, KillReason, Reason, Slot, Worker};
 use crate::start::Exit;
@@ -140,8 +140,14 @@ impl Engine {
         };
         let output = shared.output.as_ref().zip(instance.output.as_ref());
         let tail = output.and_then(|(collector, output)| collector.tail_of_dead(output));
-        let error = error.in_worker(instance.id, instance.pid());
-        error.with(|facts| facts.output_tail = tail.map(String::into_boxed_str))
+        let frames = match exit {
+            Exit::Signal(signal) => instance.page.view().faults.frames(signal),
+            _ => None,
+        };
+        error.in_worker(instance.id, instance.pid()).with(|facts| {
+            facts.output_tail = tail.map(String::into_boxed_str);
+            facts.native = frames.map(|(frames, maps)| NativeTrace::new(frames, maps).into());
+        })
     }
 }
 
@@ -188,8 +194,7 @@ fn of_exit(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error 
 }
 
 fn signal_note(shared: &SharedPool, instance: &WorkerInstance, signal: i32) -> String {
-    let faults = &instance.page.view().faults;
-    if faults.overflow.load(std::sync::atomic::Ordering::Relaxed) != 0 {
+    if instance.page.view().faults.is_overflow(signal) {
         return "its stack overflowed".to_owned();
     }
     match shared.settings.memory_limit {

@@ -3,15 +3,18 @@
 mod backtrace;
 mod cause;
 mod kind;
+mod native;
 mod report;
 
 pub use kind::ErrorKind;
 pub use report::{Location, PanicReport};
 
 pub(crate) use cause::{Cause, causes};
+pub(crate) use native::NativeTrace;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// A [`Result`](std::result::Result) whose error is [`Error`] unless another type is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,7 +28,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`source`](std::error::Error::source). An error is one pointer wide.
 ///
 /// `Display` writes one sentence in lower case. `Debug`, which `unwrap` and a `main` that returns the
-/// error use, writes the kind, the sentence, the causes, and, after a panic, the stack frames of the
+/// error use, writes the kind, the sentence, the causes, and, after a panic or a crash, the stack frames of the
 /// task. With `RUST_BACKTRACE=full` it writes all frames. [`PanicReport::backtrace`] always contains
 /// all of them. The [last output](Error::output_tail) of a worker that died follows if it was captured.
 ///
@@ -63,6 +66,8 @@ pub(crate) struct Facts {
     pub(crate) cause: Option<Box<Cause>>,
     /// The backtrace of the error that the task returned.
     pub(crate) backtrace: Option<Box<str>>,
+    /// The stack of the worker when it crashed.
+    pub(crate) native: Option<Arc<NativeTrace>>,
     /// The last lines that the worker wrote, if its output was captured.
     pub(crate) output_tail: Option<Box<str>>,
     /// Whether the task is a method of an actor.
@@ -87,6 +92,7 @@ impl Error {
             left_out: 0,
             cause: None,
             backtrace: None,
+            native: None,
             output_tail: None,
             is_method: false,
             was_begun: None,
@@ -168,6 +174,7 @@ impl Error {
             left_out: facts.left_out,
             cause: facts.cause.clone(),
             backtrace: facts.backtrace.clone(),
+            native: facts.native.clone(),
             output_tail: facts.output_tail.clone(),
             is_method: facts.is_method,
             was_begun: facts.was_begun,
@@ -233,13 +240,20 @@ impl Error {
         self.0.panic.as_deref()
     }
 
-    /// Returns the backtrace of the panic, or of the error that the task returned.
+    /// Returns the backtrace of the panic, of the error that the task returned, or of the crash.
     ///
     /// Not every error has a backtrace. An `anyhow::Error` captures one if the environment variable
     /// `RUST_BACKTRACE` is set.
+    ///
+    /// A worker that crashes by SIGSEGV, SIGBUS, SIGABRT, SIGFPE or SIGILL, also when its stack overflows, records the addresses of up to
+    /// 64 stack frames, in Rust code and in native code. The first call of this method translates them. With the feature `backtrace` they
+    /// become the names of functions with their files and lines, as far as the program has debug information. Without it they
+    /// become files and offsets, which tools such as `addr2line` understand. A worker that installs its own handler for such a signal
+    /// records nothing, unless its handler calls the previous one.
     pub fn backtrace(&self) -> Option<&str> {
         let of_panic = || self.panic().and_then(|panic| panic.backtrace.as_deref());
-        self.0.backtrace.as_deref().or_else(of_panic)
+        let of_crash = || self.0.native.as_ref().map(|trace| trace.text());
+        self.0.backtrace.as_deref().or_else(of_panic).or_else(of_crash)
     }
 
     /// Returns the last lines that the worker wrote to standard output and standard error before it died.

@@ -119,14 +119,14 @@ mod tests {
         7f0000000000-7f0000002000 r-xp 00001000 fe:00 1234                       /lib/a b.so\n\
         7f0000003000-7f0000004000 rw-p 00000000 00:00 0 \n\
         nonsense\n\
-        7ffc00000000-7ffc00001000 r-xp 00000000 00:00 0                          [vdso]\n";
+        7ffc00000000-7ffc00001000 r-xp 00000000 00:00 0                          [part]\n";
 
     #[test]
     fn addresses_are_told_by_their_files() {
         let frames = vec![0x7f00_0000_0010, 0x7f00_0000_3000, 0x7ffc_0000_0001, 0];
         let trace = NativeTrace::new(frames, MAPS.to_owned());
         let lines: Vec<_> = trace.text().lines().map(str::trim).collect();
-        assert_eq!(lines, ["0: a b.so+0x1010", "1: 0x7f0000003000", "2: [vdso]+0x1", "3: 0x0"]);
+        assert_eq!(lines, ["0: a b.so+0x1010", "1: 0x7f0000003000", "2: [part]+0x1", "3: 0x0"]);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::{DIRECT, OutputMarks, Ring, sized};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
+use crate::sys::crash::FaultRecord;
 use crate::sys::memory::{Mapping, PAGE, SharedMemory};
-use crate::sys::signals::FaultRecord;
 
 /// Words of the result ring.
 const RING_WORDS: usize = sized(8, 1 << 8, 1 << 16);

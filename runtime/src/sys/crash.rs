@@ -105,6 +105,8 @@ static BEFORE: [AtomicPtr<libc::sigaction>; CRASHES.len()] =
 /// The thread whose crash is being recorded, and its signal.
 static CRASHING: AtomicI32 = AtomicI32::new(0);
 static CRASH_SIGNAL: AtomicI32 = AtomicI32::new(0);
+/// The number of faults of the handler itself.
+static AGAIN: AtomicU32 = AtomicU32::new(0);
 
 /// From here on a crash of this process fills `record` before the process ends by it. A handler that was there before runs
 /// afterwards.
@@ -120,7 +122,8 @@ pub(crate) fn watch_faults(record: &'static FaultRecord) {
         unsafe {
             let mut action: libc::sigaction = mem::zeroed();
             action.sa_sigaction = fault as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            // The handler sees its own faults as well.
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
             libc::sigemptyset(&mut action.sa_mask);
             let old = Box::into_raw(Box::new(mem::zeroed()));
             if libc::sigaction(signal, &action, old) == 0 {
@@ -159,11 +162,11 @@ extern "C" fn fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         let is_original = WATCHED.load(Ordering::Relaxed) == generation();
         let record = RECORD.load(Ordering::Relaxed);
         if let Some(record) = record.as_ref().filter(|_| is_original)
-            && is_first(signal)
+            && is_first(record, signal)
         {
             let touches = !sent && (signal == libc::SIGSEGV || signal == libc::SIGBUS);
             let address = if touches { (*info).si_addr() as usize } else { 0 };
-            let (instruction, sp) = registers(context);
+            let (_, sp) = registers(context);
             let end = STACK_END.load(Ordering::Relaxed);
             let past_end = end != 0 && (end.saturating_sub(GAP)..end).contains(&address);
             let near = sp != 0 && address.abs_diff(sp) < NEAR;
@@ -172,7 +175,7 @@ extern "C" fn fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
             record.overflow.store(u32::from(overflow), Ordering::Relaxed);
             record.signal.store(signal as u32, Ordering::Release);
             let before = begin_guard();
-            record_frames(record, instruction, sp);
+            record_frames(record, context);
             end_guard(before);
             CRASHING.store(0, Ordering::Release);
         }
@@ -196,9 +199,9 @@ unsafe fn restore(signal: c_int) {
     }
 }
 
-/// Whether the calling thread is to record its crash. If another thread does so, waits for it. A crash in this handler itself
-/// ends the process by the signal of the first crash.
-fn is_first(signal: c_int) -> bool {
+/// Whether the calling thread is to record its crash. If another thread does so, waits for it. A fault of this handler itself
+/// ends the process by the signal of the crash; what was recorded until then remains.
+fn is_first(record: &FaultRecord, signal: c_int) -> bool {
     // SAFETY: system calls without memory.
     let own = unsafe { libc::gettid() };
     loop {
@@ -207,7 +210,12 @@ fn is_first(signal: c_int) -> bool {
                 CRASH_SIGNAL.store(signal, Ordering::Release);
                 return true;
             }
-            Err(other) if other == own => end_by(CRASH_SIGNAL.load(Ordering::Acquire)),
+            Err(other) if other == own => {
+                if AGAIN.fetch_add(1, Ordering::Relaxed) == 0 {
+                    record_maps(record);
+                }
+                end_by(CRASH_SIGNAL.load(Ordering::Acquire))
+            }
             Err(_) => {
                 // SAFETY: a system call without memory.
                 unsafe { libc::sched_yield() };
@@ -303,41 +311,64 @@ fn unwind<F: FnMut(usize, bool) -> bool>(mut each: F) {
 const OWN_FRAMES: usize = 32;
 
 /// Records the frames from the interrupted instruction on, and the mappings that they are in.
-unsafe fn record_frames(record: &FaultRecord, instruction: usize, sp: usize) {
-    let (mut passed, mut is_found, mut count) = (0, false, 0);
-    unwind(|address, is_exact| {
-        passed += 1;
-        is_found |= is_exact && address == instruction;
-        if is_found {
-            // Behind a call may be the next function.
-            let at = address.wrapping_sub(usize::from(!is_exact));
-            record.frames[count].store(at as u64, Ordering::Relaxed);
+///
+/// # Safety
+///
+/// `context` is what the kernel passed to the handler, whose frame is on this stack.
+unsafe fn record_frames(record: &FaultRecord, context: *mut c_void) {
+    let mut count = 0;
+    let mut add = |address: usize| {
+        if let Some(frame) = record.frames.get(count) {
+            frame.store(address as u64, Ordering::Relaxed);
             count += 1;
             record.count.store(count as u32, Ordering::Release);
         }
-        count < FRAMES && (is_found || passed < OWN_FRAMES)
+        count < FRAMES
+    };
+    // SAFETY: by the contract of this function.
+    let (instruction, sp) = unsafe { registers(context) };
+    add(instruction);
+    let mut start = instruction;
+    if read_word(instruction).is_none()
+        && let Some(caller) = read_word(sp)
+    {
+        // A call of something that is no function. The unwinder begins in the caller, as if that call had returned.
+        // SAFETY: by the contract of this function.
+        unsafe { set_registers(context, caller, sp + size_of::<usize>()) };
+        start = caller;
+        add(caller.wrapping_sub(1));
+    }
+    let (mut passed, mut is_found) = (0, false);
+    unwind(|address, is_exact| {
+        passed += 1;
+        if is_found {
+            // Behind a call may be the next function.
+            return add(address.wrapping_sub(usize::from(!is_exact)));
+        }
+        is_found = is_exact && address == start;
+        is_found || passed < OWN_FRAMES
     });
-    if count <= 1 && instruction != 0 {
-        record.frames[0].store(instruction as u64, Ordering::Relaxed);
-        count = 1;
-    }
-    if count <= 1 && sp != 0 && sp.is_multiple_of(align_of::<usize>()) {
-        // A call of something that is no function: the caller is on top of the stack.
-        // SAFETY: reads memory of this process as it is. A fault ends the process as the crash does.
-        let caller = unsafe { ptr::read_volatile(sp as *const usize) };
-        record.frames[0].store(instruction as u64, Ordering::Relaxed);
-        record.frames[1].store(caller.wrapping_sub(1) as u64, Ordering::Relaxed);
-        count = 2;
-    }
-    record.count.store(count as u32, Ordering::Release);
-    record_maps(record, count);
+    // SAFETY: by the contract of this function.
+    unsafe { set_registers(context, instruction, sp) };
+    record_maps(record);
+}
+
+/// Reads a word of this process, or returns `None` if there is no memory.
+fn read_word(address: usize) -> Option<usize> {
+    let mut word = 0_usize;
+    let to = libc::iovec { iov_base: (&raw mut word).cast(), iov_len: size_of::<usize>() };
+    let from = libc::iovec { iov_base: address as *mut c_void, iov_len: size_of::<usize>() };
+    // SAFETY: the kernel checks the address that is read, and writes one word.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &to, 1, &from, 1, 0) };
+    (read == size_of::<usize>() as isize).then_some(word)
 }
 
 /// The length up to which a line about a mapping is read.
 const MAP_LINE: usize = 512;
 
 /// Copies the lines of `/proc/self/maps` about the recorded frames.
-fn record_maps(record: &FaultRecord, count: usize) {
+fn record_maps(record: &FaultRecord) {
+    let count = record.count.load(Ordering::Relaxed) as usize;
     let is_recorded = |line: &[u8]| {
         let (Some((start, rest)), Some(frames)) = (hex(line), record.frames.get(..count)) else {
             return false;
@@ -412,4 +443,28 @@ unsafe fn registers(context: *mut c_void) -> (usize, usize) {
     };
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     return (0, 0);
+}
+
+/// Changes where the interrupted code goes on, and where the unwinder begins.
+///
+/// # Safety
+///
+/// `context` is what the kernel passed to a handler. Before the handler returns, the registers must be as they were.
+unsafe fn set_registers(context: *mut c_void, instruction: usize, sp: usize) {
+    let _context = context.cast::<libc::ucontext_t>();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: by the contract of this function.
+    unsafe {
+        let registers = &mut (*_context).uc_mcontext.gregs;
+        registers[libc::REG_RIP as usize] = instruction as i64;
+        registers[libc::REG_RSP as usize] = sp as i64;
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: by the contract of this function.
+    unsafe {
+        (*_context).uc_mcontext.pc = instruction as u64;
+        (*_context).uc_mcontext.sp = sp as u64;
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = (instruction, sp);
 }

@@ -5,6 +5,7 @@
 //! are `std::io::Error`; the callers add the description.
 
 pub(crate) mod clock;
+pub(crate) mod crash;
 pub(crate) mod entry;
 pub(crate) mod execute;
 pub(crate) mod exiting;

@@ -114,7 +114,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     let link = Arc::new(link_to_caller(link, Arc::clone(&page), Arc::clone(&wakeup))?);
     crate::handle::set_source(link.clone());
     panic::install_in_process(Arc::clone(&page));
-    crate::sys::signals::watch_faults(fault_record(&page));
+    crate::sys::crash::watch_faults(fault_record(&page));
     let marker = match config.captures_output {
         true => Some(marker::OutputMarker::new(Arc::clone(&page))?),
         false => None,
@@ -168,7 +168,7 @@ fn say(control: &OwnedFd, message: &[u8]) -> io::Result<()> {
 }
 
 /// The record lives as long as the process: its worker page is never unmapped.
-fn fault_record(page: &Arc<WorkerPageMap>) -> &'static crate::sys::signals::FaultRecord {
+fn fault_record(page: &Arc<WorkerPageMap>) -> &'static crate::sys::crash::FaultRecord {
     let leaked: &'static Arc<WorkerPageMap> = Box::leak(Box::new(Arc::clone(page)));
     &leaked.view().faults
 }
