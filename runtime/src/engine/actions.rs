@@ -6,7 +6,7 @@ use super::{Engine, SharedPool, WorkerInstance, endings};
 use crate::scheduler::{Action, CallId, Event, KillReason, Reason};
 
 impl Engine {
-    /// Does what the scheduler says, in its order.
+    /// Carries out the actions of the scheduler in their order.
     #[inline]
     pub(super) fn carry_out(&mut self, shared: &SharedPool) {
         while let Some(action) = self.scheduler.next_action() {
@@ -74,7 +74,8 @@ impl Engine {
         }
     }
 
-    /// Wakes as many sleepers as there are chunks that no spinner will see (rules Q16, Q17).
+    /// Wakes as many sleeping workers as there are chunks that no spinning worker will see (rules Q16,
+    /// Q17).
     fn wake_workers(&mut self, shared: &SharedPool) {
         fence(Ordering::SeqCst);
         let pool_page = shared.pool_page();
@@ -85,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// Puts the reason for which an input has no output where its call finds it.
+    /// Stores the reason for which an input has no output in the inbox of its call.
     fn fail(
         &mut self,
         shared: &SharedPool,
@@ -104,20 +105,20 @@ impl Engine {
         client.inbox.push_failed(index, error);
     }
 
-    /// A worker is over its time to start or to initialize.
+    /// Handles a worker that has exceeded its time to start or to initialize.
     fn not_ready_in_time(&mut self, shared: &SharedPool, slot: usize) {
         let Some(worker) = self.scheduler.slot(slot) else { return };
         if worker.known && self.instance(slot).is_some() {
             let error = endings::late(shared, worker, self.instance(slot)).into();
             self.event(shared, Event::NotReady { slot, error });
         } else {
-            // The dispatcher is on its way: the deadline is one of those that it keeps.
+            // The dispatcher is awake, because this is one of its deadlines.
             self.unanswered.push(slot);
             shared.wake_dispatcher();
         }
     }
 
-    /// Why a worker was killed, if it was.
+    /// Returns the reason for which a worker was killed, if it was.
     pub(super) fn kill_reason(&self, slot: usize) -> Option<&KillReason<super::SharedError>> {
         self.scheduler.slot(slot)?.worker.kill_reason()
     }

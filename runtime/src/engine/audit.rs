@@ -5,8 +5,8 @@ use crate::queue::Phase;
 use crate::scheduler::{Owner, Port};
 
 impl Engine {
-    /// Sets right what a worker may have overwritten of what the caller says: the hint of
-    /// the pool page, the sets of sleepers, and what was read of the rings.
+    /// Repairs the words of the caller that a worker may have overwritten: the hint of the pool page,
+    /// the sets of sleeping workers, and the numbers of bytes that were read from the rings.
     pub(super) fn audit_cursor(&mut self, shared: &SharedPool) {
         for instance in self.instances.iter().flatten() {
             instance.consumer.tell(instance.page.view().ring());
@@ -15,15 +15,15 @@ impl Engine {
         let unheld = self.scheduler.unheld(&self.queue);
         let free = unheld.filter(|(_, owner)| *owner == Owner::Free).map(|(position, _)| position);
         let free = free.min();
-        // Too high it hides chunks from the workers, too low it hides from the caller that
-        // there is room.
+        // If the hint is too high, it hides chunks from the workers. If it is too low, it hides free
+        // room from the caller.
         let right = free.unwrap_or_else(|| self.scheduler.tail());
         if self.queue.cursor() != right {
             shared.pool_page().claims().set_cursor(right);
             self.publish(shared);
         }
         if free.is_some() {
-            // Neither set of sleepers can be relied on.
+            // Neither set of workers can be trusted.
             shared.pool_page().spinning.reset();
             for (slot, worker) in self.scheduler.slots() {
                 if worker.worker.is_serving()
@@ -36,8 +36,8 @@ impl Engine {
         }
     }
 
-    /// Chunks claimed in the name of an idle worker, now and at the last look, and the slots
-    /// of those workers; with an honest worker that takes a moment only.
+    /// The chunks that were claimed in the name of an idle worker, now and at the last check, with the
+    /// slots of the workers. With an honest worker this state lasts only for a moment.
     pub(super) fn stray_claims(
         &mut self,
         shared: &SharedPool,
@@ -48,7 +48,7 @@ impl Engine {
             let slot = match owner {
                 Owner::Free => continue,
                 Owner::Worker(slot) => slot,
-                // Nonsense: what the caller withdraws it does not keep.
+                // The word is invalid, because the caller does not keep withdrawn chunks.
                 Owner::Nobody => {
                     orphans.push(position);
                     continue;

@@ -12,10 +12,10 @@ pub(crate) struct Client {
     pub(super) entry: Entry,
     /// The results that have arrived and were not taken.
     pub(super) inbox: Inbox,
-    /// A thread follows here while another one leads.
+    /// Whether a thread follows here while another one leads.
     pub(super) follower: Option<Arc<Condvar>>,
     pub(super) waker: Option<Waker>,
-    /// The thread that hands inputs in.
+    /// The thread that hands in inputs.
     pub(super) producer: Option<ThreadId>,
 }
 

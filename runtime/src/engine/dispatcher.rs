@@ -28,21 +28,21 @@ use crate::sys::{clock, process, socket};
 /// The maximum time between the end of a process and the report of its exit status.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a process that this one may not kill has to end in another way, and how often
-/// that is looked at.
+/// The time that a process which this one is not permitted to kill has to end in another way, and the
+/// interval of the checks.
 const REFUSED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(10));
 
 pub(crate) struct Dispatcher {
     shared: Arc<SharedPool>,
     launcher: Option<Box<dyn Launcher>>,
     shares: Arc<Vec<Share>>,
-    /// Workers that did not end in time, with what they may still read.
+    /// The abandoned workers, with the memory that they may still read.
     left_behind: Vec<LeftBehind>,
     audited: Instant,
     suspects: Vec<u64>,
 }
 
-/// A worker that was given up.
+/// A worker that was abandoned.
 struct LeftBehind {
     process: Left,
     _batch: Option<Batch>,
@@ -54,7 +54,7 @@ enum Left {
 }
 
 impl LeftBehind {
-    /// Whether it has ended since; nothing is left of it then.
+    /// Returns whether it has ended since; then nothing of it is left.
     fn is_over(&mut self, launcher: Option<&mut Box<dyn Launcher>>) -> bool {
         match &mut self.process {
             Left::Thread(thread) => {
@@ -67,7 +67,7 @@ impl LeftBehind {
             Left::Process(ticket, pidfd) => {
                 let over = process::ended(pidfd.as_fd(), Duration::ZERO);
                 if over && let Some(launcher) = launcher {
-                    // Its end was told already; it is reaped.
+                    // Its end was reported before; now it is reaped.
                     launcher.exit_of(*ticket, pidfd.as_fd());
                 }
                 over
@@ -80,11 +80,11 @@ impl LeftBehind {
 struct Rest {
     fds: Vec<Arc<OwnedFd>>,
     time: Option<Duration>,
-    /// The heap is worth trimming before.
+    /// Whether the heap is worth trimming before.
     trim: bool,
 }
 
-/// Starts the thread; it makes the workers.
+/// Starts the thread, which starts the workers.
 pub(crate) fn start(
     shared: Arc<SharedPool>,
     launcher: Option<Box<dyn Launcher>>,
@@ -119,12 +119,12 @@ impl Dispatcher {
             drop(working);
             sleep(&self.shared.wakeup, &launcher.unwrap_or_default(), &rest.fds, rest.time);
         }
-        // Workers are gone; the launcher ends its server here, on the thread that used it.
+        // The workers have ended. The launcher ends its server here, on the thread that used it.
         drop(self.launcher.take());
         threads::drop_shares(&self.shared, std::mem::take(&mut self.shares));
     }
 
-    /// Does everything there is to do; says what to wait for, or that all is over.
+    /// Does all pending work; returns what to wait for, or that the pool is over.
     fn step(&mut self) -> Option<Rest> {
         self.shared.wakeup.clear();
         self.launcher_events();
@@ -152,7 +152,7 @@ impl Dispatcher {
         Some(self.rest(&mut engine, left, half))
     }
 
-    /// The descriptors to wait for.
+    /// Returns the descriptors to wait for.
     fn rest(
         &mut self,
         engine: &mut Engine,
@@ -195,7 +195,7 @@ impl Dispatcher {
         let Some(launcher) = &mut self.launcher else { return };
         let shared = &*self.shared;
         for (ticket, signal) in std::mem::take(&mut shared.lock().refused) {
-            // Refused as well: the slot is given up in time.
+            // If this fails as well, the slot is abandoned after a time.
             let _ = launcher.signal(ticket, signal);
         }
         let mut events = Vec::new();
@@ -205,7 +205,7 @@ impl Dispatcher {
             match event {
                 start::LaunchEvent::Started { ticket, pid, pidfd } => {
                     let Some(slot) = engine.slot_of(ticket as usize) else {
-                        // Given up before it was there.
+                        // The worker was abandoned before it existed.
                         if process::signal(pidfd.as_fd(), SIGKILL).is_err() {
                             let _ = launcher.signal(ticket, SIGKILL);
                         }
@@ -237,13 +237,13 @@ impl Dispatcher {
                         *why = format!("{why}; {text}");
                     }
                 }
-                // Its workers die with it, and are reaped one by one.
+                // The workers die with their server, and are reaped one by one.
                 start::LaunchEvent::Gone(_) => {}
             }
         }
     }
 
-    /// Looks at control sockets, processes and threads.
+    /// Checks control sockets, processes and threads.
     fn look_at_workers(&mut self) {
         let shared = &*self.shared;
         let mut engine = shared.lock();
@@ -280,8 +280,8 @@ impl Dispatcher {
         }
     }
 
-    /// Gives up the starts that were not answered in time. Should such a worker be there after all,
-    /// it is killed.
+    /// Gives up the starts that were not answered in time. If such a worker exists after all, it is
+    /// killed.
     fn give_up_unanswered(&mut self, engine: &mut Engine) {
         for slot in std::mem::take(&mut engine.unanswered) {
             let Some(worker) = engine.scheduler.slot(slot) else { continue };
@@ -293,9 +293,8 @@ impl Dispatcher {
         }
     }
 
-    /// A thread cannot be killed, nor can a process that has rights which this one has given
-    /// up, if all else fails: the slot is given to another worker, and this one is left to end
-    /// by itself.
+    /// A thread cannot be killed, and neither can a process with rights that this one has given up, if
+    /// all other ways fail. The slot is given to another worker, and the old worker ends on its own.
     fn leave_behind(&mut self, engine: &mut Engine) {
         let mut launcher = self.launcher.as_mut();
         self.left_behind.retain_mut(|left| !left.is_over(launcher.as_deref_mut()));
@@ -349,7 +348,7 @@ impl Dispatcher {
             let objects = WorkerObjects::of_thread(Arc::clone(&queue));
             let (mut instance, _) =
                 starting::prepare(shared, slot, id, None, objects).map_err(failed)?;
-            // In its place before the thread runs, so that what it says is heard (rule E4).
+            // Stored before the thread runs, so that its messages are noticed (rule E4).
             let thread = ThreadInstance::expected();
             let (page, ours) = (Arc::clone(&instance.page), thread.shared());
             instance.process = ProcessHandle::Thread(thread);
@@ -425,7 +424,7 @@ impl Drop for End {
     }
 }
 
-/// Waits until an fd is readable or the time is over.
+/// Waits until a descriptor is readable or the time has passed.
 fn sleep(
     wakeup: &Wakeup,
     launcher: &[BorrowedFd<'_>],
@@ -433,7 +432,7 @@ fn sleep(
     time: Option<Duration>,
 ) {
     if cfg!(miri) {
-        // Has no `poll`; the eventfd is looked at often instead.
+        // `poll` is not available; the eventfd is checked often instead.
         return std::thread::sleep(Duration::from_millis(1));
     }
     let awaited = std::iter::once(wakeup.as_fd())
@@ -441,7 +440,7 @@ fn sleep(
         .chain(fds.iter().map(|fd| fd.as_fd()))
         .map(Awaited::readable)
         .collect();
-    // A signal or a shortage: everything is looked at again anyway.
+    // After a signal, or if memory is short, everything is checked anyway.
     let _ = poll(awaited, time);
 }
 
@@ -449,7 +448,7 @@ fn sleep(
 pub(crate) fn join(handle: &std::sync::Mutex<Option<JoinHandle<()>>>) {
     let handle = handle.lock().ignore_poison().take();
     if let Some(handle) = handle {
-        // Its end was told by `End`, also if it panicked.
+        // `End` has reported its end, even if it panicked.
         let _ = handle.join();
     }
 }

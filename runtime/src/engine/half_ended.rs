@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(200);
 
 impl Engine {
-    /// Kills the workers that are only half there; returns when to look again.
+    /// Kills the workers whose main thread has ended, and returns the time of the next check.
     pub(super) fn watch_half_ended(&mut self, shared: &SharedPool) -> Option<Duration> {
         let mut next = None;
         for slot in 0..self.instances.len() {
@@ -41,7 +41,7 @@ impl Engine {
             let is_half = instance.is_half_ended();
             instance.looked = (Instant::now(), is_half);
             if is_half && !was_half {
-                // It may just be ending as a whole, thread by thread.
+                // The whole process may be ending at the moment, thread by thread.
                 next = Some(AGAIN);
             } else if is_half {
                 let text = "its main thread ended by itself (SYS_exit or pthread_exit) and not its \

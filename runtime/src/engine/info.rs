@@ -82,7 +82,7 @@ impl WorkerInfo {
 }
 
 impl Engine {
-    /// The workers as they are now.
+    /// Returns the current state of the workers.
     pub(crate) fn infos(&self, shared: &SharedPool) -> Vec<WorkerInfo> {
         let workers = self.scheduler.slots().map(|(at, slot)| {
             let instance = self.instance(at);

@@ -13,7 +13,7 @@ use crate::sys::fds::Kept;
 
 /// The process or thread of a worker.
 pub(crate) enum ProcessHandle {
-    /// Asked for; no process is known yet.
+    /// The worker was requested, and its process is not known yet.
     Expected,
     Child {
         pid: u32,
@@ -24,29 +24,30 @@ pub(crate) enum ProcessHandle {
 
 /// The resources of a worker.
 pub(crate) struct WorkerInstance {
-    /// Its id, which no other worker of the pool ever has.
+    /// The id, which no other worker of the pool ever has.
     pub(crate) id: usize,
     pub(super) process: ProcessHandle,
     /// Its control socket, until it is ready.
     pub(super) control: Option<Arc<OwnedFd>>,
-    /// Its control socket once more, for as long as it lives: when this end is shut, the
-    /// kernel kills the process, also where this one may not.
+    /// A copy of its control socket, for as long as it lives. If this end is shut down, the kernel kills
+    /// the process, even if this process is not permitted to.
     pub(super) lifeline: Option<Kept>,
-    /// Where objects come from and go to (rules H4 and H5).
+    /// The link over which objects are exchanged (rules H4 and H5).
     pub(super) objects: WorkerObjects,
     /// Its captured output.
     pub(super) output: Option<Arc<WorkerOutput>>,
-    /// Its first message was its hello.
+    /// Whether its first message was a hello.
     pub(super) handshake_seen: Cell<bool>,
     pub(crate) page: Arc<WorkerPageMap>,
     pub(super) consumer: Consumer,
-    /// It broke a rule; its ring is not read any more.
+    /// Whether it has violated the protocol, so that its ring is not read any more.
     pub(super) lied: bool,
-    /// It was to be killed, and may not be: since when, and why.
+    /// The time since when it should be killed although this process is not permitted to, and the
+    /// reason.
     pub(super) refused: Option<(Instant, String)>,
-    /// When it was last seen idle, or looked at closely; its main thread was gone then.
+    /// The time when it was last seen idle or was checked, and whether its main thread had ended then.
     pub(super) looked: (Instant, bool),
-    /// Since when its process is over; how it ended is not known yet.
+    /// The time since when its process has ended although its exit status is not known yet.
     pub(super) over: Option<Instant>,
 }
 
@@ -75,7 +76,7 @@ impl WorkerInstance {
         }
     }
 
-    /// Its process id; that of the caller for a thread, and 0 while it is not known.
+    /// Returns the pid; for a thread, that of the caller; 0 while it is not known.
     pub(crate) fn pid(&self) -> u32 {
         match &self.process {
             ProcessHandle::Child { pid, .. } => *pid,
@@ -84,7 +85,7 @@ impl WorkerInstance {
         }
     }
 
-    /// Whether its ring has something that will be read.
+    /// Returns whether its ring has messages that will be read.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
         !self.lied && self.consumer.has_news(self.page.view().ring())

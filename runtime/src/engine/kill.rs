@@ -9,7 +9,7 @@ use crate::scheduler::{Event, KillReason};
 use crate::sys::{process, signals, socket};
 
 impl Engine {
-    /// Ends the worker in a slot, as the scheduler says.
+    /// Kills the worker in a slot on behalf of the scheduler.
     pub(super) fn kill(&mut self, slot: usize) {
         if matches!(self.kill_reason(slot), Some(KillReason::DidNotLeave(_))) {
             self.killed_leaving += 1;
@@ -18,12 +18,12 @@ impl Engine {
         match &instance.process {
             ProcessHandle::Child { .. } => self.signal(slot, signals::SIGKILL),
             ProcessHandle::Thread(_) => {
-                // It cannot be ended; it is left behind.
+                // A thread cannot be killed; it is abandoned.
                 instance.page.view().abandon();
                 instance.page.view().wake();
                 self.given_up.push(slot);
             }
-            // Killed as soon as it is known; the kernel may do it before.
+            // The worker is killed as soon as its process is known; the kernel may kill it before.
             ProcessHandle::Expected => {
                 if let Some(lifeline) = &instance.lifeline {
                     let _ = socket::shut(lifeline.as_fd());
@@ -40,7 +40,7 @@ impl Engine {
         let Err(error) = process::signal(pidfd.as_fd(), signal) else { return };
         if signal == signals::SIGKILL {
             if let Some(lifeline) = &instance.lifeline {
-                // Refused if the worker is gone.
+                // This fails if the worker has ended.
                 let _ = socket::shut(lifeline.as_fd());
             }
             instance.refused = Some((Instant::now(), error.to_string()));
@@ -49,7 +49,7 @@ impl Engine {
         self.refused.push((id, signal));
     }
 
-    /// Sends a signal to every worker; a thread is given up.
+    /// Sends a signal to every worker process, and abandons worker threads.
     pub(crate) fn signal_all(&mut self, shared: &SharedPool, signal: i32) {
         for slot in 0..self.instances.len() {
             match self.instance(slot).map(|instance| &instance.process) {

@@ -19,7 +19,7 @@ impl<'a> LockedEngine<'a> {
         LockedEngine { mutex, engine: Some(mutex.lock().ignore_poison()) }
     }
 
-    /// Waits on a condition, may wake spuriously, and has the lock again.
+    /// Waits on a condition variable, and locks the lock again. May wake spuriously.
     pub(crate) fn wait(mut self, on: &Condvar, timeout: Duration) -> Self {
         let mutex = self.mutex;
         if !self.wakers.is_empty() {
@@ -61,23 +61,23 @@ impl Drop for LockedEngine<'_> {
 }
 
 thread_local! {
-    /// How many wakers are being called, or dropped, on this thread.
+    /// The number of wakers that this thread is calling or dropping.
     static IN_WAKERS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether this thread is in a waker that a pool wakes or drops. Whoever waits there keeps the
-/// thread from what it does for others: the results of a pool may be read by it.
+/// Returns whether this thread is in a waker that a pool wakes or drops. If it waited there, it could
+/// not do its work for others, such as reading the results of a pool.
 pub(crate) fn in_waker() -> bool {
     IN_WAKERS.get() > 0
 }
 
-/// Wakes or drops a waker: code of an executor, which must not take ours down.
+/// Wakes or drops a waker. A panic of this code of an executor must not affect the pool.
 fn guarded(call: impl FnOnce()) {
     IN_WAKERS.set(IN_WAKERS.get() + 1);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
     IN_WAKERS.set(IN_WAKERS.get() - 1);
     if let Err(payload) = outcome {
-        // Its destructor is the user's code as well.
+        // The destructor of the payload is code of the user as well.
         std::mem::forget(payload);
     }
 }

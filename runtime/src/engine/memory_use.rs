@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// The time between the last work and the return of memory.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Bytes of payload that are not worth giving back.
+/// The number of bytes of payload that are not worth returning.
 const KEPT: usize = 1 << 20;
 
 /// The number of simultaneous calls whose memory is worth returning, at about a kilobyte each.
@@ -15,9 +15,9 @@ const PEAK: usize = 32 << 10;
 pub(super) struct MemoryUse {
     last_work: Instant,
     trimmed: bool,
-    /// The most calls that were open at a time since the last peak.
+    /// The maximum number of calls that were open at the same time since the last peak.
     most_calls: usize,
-    /// Very many calls were closed since memory was given back last.
+    /// Whether very many calls were closed since memory was last returned.
     peak_is_over: bool,
 }
 
@@ -27,7 +27,7 @@ impl MemoryUse {
         MemoryUse { last_work, trimmed: true, most_calls: 0, peak_is_over: false }
     }
 
-    /// Payload was written; true if the dispatcher shall look after it from now on.
+    /// Records that payload was written. Returns true if the dispatcher has to check from now on.
     #[inline]
     pub(super) fn note_payload(&mut self, used: usize) -> bool {
         self.trimmed && used > KEPT && std::mem::replace(&mut self.trimmed, false)
@@ -38,20 +38,20 @@ impl MemoryUse {
         self.most_calls = self.most_calls.max(calls);
     }
 
-    /// A call was closed; true if a peak is over, after which the dispatcher shall look.
+    /// Records that a call was closed. Returns true if a peak is over and the dispatcher has to check.
     #[inline]
     pub(super) fn note_closed(&mut self, calls: usize) -> bool {
         let over = self.most_calls > PEAK && calls < self.most_calls / 8;
         if over {
             self.most_calls = calls;
             (self.peak_is_over, self.trimmed) = (true, false);
-            // The rest of it will be returned soon.
+            // The rest will be returned soon.
             self.last_work = Instant::now();
         }
         over
     }
 
-    /// Gives memory back if it is time for that. Returns when to look again, and whether the
+    /// Returns memory if it is time for that. The result is the time of the next check, and whether the
     /// heap is worth trimming.
     pub(super) fn look(
         &mut self,

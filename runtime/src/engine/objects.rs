@@ -1,4 +1,4 @@
-//! The objects that a worker asks for and returns (rules H4 to H6).
+//! The objects that a worker requests and returns (rules H4 to H6).
 
 use std::collections::VecDeque;
 use std::mem;
@@ -19,15 +19,15 @@ pub(super) struct WorkerObjects {
     way: ObjectWay,
     /// The number of requests when the socket was last read.
     asks: u32,
-    /// Parts of an output that is not in the ring yet.
+    /// The objects of an output that is not in the ring yet.
     early: VecDeque<Held>,
-    /// Parts of the output that comes next in the ring.
+    /// The objects of the output that comes next in the ring.
     held: Vec<Held>,
 }
 
 enum ObjectWay {
     Socket(Kept),
-    /// It is a thread.
+    /// The worker is a thread.
     Here(Arc<ObjectQueue>),
 }
 
@@ -44,13 +44,13 @@ impl WorkerObjects {
         WorkerObjects { way, asks: 0, early: VecDeque::new(), held: Vec::new() }
     }
 
-    /// Whether the next answer is an output that holds objects.
+    /// Returns whether the next answer is an output that contains objects.
     #[inline]
     pub(super) fn are_held(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// The objects of the output that was read now.
+    /// Returns the objects of the output that was just read.
     pub(super) fn take_held(&mut self) -> Vec<Held> {
         mem::take(&mut self.held)
     }
@@ -79,13 +79,13 @@ impl WorkerObjects {
             }
             ObjectWay::Socket(socket) => match handle::read(socket.as_fd()) {
                 Ok(Received::Held(object)) => Ok(object),
-                // It asks for nothing between an output and the one before: it would wait for that.
+                // The worker requests nothing between two outputs, because it would wait for the answer.
                 _ => Err(MISSING),
             },
         }
     }
 
-    /// Reads what the worker sent, if it asked for that.
+    /// Reads the messages of the worker, if it has asked for that.
     fn answer(&mut self, asks: u32, shared: &SharedPool) -> Result<(), Malformed> {
         let ObjectWay::Socket(socket) = &self.way else { return Ok(()) };
         if asks == self.asks {
@@ -106,17 +106,18 @@ impl WorkerObjects {
                 _ => return Err(Malformed("it sent what it was not asked for")),
             }
         }
-        // The rest in the next step: a worker that goes on sending must not keep the lock.
+        // The rest is read in the next step: a worker that keeps sending must not keep the lock
+        // occupied.
         shared.wake_dispatcher();
         Ok(())
     }
 }
 
-/// The most messages of a worker that are read under the lock at a time.
+/// The maximum number of messages of a worker that are read under the lock at a time.
 const AT_ONCE: usize = 64;
 
 impl Engine {
-    /// Gives a worker the objects that it wants.
+    /// Sends a worker the objects that it has requested.
     pub(super) fn answer_asks(&mut self, shared: &SharedPool, slot: usize) {
         let Some(instance) = self.instance_mut(slot) else { return };
         let asks = instance.page.view().asks();

@@ -19,7 +19,7 @@ impl Engine {
             if position == 0 || took < crate::scheduler::SLOW {
                 continue;
             }
-            // A chunk of which nothing is begun may not be left out.
+            // A chunk of which no input has begun must not be skipped.
             let started = page.started().filter(|started| started.position == position);
             if let Some(begun) = started.map(|started| started.index + 1) {
                 self.event(shared, Event::Slow { slot, position, took, begun });

@@ -18,24 +18,25 @@ use crate::sys::memory::{Mapping, PAGE};
 
 const WARM: usize = 64 << 20;
 
-/// Blocks and bytes that are given back in one go: the lock of a pool may be held meanwhile.
+/// The limit for the blocks and bytes that are returned in one step, because the lock of a pool may be
+/// held during that time.
 const BATCH: (usize, usize) = (64, 64 << 20);
 
-/// The allocator over the part of a mapping from `start` on.
+/// The allocator of the part of a mapping from `start` on.
 pub(crate) struct Arena {
     mapping: Arc<Mapping>,
     state: Mutex<ArenaState>,
 }
 
 struct ArenaState {
-    /// Never handed out from here on.
+    /// The offset from which on no block has been allocated.
     top: usize,
-    /// Freed blocks by size.
+    /// The freed blocks by size.
     free: BTreeMap<usize, Free>,
     small: SmallPages,
-    /// Bytes of warm blocks.
+    /// The number of bytes of warm blocks.
     warm: usize,
-    /// Bytes in use.
+    /// The number of bytes in use.
     used: usize,
     recent: Recent,
 }
@@ -43,13 +44,13 @@ struct ArenaState {
 /// Freed blocks of one size, by their offsets.
 #[derive(Default)]
 struct Free {
-    /// Those with pages, the last freed at the end.
+    /// The blocks with resident pages; the last freed one is at the end.
     warm: std::collections::VecDeque<usize>,
     cold: Vec<usize>,
 }
 
-/// The most bytes that were in use at a time recently: during the present period and the
-/// one before. A period lasts until several times as much was freed.
+/// The recent maximum of bytes in use: during the current period and the previous one. A period lasts
+/// until several times as much was freed.
 #[derive(Default)]
 struct Recent {
     most: usize,
@@ -92,8 +93,8 @@ impl ArenaState {
         self.warm += size;
     }
 
-    /// Takes warm blocks out, the largest first, until no more than `limit` bytes are warm
-    /// or it is enough for one go.
+    /// Removes warm blocks, the largest first, until at most `limit` bytes are warm or the limit of one
+    /// step is reached.
     fn excess(&mut self, limit: usize) -> Vec<(usize, usize)> {
         let mut blocks = Vec::new();
         let mut bytes = 0;
@@ -127,7 +128,7 @@ impl Arena {
         self.state.lock().ignore_poison()
     }
 
-    /// A block of at least `len` bytes.
+    /// Allocates a block of at least `len` bytes.
     pub(crate) fn block(self: &Arc<Self>, len: usize) -> io::Result<Block> {
         let size =
             len.max(SMALLEST).checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
@@ -147,7 +148,7 @@ impl Arena {
         Ok(Block { arena: Arc::clone(self), offset, size })
     }
 
-    /// Bytes of all blocks in use.
+    /// Returns the number of bytes of all blocks in use.
     pub(crate) fn used(&self) -> usize {
         self.state().used
     }
@@ -170,8 +171,8 @@ impl Arena {
         }
     }
 
-    /// Gives the pages of blocks that were taken out back to the system. The lock is not
-    /// held meanwhile: this takes as long as writing them.
+    /// Returns the pages of removed blocks to the system. The lock is not held at that time, because
+    /// this takes as long as writing the pages.
     fn discard(&self, blocks: Vec<(usize, usize)>) {
         for (offset, size) in &blocks {
             self.mapping.discard(*offset, *size);
@@ -182,8 +183,7 @@ impl Arena {
         }
     }
 
-    /// Gives the pages of free blocks back to the system, a part of them at a time; tells
-    /// whether that was all.
+    /// Returns a part of the pages of free blocks to the system, and returns whether that was all.
     pub(crate) fn trim(&self) -> bool {
         let mut state = self.state();
         for page in state.small.release() {
@@ -198,7 +198,7 @@ impl Arena {
     }
 }
 
-/// A block of payload memory, free again when dropped.
+/// A block of payload memory, which is freed when it is dropped.
 pub(crate) struct Block {
     arena: Arc<Arena>,
     offset: usize,
@@ -214,13 +214,13 @@ impl Block {
         NonNull::slice_from_raw_parts(self.arena.mapping.at(self.offset, self.size), self.size)
     }
 
-    /// Copies bytes to its start.
+    /// Copies bytes to the start of the block.
     pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
         assert!(at + bytes.len() <= self.size, "a block is written within its size");
         self.arena.mapping.write(self.offset + at, bytes);
     }
 
-    /// The length that stands before an input (see [`Descriptor`](super::Descriptor)).
+    /// The length of the field that precedes an input (see [`Descriptor`](super::Descriptor)).
     pub(crate) fn length_at(&self, at: usize) -> u64 {
         assert!(at + 8 <= self.size, "a block is read within its size");
         self.arena.mapping.load_u64(self.offset + at)
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(arena.block(2 << 20).unwrap().length_at(0), 0);
     }
 
-    /// Bytes of pages that a file has.
+    /// Returns the number of bytes of the resident pages of a file.
     fn pages(fd: &std::os::fd::OwnedFd) -> usize {
         nix::sys::stat::fstat(fd).unwrap().st_blocks as usize * 512
     }
@@ -294,7 +294,7 @@ mod tests {
         peak(8 << 20);
         while !arena.trim() {}
         assert_eq!(pages(&fd), 0);
-        // Without being idle too, when other load went on for a while.
+        // The pages are returned even if the pool is not idle but has other load for a while.
         peak(256 << 20);
         for _ in 0..20_000 {
             arena.block(100 << 10).unwrap().write(0, &[7; 4096]);

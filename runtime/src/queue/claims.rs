@@ -6,16 +6,16 @@ const FREE: u64 = 0;
 const WITHDRAWN: u64 = 0xffff;
 const OWNER_BITS: u32 = 16;
 
-/// Who has a chunk.
+/// The owner of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimOwner {
-    /// Nobody yet.
+    /// The chunk is not claimed.
     Free,
-    /// The worker with this number.
+    /// The worker with this number owns it.
     Worker(usize),
-    /// The caller took it back.
+    /// The caller has withdrawn it.
     Withdrawn,
-    /// The slot does not hold this position (any more), or holds nonsense.
+    /// The slot does not contain this position, or contains an invalid word.
     Elsewhere,
 }
 
@@ -23,7 +23,7 @@ fn word(position: u64, owner: u64) -> u64 {
     position << OWNER_BITS | owner
 }
 
-/// The claim words of all slots, and the hint where to look first.
+/// The claim words of all slots, and the hint for the search.
 #[derive(Clone, Copy)]
 pub(crate) struct Claims<'a> {
     words: &'a [AtomicU64],
@@ -44,7 +44,7 @@ impl<'a> Claims<'a> {
         self.slot(position).store(word(position, FREE), Ordering::Release);
     }
 
-    /// Caller: who has a chunk.
+    /// Caller: returns the owner of a chunk.
     pub(crate) fn owner(&self, position: u64) -> ClaimOwner {
         let seen = self.slot(position).load(Ordering::Acquire);
         if seen >> OWNER_BITS != position {
@@ -58,7 +58,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Caller: takes an unclaimed chunk back (rule Q4).
+    /// Caller: withdraws an unclaimed chunk (rule Q4).
     pub(crate) fn withdraw(&self, position: u64) -> bool {
         self.swap(position, WITHDRAWN)
     }
@@ -68,18 +68,18 @@ impl<'a> Claims<'a> {
         self.slot(position).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// No position below this one is free (rule Q5); a hint.
+    /// Returns a hint that no position below it is free (rule Q5).
     pub(crate) fn cursor(&self) -> u64 {
         self.cursor.load(Ordering::Relaxed)
     }
 
-    /// Caller: sets the hint right again (rule Q19).
+    /// Caller: repairs the hint (rule Q19).
     pub(crate) fn set_cursor(&self, position: u64) {
         self.cursor.store(position, Ordering::Relaxed);
     }
 
-    /// Worker: claims the first free chunk below `tail`; `read` reads the descriptor of a
-    /// position before the swap that makes what it read valid (rule Q2).
+    /// Worker: claims the first free chunk below `tail`. `read` reads the descriptor of a position
+    /// before the swap that makes it valid (rule Q2).
     pub(crate) fn claim<D>(
         &self,
         tail: u64,
@@ -104,7 +104,7 @@ impl<'a> Claims<'a> {
         claimed
     }
 
-    /// Moves the hint forward unless it moved meanwhile (rule Q5).
+    /// Advances the hint, unless it has changed in the meantime (rule Q5).
     fn advance(&self, from: u64, to: u64) {
         if from < to {
             let _ = self.cursor.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);

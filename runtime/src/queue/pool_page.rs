@@ -1,4 +1,4 @@
-//! The pool page, which every process may write and none relies on (rules Q5 and Q16 to Q20).
+//! The pool page, which every process can write and no process trusts (rules Q5 and Q16 to Q20).
 
 use super::{Claims, MAX_WORKERS, SLOTS};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
@@ -6,7 +6,7 @@ use crate::sys::memory::SharedMemory;
 
 const WORDS: usize = MAX_WORKERS / 64;
 
-/// A set of workers, one bit each.
+/// A set of workers, with one bit for each.
 #[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
 #[cfg_attr(all(test, loom), repr(C), derive(Default))]
 pub(crate) struct Bits([AtomicU64; WORDS]);
@@ -16,7 +16,7 @@ impl Bits {
         self.0[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
     }
 
-    /// Whether it was there.
+    /// Returns whether the worker was in the set.
     pub(crate) fn clear(&self, worker: usize) -> bool {
         let bit = 1 << (worker % 64);
         self.0[worker / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
@@ -31,7 +31,7 @@ impl Bits {
         self.0.iter().map(|word| word.load(Ordering::SeqCst).count_ones() as usize).sum()
     }
 
-    /// Takes one worker out of the set.
+    /// Removes one worker from the set.
     pub(crate) fn take(&self) -> Option<usize> {
         (0..WORDS).find_map(|at| {
             let mut seen = self.0[at].load(Ordering::SeqCst);
@@ -51,7 +51,7 @@ impl Bits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Waiting {
-    /// Nobody waits.
+    /// No caller waits.
     Nobody = 0,
     /// A thread in a call waits for the end of a chunk.
     End = 1,
@@ -73,7 +73,7 @@ struct CallerWords {
 #[cfg_attr(all(test, loom), repr(C), derive(Default))]
 struct Hint(AtomicU64);
 
-/// The head of the region that all processes may write.
+/// The head of the region that all processes can write.
 #[cfg_attr(not(all(test, loom)), repr(C, align(4096)))]
 #[cfg_attr(all(test, loom), repr(C), derive(Default))]
 pub(crate) struct PoolPage {
@@ -85,7 +85,7 @@ pub(crate) struct PoolPage {
     words: [AtomicU64; SLOTS],
 }
 
-// SAFETY: repr(C) and made of atomics only.
+// SAFETY: `repr(C)`, and only atomics.
 #[allow(unsafe_code, reason = "asserts what lies in shared memory")]
 unsafe impl SharedMemory for PoolPage {}
 
@@ -100,15 +100,15 @@ impl PoolPage {
         self.ended.0.load(Ordering::Relaxed)
     }
 
-    /// Worker: after END; orders what it wrote before what it looks at (rule Q18).
+    /// Worker: called after END. Orders the earlier writes before the following reads (rule Q18).
     #[inline]
     pub(crate) fn end(&self) {
         self.ended.0.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// Caller: announces that it will wait (rule Q18); it looks at the rings again
-    /// afterwards. Gives the word to wait with.
+    /// Caller: announces that it will wait (rule Q18), and checks the rings again afterwards. Returns
+    /// the word to wait with.
     pub(crate) fn announce(&self, waiting: Waiting, low: u64) -> u32 {
         let seen = self.caller.notify.load(Ordering::SeqCst);
         self.caller.low.store(low, Ordering::Relaxed);
@@ -126,7 +126,8 @@ impl PoolPage {
         &self.caller.notify
     }
 
-    /// Worker: whom to wake, after [`end`](Self::end) or another full fence.
+    /// Worker: returns the waiting thread that has to be woken, after [`end`](Self::end) or another full
+    /// fence.
     #[inline]
     pub(crate) fn whom_to_wake(&self, why: Wake) -> Waiting {
         let wanted = match self.caller.waiting.load(Ordering::SeqCst) {
@@ -142,7 +143,7 @@ impl PoolPage {
             }
             _ => false,
         };
-        // One of those who see it wakes.
+        // If several workers see the condition, one of them wakes the caller.
         if now && self.caller.waiting.swap(0, Ordering::SeqCst) != 0 {
             wanted
         } else {
@@ -150,20 +151,20 @@ impl PoolPage {
         }
     }
 
-    /// Worker: tells the waiting thread (rule Q18).
+    /// Worker: wakes the waiting thread (rule Q18).
     pub(crate) fn notify(&self) {
         self.caller.notify.fetch_add(1, Ordering::SeqCst);
         crate::sys::futex::wake(&self.caller.notify, i32::MAX);
     }
 }
 
-/// Why a worker thinks of waking the caller.
+/// The reason for which a worker may wake the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
-    /// It ended a chunk.
+    /// It has ended a chunk.
     End,
-    /// It claimed a chunk.
+    /// It has claimed a chunk.
     Claimed,
-    /// It cannot go on: its ring is full, or its big slots are in use.
+    /// It cannot continue, because its ring is full or its long slots are in use.
     Stuck,
 }

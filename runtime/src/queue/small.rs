@@ -7,16 +7,16 @@ use crate::sys::memory::PAGE;
 
 pub(super) const SMALLEST: usize = 256;
 
-/// The sizes of blocks below a page: powers of two.
+/// The sizes of blocks below a page, which are powers of two.
 const SIZES: usize = (PAGE / SMALLEST).trailing_zeros() as usize;
 
-/// Free pages of each size that are kept at hand.
+/// The number of free pages of each size that are kept.
 const KEPT: usize = 16;
 
-/// Pages cut into blocks of one size each.
+/// Pages that are divided into blocks of one size each.
 #[derive(Default)]
 pub(super) struct SmallPages {
-    /// By their offset.
+    /// The pages by their offset.
     pages: HashMap<usize, Page, Spread>,
     /// For each size, the pages that have a free block.
     open: [Vec<usize>; SIZES],
@@ -26,9 +26,9 @@ pub(super) struct SmallPages {
 
 struct Page {
     size: usize,
-    /// A bit for each block that is in use.
+    /// One bit for each block in use.
     taken: u32,
-    /// Its place among the open ones.
+    /// The index of the page among the open ones.
     place: usize,
 }
 
@@ -38,13 +38,13 @@ impl Page {
     }
 }
 
-/// The place of a size in the lists.
+/// Returns the index of a size in the lists.
 fn class(size: usize) -> usize {
     (size / SMALLEST).trailing_zeros() as usize
 }
 
 impl SmallPages {
-    /// A block in an open page.
+    /// Takes a block in an open page.
     pub(super) fn take(&mut self, size: usize) -> Option<usize> {
         let open = &mut self.open[class(size)];
         let offset = *open.last()?;
@@ -60,7 +60,7 @@ impl SmallPages {
         Some(offset + block as usize * size)
     }
 
-    /// Adds a page; gives its first block.
+    /// Adds a page and returns its first block.
     pub(super) fn add(&mut self, offset: usize, size: usize) -> usize {
         let open = &mut self.open[class(size)];
         self.pages.insert(offset, Page { size, taken: 1, place: open.len() });
@@ -68,7 +68,7 @@ impl SmallPages {
         offset
     }
 
-    /// Takes a block back; gives its page if that is free now and not kept.
+    /// Frees a block, and returns its page if the page is free and not kept.
     pub(super) fn put_back(&mut self, block: usize) -> Option<usize> {
         let offset = block & !(PAGE - 1);
         let page = self.pages.get_mut(&offset).expect("blocks lie in known pages");
@@ -91,7 +91,7 @@ impl SmallPages {
         Some(offset)
     }
 
-    /// Gives up all pages that are free.
+    /// Removes all free pages.
     pub(super) fn release(&mut self) -> Vec<usize> {
         let open = self.open.iter().flatten();
         let free: Vec<usize> =

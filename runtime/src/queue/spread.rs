@@ -2,11 +2,11 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// For tables whose keys are serial numbers or offsets: much cheaper than the hash of the
-/// standard library, which is there for keys that others choose.
+/// For tables whose keys are serial numbers or offsets. It is much cheaper than the hash of the standard
+/// library, which protects against keys that others choose.
 pub(crate) type Spread = BuildHasherDefault<Spreader>;
 
-/// Spreads one number over the table.
+/// Distributes a number over the table.
 #[derive(Default)]
 pub(crate) struct Spreader(u64);
 
@@ -23,8 +23,8 @@ impl Hasher for Spreader {
 
     #[inline]
     fn write_u64(&mut self, value: u64) {
-        // The odd number next to 2^64 divided by the golden ratio; the table takes its
-        // bits from both ends.
+        // The odd number next to 2^64 divided by the golden ratio. The table uses bits from both ends of
+        // the result.
         let spread = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = spread ^ (spread >> 32);
     }
