@@ -17,7 +17,7 @@ struct Few {
 const LEAVE: Duration = Duration::from_millis(2);
 
 impl Few {
-    /// A pool whose workers are ready.
+    /// Creates a pool whose workers are ready.
     fn new(workers: usize) -> Self {
         let mut few = Few::asked(workers, None);
         for slot in 0..workers {
@@ -27,7 +27,7 @@ impl Few {
         few
     }
 
-    /// A pool whose workers were asked for.
+    /// Creates a pool whose workers were requested.
     fn asked(workers: usize, idle_timeout: Option<Duration>) -> Self {
         let limits =
             Limits { leave_timeout: LEAVE, idle_timeout, ..Limits::new(workers, 16, 1 << 32) };
@@ -43,7 +43,7 @@ impl Few {
         self.event(Event::Ready { slot });
     }
 
-    /// The worker in a slot was killed by somebody outside.
+    /// Kills the worker in a slot from outside.
     fn die(&mut self, slot: usize) {
         let (is_clean, left, from_outside, started) = (false, false, true, None);
         let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
@@ -58,7 +58,7 @@ impl Few {
         std::iter::from_fn(|| self.scheduler.next_action()).collect()
     }
 
-    /// Opens a call of so many inputs, each a chunk.
+    /// Opens a call of `inputs` inputs, each of which is a chunk.
     fn call(&mut self, inputs: usize, options: CallOptions) -> CallId {
         let call = self.open(options);
         for first in 0..inputs {
@@ -77,20 +77,20 @@ impl Few {
         self.event(Event::HandedIn { call, chunk });
     }
 
-    /// The worker in a slot claims the next chunk and says so; returns its position.
+    /// Makes the worker in a slot claim the next chunk and report it; returns the position.
     fn claim(&mut self, slot: usize) -> u64 {
         let (position, _) = self.table.claim(slot).unwrap();
         self.scheduler.claimed(slot, position, &self.table).unwrap();
         position
     }
 
-    /// The worker in a slot answers and ends its chunk of one input.
+    /// Makes the worker in a slot answer and end its chunk of one input.
     fn end(&mut self, slot: usize) {
         self.scheduler.answered(slot, 1, false).unwrap();
         self.scheduler.ended(slot, 1_000, self.now, &mut self.table).unwrap();
     }
 
-    /// Time passes until a worker is asked for; returns when that is.
+    /// Lets time pass until a worker is requested, and returns that time.
     fn sleep_until_start(&mut self) -> u64 {
         loop {
             self.event(Event::TimePassed);
@@ -101,7 +101,7 @@ impl Few {
         }
     }
 
-    /// The dispatcher looks at everything and sleeps; returns until when.
+    /// Makes the dispatcher check everything and sleep; returns the end of its sleep.
     fn sleep(&mut self) -> Option<u64> {
         self.event(Event::TimePassed);
         self.actions();
@@ -115,7 +115,7 @@ fn the_dispatcher_wakes_for_a_worker_whose_time_to_leave_begins() {
     few.call(1, CallOptions::default());
     few.claim(1);
     few.event(Event::Resized { workers: 1 });
-    // While it runs, only the tick makes the dispatcher look.
+    // While the input runs, only the tick makes the dispatcher check.
     assert_eq!(few.sleep(), Some(few.now + 100_000_000));
     assert_eq!(few.scheduler.next_deadline(few.now, None), None);
     few.now += 1_000;
@@ -225,11 +225,11 @@ fn starts_that_fail_end_no_call_while_a_worker_serves() {
         }));
         assert!(few.scheduler.broken().is_none());
     }
-    // What only the missing worker can run is not waited for without end.
+    // An input that only the missing worker could run does not wait forever.
     assert_eq!(failed, [broadcast]);
     few.claim(1);
     few.end(1);
-    // Without the one that serves, the next start that fails ends what is left.
+    // After the end of the serving worker, the next failed start ends the remaining calls.
     few.die(1);
     few.event(Event::TimePassed);
     few.event(Event::NotStarted { slot: 0, error: "not started" });

@@ -3,22 +3,22 @@
 use super::program::Op;
 use crate::scheduler::{CallId, Patience, Sleep};
 
-/// Where a caller is.
+/// The state of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallerState {
-    /// Between two things, or between two looks at a call.
+    /// The caller is between two actions, or between two checks of a call.
     Running,
-    /// It leads, and has not announced it yet.
+    /// The caller leads, and has not announced it yet.
     Leading(Sleep),
-    /// It leads and sleeps, unless it is woken.
+    /// The caller leads and sleeps until it is woken.
     Asleep(Sleep),
     Following,
-    /// Its call is awaited by an executor.
+    /// An executor awaits its call.
     Awaiting,
     Done,
 }
 
-/// The call that a caller is in.
+/// The current call of a caller.
 #[derive(Clone, Debug)]
 pub(super) struct InCall {
     pub(super) id: CallId,
@@ -30,14 +30,15 @@ pub(super) struct InCall {
     pub(super) first_error: bool,
     pub(super) patience: Patience,
     pub(super) awaited: bool,
-    /// Looks until it is taken back, and whether its running tasks are cancelled then.
+    /// The number of checks until the call is taken back, and whether its running tasks are then
+    /// cancelled.
     pub(super) taken_back: Option<(usize, bool)>,
-    /// Inputs may go without an outcome, as their workers leave.
+    /// Whether inputs may have no outcome, because their workers leave.
     pub(super) is_broadcast: bool,
     pub(super) seen: u64,
 }
 
-/// One caller.
+/// A virtual caller.
 #[derive(Debug)]
 pub(super) struct VirtualCaller {
     pub(super) ops: Vec<Op>,

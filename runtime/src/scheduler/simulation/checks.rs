@@ -6,12 +6,12 @@ use super::worker::Stage;
 use super::world::World;
 use crate::scheduler::{Life, Sleep};
 
-/// How late an input over its time may be found, in nanoseconds: the dispatcher looks no
-/// more often than every 250 microseconds.
+/// The maximum delay, in nanoseconds, after which an expired timeout is found: the dispatcher checks at
+/// most every 250 microseconds.
 const SLACK: u64 = 300_000;
 
 impl World<'_> {
-    /// Looks at everything after a step.
+    /// Checks everything after a step.
     pub(super) fn check(&mut self) {
         if let Err(what) = self.scheduler.check(&self.table) {
             self.fail(what);
@@ -27,8 +27,8 @@ impl World<'_> {
         }
     }
 
-    /// A process that is forgotten is over or killed; one that the dispatcher was not told of is
-    /// ended by its launcher.
+    /// A forgotten process must have ended or been killed. If the dispatcher was not told of it, its
+    /// launcher ends it.
     pub(super) fn check_vacated(&mut self, slot: usize) {
         let Some(Some(worker)) = self.workers.get(slot) else { return };
         let ends = worker.is_over() || worker.killed || worker.stage == Stage::Asked;
@@ -37,7 +37,8 @@ impl World<'_> {
         }
     }
 
-    /// The tasks of cancelled calls know it, and only those; after a drop, all that run.
+    /// Only the running tasks of cancelled calls know of the cancellation; after a drop, all running
+    /// tasks do.
     fn check_cancelled(&mut self) {
         for slot in 0..self.workers.len() {
             let Some(worker) = self.workers[slot].as_ref().filter(|worker| !worker.is_over())
@@ -59,7 +60,7 @@ impl World<'_> {
         }
     }
 
-    /// A call is not overtaken for ever by calls of its own priority or a lower one.
+    /// A call must not be overtaken forever by calls of the same or a lower priority.
     fn check_turns(&mut self) {
         for id in std::mem::take(&mut self.table.published) {
             if let Err(what) = self.scheduler.count_turn(id) {
@@ -68,14 +69,14 @@ impl World<'_> {
         }
     }
 
-    /// Nothing can happen by itself: it must be right that everybody sleeps.
+    /// Nothing can happen without time passing, so every sleeping thread must have a reason to sleep.
     pub(super) fn let_time_pass(&mut self) {
         if let Err(what) = self.check_sleepers() {
             return self.fail(what);
         }
         self.counts.quiet += 1;
         let due = self.dispatcher.asleep.flatten().filter(|_| !self.dispatcher.gone);
-        // A task that hangs and has no limit is waited for, until the pool is dropped.
+        // A task that hangs and has no timeout is waited for, until the pool is dropped.
         let due = due.filter(|_| self.counts.quiet < 40 || self.dropped);
         if self.counts.quiet > 200 {
             return self.fail("time passes, and the pool does not end".to_owned());
@@ -108,7 +109,7 @@ impl World<'_> {
             if waits && state == CallerState::Awaiting {
                 return Err(format!("caller {at} is awaited, and an answer lies ready"));
             }
-            // What a task says itself is told at the end of its chunk.
+            // The reports of a task are read at the end of its chunk.
             if lost && !matches!(state, CallerState::Asleep(Sleep::Low(_))) {
                 return Err(format!("caller {at} sleeps ({state:?}), and a failure lies ready"));
             }
@@ -155,7 +156,7 @@ impl World<'_> {
         self.scheduler.check_vacancies(self.now)
     }
 
-    /// What only time ends must have a deadline, for which the dispatcher wakes.
+    /// A state that only time ends must have a deadline, for which the dispatcher wakes.
     fn check_deadlines(&self, patient: bool) -> Result<(), String> {
         if self.dispatcher.gone {
             return Ok(());
@@ -170,8 +171,8 @@ impl World<'_> {
             let Some(worker) = worker else { continue };
             let limited = match worker.stage {
                 Stage::Asked | Stage::Started | Stage::Initializing => true,
-                // That it leaves by itself is noticed when the dispatcher looks the next time, and
-                // a thread that waits for claims leaves the end of its last chunk unread.
+                // The dispatcher notices only at its next check that the worker leaves on its own, and a
+                // thread that waits for claims does not read the end of its last chunk.
                 Stage::Leaving => {
                     !patient
                         && self.scheduler.slot(slot).is_some_and(|slot| slot.worker.is_leaving())

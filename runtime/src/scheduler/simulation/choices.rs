@@ -1,6 +1,6 @@
 //! The source of the decisions of a schedule: a seed, or a list of earlier decisions.
 
-/// A source of decisions that remembers them.
+/// A source of decisions that records them.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
     state: u64,
@@ -9,7 +9,7 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    /// Decisions that follow from a seed.
+    /// Creates a source whose decisions follow from a seed.
     pub(crate) fn seeded(seed: u64) -> Self {
         Choices {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -18,22 +18,23 @@ impl Choices {
         }
     }
 
-    /// The decisions of a list, and then always the first possibility.
+    /// Creates a source that replays the decisions of a list, and then always decides for the first
+    /// possibility.
     pub(crate) fn replayed(list: Vec<u32>) -> Self {
         Choices { state: 1, replay: Some(list), made: Vec::new() }
     }
 
-    /// The decisions so far.
+    /// Returns the decisions so far.
     pub(crate) fn made(&self) -> Vec<u32> {
         self.made.clone()
     }
 
-    /// Whether the decisions are those of a list.
+    /// Returns whether the decisions are those of a list.
     pub(super) fn is_replay(&self) -> bool {
         self.replay.is_some()
     }
 
-    /// One of `count` possibilities.
+    /// Decides for one of `count` possibilities.
     pub(super) fn pick(&mut self, count: usize) -> usize {
         let count = count.max(1) as u32;
         let drawn = match &self.replay {
@@ -45,9 +46,9 @@ impl Choices {
         choice as usize
     }
 
-    /// True once in `odds` times; never in a replay that has come to its end.
+    /// Returns true once in `odds` times; always false after the end of a replay.
     pub(super) fn once_in(&mut self, odds: usize) -> bool {
-        // So that 0, which shrinking strives for, means that nothing special happens.
+        // With this order 0, to which shrinking tends, means that nothing special happens.
         self.pick(odds) + 1 == odds
     }
 

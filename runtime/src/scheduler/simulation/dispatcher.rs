@@ -2,22 +2,22 @@
 
 use super::worker::VirtualWorker;
 
-/// What the dispatcher sees.
+/// The view of the dispatcher.
 #[derive(Debug, Default)]
 pub(super) struct VirtualDispatcher {
     pub(super) wakeup: bool,
-    /// Until when it sleeps: `Some(None)` without end.
+    /// The time until which it sleeps; `Some(None)` means without a limit.
     pub(super) asleep: Option<Option<u64>>,
-    /// Workers whose starts of workers it was not told of yet, by slot.
+    /// The started workers of which it was not told yet, by slot.
     pub(super) started: Vec<usize>,
     pub(super) not_started: Vec<usize>,
-    /// A worker leaves by itself.
+    /// Records that a worker leaves on its own.
     pub(super) leaving: bool,
     pub(super) gone: bool,
 }
 
 impl VirtualDispatcher {
-    /// What was known of the worker in a slot is of no use any more.
+    /// Forgets everything about the worker in a slot.
     pub(super) fn forget(&mut self, slot: usize) {
         self.started.retain(|at| *at != slot);
         self.not_started.retain(|at| *at != slot);

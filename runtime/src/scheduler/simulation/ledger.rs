@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::table::{VirtualInputs, VirtualOutcome};
 use crate::scheduler::CallId;
 
-/// What the callers are told, and what happened to each input.
+/// The reports to the callers, and the history of each input.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     calls: Vec<CallRecord>,
     numbers: BTreeMap<CallId, usize>,
-    /// Inputs whose workers were killed since they were over their time, by call and index.
+    /// The inputs whose workers were killed because of their timeout, by call and index.
     over_time: BTreeSet<(usize, usize)>,
     error: Option<String>,
-    /// In an ordered pool the number of its workers, as long as that does not change.
+    /// The number of workers of an ordered pool, as long as it does not change.
     pub(super) turns: Option<usize>,
-    /// Workers lie, so that it is not known what they ran.
+    /// Whether workers violate the protocol, so that the inputs that they run are not known.
     pub(super) lies: bool,
 }
 
@@ -26,11 +26,11 @@ struct CallRecord {
     /// The inputs of a chunk in an ordered pool; `None` for a broadcast.
     chunk: Option<usize>,
     outcomes: BTreeSet<usize>,
-    /// How often each input was begun.
+    /// The number of times that each input was begun.
     begun: BTreeMap<usize, u32>,
-    /// Nobody wants to know any more.
+    /// Whether the outcomes are no longer wanted.
     forgotten: bool,
-    /// Its running tasks are to be told that it is cancelled.
+    /// Whether its running tasks have to be told that it is cancelled.
     cancelled: bool,
 }
 
@@ -60,7 +60,7 @@ impl Ledger {
         call.forgotten = call.outcomes.len() < call.inputs;
     }
 
-    /// From now on its running tasks know that it is cancelled.
+    /// Records that its running tasks are told of the cancellation.
     pub(super) fn cancel(&mut self, number: usize) {
         self.calls[number].cancelled = true;
     }
@@ -77,7 +77,7 @@ impl Ledger {
         self.error.take().map_or(Ok(()), Err)
     }
 
-    /// A worker began an input.
+    /// Records that a worker has begun an input.
     pub(super) fn began(&mut self, number: usize, index: usize, slot: usize) {
         if self.over_time.contains(&(number, index)) && !self.lies {
             self.wrong(format!(
@@ -99,7 +99,7 @@ impl Ledger {
                 format!("input {index} of call {number} is run again though it is cancelled");
             return self.wrong(text);
         }
-        // Once more than it may be retried; its first run, and one for each loss.
+        // The maximum is one more than the permitted retries: the first run, and one run for each loss.
         if *times > call.retries + 1 && !self.lies {
             let text =
                 format!("input {index} of call {number} is begun {times} times (slot {slot})");
@@ -107,12 +107,12 @@ impl Ledger {
         }
     }
 
-    /// A worker was killed since an input was over its time.
+    /// Records that a worker was killed because of the timeout of an input.
     pub(super) fn timed_out(&mut self, number: usize, index: usize) {
         self.over_time.insert((number, index));
     }
 
-    /// An input is blamed for the end of its worker.
+    /// Records that an input is blamed for the end of its worker.
     pub(super) fn blamed(&mut self, number: usize, index: usize, tries: u32, in_slot: bool) {
         let begun = self.calls[number].begun.get(&index).copied().unwrap_or(0);
         if self.lies {
@@ -127,13 +127,13 @@ impl Ledger {
         }
     }
 
-    /// An input for one worker is not run.
+    /// Records that an input for one worker is not run.
     pub(super) fn unrun(&mut self, id: CallId, index: usize) {
         let number = self.numbers[&id];
         self.outcome(number, index, &VirtualOutcome::Failed);
     }
 
-    /// A caller takes an outcome.
+    /// Records that a caller takes an outcome.
     pub(super) fn outcome(&mut self, number: usize, index: usize, outcome: &VirtualOutcome) {
         if let VirtualOutcome::Value(input) = outcome
             && *input != (VirtualInputs { call: number, first: index, count: 1 })
@@ -146,7 +146,7 @@ impl Ledger {
         }
     }
 
-    /// At the end.
+    /// Checks the ledger at the end of a schedule.
     pub(super) fn complete(&self) -> Result<(), String> {
         for (number, call) in self.calls.iter().enumerate() {
             let missing = call.inputs - call.outcomes.len();

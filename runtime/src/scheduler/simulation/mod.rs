@@ -32,23 +32,23 @@ pub(crate) use shrink::shrink;
 
 use world::World;
 
-/// What a schedule that went well did.
+/// The summary of a schedule that passed all checks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Report {
-    /// Steps of callers, workers, launcher and dispatcher.
+    /// The number of steps of callers, workers, launcher and dispatcher.
     pub(crate) steps: u64,
-    /// Inputs that were handed in.
+    /// The number of inputs that were handed in.
     pub(crate) inputs: u64,
-    /// Workers that ended in any way but leaving.
+    /// The number of workers that ended in any other way than by leaving.
     pub(crate) deaths: u64,
 }
 
 /// A schedule in which a check failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Broken {
-    /// What was wrong.
+    /// The violated check.
     pub(crate) what: String,
-    /// What led to it, one line a step.
+    /// The trace, one line per step.
     pub(crate) trace: Vec<String>,
 }
 
@@ -56,17 +56,17 @@ pub(crate) struct Broken {
 ///
 /// # Errors
 ///
-/// If a check failed.
+/// Returns the schedule if a check fails.
 pub(crate) fn run(choices: &mut Choices) -> Result<Report, Broken> {
     let mut world = World::new(choices);
     world.run()
 }
 
-/// Runs the schedules of consecutive seeds, and shrinks the first one that breaks.
+/// Runs the schedules of consecutive seeds, and shrinks the first one that fails.
 ///
 /// # Errors
 ///
-/// The seed, and the shrunk schedule.
+/// Returns the seed and the shrunk schedule.
 pub(crate) fn run_seeds(seeds: std::ops::Range<u64>) -> Result<Report, (u64, Broken)> {
     let mut all = Report::default();
     for seed in seeds {

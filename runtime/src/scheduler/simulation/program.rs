@@ -5,22 +5,22 @@ use std::time::Duration;
 use super::Choices;
 use crate::scheduler::CallOptions;
 
-/// One thing that a caller does.
+/// An action of a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Op {
-    /// Hands inputs in and waits; with `first_error` it ends at the first failure.
+    /// Hands in inputs and waits; with `first_error` the call ends at the first failure.
     Map {
         inputs: usize,
         options: CallOptions,
         first_error: bool,
     },
-    /// Hands everything in at once, and then does what `then` says.
+    /// Hands in all inputs at once, and then does what `then` says.
     Submit {
         inputs: usize,
         options: CallOptions,
         then: Then,
     },
-    /// One input for each worker.
+    /// Hands in one input for each worker.
     Broadcast,
     Resize(usize),
     /// Asks for the end of the worker in a slot.
@@ -29,7 +29,7 @@ pub(super) enum Op {
     Terminate,
 }
 
-/// What becomes of a handle.
+/// The use of a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Wait,
@@ -38,7 +38,7 @@ pub(super) enum Then {
     TakeBackAndWait,
     CancelRunningAndWait,
     Drop,
-    /// An executor waits for it.
+    /// An executor awaits it.
     Await,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Program {
     pub(super) max_tasks: Option<usize>,
     pub(super) ordered: bool,
     pub(super) replace: bool,
-    /// Something goes wrong once in so many steps; 0 is never.
+    /// The average number of steps between faults; 0 for no faults.
     pub(super) deaths: usize,
     pub(super) failures: usize,
     pub(super) hangs: usize,
@@ -89,20 +89,20 @@ impl Program {
     }
 }
 
-/// What goes wrong every time.
+/// A fault that occurs every time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Storm {
     None,
-    /// Workers die as soon as they serve.
+    /// Workers die when they begin to serve.
     AtOnce,
     /// Workers die after an answer.
     AfterAnAnswer,
-    /// Once a worker has died, no worker can be started.
+    /// After a worker has died, no worker can be started.
     NoMoreStarts,
 }
 
 impl Program {
-    /// Has enough to do that workers die more often than they may without an answer.
+    /// Adds enough inputs that more workers die than may die without an answer in between.
     fn with_work(mut self) -> Self {
         if self.storm == Storm::AfterAnAnswer {
             let options = CallOptions { retries: 3, ..CallOptions::default() };
@@ -112,10 +112,10 @@ impl Program {
     }
 }
 
-/// The most worker slots that a pool of the simulation ever has.
+/// The maximum number of worker slots in a pool of the simulation.
 pub(super) const MOST_WORKERS: usize = 4;
 
-/// Limits of time, one below and one above what the dispatcher looks at the soonest.
+/// Timeouts, one below and one above the minimum interval of checks.
 const LIMITS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(2)];
 
 fn ops(choices: &mut Choices) -> Vec<Op> {

@@ -3,22 +3,22 @@
 use super::table::{VirtualInbox, VirtualInputs, VirtualQueue};
 use crate::scheduler::{CallId, CallOptions, Ending, Event, Limits, NewChunk, Scheduler};
 
-/// Inputs of a chunk.
+/// The number of inputs of a chunk.
 const CHUNK: u64 = 100;
 
-/// A pool whose workers do whatever is wanted at once.
+/// A pool whose workers do everything immediately.
 pub(crate) struct VirtualPool {
     scheduler: Scheduler<VirtualQueue>,
     table: VirtualQueue,
-    /// What each worker has claimed.
+    /// The chunk that each worker has claimed.
     has: Vec<Option<(u64, VirtualInputs)>>,
     now: u64,
-    /// Events that the scheduler handled.
+    /// The number of events that the scheduler has handled.
     pub(crate) events: u64,
 }
 
 impl VirtualPool {
-    /// Starts so many workers.
+    /// Starts `workers` workers.
     pub(crate) fn new(workers: usize) -> Self {
         let limits = Limits::new(workers, (4 * workers).max(1024), 1 << 46);
         let table = VirtualQueue::new(limits.queue_slots);
@@ -63,7 +63,8 @@ impl VirtualPool {
         self.event(Event::HandedIn { call, chunk });
     }
 
-    /// A worker ends what it has and claims the next chunk; returns the inputs that it ended.
+    /// Makes a worker end its chunk and claim the next one; returns the number of inputs that it has
+    /// ended.
     fn work(&mut self, slot: usize) -> u64 {
         let mut ended = 0;
         if let Some((_, inputs)) = self.has[slot].take() {
@@ -88,7 +89,7 @@ impl VirtualPool {
         }
     }
 
-    /// Hands in what there is room for, up to so many inputs.
+    /// Hands in inputs as long as there is room, up to a number of inputs.
     fn produce(&mut self, call: CallId, handed_in: &mut u64, inputs: u64) {
         while *handed_in < inputs && self.scheduler.room(call, None, false, &self.table).is_some() {
             let count = CHUNK.min(inputs - *handed_in);
@@ -97,7 +98,7 @@ impl VirtualPool {
         }
     }
 
-    /// One call of so many inputs, all workers busy.
+    /// Runs one call that keeps all workers busy.
     pub(crate) fn map(&mut self, inputs: u64) {
         let call = self.open();
         let (mut handed_in, mut answered) = (0, 0);
@@ -110,7 +111,7 @@ impl VirtualPool {
         drop(self.scheduler.take_client(call, &mut self.table));
     }
 
-    /// While one call keeps all workers busy, so many workers die and are replaced.
+    /// Makes workers die and be replaced while one call keeps all workers busy.
     pub(crate) fn replace(&mut self, deaths: u64) {
         let call = self.open();
         let mut handed_in = 0;
@@ -129,14 +130,14 @@ impl VirtualPool {
             self.event(Event::Exited { slot, ending });
             self.event(Event::TimePassed);
             self.start(slot);
-            // An answer, so that it is no storm.
+            // An answer prevents a restart storm.
             self.work(slot);
             self.work(slot);
         }
         drop(self.scheduler.take_client(call, &mut self.table));
     }
 
-    /// So many calls of one chunk each, which is claimed, and then dropped.
+    /// Opens calls of one chunk each, which is claimed, and drops them.
     pub(crate) fn drop_calls(&mut self, calls: u64) {
         for call in 0..calls {
             let slot = call as usize % self.has.len();

@@ -2,10 +2,10 @@
 
 use super::{Broken, Choices, run};
 
-/// How often a shorter schedule is tried.
+/// The maximum number of shorter schedules that are tried.
 const TRIES: usize = 3_000;
 
-/// Leaves decisions out, and makes them smaller, as long as some check still fails.
+/// Removes decisions, and makes them smaller, as long as a check still fails.
 pub(crate) fn shrink(mut list: Vec<u32>, mut broken: Broken) -> Broken {
     let mut tries = 0;
     let mut attempt = |candidate: Vec<u32>, list: &mut Vec<u32>, broken: &mut Broken| {

@@ -1,16 +1,16 @@
-//! The queue of a simulated pool: a table in place of claim words.
+//! The queue of a simulated pool: a table instead of claim words.
 
 use std::collections::BTreeMap;
 
 use crate::scheduler::{CallId, Chunk, Owner, Payload, Port};
 
-/// The first position of chunks for one worker.
+/// The first position of direct chunks.
 pub(super) const DIRECT: u64 = 1 << 32;
 
-/// Inputs of a call: in place of bytes, which they are.
+/// The inputs of a call, which stand for their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct VirtualInputs {
-    /// The caller's own number of the call.
+    /// The caller's own number for the call.
     pub(super) call: usize,
     pub(super) first: usize,
     pub(super) count: usize,
@@ -25,17 +25,17 @@ impl Payload for VirtualInputs {
     }
 }
 
-/// What came of an input, as the caller is told.
+/// The outcome of an input, as the caller receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum VirtualOutcome {
     Value(VirtualInputs),
     /// The task failed.
     Failed,
-    /// The scheduler says that there will be no value.
+    /// The scheduler has reported that there will be no value.
     Lost,
 }
 
-/// Answers that came for a call.
+/// The answers to a call.
 #[derive(Default)]
 pub(super) struct VirtualInbox(pub(super) Vec<(usize, VirtualOutcome)>);
 
@@ -71,7 +71,7 @@ impl VirtualQueue {
         (position % self.words.len() as u64) as usize
     }
 
-    /// A worker claims the first free chunk.
+    /// Makes a worker claim the first free chunk.
     pub(super) fn claim(&mut self, slot: usize) -> Option<(u64, VirtualInputs)> {
         let oldest = self.tail.saturating_sub(self.words.len() as u64);
         for position in self.cursor.max(oldest)..self.tail {
@@ -94,12 +94,12 @@ impl VirtualQueue {
         (self.cursor.max(oldest)..self.tail).any(|position| self.owner(position) == Owner::Free)
     }
 
-    /// The chunk that was last given to one worker alone.
+    /// Returns the last direct chunk of a worker.
     pub(super) fn directed(&self, slot: usize) -> Option<(u64, VirtualInputs)> {
         self.direct.get(&slot).copied()
     }
 
-    /// Another worker takes the slot.
+    /// Prepares the slot for another worker.
     pub(super) fn vacate(&mut self, slot: usize) {
         self.direct.remove(&slot);
     }

@@ -9,7 +9,7 @@ fn show(seed: u64, broken: &super::Broken) -> String {
     format!("seed {seed}: {}\n{}\n..\n{}", broken.what, head.join("\n"), tail.join("\n"))
 }
 
-/// A part of the schedules, so that the test harness runs them side by side.
+/// Runs a part of the schedules, so that the test harness can run the parts in parallel.
 fn part(number: u64) {
     const SCHEDULES: u64 = if cfg!(miri) { 2 } else { 25_000 };
     let first = number * 25_000;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::table::{DIRECT, VirtualInputs};
 
-/// What a worker writes to its ring.
+/// A message of a worker in its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RingMessage {
     Chunk(u64),
@@ -16,11 +16,11 @@ pub(super) enum RingMessage {
         index: usize,
     },
     End,
-    /// Something that no honest worker says.
+    /// A message that violates the protocol.
     Nonsense,
 }
 
-/// What a worker writes to its control socket.
+/// A message of a worker on its control socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ControlMessage {
     Hello,
@@ -28,17 +28,17 @@ pub(super) enum ControlMessage {
     Sorry,
 }
 
-/// How far a worker is.
+/// The stage of the life of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The launcher was asked for it.
+    /// The launcher was asked to start it.
     Asked,
     Started,
     Initializing,
     Serving,
-    /// Runs its exit hooks.
+    /// It runs its exit hooks.
     Leaving,
-    /// Its process is over; `true` if it exited cleanly.
+    /// Its process has ended; `true` if it exited cleanly.
     Over(bool),
 }
 
@@ -47,49 +47,49 @@ pub(super) enum Stage {
 pub(super) struct Claimed {
     pub(super) position: u64,
     pub(super) inputs: VirtualInputs,
-    /// CHUNK was said.
+    /// Whether CHUNK was reported.
     pub(super) told: bool,
-    /// Inputs answered.
+    /// The number of answered inputs.
     pub(super) answered: usize,
-    /// The next input was begun.
+    /// Whether the next input was begun.
     pub(super) running: bool,
     pub(super) since: u64,
 }
 
-/// What it was told of the chunks that it has.
+/// The requests of the caller for its chunks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Told {
-    /// It stops before the next input of this one.
+    /// The chunk of which it must not begin another input.
     pub(super) skip: u64,
-    /// The chunk of the queue, and the direct one, that are cancelled.
+    /// The cancelled chunk of the queue, and the cancelled direct chunk.
     cancelled: [u64; 2],
 }
 
-/// One virtual worker.
+/// A virtual worker.
 #[derive(Debug)]
 pub(super) struct VirtualWorker {
     pub(super) stage: Stage,
     pub(super) control: VecDeque<ControlMessage>,
     pub(super) ring: VecDeque<RingMessage>,
     pub(super) claimed: Option<Claimed>,
-    /// The input begun last, as its page says.
+    /// The input that was begun last, according to its page.
     pub(super) started: Option<(u64, usize)>,
     pub(super) last_direct: u64,
     pub(super) asked_to_leave: bool,
     pub(super) told: Told,
-    /// It has found nothing to do and waits to be woken.
+    /// Whether it has found no work and waits to be woken.
     pub(super) asleep: bool,
-    /// It does not go on until it is killed.
+    /// Whether it hangs until it is killed.
     pub(super) hangs: bool,
-    /// SIGKILL is under way.
+    /// Whether SIGKILL was sent and has not arrived.
     pub(super) killed: bool,
-    /// It said that it leaves.
+    /// Whether it has reported that it leaves.
     pub(super) left: bool,
-    /// It lied; nobody listens to it any more.
+    /// Whether it has violated the protocol, so that its messages are not read any more.
     pub(super) lied: bool,
-    /// Tasks that it ran.
+    /// The number of tasks that it has run.
     pub(super) done: usize,
-    /// Its end was seen, but not yet how it ended.
+    /// Whether its end was noticed, but not yet its exit status.
     pub(super) over_told: bool,
 }
 
@@ -114,13 +114,13 @@ impl VirtualWorker {
         }
     }
 
-    /// It is told that a chunk is cancelled (rule Q28).
+    /// Tells it that a chunk is cancelled (rule Q28).
     pub(super) fn cancel(&mut self, position: u64) {
         let word = &mut self.told.cancelled[usize::from(position >= DIRECT)];
         *word = position.max(*word);
     }
 
-    /// Whether the task that it runs knows that it is cancelled.
+    /// Returns whether the task that it runs knows of its cancellation.
     pub(super) fn is_cancelled(&self) -> bool {
         let position = self.claimed.map(|claimed| claimed.position);
         position.is_some_and(|position| self.told.cancelled.contains(&position))
@@ -130,7 +130,7 @@ impl VirtualWorker {
         matches!(self.stage, Stage::Over(_))
     }
 
-    /// Whether it can make a step by itself.
+    /// Returns whether it can make a step on its own.
     pub(super) fn can_step(&self) -> bool {
         match self.stage {
             Stage::Over(_) | Stage::Asked => false,

@@ -1,4 +1,4 @@
-//! The world around the scheduler, step by step.
+//! The surroundings of the scheduler, step by step.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::worker::{Stage, VirtualWorker};
 use super::{Choices, Report};
 use crate::scheduler::{Action, Event, Limits, Reason, Scheduler};
 
-/// What the sleeping caller waits for, as workers see it.
+/// The condition for which the sleeping caller waits, as workers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VirtualWaiting {
     Nobody,
@@ -20,16 +20,16 @@ pub(super) enum VirtualWaiting {
     Dispatcher,
 }
 
-/// So many workers may die one after the other, without an answer in between.
+/// The number of workers that may die one after another without an answer in between.
 pub(super) const STORM: usize = 100;
 
-/// A pool and all that is around it.
+/// A pool and its surroundings.
 pub(super) struct World<'a> {
     pub(super) choices: &'a mut Choices,
     pub(super) program: Program,
     pub(super) scheduler: Scheduler<VirtualQueue>,
     pub(super) table: VirtualQueue,
-    /// By slot.
+    /// The workers by slot.
     pub(super) workers: Vec<Option<VirtualWorker>>,
     pub(super) callers: Vec<VirtualCaller>,
     pub(super) dispatcher: VirtualDispatcher,
@@ -38,32 +38,32 @@ pub(super) struct World<'a> {
     pub(super) ledger: Ledger,
     pub(super) report: Report,
     pub(super) counts: Counts,
-    /// The pool was dropped.
+    /// Whether the pool was dropped.
     pub(super) dropped: bool,
-    /// A caller ended the pool at once.
+    /// Whether a caller has terminated the pool.
     pub(super) terminated: bool,
     pub(super) findings: Findings,
 }
 
-/// What a schedule that breaks a check is told by.
+/// The report of a schedule that fails a check.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// One line a step, where a schedule is replayed.
+    /// The trace of a replayed schedule, one line per step.
     pub(super) trace: Vec<String>,
-    /// The check that failed first.
+    /// The first check that failed.
     pub(super) broken: Option<String>,
 }
 
-/// What the checks count.
+/// The counters of the checks.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// Chunks that ended, as the workers count.
+    /// The number of ended chunks, as the workers count them.
     pub(super) ended: u64,
-    /// Starts that failed since a worker was ready or a call began.
+    /// The number of failed starts since a worker was ready or a call began.
     pub(super) failed_starts: usize,
-    /// Workers that ended since an input was answered.
+    /// The number of workers that have ended since the last answer.
     pub(super) deaths: usize,
-    /// How often time passed since a caller or worker did something.
+    /// The number of times that time has passed since a caller or worker made a step.
     pub(super) quiet: u32,
 }
 
@@ -103,7 +103,7 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
-        // Schedules that go well need no trace; shrunk ones are short.
+        // Schedules that pass need no trace, and shrunk ones are short.
         if self.choices.is_replay() {
             self.findings.trace.push(format!("{:>9} {}", self.now, line()));
         }
@@ -123,7 +123,7 @@ impl<'a> World<'a> {
         self.event(Event::Dropped { kill_at: Some(kill_at) });
     }
 
-    /// Tells the scheduler what happened, and does what it says.
+    /// Passes an event to the scheduler, and carries out its actions.
     pub(super) fn event(&mut self, event: Event<VirtualQueue>) {
         let was_broken = self.scheduler.broken().is_some();
         self.scheduler.handle(event, self.now, &mut self.table);
@@ -134,8 +134,8 @@ impl<'a> World<'a> {
         self.carry_out();
     }
 
-    /// Whether a worker is there that goes on serving, as far as anybody can know. Before
-    /// all served once, one that does not start ends the pool.
+    /// Returns whether a worker exists that continues to serve, as far as this is known. Before all
+    /// workers have served once, a failed start ends the pool.
     pub(super) fn anybody_serves(&self) -> bool {
         let serves = |worker: &VirtualWorker| {
             let heard = worker.control.is_empty() && worker.stage == Stage::Serving;
@@ -144,7 +144,7 @@ impl<'a> World<'a> {
         self.scheduler.is_complete() && self.workers.iter().flatten().any(serves)
     }
 
-    /// Does what the scheduler says.
+    /// Carries out the actions of the scheduler.
     pub(super) fn carry_out(&mut self) {
         while let Some(action) = self.scheduler.next_action() {
             self.note(|| format!("  -> {action:?}"));
@@ -165,7 +165,7 @@ impl<'a> World<'a> {
                     worker.asked_to_leave = true;
                     worker.asleep = false;
                 }),
-                // What is not there yet cannot be killed.
+                // A process that does not exist yet cannot be killed.
                 Action::Kill { slot } => {
                     self.with(slot, |worker| worker.killed |= worker.stage != Stage::Asked);
                 }
@@ -180,7 +180,7 @@ impl<'a> World<'a> {
                     self.with(slot, |worker| worker.told.skip = position)
                 }
                 Action::Cancel { slot, position } => {
-                    // A task that only waits for this ends.
+                    // A task that only waits for its cancellation ends.
                     let ends = self.choices.once_in(2);
                     self.with(slot, |worker| {
                         worker.cancel(position);
@@ -198,7 +198,7 @@ impl<'a> World<'a> {
                         Reason::RestartStorm { .. } if self.counts.deaths < STORM => {
                             self.fail(format!("{} deaths are called a storm", self.counts.deaths));
                         }
-                        // A pool that is closed runs everything that its callers hand in.
+                        // A closed pool runs all inputs that its callers hand in.
                         Reason::PoolEnded if !self.dropped && !self.terminated => {
                             self.fail(format!("input {index} ends with a pool that was closed"));
                         }
@@ -257,7 +257,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What goes wrong once in so many times.
+    /// Returns true about once in `odds` times, for random faults; never if `odds` is 0.
     pub(super) fn happens(&mut self, odds: usize) -> bool {
         odds > 0 && self.choices.once_in(odds)
     }
@@ -266,7 +266,7 @@ impl<'a> World<'a> {
         self.workers.iter().flatten().any(|worker| !worker.ring.is_empty() && !worker.lied)
     }
 
-    /// Makes sure that somebody watches when a thread goes.
+    /// Ensures that a thread reads the rings after another one has stopped.
     pub(super) fn pass_on(&mut self, own: Option<crate::scheduler::CallId>) {
         if self.scheduler.pass_on(own, self.now) {
             self.waiting = VirtualWaiting::Dispatcher;

@@ -71,7 +71,7 @@ impl World<'_> {
         self.carry_out();
         let id = id.ok()?;
         if was_broken {
-            // It starts afresh.
+            // The pool starts afresh, so the counters do, too.
             (self.counts.failed_starts, self.counts.deaths) = (0, 0);
         }
         let number = self.ledger.open(id, inputs, retries, (!is_broadcast).then_some(chunk));
@@ -119,7 +119,7 @@ impl World<'_> {
                 self.carry_out();
                 self.callers[at].call = Some(call);
             }
-            // When it has come some way.
+            // This happens after some steps of the call.
             Then::TakeBackAndWait | Then::CancelRunningAndWait => {
                 let running = then == Then::CancelRunningAndWait;
                 call.taken_back = Some((self.choices.pick(6), running));
@@ -153,7 +153,7 @@ impl World<'_> {
         self.pass_on(None);
     }
 
-    /// Takes what came for the call of a caller; true if a failure is among it.
+    /// Takes the outcomes of the call of a caller; returns true if one of them is a failure.
     fn take_answers(&mut self, call: &mut InCall) -> bool {
         let inbox = self.scheduler.client(call.id).map(std::mem::take).unwrap_or_default();
         let mut failed = false;
@@ -165,7 +165,7 @@ impl World<'_> {
         failed
     }
 
-    /// One look of a caller at its call.
+    /// Makes a caller check its call once.
     fn look(&mut self, at: usize) {
         let Some(mut call) = self.callers[at].call.take() else { return };
         if let Some((looks, running)) = &mut call.taken_back {
@@ -252,7 +252,7 @@ impl World<'_> {
             || self.scheduler.outstanding_of(call) == 0
     }
 
-    /// A leader announces that it sleeps, and looks once more.
+    /// Makes a leader announce that it sleeps, and check once more.
     fn announce(&mut self, at: usize, sleep: Sleep) {
         self.waiting = match sleep {
             Sleep::End => VirtualWaiting::End,
@@ -278,7 +278,7 @@ impl World<'_> {
         let patient = matches!(self.callers[at].state, CallerState::Asleep(Sleep::Low(_)));
         self.callers[at].state = CallerState::Running;
         if role == WaiterRole::Leader && patient {
-            // It is time to hand more in.
+            // It is time to hand in more inputs.
             self.drain_all();
             self.scheduler.publish(&mut self.table);
             self.carry_out();

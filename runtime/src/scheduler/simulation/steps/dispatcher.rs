@@ -8,7 +8,7 @@ use crate::scheduler::simulation::worker::{ControlMessage, RingMessage, Stage, V
 use crate::scheduler::simulation::world::{STORM, World};
 use crate::scheduler::{Ending, Event, KillReason, Violation};
 
-/// The most starts that may fail in a row: three, and one for each slot that had been asked for
+/// The maximum number of consecutive failed starts: three, and one for each slot that had been requested
 /// by then.
 const FAILED_STARTS: usize = 3 + MOST_WORKERS;
 
@@ -25,7 +25,7 @@ impl World<'_> {
         for slot in std::mem::take(&mut self.dispatcher.not_started) {
             let asked = |worker: &VirtualWorker| worker.stage == Stage::Asked;
             if self.workers[slot].as_ref().is_some_and(asked) {
-                // While one serves they are tried again for as long as it does.
+                // While a worker serves, starts are repeated without a limit.
                 let failed = self.counts.failed_starts;
                 self.counts.failed_starts = if self.anybody_serves() { 0 } else { failed + 1 };
                 self.event(Event::NotStarted { slot, error: "not started" });
@@ -51,7 +51,7 @@ impl World<'_> {
         self.pass_on(None);
         let until = self.scheduler.dispatcher_sleeps(self.now, left);
         self.dispatcher.asleep = until.is_none_or(|until| until > self.now).then(|| {
-            // Ticks are for what is not simulated: without them a lost wake-up shows.
+            // Ticks repair damage that is not simulated. Without them a lost wake-up becomes visible.
             self.scheduler.next_deadline(self.now, left)
         });
     }
@@ -64,19 +64,19 @@ impl World<'_> {
         }
     }
 
-    /// Looks at a process that is over.
+    /// Notices a process that has ended.
     fn see_end(&mut self, slot: usize) {
         let Some(worker) = &mut self.workers[slot] else { return };
         let Stage::Over(clean) = worker.stage else { return };
         let told = std::mem::replace(&mut worker.over_told, true);
         if !told && self.choices.once_in(4) {
-            // How it ended comes later.
+            // The exit status follows later.
             return self.event(Event::ProcessOver { slot });
         }
         self.report_exit(slot, clean);
     }
 
-    /// Tells the scheduler that a worker ended, after all that it said.
+    /// Reports the end of a worker to the scheduler, after all of its messages.
     pub(in crate::scheduler::simulation) fn report_exit(&mut self, slot: usize, is_clean: bool) {
         self.read_control(slot);
         self.drain(slot);
@@ -86,14 +86,14 @@ impl World<'_> {
         self.counts.deaths += 1;
         let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
         self.event(Event::Exited { slot, ending });
-        // Ten more for each worker; and not every end counts, such as one that was asked for.
+        // There are ten more for each worker, and not every end counts, such as one that was requested.
         let most = 2 * (STORM + 10 * MOST_WORKERS);
         if self.counts.deaths > most && self.program.storm == Storm::AtOnce {
             self.fail(format!("{} workers died, and it goes on", self.counts.deaths));
         }
     }
 
-    /// Finds inputs that are over their time.
+    /// Finds inputs that have exceeded their timeout.
     fn watch_time(&mut self) -> Option<Duration> {
         let mut least: Option<Duration> = None;
         for slot in 0..self.workers.len() {
@@ -118,7 +118,7 @@ impl World<'_> {
         least
     }
 
-    /// Finds chunks that take long.
+    /// Finds chunks that take too long.
     fn watch_slow(&mut self) {
         for slot in 0..self.workers.len() {
             let Some(worker) = &self.workers[slot] else { continue };
@@ -132,7 +132,7 @@ impl World<'_> {
         }
     }
 
-    /// Reads what a worker says before it serves.
+    /// Reads the messages of a worker before it serves.
     fn read_control(&mut self, slot: usize) {
         while let Some(word) =
             self.workers[slot].as_mut().and_then(|worker| worker.control.pop_front())

@@ -10,17 +10,17 @@ use super::worker::Stage;
 use super::world::World;
 use super::{Broken, Report};
 
-/// The most steps of a schedule: far more than any needs.
+/// The maximum number of steps of a schedule, which is far more than any schedule needs.
 const STEPS: u64 = 60_000;
 
-/// Something that can happen next.
+/// A possible next step.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Caller(usize),
     Worker(usize),
     Launcher(usize),
     Dispatcher,
-    /// Somebody outside kills a worker.
+    /// A worker is killed from outside.
     Strike(usize),
     Drop,
 }
@@ -57,7 +57,7 @@ impl World<'_> {
             return self.let_time_pass();
         }
         let step = steps[self.choices.pick(steps.len())];
-        // Starts that fail go on for as long as another worker serves.
+        // Failed starts are repeated as long as another worker serves.
         if !matches!(step, Step::Dispatcher | Step::Launcher(_)) {
             self.counts.quiet = 0;
         }
@@ -116,7 +116,7 @@ impl World<'_> {
         steps
     }
 
-    /// The launcher makes a worker, or does not.
+    /// Makes the launcher start a worker, or fail to.
     fn launch(&mut self, slot: usize) {
         let never = self.program.storm == Storm::NoMoreStarts && self.report.deaths > 0;
         if never || self.happens(self.program.bad_starts) {

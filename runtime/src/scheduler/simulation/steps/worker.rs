@@ -9,7 +9,7 @@ use crate::scheduler::simulation::worker::{
 use crate::scheduler::simulation::world::{VirtualWaiting, World};
 
 impl World<'_> {
-    /// One step of a worker.
+    /// Makes one step of a worker.
     pub(super) fn step_worker(&mut self, slot: usize) {
         let Some(mut worker) = self.workers[slot].take() else { return };
         if worker.killed {
@@ -114,7 +114,7 @@ impl World<'_> {
         }
     }
 
-    /// A worker wakes whoever waits for the end of a chunk.
+    /// Makes a worker wake the thread that waits for the end of a chunk.
     fn chunk_ended(&mut self) {
         match self.waiting {
             VirtualWaiting::End => self.wake_leader(),
