@@ -45,6 +45,29 @@ impl<'a> Registration<'a> {
         }
     }
 
+    /// Begins an asynchronous task, and has the worker run it to its end.
+    fn begin_async(&self) -> TokenStream {
+        let Names { private, call, .. } = &self.names;
+        let decode = self.names.decode(&self.task.params);
+        let arguments = thunk::arguments(&self.task.params);
+        let ident = &self.task.ident;
+        let output = Ident::new("__procession_output", Span::mixed_site());
+        let give = self.names.give_later(self.task.output.as_ref(), &output);
+        quote_spanned! {Span::mixed_site()=>
+            fn __procession_start<'a>(
+                #call: &mut #private::Call<'a>,
+            ) -> #private::Result<#private::RunningTask<'a>, #private::Stop> {
+                #decode
+                #private::Call::begin(#call)?;
+                #private::Result::Ok(#private::Box::pin(async move {
+                    let #output = #ident(#(#arguments),*).await;
+                    #give
+                }))
+            }
+            #private::Call::each_async(#call, __procession_start)
+        }
+    }
+
     /// Keeps the value that an initializer makes, pointing at the return type if its error has no message.
     fn keep(&self) -> TokenStream {
         let Names { private, keeps, call, .. } = &self.names;
@@ -88,6 +111,8 @@ impl ToTokens for Registration<'_> {
             #run
         };
         let body = match role {
+            // The same, with a part that begins the task and another one that encodes its output.
+            Role::Worker if task.is_async => self.begin_async(),
             // Compiled into the loop over the inputs of a chunk.
             Role::Worker => quote_spanned! {Span::mixed_site()=>
                 fn __procession_one(#call: &mut #private::Call<'_>) -> #outcome {

@@ -89,6 +89,13 @@ use crate::valid::Task;
 /// assert_eq!(distance(Point { x: 3.0, y: 4.0 }, "m"), Ok(String::from("5 m")));
 /// ```
 ///
+/// # Async functions
+///
+/// With the feature `tokio` the function can be an `async fn`. Each worker has a runtime of tokio on its own
+/// thread, with time and, if a program switches on that feature of tokio, I/O. The function need not be `Send`. What it
+/// spawns runs only while the worker runs an asynchronous task. `spawn_blocking` is possible; the worker does not
+/// wait for what is still running there when it leaves. A worker runs one task at a time.
+///
 /// # Argument
 ///
 /// `#[worker(crate = path)]` sets the path of the library if it is not `::runtime`, for instance
@@ -113,7 +120,8 @@ use crate::valid::Task;
 ///
 /// - functions in an `impl` or `trait` block, and functions that take `self`;
 /// - functions with type or const parameters, `impl Trait`, or `dyn Trait` outside of a state;
-/// - `unsafe`, `async`, `extern` and variadic functions, and functions that return `!`;
+/// - `async` functions without the feature `tokio`;
+/// - `unsafe`, `extern` and variadic functions, and functions that return `!`;
 /// - functions with `&mut` parameters, with parameters that have a lifetime other than `'_`, or with
 ///   parameters that contain a reference inside their type;
 /// - functions whose return type contains a reference or a lifetime;

@@ -143,6 +143,7 @@ impl Mistake {
             Receiver => (format!("{role} is a free function and cannot take `self`"), "move it out of the `impl` block and pass the value as an ordinary parameter".into()),
             SelfType => (format!("{role} is a free function and cannot name `Self`"), "move it out of the `impl` block and write the name of the type".into()),
             Associated => (format!("{role} is a free function and cannot stand in an `impl` block"), "move it out; a method may call it, and it may call methods".into()),
+            Async if role == Role::Worker => (format!("{role} cannot be `async`: nothing polls it in its process"), "switch on the feature `tokio` of `procession`, or make it an ordinary function that blocks on the future with your executor".into()),
             Async => (format!("{role} cannot be `async`: nothing polls it in its process"), "make it an ordinary function that blocks on the future with your executor".into()),
             Unsafe => (format!("{role} cannot be `unsafe`: it is called where nobody can promise what it asks for"), "make it a safe function with the `unsafe` block inside".into()),
             Extern => (format!("{role} cannot have a foreign calling convention"), "remove `extern`, or call this function from one without it".into()),

@@ -96,7 +96,7 @@ fn a_configured_function_has_a_configured_registration() {
 
 #[test]
 fn every_mistake_is_told_at_once_and_nothing_is_registered() {
-    let item = "async unsafe fn f<T>(x: &mut T) -> &T { x }";
+    let item = "unsafe extern fn f<T>(x: &mut T) -> &T { x }";
     let messages = refused(Role::Worker, "", item);
     assert!(messages.len() >= 4, "{messages:?}");
     let text = text(Role::Worker, "", item);

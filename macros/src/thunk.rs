@@ -69,6 +69,23 @@ impl Names {
         }
     }
 
+    /// What encodes an output, as a value.
+    pub(crate) fn give_later(&self, ty: Option<&Type>, output: &Ident) -> TokenStream {
+        let Names { private, takes, call, .. } = self;
+        let start = ty.map_or_else(Span::mixed_site, start_of);
+        let (there, ty) = (at(takes, start), output_type(ty));
+        let give = quote_spanned! {start=>
+            (&&&#there::Gives::<#ty>::new()).__procession_give(#call, #output)
+        };
+        quote_spanned! {Span::mixed_site()=>
+            #[allow(unused_imports)]
+            use #takes::{GiveFallible as _, GiveNothing as _, GiveValue as _};
+            let __procession_give: #private::GiveOutput =
+                #private::Box::new(move |#call: &mut #private::Call<'_>| #give);
+            __procession_give
+        }
+    }
+
     /// Encodes the output of the call, pointing at the return type if that cannot be encoded.
     pub(crate) fn give(&self, output: Option<&Type>, invoke: &TokenStream) -> TokenStream {
         let Names { private, takes, call, .. } = self;

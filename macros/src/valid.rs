@@ -27,6 +27,8 @@ pub(crate) struct Task {
     pub(crate) params: Vec<Param>,
     /// What it returns, where that is written.
     pub(crate) output: Option<Type>,
+    /// Whether it is an `async fn`.
+    pub(crate) is_async: bool,
 }
 
 /// An attribute that the registration shares with the function.
@@ -65,7 +67,8 @@ impl Task {
         }
 
         mistakes.into_result()?;
-        Ok(Task { role, krate, attrs, ident: signature.ident, params, output })
+        let is_async = signature.asyncness.is_some();
+        Ok(Task { role, krate, attrs, ident: signature.ident, params, output, is_async })
     }
 }
 
@@ -132,7 +135,8 @@ pub(crate) fn check_signature(
 
 /// The words before `fn`.
 fn qualifiers(signature: &Signature, mistakes: &mut Mistakes) {
-    if let Some(word) = &signature.asyncness {
+    let may_be_async = cfg!(feature = "tokio") && mistakes.role() == Role::Worker;
+    if let Some(word) = signature.asyncness.as_ref().filter(|_| !may_be_async) {
         mistakes.push(word, Mistake::Async);
     }
     if let Safety::Unsafe(word) = &signature.safety {

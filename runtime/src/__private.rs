@@ -4,11 +4,14 @@ pub use crate::actor::{
     ActorType, AnyActor, BoxedActor, Method, Proxy, Servable, ServeNothing, ServeValue, exclusive,
     lent, moved, shared,
 };
+#[cfg(feature = "tokio")]
+pub use crate::asynchronous::{GiveOutput, RunningTask};
 pub use crate::call::{Call, Outcome, Param, Stop, Thunk};
 pub use crate::registry::{Place, Registration};
 pub use crate::written::{Run, RunNothing, Written};
 pub use inventory;
 pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
+pub use std::boxed::Box;
 pub use std::clone::Clone;
 pub use std::fmt;
 pub use std::option::Option;

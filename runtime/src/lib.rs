@@ -97,6 +97,7 @@
 //! - `backtrace`: the [backtrace](Error::backtrace) of a worker that crashed has the names of its functions.
 //! - `log`: records of the crate `log` in workers reach the logger of the caller; see
 //!   [`PoolBuilder::forward_logs`].
+//! - `tokio`: tasks can be `async` functions; see [`worker`](macro@worker#async-functions).
 //! - `progress`: [`TaskCall::progress`] draws bars. [`TaskCall::on_progress`] needs no feature.
 
 // Shows on docs.rs which feature an item needs.
@@ -115,6 +116,8 @@ pub mod __private;
 pub mod __simulation;
 mod actor;
 mod arity;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod atomics;
 mod call;
 mod cancellation;

@@ -89,6 +89,9 @@ pub(crate) mod kinds {
     pub struct Value;
     /// An output of which only the `Ok` value is encoded.
     pub struct Fallible;
+    /// The output of an `async` function.
+    #[cfg(feature = "tokio")]
+    pub struct Async<K>(std::marker::PhantomData<K>);
     /// The unknown parameters of a task that does not compile. Any item may fit them, so that the
     /// compiler does not report a second error about the item.
     pub struct Unknown<P>(std::marker::PhantomData<P>);
@@ -134,6 +137,12 @@ impl<R: Serialize + DeserializeOwned> Output<kinds::Value> for R {
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned, E: Opaque> Output<kinds::Fallible> for Result<T, E> {
     type Value = T;
+}
+
+#[cfg(feature = "tokio")]
+#[diagnostic::do_not_recommend]
+impl<F: Future<Output: Output<K>>, K> Output<kinds::Async<K>> for F {
+    type Value = <F::Output as Output<K>>::Value;
 }
 
 /// A tuple of inputs.
