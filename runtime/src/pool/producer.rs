@@ -223,7 +223,8 @@ impl CallRef {
         // Rule H3.
         let offer = (!objects.is_empty()).then(|| Arc::new(self.shared.exports.offer(objects)));
         let soft_timeout = self.soft_timeout;
-        let batch = Batch { block, at: 0, len, stride, soft_timeout, offer };
+        let handed_in = self.shared.time_of_inputs();
+        let batch = Batch { block, at: 0, len, stride, soft_timeout, handed_in, offer };
         ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 
