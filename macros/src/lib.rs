@@ -92,9 +92,10 @@ use crate::valid::Task;
 /// # Async functions
 ///
 /// With the feature `tokio` the function can be an `async fn`. Each worker has a runtime of tokio on its own
-/// thread, with time and, if a program switches on that feature of tokio, I/O. The function need not be `Send`. What it
-/// spawns runs only while the worker runs an asynchronous task. `spawn_blocking` is possible; the worker does not
-/// wait for what is still running there when it leaves. A worker runs one task at a time.
+/// thread. The runtime supports time, and I/O if the program enables that feature of tokio. The function need
+/// not be `Send`. A future that it spawns runs only while the worker runs an asynchronous task. The function
+/// can use `spawn_blocking`; a leaving worker does not wait for blocking code that still runs. A worker runs
+/// one task at a time.
 ///
 /// # Argument
 ///

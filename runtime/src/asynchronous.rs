@@ -1,8 +1,8 @@
 //! Asynchronous tasks, which run on a runtime of tokio (feature `tokio`).
 //!
-//! Each worker has one runtime, on its own thread (`current_thread`): a task need not be `Send`, its states stay
-//! where the initializers have made them, and a panic belongs to the task that is polled. More CPUs are used by
-//! more workers.
+//! Each worker has one runtime on its own thread (`current_thread`). A task therefore need not be `Send`, can
+//! use the states of the worker, and panics on the thread of the worker. To use more CPUs, a pool needs more
+//! workers.
 
 use std::cell::OnceCell;
 use std::future::Future;
@@ -15,13 +15,14 @@ use crate::call::{Call, Outcome, Stop};
 /// Encodes the output of a task.
 pub type GiveOutput = Box<dyn FnOnce(&mut Call<'_>) -> Outcome>;
 
-/// A task that has begun.
+/// A task that was started.
 pub type RunningTask<'a> = Pin<Box<dyn Future<Output = GiveOutput> + 'a>>;
 
-/// Decodes an input, and begins its task.
+/// Decodes an input, and starts its task.
 pub(crate) type Start<'a> = fn(&mut Call<'a>) -> Result<RunningTask<'a>, Stop>;
 
-/// The runtime of a worker. It does not wait for what its tasks have left to other threads.
+/// The runtime of a worker. When it is dropped, it does not wait for code that tasks have started on other
+/// threads.
 struct WorkerRuntime(Option<Runtime>);
 
 impl Drop for WorkerRuntime {
@@ -52,7 +53,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     ///
-    /// As [`each`](Self::each).
+    /// Returns the errors of [`each`](Self::each).
     pub fn each_async(&mut self, start: Start<'a>) -> Outcome {
         self.each(|call| {
             let task = start(call)?;

@@ -147,7 +147,7 @@ impl ChannelEnd {
         }
     }
 
-    /// Returns whether nobody has the other side any more, as far as this end knows (rule C9).
+    /// Returns whether no process has the other side any more, as far as this end knows (rule C9).
     #[inline]
     pub(super) fn is_disconnected(&self) -> bool {
         let drops = match self.side {
@@ -180,7 +180,7 @@ impl ChannelEnd {
         self.looked.store(0, Ordering::Relaxed);
     }
 
-    /// Asks the kernel whether nobody has the other side any more.
+    /// Asks the kernel whether no process has the other side any more.
     pub(super) fn is_hung_up(&self) -> bool {
         // The answers from before are outdated.
         self.looked.store(0, Ordering::Relaxed);

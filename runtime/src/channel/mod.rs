@@ -2,7 +2,7 @@
 //!
 //! A channel consists of shared memory, which all of its processes map, and of a pair of sockets. The memory ([`page`]) holds a ring
 //! of *slots*, one for each message, and a *heap* for messages that do not fit their slot. Longer messages are sent in separate
-//! memory. The sockets carry descriptors and wake-ups, and the kernel reports through them that nobody has the other end any more.
+//! memory. The sockets carry descriptors and wake-ups, and the kernel reports through them that no process has the other end any more.
 //! All senders share one end of the pair, and all receivers the other. A channel has no name, and no process counts the holders of
 //! its ends: the kernel does.
 //!
@@ -29,8 +29,8 @@
 //!   lock of the other side indefinitely, because the owner of that lock may wait for the lock of this side: a sender that waits
 //!   for room keeps its lock, and a receiver may have seen an empty channel before. Senders only try the lock. Receivers wait for
 //!   it for a millisecond, then check their condition again.
-//!   A thread polls for a short time before it does all this. If messages follow each other faster than cache lines travel, it first
-//!   pauses ([`pause`]), so that it finds several at once.
+//!   Before all this, the thread polls for a short time. If messages follow each other faster than the processors can exchange
+//!   cache lines, it pauses before it polls ([`pause`]), so that it finds several messages at once.
 //! - **C7.** *Waking.* The flag of a sleeping thread is guarded by the lock of the other side. A thread that finds the flag set sends
 //!   one byte and clears the flag *before* it publishes or takes a message. If it dies in between, the sleeping thread wakes up,
 //!   finds nothing, and sets its flag again. Otherwise the message follows immediately. No wake-up is lost: a thread that sets its
@@ -38,11 +38,11 @@
 //! - **C8.** The objects of a message are sent through the socket, in numbered *packets*, before the message is published. Its slot
 //!   says which packets belong to it. Each number is used once. Packets with smaller numbers were left behind by senders that
 //!   died, and are discarded. The last packet of a message stays in the socket until the message is taken.
-//! - **C9.** *Disconnection.* The kernel hangs up the socket when nobody has its other end. A sleeping thread sees that at once. A
-//!   running thread asks the kernel if an end of the other side was dropped since it asked last, or if it asked more than a
-//!   millisecond ago by the coarse clock. After a reading of the clock that was not followed by a question to the kernel, the
-//!   next seven operations of the same end do not read the clock, however much later they are. A receiver reports the
-//!   disconnection only if no message is left.
+//! - **C9.** *Disconnection.* The kernel hangs up the socket when no process has its other end. A sleeping thread notices
+//!   that immediately. A running thread asks the kernel if an end of the other side was dropped since the last question, or
+//!   if that question is more than a millisecond old by the coarse clock. If a reading of the clock shows that no question
+//!   is due, the next seven operations of the same end do not read the clock, no matter how much later they occur. A
+//!   receiver reports the disconnection only if no message is left.
 //! - **C10.** Processes that hold an end without knowing it would keep a channel connected. Ends are therefore connections (rule H7).
 //! - **C11.** The memory is not trusted: offsets and lengths are checked against the layout that was verified when it was mapped, and
 //!   the codec copies before it validates. A process that has an end can make this channel unusable for others, or forge
@@ -52,7 +52,7 @@
 //!   item is closed exactly once: by its process, or by another one after that process has ended. An item is unfinished from
 //!   when it is published until it is closed.
 //!
-//! Threads die only with their process: no thread ends while it owns a lock, because guards do not leave this module.
+//! A thread that owns a lock ends only with its process, because guards do not leave this module.
 
 mod acknowledge;
 mod common;

@@ -1,15 +1,15 @@
-//! Pauses of a thread that waits for the other side, so that what it waits for comes in batches.
+//! Pauses of a thread that waits for the other side, so that messages arrive in batches.
 //!
 //! A thread that polls a word takes the cache line of the word away from the thread that writes it. If messages follow each
-//! other faster than cache lines travel between processors, a receiver that takes each message at once slows its sender
+//! other faster than cache lines are transferred between processors, a receiver that takes each message at once slows its sender
 //! down to the speed of those transfers: one message took 270 ns instead of 120. A thread that has seen such a stream therefore
-//! lets some time pass before it polls. In an exchange of requests and answers nothing arrives so soon, and nobody pauses.
+//! lets some time pass before it polls. In an exchange of requests and answers nothing arrives so soon, and no thread pauses.
 
 use crate::atomics::{AtomicU32, Ordering};
 use crate::sys::clock;
 
-/// What arrives within this time after the thread began to wait belongs to a stream. An answer to a message takes longer, since
-/// two cache lines have to travel first.
+/// A message that arrives within this time after the thread began to wait belongs to a stream. An answer takes longer, because
+/// two cache lines have to be transferred first.
 const NEAR_NS: u64 = 400;
 
 /// The shortest and the longest pause. A message is delayed by the longest pause at most.

@@ -56,7 +56,7 @@ impl RawSender {
         ChannelEnd::received(ChannelSide::Sender, ring, socket).map(RawSender)
     }
 
-    /// Returns whether nobody receives any more. Costs a system call.
+    /// Returns whether no receiver is left. Costs a system call.
     pub(crate) fn is_disconnected(&self) -> bool {
         self.0.is_hung_up()
     }
@@ -85,7 +85,7 @@ impl RawReceiver {
         let _ = socket::shut(self.0.socket());
     }
 
-    /// Returns whether nobody sends any more, as far as this end knows (rule C9).
+    /// Returns whether no sender is left, as far as this end knows (rule C9).
     pub(crate) fn is_disconnected(&self) -> bool {
         self.0.is_disconnected()
     }

@@ -215,7 +215,7 @@ pub(super) fn arm(end: &ChannelEnd, until: u64) -> Result<bool, ChannelError> {
     if end.ring().has_message() {
         return Ok(true);
     }
-    // No message is unread and nobody is sending one, so that these are outdated wake-ups and packets.
+    // No message is unread and no sender is sending one, so these are outdated wake-ups and packets.
     packet::drain(end.socket());
     end.page().senders.receiver_sleeps.store(1, Ordering::Relaxed);
     Ok(false)

@@ -63,7 +63,7 @@ pub(super) fn receive<T: DeserializeOwned>(
         let taken = receive::receive(end, bytes, until, counts)?;
         let value = decode(bytes, &taken);
         if value.is_err() && counts == TakeCounts::Yes {
-            // Nobody else can say that the item is done.
+            // No other process can acknowledge the item.
             let _ = acknowledge::done(end);
         }
         Ok(value?)
