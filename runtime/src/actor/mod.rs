@@ -29,9 +29,9 @@
 //!   process of the manager. No caller waits forever.
 //! - **A8.** The last thread of an actor drops its value, in the process of the actor. A panic of the
 //!   destructor affects nothing else.
-//! - **A9.** If the manager restarts its process, the process of the program keeps the receiving ends of the
-//!   actors that can be created again. Requests that the old process had not received are received by the new
-//!   one.
+//! - **A9.** If a manager restarts its process, the process that has the manager keeps the receiving ends of
+//!   the actors that can be created again. Requests that the old process had not received are received by the
+//!   new one.
 
 mod chain;
 mod client;
