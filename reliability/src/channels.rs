@@ -6,7 +6,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
-use runtime::{ErrorKind, Fd, Handle, Pool, Queue, Receiver, Sender, StartMethod, channel, worker};
+use runtime::{
+    ErrorKind, Fd, Handle, Pool, Queue, Receiver, Sender, StartMethod, WorkerInfo, channel, worker,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::grid::Grid;
@@ -289,9 +291,12 @@ fn storm(time: Duration, seed: u64) -> bool {
         let mut kills = 0;
         let outcome = round(pool, capacity, count, || {
             if kills < victims && random.below(100) == 0 {
-                kills += 1;
+                // A worker that is being started has no pid.
                 let workers = pool.workers();
-                sys::kill(workers[random.below(workers.len())].pid(), libc::SIGKILL);
+                let pid = random.pick(&workers).map(WorkerInfo::pid).filter(|pid| *pid != 0);
+                let Some(pid) = pid else { return };
+                kills += 1;
+                sys::kill(pid, libc::SIGKILL);
             }
         });
         rounds += 1;
