@@ -1,5 +1,5 @@
-//! Actors, their callers and their processes are killed: no call runs twice, none hangs, and each
-//! error that says a call did not run is right.
+//! Actors, their callers and their processes are killed. No call runs twice, no call hangs, and an
+//! error that says that a call did not run is right.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,12 +16,12 @@ use crate::random::Random;
 use crate::usage;
 use crate::{Options, sys};
 
-/// How long a call may take before it counts as one that hangs.
+/// The duration after which a call counts as hanging.
 const HANGS: Duration = Duration::from_secs(30);
 
 const METHODS: [StartMethod; 3] = [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork];
 
-/// Writes the number of each call that runs to a file, which survives it.
+/// Writes the number of each call that runs to a file, which survives the process.
 struct Ledger {
     file: File,
     count: u64,
@@ -59,7 +59,7 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// Appended by one system call, so that the lines of several do not mix.
+    /// Appended by one system call, so that the lines of several processes do not mix.
     fn note(&self, number: u64) {
         (&self.file).write_all(&number.to_le_bytes()).expect("the file can be written");
     }
@@ -72,18 +72,18 @@ fn spin(microseconds: u64) {
     }
 }
 
-/// What callers were told, by the number of the call.
+/// The outcomes that callers received, by the number of the call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Told {
     Done,
     MayHaveRun,
     DidNotRun,
     Cast,
-    /// The caller died with the answer.
+    /// The caller died before it recorded the answer.
     Lost,
 }
 
-/// One call of a random kind.
+/// Makes one call of a random kind.
 fn call(ledger: &LedgerProxy, number: u64, random: &mut Random) -> (Told, Option<String>) {
     let outcome = match random.below(8) {
         0..=2 => ledger.write(number, random.below(50) as u64),
@@ -119,7 +119,8 @@ fn told(error: &Error) -> (Told, Option<String>) {
     }
 }
 
-/// So many calls from a process that may be killed; the outcomes of those that were answered.
+/// Makes calls from a process that may be killed, and returns the outcomes of those that were
+/// answered.
 #[worker]
 fn call_some(ledger: LedgerProxy, first: u64, count: u64, seed: u64) -> Vec<(u64, u8)> {
     let mut random = Random(seed);
@@ -127,7 +128,7 @@ fn call_some(ledger: LedgerProxy, first: u64, count: u64, seed: u64) -> Vec<(u64
     (first..first + count).map(one).collect()
 }
 
-/// The outcomes of all calls, and what is wrong.
+/// The outcomes of all calls, and the violations.
 #[derive(Default)]
 struct Book {
     told: Mutex<BTreeMap<u64, Told>>,
@@ -140,7 +141,7 @@ impl Book {
         self.wrong.lock().expect("nobody panics").extend(wrong);
     }
 
-    /// Compares what was told with what the file says; prints the counts.
+    /// Compares the outcomes with the file, and prints the counts.
     fn close(&self, file: &mut File) -> bool {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(0)).expect("a file");
@@ -184,7 +185,7 @@ impl Book {
     }
 }
 
-/// A file for a ledger.
+/// Creates a file for a ledger.
 fn ledger_file() -> File {
     let path = std::env::temp_dir().join(format!("procession-ledger-{}", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
@@ -211,7 +212,7 @@ pub(crate) fn run(options: &Options) -> bool {
     points && storm && left.is_ok()
 }
 
-/// Random kills of managers and callers under load.
+/// Kills managers and callers at random, under load.
 fn storm(time: Duration, seed: u64) -> bool {
     let mut file = ledger_file();
     let (book, numbers) = (Book::default(), AtomicU64::new(1));
@@ -289,7 +290,7 @@ fn storm(time: Duration, seed: u64) -> bool {
     book.close(&mut file)
 }
 
-/// A manager or a caller is killed at each step of a call.
+/// Kills a manager or a caller at each step of a call.
 fn points() -> bool {
     let mut good = true;
     for method in METHODS {
@@ -311,7 +312,7 @@ fn told_of(method: StartMethod, point: &str, outcome: Result<String, String>) ->
     outcome.is_ok()
 }
 
-/// The manager is killed when it passes a point for the fifth time.
+/// Kills the manager when it passes a point for the fifth time.
 fn manager_dies(method: StartMethod, point: &str) -> Result<String, String> {
     let mut file = ledger_file();
     let manager = Manager::builder()
@@ -345,7 +346,7 @@ fn manager_dies(method: StartMethod, point: &str) -> Result<String, String> {
     }
 }
 
-/// The caller is killed when it passes a point for the third time.
+/// Kills the caller when it passes a point for the third time.
 fn caller_dies(method: StartMethod, point: &str) -> Result<String, String> {
     let mut file = ledger_file();
     let manager = Manager::builder().start_method(method).call_timeout(HANGS).start();
@@ -360,7 +361,7 @@ fn caller_dies(method: StartMethod, point: &str) -> Result<String, String> {
     if error.kind() != ErrorKind::Signaled {
         return Err(error.to_string());
     }
-    // The actor is there for others.
+    // The actor still serves other callers.
     let book = Book::default();
     let first = call_number(&ledger, 100)?;
     book.note(first, (Told::Done, None));

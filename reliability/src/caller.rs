@@ -1,5 +1,5 @@
-//! The ways the calling program can end: nothing of it is left within a second, it does
-//! not hang, and no worker says a word.
+//! The ways in which the calling program can end: within a second no process is left, the program
+//! does not hang, and the workers print nothing.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -13,7 +13,7 @@ use crate::table::METHODS;
 use crate::tasks::nap;
 use crate::{Options, sys, usage};
 
-/// How soon all must be gone.
+/// The time within which all processes must have ended.
 const LIMIT: Duration = Duration::from_secs(1);
 const MARK: &str = "RELIABILITY_FAMILY";
 
@@ -25,7 +25,7 @@ enum End {
     Group(i32),
 }
 
-/// Its name, who ends it, and the exit code or the signal it must end with.
+/// The name of the case, the sender of the signal, and the expected exit code or signal.
 const CASES: [(&str, End, Option<i32>, Option<i32>); 12] = [
     ("return", End::Itself, Some(0), None),
     ("return-dropping", End::Itself, Some(0), None),
@@ -71,7 +71,7 @@ pub(crate) fn run(_: &Options<'_>) -> bool {
     good
 }
 
-/// Runs one way to end some times; or is the program that ends.
+/// Runs one case several times; or runs as the program that ends.
 pub(crate) fn case(words: &[&str]) -> bool {
     match words {
         ["child", method, case] => child(method, case),
@@ -176,7 +176,7 @@ fn once(
     }
 }
 
-/// The program that ends, with work running.
+/// The program that ends while work is running.
 fn child(name: &str, case: &str) -> bool {
     let Some(method) = crate::table::method(name) else {
         return false;
@@ -184,11 +184,12 @@ fn child(name: &str, case: &str) -> bool {
     let build = || {
         let builder = Pool::builder().workers(3).start_method(method);
         #[allow(unsafe_code, reason = "allow_fork_with_threads")]
-        // SAFETY: the only other thread is one that waits for this one.
+        // SAFETY: the only other thread waits for this one.
         let builder = unsafe { builder.allow_fork_with_threads() };
         builder.build().expect("a pool")
     };
-    // Threads cannot be killed: where the end waits for them, they are soon over.
+    // Threads cannot be killed, so their tasks end soon in case the end of the program waits for
+    // them.
     let ms = if name == "thread" { 400 } else { 30_000 };
     let busy = |pool: &Pool| -> Vec<Handle<u64>> {
         let handles = (0..6).map(|x| pool.submit(nap, (ms, x))).collect();
@@ -198,7 +199,7 @@ fn child(name: &str, case: &str) -> bool {
         }
         println!("busy");
         if case != "wait" {
-            // So that its family can be looked at.
+            // Permits inspecting the process and its descendants.
             std::thread::sleep(Duration::from_millis(100));
         }
         handles
@@ -234,7 +235,8 @@ fn child(name: &str, case: &str) -> bool {
             std::process::abort();
         }
         "thread-ends" => {
-            // The kernel's signal at the death of a parent is one at the death of its thread.
+            // The kernel sends the signal for the death of a parent when the thread of the parent
+            // dies.
             let pool =
                 std::thread::scope(|scope| scope.spawn(build).join().expect("it does not panic"));
             std::thread::sleep(Duration::from_millis(50));

@@ -1,5 +1,5 @@
-//! Processes that die while they send and receive: nobody hangs, nothing is torn, sent twice or left behind, and lost is at
-//! most what the dead had in their hands.
+//! Processes die while they send and receive. No process hangs; no message is torn, sent twice or
+//! left behind; and only the messages that a dead process had taken are lost.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,7 +50,7 @@ pub(crate) fn case(words: &[&str]) -> bool {
     let [name, case, _] = *words else { return false };
     let Some(method) = crate::table::method(name) else { return false };
     sys::adopt_orphans();
-    // Early and late, and in the middle of what others do.
+    // Early, late, and while other processes run.
     for nth in [1, 2, 7, 40] {
         let before = usage::here();
         let outcome = match case.strip_prefix("queue-") {
@@ -63,7 +63,7 @@ pub(crate) fn case(words: &[&str]) -> bool {
     true
 }
 
-/// What is sent.
+/// A message.
 #[derive(Serialize, Deserialize)]
 struct Item {
     from: u64,
@@ -73,7 +73,7 @@ struct Item {
 }
 
 impl Item {
-    /// Every kind of message in turn: in a slot, in the heap, in a memory of its own, with a file.
+    /// Every kind of message in turn: in a slot, in the heap, in separate memory, and with a file.
     fn new(from: u64, number: u64) -> Item {
         let len = match number % 8 {
             0 | 1 => 4,
@@ -90,7 +90,7 @@ impl Item {
         Item { from, number, data: pattern(from ^ number, len), file }
     }
 
-    /// Whether it is what was sent.
+    /// Returns whether it is the message that was sent.
     fn arrived_whole(self) -> bool {
         let expected = Item::new(self.from, self.number);
         let file = match (self.file, &expected.file) {
@@ -106,7 +106,7 @@ impl Item {
     }
 }
 
-/// A file without a name.
+/// Creates a file without a name.
 fn tempfile() -> File {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
@@ -114,13 +114,13 @@ fn tempfile() -> File {
     options.open(std::env::temp_dir()).expect("a file for a message")
 }
 
-/// Sends as many as it may, and returns how many were taken from it.
+/// Sends messages until the limit, and returns how many were accepted.
 #[worker]
 fn produce(to: Sender<Item>, from: u64, count: u64) -> u64 {
     (0..count).take_while(|number| to.send(Item::new(from, *number)).is_ok()).count() as u64
 }
 
-/// Passes each message on as soon as it has it; returns how many.
+/// Passes each message on immediately, and returns how many there were.
 #[worker]
 fn forward(from: Receiver<Item>, to: Sender<(u64, u64, bool)>) -> u64 {
     let mut count = 0;
@@ -137,17 +137,17 @@ fn forward(from: Receiver<Item>, to: Sender<(u64, u64, bool)>) -> u64 {
 const SENDERS: u64 = 2;
 const RECEIVERS: u64 = 2;
 
-/// What a round came to.
+/// The result of a round.
 #[derive(Default)]
 struct Round {
     sent: u64,
     received: u64,
-    /// Sent, and not received.
+    /// The messages that were sent and not received.
     lost: u64,
     killed: u64,
 }
 
-/// Sends from processes to processes, some of which are killed meanwhile.
+/// Sends from processes to processes, some of which are killed in the meantime.
 fn round(
     pool: &Pool,
     capacity: usize,
@@ -192,12 +192,12 @@ fn round(
     for (from, sent) in (0..).zip(sends) {
         let own = seen.range((from, 0)..=(from, u64::MAX));
         let (own, last) = own.fold((0, 0), |(count, _), ((_, number), _)| (count + 1, number + 1));
-        // One that was killed sent at least what arrived.
+        // A killed sender has sent at least the messages that arrived.
         let sent = sent.unwrap_or(last);
         round.sent += sent;
         round.lost += sent - own;
     }
-    // If every receiver is dead, what is in the channel is lost with the last one.
+    // If every receiver is dead, the messages in the channel are lost with the last one.
     let in_hands = if dead == RECEIVERS { u64::MAX } else { dead };
     match round.lost > in_hands {
         true => Err(format!("{} were lost with {dead} receivers", round.lost)),
@@ -215,13 +215,13 @@ fn kill_in_channel(method: StartMethod, point: &str, nth: u64) -> Result<(), Str
     let round = round(&pool, 4, 200, || {})?;
     match (round.killed, once.exists()) {
         (1, true) => Ok(()),
-        // It was not passed so often.
+        // A message was not passed on more often than this.
         (0, false) if nth > 2 => Ok(()),
         (killed, _) => Err(format!("{killed} were killed, so that this shows nothing")),
     }
 }
 
-/// Takes until the queue is empty for a while.
+/// Takes items until the queue stays empty for a while.
 #[worker]
 fn consume(queue: Queue<u64>, seen: Sender<u64>) {
     while let Ok(item) = queue.get_timeout(Duration::from_millis(300)) {
@@ -256,7 +256,7 @@ fn kill_in_queue(method: StartMethod, point: &str, nth: u64) -> Result<(), Strin
     all.sort_unstable();
     all.dedup();
     let missing = 200 - all.len();
-    // Taken means in hands: it was not passed on, and is told of. Done means neither.
+    // A taken item was neither passed on nor acknowledged, and is reported as lost.
     let expected = match point {
         "queue-taken" => (1, true),
         _ => (0, false),
@@ -269,7 +269,7 @@ fn kill_in_queue(method: StartMethod, point: &str, nth: u64) -> Result<(), Strin
     }
 }
 
-/// Rounds in which workers are killed at any time.
+/// Runs rounds in which workers are killed at random times.
 fn storm(time: Duration, seed: u64) -> bool {
     println!("seed {seed}");
     let mut random = Random(seed);

@@ -1,5 +1,5 @@
-//! What tasks leave behind though their process dies: words in a file, mapped by the
-//! caller and its workers.
+//! Counters of tasks that survive the death of their process: words in a file that the caller and
+//! its workers map.
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ const FIELDS: usize = 4;
 
 static WORDS: OnceLock<&'static [AtomicU64]> = OnceLock::new();
 
-/// Makes the file; workers find it by the environment. Called before there are threads.
+/// Creates the file, which workers find by the environment. Called before there are threads.
 pub(crate) fn create() {
     let path = scratch("counts");
     let made = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
     let file = made.expect("the folder for temporary files can be written");
     file.set_len((ROOM * FIELDS * 8) as u64).expect("a file can grow");
     #[allow(unsafe_code, reason = "set_var")]
-    // SAFETY: this process has one thread yet.
+    // SAFETY: this process has only one thread so far.
     unsafe {
         std::env::set_var(VARIABLE, &path);
     }
@@ -29,7 +29,7 @@ pub(crate) fn create() {
     WORDS.get_or_init(|| words);
 }
 
-/// A path of this process in a folder that the command removes at its end.
+/// Returns a path in a folder of this process, which the command removes at its end.
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let folder =
         std::env::temp_dir().join(format!("procession-reliability-{}", std::process::id()));
@@ -37,7 +37,7 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Removes what [`scratch`] gave.
+/// Removes the folder that [`scratch`] has created.
 pub(crate) fn clean() {
     let folder =
         std::env::temp_dir().join(format!("procession-reliability-{}", std::process::id()));
@@ -58,7 +58,7 @@ fn field(index: usize, field: usize) -> Option<&'static AtomicU64> {
     words()?.get(index * FIELDS + field)
 }
 
-/// An input came to a worker.
+/// Records that an input has reached a worker.
 pub(crate) fn seen(index: usize) {
     if let (Some(pid), Some(worker)) = (field(index, 1), field(index, 2)) {
         pid.store(u64::from(std::process::id()), Ordering::SeqCst);
@@ -66,14 +66,14 @@ pub(crate) fn seen(index: usize) {
     }
 }
 
-/// A task runs.
+/// Records that a task runs.
 pub(crate) fn ran(index: usize) {
     if let Some(runs) = field(index, 0) {
         runs.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// Marks this process as one whose answers cannot be relied on.
+/// Marks this process as one whose answers are not reliable.
 pub(crate) fn vandal() {
     let pid = std::process::id();
     if let Some(word) = field(pid as usize % ROOM, 3) {
@@ -81,13 +81,13 @@ pub(crate) fn vandal() {
     }
 }
 
-/// Whether an input was in a process that is marked as a [`vandal`].
+/// Returns whether an input was in a process that is marked as a [`vandal`].
 pub(crate) fn was_with_vandal(index: usize) -> bool {
     let pid = of(index).pid;
     field(pid as usize % ROOM, 3).is_some_and(|word| word.load(Ordering::SeqCst) == u64::from(pid))
 }
 
-/// What is known of one input.
+/// The counters of one input.
 pub(crate) struct Count {
     pub(crate) runs: u64,
     pub(crate) pid: u32,
@@ -99,7 +99,7 @@ pub(crate) fn of(index: usize) -> Count {
     Count { runs: read(0), pid: read(1) as u32, worker: (read(2) as usize).checked_sub(1) }
 }
 
-/// Forgets all.
+/// Resets all counters.
 pub(crate) fn clear() {
     words().into_iter().flatten().for_each(|word| word.store(0, Ordering::SeqCst));
 }

@@ -1,4 +1,4 @@
-//! Cases under each start method, each in a process of its own, for some rounds.
+//! Cases under each start method, each in a separate process, for some rounds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use crate::Options;
 use crate::group::{self, Verdicts};
 use crate::table::METHODS;
 
-/// What a command runs.
+/// The cases of a command.
 pub(crate) struct Grid<'a> {
     pub(crate) command: &'a str,
-    /// The name of each case, and what it is about.
+    /// The name and the subject of each case.
     pub(crate) cases: &'a [(&'a str, &'a str)],
-    /// Whether a case makes sense under a start method.
+    /// Returns whether a case applies to a start method.
     pub(crate) applies: fn(&str, StartMethod) -> bool,
-    /// A word that each case is given.
+    /// A word that is passed to each case.
     pub(crate) word: &'a str,
-    /// The time after which a case hangs.
+    /// The time after which a case counts as hanging.
     pub(crate) limit: Duration,
 }
 
 impl Grid<'_> {
-    /// Runs the cases as often as the options ask for, while as many threads as they ask
-    /// for keep the processors busy. Returns whether nothing was wrong.
+    /// Runs the cases as often as the options request, while the requested number of threads keeps
+    /// the processors busy. Returns whether nothing was wrong.
     pub(crate) fn run(&self, options: &Options<'_>) -> bool {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
-//! Cases run in processes of their own, under a watchdog.
+//! Runs cases in separate processes, under a watchdog.
 //!
-//! A case prints `good TEXT`, `WRONG TEXT` or `note TEXT`, a line each; one that does not end in
-//! time is killed with everything below it, and is wrong.
+//! A case prints lines `good TEXT`, `WRONG TEXT` or `note TEXT`. A case that does not end in time
+//! is killed with all of its descendants, and counts as wrong.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::{counts, sys, usage};
 
-/// What a case came to.
+/// The result of a case.
 #[derive(Default)]
 pub(crate) struct Verdicts {
     pub(crate) good: usize,
@@ -27,11 +27,11 @@ impl Verdicts {
     }
 }
 
-/// Runs a case in a process of its own.
+/// Runs a case in a separate process.
 pub(crate) fn watch(words: &[&str], limit: Duration) -> Verdicts {
     let mut verdicts = Verdicts::default();
     let mut command = Command::new("/proc/self/exe");
-    // Many cases panic on purpose, and each trace takes a while to make.
+    // Many cases panic on purpose, and collecting each backtrace takes a while.
     command.env("RUST_BACKTRACE", "0");
     command.arg("case").args(words).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut child = match command.spawn() {
@@ -100,7 +100,7 @@ pub(crate) fn case(words: &[String]) -> bool {
     known
 }
 
-/// Says how a check came out.
+/// Prints the result of a check.
 pub(crate) fn tell(what: &str, outcome: Result<(), String>) {
     match outcome {
         Ok(()) => println!("good {what}"),

@@ -1,4 +1,4 @@
-//! Handles that are made, passed and dropped, and what they leave behind.
+//! Handles that are created, passed and dropped, and the resources that remain after them.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage;
 
-/// Everything that passes as a handle, there and back.
+/// Returns all kinds of handles that it receives.
 #[derive(Serialize, Deserialize)]
 struct Handles {
     frozen: Shared<[u32]>,
@@ -22,10 +22,10 @@ fn echo(handles: Handles) -> Handles {
     handles
 }
 
-/// So many handles are made, passed and dropped.
+/// The number of handles that are created, passed and dropped.
 const HANDLES: u32 = 100_000;
 
-/// Makes, passes and drops them, and compares what this process holds.
+/// Creates, passes and drops the handles, and compares the resources of this process.
 pub(crate) fn check(method: StartMethod) -> Result<(), String> {
     let text = |error: runtime::Error| error.to_string();
     let pool = Pool::builder().workers(1).start_method(method).build().map_err(text)?;

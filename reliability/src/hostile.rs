@@ -1,9 +1,9 @@
-//! Workers that scribble over the memory they share with the caller.
+//! Workers that overwrite the memory that they share with the caller.
 //!
-//! Each round runs in a process of its own: random words go to the pool page and to the worker page
-//! of a worker, by a task of it, at random places, while others work. The vandal's own
-//! tasks may fail, and so may a task whose claim it has overwritten; but the caller
-//! does not crash, does not loop, gets an outcome for every input, and no wrong value.
+//! Each round runs in a separate process. A task of one worker, the vandal, writes random words to
+//! random places of the pool page and of its worker page, while other workers run tasks. The
+//! vandal's own tasks may fail, and so may a task whose claim it has overwritten. The caller must
+//! neither crash nor hang, and every input must have an outcome and no wrong value.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
     good
 }
 
-/// Where to write.
+/// A range to write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Target {
     PoolPage,
@@ -51,7 +51,7 @@ enum Target {
     Both,
 }
 
-/// The writable mappings of the library in this process: name, start and length.
+/// Returns the writable mappings of the library in this process: name, start and length.
 fn mappings() -> Vec<(bool, usize, usize)> {
     let text = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let parse = |line: &str| {
@@ -74,7 +74,7 @@ fn likely(random: &mut Random) -> u64 {
         2 => u64::MAX,
         3 => random.next(),
         4 => random.next() >> random.below(64),
-        // A claim word: a small position, some owner.
+        // A claim word: a small position, and any owner.
         5 => {
             (random.next() % 3000) << 16
                 | [0, 1, 2, 3, 0xffff, random.next() % 1100][random.below(6)]
@@ -85,7 +85,7 @@ fn likely(random: &mut Random) -> u64 {
     }
 }
 
-/// Writes over what the worker shares, and gives back its input if it comes to that.
+/// Overwrites the memory that the worker shares, and returns its input if it survives.
 #[worker]
 fn vandalize(seed: u64, target: Target, count: usize, x: u64) -> u64 {
     counts::vandal();
@@ -183,8 +183,8 @@ fn long(index: usize) -> Vec<u8> {
 
 const LENS: [usize; 2] = [100, 30_000];
 
-/// Tasks of others: each value is right, or there is none. What a vandal itself was given
-/// it may answer with nonsense, also afterwards.
+/// Tasks of other workers: each value is right, or there is none. The vandal may give any answer to
+/// its own inputs, even later.
 fn honest(pool: &Pool, round: usize) {
     let inputs = 2000 * round..2000 * round + 1980;
     let outcomes = pool.map_all(short, inputs.clone());

@@ -1,5 +1,5 @@
-//! Workers that are told to leave and do not end: no call waits for them for ever, no task
-//! fails for them, and no worker slot is lost.
+//! Workers that do not end although they have to leave: no call waits for them forever, no task
+//! fails because of them, and no worker slot is lost.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +47,7 @@ pub(crate) fn case(words: &[&str]) -> bool {
             _ => return false,
         };
         tell(&format!("{hang:?}"), outcome);
-        // Threads cannot be ended; they wait for this.
+        // Threads cannot be killed, so they wait for this.
         let _ = std::fs::write(&end, "");
         tell("nothing is left", usage::back_to(before));
         let _ = std::fs::remove_file(&end);
@@ -55,23 +55,23 @@ pub(crate) fn case(words: &[&str]) -> bool {
     true
 }
 
-/// What does not end.
+/// The part of a worker that does not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Hang {
     /// The destructor of a state sleeps.
     Sleep,
-    /// It works without a look at any signal.
+    /// It spins with all signals blocked.
     Spin,
     /// It stops its process.
     Stop,
-    /// A hook that runs at the exit of the process.
+    /// An exit hook of the process sleeps.
     Hook,
 }
 
 impl Hang {
     fn of(method: StartMethod) -> &'static [Hang] {
         match method {
-            // What stops or ends a process is not for threads.
+            // Actions that stop or end a process do not apply to threads.
             StartMethod::Thread => &[Hang::Sleep],
             _ => &[Hang::Sleep, Hang::Spin, Hang::Stop, Hang::Hook],
         }
@@ -140,7 +140,7 @@ fn right(pool: &Pool, inputs: std::ops::Range<u64>) -> Result<(), String> {
     Ok(())
 }
 
-/// So many workers hung and were killed. The workers of a template run no hooks.
+/// The number of workers that hung and were killed. The workers of a template run no exit hooks.
 fn killed(pool: &Pool, method: StartMethod, hang: Hang, least: u64) -> Result<(), String> {
     let killed = pool.killed_while_leaving();
     let excused = hang == Hang::Hook && method == StartMethod::Fork;
@@ -157,7 +157,7 @@ fn bounded(what: &str, act: impl FnOnce()) -> Result<(), String> {
 fn max_tasks(method: StartMethod, hang: Hang) -> Result<(), String> {
     let pool = builder(method, hang).max_tasks_per_worker(1).build().map_err(text)?;
     right(&pool, 0..6)?;
-    // Each goes to a worker that leaves, or to one that comes.
+    // Each input goes to a worker that leaves or to a new one.
     let handles: Vec<_> = (0..4).map(|x| pool.submit(double, x)).collect();
     for (x, handle) in (0..).zip(handles) {
         let value = handle.wait().map_err(text)?;
@@ -169,7 +169,7 @@ fn max_tasks(method: StartMethod, hang: Hang) -> Result<(), String> {
     killed(&pool, method, hang, 10)
 }
 
-/// Waits until the pool has so many workers, none of which is about to leave.
+/// Waits until the pool has this number of workers, none of which is about to leave.
 fn has(pool: &Pool, count: usize) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -261,7 +261,7 @@ fn dropped(method: StartMethod, hang: Hang) -> Result<(), String> {
     let pool = builder.grace(Duration::from_millis(100)).build().map_err(text)?;
     right(&pool, 0..10)?;
     let handles: Vec<_> = (0..20).map(|x| pool.submit(nap, (4, x))).collect();
-    // One of them leaves before, and hangs.
+    // One of the workers leaves before, and hangs.
     pool.resize(1).map_err(text)?;
     std::thread::sleep(Duration::from_millis(10));
     bounded("drop", || drop(pool))?;
@@ -277,7 +277,7 @@ fn terminated(method: StartMethod, hang: Hang) -> Result<(), String> {
     each_ends(handles)
 }
 
-/// Each has its value, or was cancelled.
+/// Each input has its value, or was cancelled.
 fn each_ends(handles: Vec<runtime::Handle<u64>>) -> Result<(), String> {
     for (x, handle) in (0..).zip(handles) {
         if !handle.is_done() {
@@ -295,7 +295,7 @@ fn each_ends(handles: Vec<runtime::Handle<u64>>) -> Result<(), String> {
 fn working(method: StartMethod, hang: Hang) -> Result<(), String> {
     let pool = builder(method, hang).build().map_err(text)?;
     let handles = [pool.submit(nap, (120, 1)), pool.submit(nap, (120, 2))];
-    // On a machine with other work both may be done before they are seen to run.
+    // If the machine has other work, both may be done before they were seen running.
     while pool.workers().iter().filter(|worker| worker.task().is_some()).count() < 2
         && !handles.iter().all(runtime::Handle::is_done)
     {

@@ -1,5 +1,6 @@
-//! Workers that are killed at each step of each lock, and at random under load: nobody hangs, what a lock guards is
-//! whole or its owner's death is told, and what the dead held returns.
+//! Workers are killed at each step of each lock, and at random under load. No process hangs, a
+//! guarded value is consistent or the death of its owner is reported, and permits of dead workers
+//! are returned.
 
 use std::ops::DerefMut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use crate::group::{self, Verdicts, tell};
 use crate::random::Random;
 use crate::{Options, counts, sys, usage};
 
-/// Each step of each lock, and how often it is passed before a worker dies there.
+/// Each step of each lock, and the number of times that it is passed before a worker dies there.
 const POINTS: [(&str, u32); 49] = [
     ("lock-begun", 40),
     ("lock-word", 40),
@@ -66,10 +67,10 @@ const POINTS: [(&str, u32); 49] = [
     ("event-waits", 5),
 ];
 
-/// Who passes these has to find a dead worker first.
+/// A worker passes these points only after it has found a dead worker.
 const AFTER_A_DEATH: [&str; 2] = ["lock-claimed", "barrier-breaks"];
 
-/// What workers and caller share.
+/// The objects that workers and caller share.
 #[derive(Clone, Serialize, Deserialize)]
 struct All {
     mutex: Mutex<[u64; 2]>,
@@ -83,15 +84,15 @@ struct All {
     counts: Atomics<AtomicU64>,
 }
 
-/// What is counted in [`All::counts`].
+/// The counters in [`All::counts`].
 #[derive(Clone, Copy)]
 enum Count {
-    /// Turns with the mutex that ended, and those that began.
+    /// The completed turns with the mutex, and the turns that were begun.
     Locked,
     LockedBegun,
-    /// The deaths of owners that somebody was told of.
+    /// The deaths of owners that were reported.
     Told,
-    /// Values that were half changed though nobody had died: none.
+    /// Values that were half changed although no owner had died; there must be none.
     Torn,
     Written,
     WrittenBegun,
@@ -129,7 +130,7 @@ impl All {
         self.counts[what as usize].load(Ordering::Relaxed)
     }
 
-    /// One use of everything.
+    /// Uses every lock once.
     fn round(&self, n: u64) {
         self.with_mutex();
         self.with_rwlock(n);
@@ -160,7 +161,7 @@ impl All {
         }
         match self.rwlock.read() {
             Ok(guard) if guard[0] != guard[1] => self.count(Count::Torn),
-            // So long that a writer comes to wait for it.
+            // Long enough that a writer waits for it.
             Ok(_guard) => std::thread::sleep(Duration::from_micros(50)),
             Err(error) => drop(self.recovered(Err(error), |died| died.recover())),
         }
@@ -225,7 +226,7 @@ impl All {
             Err(LockError::OwnerDied(died)) => recovered(died),
             Err(error) => panic!("{error}"),
         };
-        // More than are put, so that some have to wait.
+        // More than are available, so that some have to wait.
         for _ in 0..(*guard).min(2) {
             self.count(Count::TakenBegun);
             *guard -= 1;
@@ -243,7 +244,7 @@ impl All {
         }
     }
 
-    /// What must be true when nobody uses anything any more.
+    /// Checks the state of all locks when they are not in use.
     fn check(&self, deaths: u64) -> Result<String, String> {
         self.with_mutex();
         self.with_rwlock(0);
@@ -377,7 +378,7 @@ pub(crate) fn case(words: &[&str]) -> bool {
     true
 }
 
-/// A worker dies at a point, once, while others and the caller go on.
+/// Makes a worker die once at a point, while other workers and the caller continue.
 fn step(method: StartMethod, point: &str, nth: u32) -> Result<(), String> {
     let text = |error: runtime::Error| error.to_string();
     let mark = counts::scratch("mark");
@@ -412,7 +413,7 @@ fn step(method: StartMethod, point: &str, nth: u32) -> Result<(), String> {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        // Others come after the dead.
+        // Other workers come after the dead one.
         if mark.exists() && attempt > 0 {
             pool.map(exercise, (0..3).map(|n| (&all, 20, n))).map_err(text)?;
             return all.check(deaths).map(drop);
@@ -421,7 +422,7 @@ fn step(method: StartMethod, point: &str, nth: u32) -> Result<(), String> {
     Err("the point was not passed".to_owned())
 }
 
-/// Kills and stops workers at random while all of them, and threads of the caller, use everything.
+/// Kills and stops workers at random, while all workers and threads of the caller use all locks.
 fn storm(method: StartMethod, time: Duration, random: Random) -> Result<(), String> {
     let text = |error: runtime::Error| error.to_string();
     let pool = Pool::builder().workers(4).start_method(method).build().map_err(text)?;
@@ -467,7 +468,7 @@ fn killer(pool: &Pool, over: &AtomicBool, kills: &AtomicU64, mut random: Random)
     while !over.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(3 + random.below(20) as u64));
         let workers = pool.workers();
-        // A worker that is being started has none.
+        // A worker that is starting has no process yet.
         let pid = random.pick(&workers).map(WorkerInfo::pid).filter(|pid| *pid != 0);
         let Some(pid) = pid else { continue };
         if random.below(5) == 0 {

@@ -1,5 +1,5 @@
-//! Commands that make workers, servers and callers fail, and count what becomes of
-//! the tasks; see `README.md` beside this folder.
+//! Commands that make workers, servers and callers fail, and count the outcomes of the tasks; see
+//! `README.md` in the parent folder.
 
 mod actors;
 mod caller;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Some("simulate") => simulate::run(&options),
         Some("scale") => simulate::scale(&options),
         Some("mutants") => mutants::run(&options),
-        // What the commands above execute for each case.
+        // The internal commands that the commands above execute for each case.
         Some("case") => group::case(&args[1..]),
         _ => {
             eprintln!("{HELP}");
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The words after the command: `--name value`.
+/// The options after the command: `--name value`.
 pub(crate) struct Options<'a>(&'a [String]);
 
 impl Options<'_> {
@@ -107,7 +107,7 @@ impl Options<'_> {
         Duration::from_secs(self.number("seconds", default))
     }
 
-    /// The seed asked for, or a new one.
+    /// Returns the requested seed, or a new one.
     fn seed(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.number("seed", now.as_nanos() as u64 % 1_000_000_007)

@@ -1,8 +1,8 @@
-//! Faults made on purpose in the scheduler: the simulation must find each.
+//! Deliberate faults in the scheduler, each of which the simulation must find.
 //!
-//! Each is a place in a file and what stands there instead. A copy of the scheduler and its
-//! simulation, which need nothing else of the library, gets the fault, is built as a package
-//! of its own, and runs 100,000 schedules, one of which must break a check.
+//! Each fault is a place in a file and the text that replaces it. A copy of the scheduler and its
+//! simulation, which need no other part of the library, gets the fault, is built as a separate
+//! package, and runs 100,000 schedules, one of which must fail a check.
 
 use std::fs;
 use std::io;
@@ -11,13 +11,13 @@ use std::process::Command;
 
 use crate::Options;
 
-/// The list: `name`, `file`, `find`, `replace`, one block a fault.
+/// The list: `name`, `file`, `find` and `replace`, one block per fault.
 const LIST: &str = "mutants.txt";
 
-/// The folder in which faults are made.
+/// The folder in which the copies are built.
 const SCHEDULER: &str = "runtime/src/scheduler";
 
-/// The package of the copy. It checks for overflow as tests do.
+/// The package of the copy. It checks for overflow, as tests do.
 const MANIFEST: &str = r#"
 [package]
 name = "alone"
@@ -42,7 +42,7 @@ struct Mutant<'a> {
     replace: String,
 }
 
-/// Runs all of them, or one; false if one was not found.
+/// Runs all faults, or one; returns false if one was not found.
 pub(crate) fn run(options: &Options<'_>) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let copy = root.join("target/mutants");
@@ -100,7 +100,7 @@ fn push_line(text: &mut String, line: &str) {
     text.push_str(line);
 }
 
-/// Builds a copy with the fault; the seed and the check that found it, if one did.
+/// Builds a copy with the fault; returns the seed and the check that found it, if one did.
 fn try_one(
     root: &Path,
     copy: &Path,
@@ -134,7 +134,7 @@ fn try_one(
     Ok(Some(text.lines().next().unwrap_or("the simulation itself died").to_owned()))
 }
 
-/// Copies what is newer or not there, so that what did not change is not built again.
+/// Copies the files that are new or have changed, so that the others are not built again.
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     if from.is_dir() {
         fs::create_dir_all(to)?;

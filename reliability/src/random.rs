@@ -1,6 +1,6 @@
 //! Random numbers from a seed.
 
-/// SplitMix64: small, and every seed is a good one.
+/// SplitMix64, which is small and accepts every seed.
 #[derive(Clone)]
 pub(crate) struct Random(pub(crate) u64);
 

@@ -1,7 +1,7 @@
-//! What the system can refuse: each case ends in a clear error or in a pool that works
-//! all the same, within a bounded time.
+//! Requests that the system refuses: each case ends with a clear error or with a pool that works,
+//! within a bounded time.
 //!
-//! A full `/dev/shm` has no case: nothing is put there.
+//! There is no case for a full `/dev/shm`, because the library does not use it.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::table::METHODS;
 use crate::tasks::{bytes, double, nap, pattern};
 use crate::{Options, sys, usage};
 
-/// Each is tried in a process of its own.
+/// Each case runs in a separate process.
 const CASES: [(&str, &str); 13] = [
     ("fds-few", "RLIMIT_NOFILE far too small"),
     ("fds-just", "RLIMIT_NOFILE at each value about what is needed"),
@@ -53,7 +53,7 @@ fn build(method: StartMethod) -> Result<Pool, Error> {
     Pool::builder().workers(2).start_method(method).start_timeout(Duration::from_secs(5)).build()
 }
 
-/// Builds and uses a pool: it works, or there is an error that says something.
+/// Builds and uses a pool, which must work, or return an error that names the cause.
 fn works_or_says(method: StartMethod) -> Result<(), String> {
     let begun = Instant::now();
     let outcome = build(method).and_then(|pool| {
@@ -135,7 +135,8 @@ fn refuse(case: &str, method: StartMethod, syscall: i64, errno: i32) {
     }
 }
 
-/// Workers die while there is no fd for their successors; then there are fds again.
+/// Workers die while no descriptor is available for their replacements; later there are descriptors
+/// again.
 fn fds_later(method: StartMethod) -> Result<(), String> {
     let pool = build(method).map_err(|error| error.to_string())?;
     sys::set_soft_limit(libc::RLIMIT_NOFILE, usage::here().fds as u64);
@@ -159,7 +160,7 @@ fn fds_later(method: StartMethod) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes memory until there is none.
+/// Allocates memory until there is none.
 #[worker]
 fn run_away(most: usize) -> usize {
     let mut held: Vec<Vec<u8>> = Vec::new();

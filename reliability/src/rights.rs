@@ -1,5 +1,5 @@
-//! A caller that gives up rights while its pools work: what starts after that has no more
-//! than it has, what was there before goes on and can still be ended, and nothing is left.
+//! A caller gives up rights while its pools work. Later workers have no more rights than the
+//! caller, earlier ones continue and can still be ended, and nothing is left.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::group::tell;
 use crate::tasks::{double, nap};
 use crate::{Options, sys, usage};
 
-/// Each is tried in a process of its own.
+/// Each case runs in a separate process.
 const CASES: [(&str, &str); 5] = [
     ("user", "setgroups, setgid, setuid under load"),
     ("limits", "umask and RLIMIT_NOFILE under load"),
@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
     Grid { command: "rights", cases: &CASES, applies, word: "", limit }.run(options)
 }
 
-/// What the thread that runs this may do.
+/// Returns the rights of the calling thread.
 fn rights() -> String {
     let fields = ["Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Umask:"];
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
@@ -42,7 +42,7 @@ fn rights() -> String {
     lines.chain([files]).collect::<Vec<_>>().join(" | ")
 }
 
-/// That, and whether the file is there that only the new root has.
+/// Returns the rights, and whether the file exists that only the new root directory has.
 #[worker]
 fn rights_of_worker(_: u64) -> (String, bool) {
     (rights(), std::path::Path::new(sys::INSIDE).exists())
@@ -109,7 +109,7 @@ fn under_load(method: StartMethod, case: &str) {
         std::thread::sleep(Duration::from_millis(60));
         tell("given up", if give_up(case) { Ok(()) } else { Err("refused".to_owned()) });
         if processes {
-            // Both workers from before, and one that replaces them.
+            // Both existing workers, and one that replaces them.
             for outcome in old.broadcast(leave, ()).into_iter().chain([old.apply(leave, ())]) {
                 tell("a worker exits", expect(&outcome, method, case, ErrorKind::Exited));
             }
@@ -118,7 +118,7 @@ fn under_load(method: StartMethod, case: &str) {
         over.store(true, Ordering::Relaxed);
         for thread in load {
             let outcome = thread.join().unwrap_or_else(|_| Err("it panicked".to_owned()));
-            // A pool whose births are refused has no workers any more.
+            // A pool whose starts are refused has no workers any more.
             let excused = cannot_follow(method, case)
                 && outcome.as_ref().is_err_and(|text| text.contains("rights"));
             tell("the load", if excused { Ok(()) } else { outcome });
@@ -135,7 +135,7 @@ fn under_load(method: StartMethod, case: &str) {
         Err(error) => tell("a new pool", Err(error.to_string())),
     }
     if processes {
-        // The second pool has workers from before.
+        // The second pool has workers that were started before.
         let begun = Instant::now();
         let outcome = other.task(nap).timeout(Duration::from_millis(100)).apply((40_000, 1));
         let timely = expect(&outcome.map(|_| ()), method, "limits", ErrorKind::TimedOut);
@@ -147,14 +147,14 @@ fn under_load(method: StartMethod, case: &str) {
                 tell("replacements", odd.map_or(Ok(()), |odd| Err(format!("{odd:?}, not {now}"))));
             }
             Err(error) => {
-                // Said, and no worker with more rights instead.
+                // There is an error, and no worker with more rights.
                 let said =
                     cannot_follow(method, case) && error.to_string().contains("build another pool");
                 tell("replacements", if said { Ok(()) } else { Err(error.to_string()) });
             }
         }
     }
-    // A thread cannot be ended, and would be left behind.
+    // A thread cannot be killed, and would be abandoned.
     let busy = other.submit(nap, (if processes { 40_000 } else { 100 }, 1));
     std::thread::sleep(Duration::from_millis(20));
     let begun = Instant::now();
@@ -164,13 +164,13 @@ fn under_load(method: StartMethod, case: &str) {
     drop(busy);
 }
 
-/// Whether replacements are refused: a template has what it has, and the thread of a pool
-/// cannot leave the root that it shares with other threads.
+/// Returns whether replacements are refused: a template keeps its rights, and the thread of a pool
+/// cannot leave a root directory that it shares with other threads.
 fn cannot_follow(method: StartMethod, case: &str) -> bool {
     method == StartMethod::Fork && case != "limits" || case == "root"
 }
 
-/// Calls without a pause; every value is right.
+/// Makes calls continuously; every value is right.
 fn work(pool: &Pool, over: &AtomicBool) -> Result<(), String> {
     while !over.load(Ordering::Relaxed) {
         let values = pool.map_all(double, 0..300);
@@ -184,7 +184,8 @@ fn work(pool: &Pool, over: &AtomicBool) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a call failed as it should, or was refused by a template that cannot follow.
+/// Returns whether a call failed as expected, or was refused because a template cannot change its
+/// rights.
 fn expect(
     outcome: &Result<(), Error>,
     method: StartMethod,

@@ -1,4 +1,4 @@
-//! The scheduler in a simulated world: schedules from seeds, at length.
+//! Long runs of the simulation of the scheduler.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -7,13 +7,13 @@ use runtime::__simulation as simulation;
 
 use crate::{Options, sys};
 
-/// Schedules that a thread takes at a time.
+/// The number of schedules that a thread takes at a time.
 const BATCH: u64 = 1_000;
 
-/// How many deaths and dropped calls `scale` measures.
+/// The numbers of deaths and dropped calls that `scale` measures.
 const OFTEN: u64 = 10_000;
 
-/// Runs schedules on all CPUs; false if one broke a check.
+/// Runs schedules on all CPUs; returns false if one failed a check.
 pub(crate) fn run(options: &Options<'_>) -> bool {
     if let Some(choices) = options.text("replay") {
         return replay(choices);
@@ -76,7 +76,7 @@ fn replay(choices: &str) -> bool {
     }
 }
 
-/// What an event costs with few and with many workers, and over few and many inputs.
+/// Measures the cost of an event with few and many workers, and with few and many inputs.
 pub(crate) fn scale(options: &Options<'_>) -> bool {
     let most = options.number("inputs", 100_000_000);
     let (few, many) =
@@ -91,7 +91,7 @@ pub(crate) fn scale(options: &Options<'_>) -> bool {
             let events = if times > 0 { times } else { pool.events() - before };
             (sys::thread_time() - begun).as_nanos() as f64 / events as f64
         };
-        // So that what is touched for the first time is not measured.
+        // A warm-up, so that the first access to memory is not measured.
         cost(0, &mut |pool| pool.map(most / 100));
         let few = cost(0, &mut |pool| pool.map(most / 10));
         let many = cost(0, &mut |pool| pool.map(most));

@@ -1,5 +1,4 @@
-//! A mixed load with faults for as long as one likes, and what the processes hold
-//! meanwhile.
+//! A mixed load with faults for any time, and the resources of the processes during that time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ const METHODS: [StartMethod; 4] =
 pub(crate) fn run(options: &Options<'_>) -> bool {
     let (seed, time) = (options.seed(), options.seconds(60));
     println!("seed {seed}, {} s", time.as_secs());
-    // What stood by for a template that was killed would else be nobody's child.
+    // Without this, the standby of a killed template would have no parent in this program.
     sys::adopt_orphans();
     let pools = match Pools::build(&METHODS) {
         Ok(pools) => pools,
@@ -67,7 +66,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
             if said.elapsed() > Duration::from_secs(10) {
                 said = Instant::now();
                 line("");
-                // What warms up has done so.
+                // The warm-up is over.
                 early.get_or_insert_with(usage::here_alive);
             }
         }
@@ -100,8 +99,8 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
     wrong.is_empty()
 }
 
-/// One task that fails in a random way; tells whether it failed as it should, or was
-/// hit by a signal.
+/// Runs one task that fails in a random way. Returns whether it failed as expected or was hit by a
+/// signal.
 fn fault(pool: &Pool, thread: bool, random: &mut Random) -> bool {
     let all = [
         (Fault::Panic, ErrorKind::Panicked),

@@ -12,7 +12,7 @@ use crate::tasks::{bytes, checksum, crunch, double, pattern};
 use crate::usage::{self, Usage};
 use crate::{Options, sys};
 
-/// What became of the tasks.
+/// The outcomes of the tasks.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) submitted: AtomicU64,
@@ -44,7 +44,7 @@ impl Tally {
         self.wrong.lock().expect("nobody panics").clone()
     }
 
-    /// One call of a random kind; every outcome is counted and every value checked.
+    /// Makes one call of a random kind; counts every outcome and checks every value.
     pub(crate) fn call(&self, pool: &Pool, random: &mut Random) {
         let seed = random.next() >> 8;
         let count = 1 + random.below(200);
@@ -62,7 +62,8 @@ impl Tally {
                 self.all(&inputs, outcomes, |(_, data), sum| sum == checksum(&data));
             }
             2 => {
-                // Of a map that failed only the failure is told; the others have none.
+                // If a `map` failed, only the failure is returned; the other inputs have no
+                // outcome.
                 let inputs: Vec<u64> = (seed..seed + count as u64).collect();
                 match pool.map(double, inputs.iter().copied()) {
                     Ok(outputs) => {
@@ -87,7 +88,7 @@ impl Tally {
                 self.all(&inputs, outcomes, |x, y| y == x * 2);
             }
             _ => {
-                // Some go through the ring, some through a big slot.
+                // Some results go through the ring, some through a long slot.
                 let lens = [10, 3000, 40_000, 300_000];
                 let inputs: Vec<(u64, usize)> =
                     (0..count as u64).map(|x| (seed + x, lens[(seed + x) as usize % 4])).collect();
@@ -125,7 +126,7 @@ pub(crate) const METHODS: [StartMethod; 4] =
     [StartMethod::Fork, StartMethod::ForkServer, StartMethod::Spawn, StartMethod::ForkServer];
 
 impl Pools {
-    /// `Fork` comes first: while no thread runs.
+    /// `Fork` comes first, while no other thread runs.
     pub(crate) fn build(methods: &[StartMethod]) -> Result<Self> {
         let build = |(at, method): (usize, &StartMethod)| {
             let pool = build(*method, 2 + at % 3)?;
@@ -143,7 +144,7 @@ impl Pools {
         act(&self.pools[at].read().expect("nobody panics").1)
     }
 
-    /// The processes of the workers as the pools know them.
+    /// Returns the processes of the workers, as the pools know them.
     pub(crate) fn workers(&self) -> Vec<u32> {
         let pools = self.pools.iter().map(|pool| pool.read().expect("nobody panics"));
         pools
@@ -153,8 +154,8 @@ impl Pools {
             .collect()
     }
 
-    /// A pool that cannot start workers any more is built again: a template whose standby
-    /// was killed with it is lost.
+    /// Builds a pool again that cannot start workers any more, because its template and its standby
+    /// were killed at the same time.
     fn mend(&self, at: usize, error: &Error) {
         let mut pool = self.pools[at].write().expect("nobody panics");
         eprintln!("{:?} is built again: {error}", pool.0);
@@ -164,7 +165,7 @@ impl Pools {
         }
     }
 
-    /// Every pool answers, within a bounded time.
+    /// Checks that every pool answers within a bounded time.
     pub(crate) fn answer(&self, mend: bool) -> std::result::Result<(), String> {
         for at in 0..self.len() {
             let end = Instant::now() + Duration::from_secs(20);
@@ -187,13 +188,13 @@ impl Pools {
 fn build(method: StartMethod, workers: usize) -> Result<Pool> {
     let builder = Pool::builder().workers(workers).start_method(method).name("storm");
     #[allow(unsafe_code, reason = "allow_fork_with_threads")]
-    // SAFETY: the tasks touch nothing that other threads of this program hold but the
-    // allocator, which the C library keeps usable in a forked process.
+    // SAFETY: the tasks use nothing that other threads of this program may have locked, except for
+    // the allocator, which the C library keeps usable in a forked process.
     let builder = unsafe { builder.allow_fork_with_threads() };
     builder.build()
 }
 
-/// Signals sent, by name.
+/// The number of signals that were sent, by name.
 #[derive(Default)]
 pub(crate) struct Kills(pub(crate) Mutex<BTreeMap<&'static str, u64>>);
 
@@ -202,7 +203,7 @@ impl Kills {
         self.0.lock().expect("nobody panics").values().sum()
     }
 
-    /// Strikes one process.
+    /// Sends a signal to one process.
     pub(crate) fn strike(&self, pools: &Pools, random: &mut Random) {
         let own = std::process::id();
         let workers = pools.workers();
@@ -212,7 +213,7 @@ impl Kills {
         let Some(pid) = random.pick(if of_server { &servers } else { &workers }).copied() else {
             return;
         };
-        // Not one that has taken the number of a process that ended.
+        // The pid may already belong to another process.
         let ours =
             std::fs::read_link(format!("/proc/{pid}/exe")).ok() == std::env::current_exe().ok();
         if !ours || pid == own || !usage::descendants(own).contains(&pid) {
@@ -241,7 +242,7 @@ impl Kills {
 pub(crate) fn run(options: &Options<'_>) -> bool {
     let (seed, time) = (options.seed(), options.seconds(60));
     println!("seed {seed}, {} s", time.as_secs());
-    // What stood by for a template that was killed would else be nobody's child.
+    // Without this, the standby of a killed template would have no parent in this program.
     sys::adopt_orphans();
     let start = usage::here_alive();
     let pools = match Pools::build(&METHODS) {
@@ -290,7 +291,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
     report(&tally, &kills, rebuilt, [start, before, after, usage::here_alive()], answered)
 }
 
-/// Ends the threads; a call that never comes back ends the program.
+/// Ends the threads. A call that never returns ends the program.
 fn watchdog(over: &AtomicBool) {
     over.store(true, Ordering::Relaxed);
     FINISHED.store(false, Ordering::Relaxed);
