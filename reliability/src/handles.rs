@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage;
 
-/// Returns all kinds of handles that it receives.
+/// A value with a handle of each kind.
 #[derive(Serialize, Deserialize)]
 struct Handles {
     frozen: Shared<[u32]>,

@@ -37,21 +37,21 @@ cargo run --release -p procession-reliability -- COMMAND
   soak [--seconds N] [--seed N]      mixed load with faults; memory, fds and threads over time
   actors [--seconds N] [--seed N]    managers and callers of actors killed at each step, and at random under load
   caller                             the ways the calling program can end
-  resources                          what the system refuses: fds, memory, processes, syscalls
+  resources                          requests that the system refuses: descriptors, memory, processes, system calls
   rights                             a caller that gives up rights while its pools work
-  forks                              copies of workers, servers and callers: who forks changes nothing
-  leaving                            workers that are told to leave and do not end
-  peaks [--handles N]                many calls at a time, and what they leave behind
+  forks                              copies of workers, servers and callers
+  leaving                            workers that do not end although they have to leave
+  peaks [--handles N]                many simultaneous calls, and the resources that remain
   wakers                             wakers that own pools and handles, panic, or are dropped
-  channels [--seconds N] [--seed N]  processes that die at each step of sending and receiving, or for some seconds at any time
+  channels [--seconds N] [--seed N]  processes that die at each step of sending and receiving, or for N seconds at random
   locks [--seconds N] [--seed N] [--case POINT] [--method NAME]   workers killed at each step of each lock, and at random
-  hostile [--rounds N] [--seed N]    workers that scribble over the memory they share
+  hostile [--rounds N] [--seed N]    workers that overwrite shared memory
   simulate [--schedules N] [--seed N] [--replay CHOICES]   the scheduler in a simulated world
-  scale [--inputs N]                 what an event costs the scheduler, with 1 to 10,000 workers
-  mutants [--only NAME]              faults made on purpose: the simulation must find each
+  scale [--inputs N]                 the cost of an event in the scheduler, with 1 to 10,000 workers
+  mutants [--only NAME]              deliberate faults, each of which the simulation must find
 
-channels, rights, forks, leaving, peaks and wakers take also [--repeat N] [--case NAME] [--method NAME]
-and [--busy N]: N threads keep the processors busy meanwhile";
+channels, rights, forks, leaving, peaks and wakers also accept [--repeat N] [--case NAME] [--method NAME]
+and [--busy N], which keeps the processors busy with N threads while the cases run";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
