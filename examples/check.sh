@@ -72,6 +72,13 @@ has '^\[\("ann", [0-9]+\), .*\]$'
 has '^(ann|ben|cleo|dan) wins after \[[0-9]+, [0-9]+, [0-9]+, [0-9]+\] throws$'
 has '^actor method `.*Scoreboard::burn`: its actor died before it answered; the call may have run$'
 
+run image_pipeline "$out/pictures"
+has '^60 frames, [0-9]{7,} bytes of PNG in .*/frames$'
+has '^at most ([1-9]|1[0-9]) frames were ahead of the files$'
+png "$out/pictures/frames/000.png"
+png "$out/pictures/frames/059.png"
+png "$out/pictures/frames/sheet.png"
+
 run model_server
 has '^initializer: two workers ready after '
 has '^preload: two workers ready after '
@@ -144,6 +151,21 @@ has '^WARN  worker [0-9]+ input 1: b.png gets larger$'
 has '^INFO  worker [0-9]+ input 2: this file crashes the library that reads it$'
 has '^b.png: 1600 pixels$'
 has '^broken.png: .*SIGABRT'
+
+run async_tokio
+has '^200 pages with 1100 words$'
+has '^[0-9.]+ s, one after the other at least 10 s$'
+has '^the page that never comes: None$'
+
+run nested
+has '^the longest sequence below 8001 has 261 steps$'
+has '^[12] outer and [2-5] inner worker processes$'
+has '^lost: 4321: Signaled$'
+if [ "$(grep -c '^lost' "$out/$name")" != 1 ]; then
+    cat "$out/$name"
+    echo "example $name lost more than one input"
+    exit 1
+fi
 
 run fork_map
 has '^16 sums over 200000 functions$'
