@@ -23,7 +23,7 @@ fn steps(start: u64) -> (u64, u32) {
     if start == 4321 {
         std::process::abort();
     }
-    let next = |n: &u64| Some(if n % 2 == 0 { n / 2 } else { 3 * n + 1 });
+    let next = |n: &u64| Some(if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 });
     let sequence = std::iter::successors(Some(start), next);
     (sequence.take_while(|n| *n != 1).count() as u64, std::process::id())
 }
