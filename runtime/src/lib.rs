@@ -98,6 +98,8 @@
 //! - `log`: records of the crate `log` in workers reach the logger of the caller; see
 //!   [`PoolBuilder::forward_logs`].
 //! - `tokio`: tasks can be `async` functions; see [`worker`](macro@worker#async-functions).
+//! - `tracing`: spans and events of the crate `tracing` in workers reach the subscriber of the caller; see
+//!   [`PoolBuilder::forward_logs`].
 //! - `progress`: [`TaskCall::progress`] draws bars. [`TaskCall::on_progress`] needs no feature.
 
 // Shows on docs.rs which feature an item needs.
@@ -138,13 +140,11 @@ mod handle;
 mod handshake;
 mod identity;
 mod inputs;
-mod insights;
 mod item;
-mod json;
 #[doc(hidden)]
 pub mod keeps;
 mod lock;
-#[cfg(feature = "log")]
+#[cfg(any(feature = "log", feature = "tracing"))]
 mod logs;
 mod opaque;
 mod output;
@@ -179,7 +179,6 @@ pub use error::{Error, ErrorKind, Location, PanicReport, Result};
 pub use fd::Fd;
 pub use fork_map::fork_map;
 pub use identity::{parent_id, worker_id};
-pub use insights::{Insights, SlowTask, TaskInsights, WorkerInsights};
 pub use item::{Arg, Item};
 pub use opaque::Opaque;
 pub use output::{OutputLine, OutputStream};

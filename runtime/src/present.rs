@@ -14,6 +14,9 @@ static TASK: AtomicU32 = AtomicU32::new(0);
 /// The index, within its call, of the first input of the current chunk.
 static FIRST: AtomicU64 = AtomicU64::new(0);
 
+/// The span of the caller in which the call of the current chunk was made; 0 if there is none.
+static SPAN: AtomicU64 = AtomicU64::new(0);
+
 /// The page that contains the input that was started last.
 static PAGE: PerProcess<Mutex<Option<Arc<WorkerPageMap>>>> = PerProcess::new();
 
@@ -24,16 +27,26 @@ pub(crate) fn set_page(page: Arc<WorkerPageMap>) {
 
 /// Sets the current chunk.
 #[inline]
-pub(crate) fn set_chunk(task: u32, first: u64) {
+pub(crate) fn set_chunk(task: u32, first: u64, span: u64) {
     TASK.store(task, Ordering::Relaxed);
     FIRST.store(first, Ordering::Relaxed);
+    SPAN.store(span, Ordering::Relaxed);
+}
+
+/// Returns the span of the caller in which the call of the current or the last chunk was made, or 0.
+#[cfg(feature = "tracing")]
+pub(crate) fn parent() -> u64 {
+    SPAN.load(Ordering::Relaxed)
 }
 
 /// Returns the running task and the index of its input, or `None` between chunks and in processes that are not
 /// workers.
 ///
 /// If another thread calls this while the worker starts its next chunk, it may get the data of either chunk.
-#[cfg_attr(not(feature = "log"), allow(dead_code, reason = "told with records of logs alone"))]
+#[cfg_attr(
+    not(any(feature = "log", feature = "tracing")),
+    allow(dead_code, reason = "told with records of logs alone")
+)]
 pub(crate) fn input() -> Option<(&'static str, u64)> {
     let page = PAGE.get().lock().ignore_poison();
     let page = page.as_ref()?.view();

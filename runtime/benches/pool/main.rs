@@ -10,7 +10,6 @@
 mod codec_ratio;
 mod growth;
 mod idle;
-mod insights;
 mod latency;
 mod locks;
 mod measure;
@@ -29,7 +28,7 @@ use measure::Plan;
 
 type Benchmark = (&'static str, fn(Plan) -> Result<()>);
 
-const BENCHMARKS: [Benchmark; 13] = [
+const BENCHMARKS: [Benchmark; 12] = [
     ("start", start::run),
     ("task_size", task_size::run),
     ("latency", latency::run),
@@ -42,7 +41,6 @@ const BENCHMARKS: [Benchmark; 13] = [
     ("idle", idle::run),
     ("syscalls", syscalls::run),
     ("locks", locks::run),
-    ("insights", insights::run),
 ];
 
 fn main() -> Result<()> {

@@ -29,11 +29,12 @@ pub(crate) struct Settings {
     /// The working directory of the workers if it is not the caller's.
     pub(crate) directory: Option<Kept>,
     pub(crate) nice: i32,
-    /// Whether workers report how long they take for what.
-    pub(crate) insights: bool,
     /// Whether records of the workers' loggers reach that of the program.
     pub(crate) forward_logs: bool,
     pub(crate) output: OutputCapture,
+    /// Keeps the spans open in which calls are made.
+    #[cfg(feature = "tracing")]
+    pub(crate) call_spans: Option<crate::logs::CallSpans>,
     pub(crate) fork_with_threads: bool,
     /// Whether this is the process-wide pool.
     pub(crate) of_process: bool,
@@ -63,6 +64,8 @@ impl Settings {
             env: self.env.clone(),
             directory: None,
             output: self.output.clone(),
+            #[cfg(feature = "tracing")]
+            call_spans: None,
             stdio: std::sync::Mutex::default(),
             ..*self
         }

@@ -6,9 +6,7 @@ use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata};
 
 use super::{LogMessage, Record};
-use crate::call::{Call, Outcome, Param};
 use crate::channel::Sender;
-use crate::registry::{Place, Registration};
 use crate::sys::generation::Original;
 use crate::{identity, present};
 
@@ -25,27 +23,15 @@ pub(super) fn passing_on<R>(act: impl FnOnce() -> R) -> R {
     outcome
 }
 
-/// The type that identifies the initializer in the registry.
-pub(super) struct Install;
-
-inventory::submit! {
-    Registration::internal::<Install>(
-        || "runtime::logs",
-        install,
-        Place { file: file!(), line: line!(), column: column!(), test: false },
-    )
-}
-
-/// Installs the logger, unless the process has one already.
-fn install(call: &mut Call<'_>) -> Outcome {
-    let (sender, filter): (Sender<LogMessage>, u8) = Param::take(call, "sender")?;
-    call.begin()?;
+/// Installs the logger, unless the process has one already or the caller has none.
+pub(super) fn install(sender: Sender<LogMessage>, filter: u8) {
+    let Some(filter) = LevelFilter::iter().find(|each| *each as u8 == filter && filter > 0) else {
+        return;
+    };
     let forward = Forward { sender, original: Original::here() };
     if log::set_boxed_logger(Box::new(forward)).is_ok() {
-        let filter = LevelFilter::iter().find(|each| *each as u8 == filter);
-        log::set_max_level(filter.unwrap_or(LevelFilter::Off));
+        log::set_max_level(filter);
     }
-    Ok(())
 }
 
 struct Forward {

@@ -59,9 +59,10 @@ impl Default for PoolBuilder {
                 env: Vec::new(),
                 directory: None,
                 nice: 0,
-                insights: false,
                 forward_logs: true,
                 output: OutputCapture::Off,
+                #[cfg(feature = "tracing")]
+                call_spans: None,
                 fork_with_threads: false,
                 of_process: false,
                 stdio: std::sync::Mutex::default(),

@@ -84,8 +84,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets whether log records of workers are forwarded to the logger of this program; true by default.
-    /// Has no effect without the feature `log`.
+    /// Sets whether log records, spans and events of workers are forwarded to the logger and the subscriber of this program; true by
+    /// default. Has no effect without the features `log` and `tracing`.
     ///
     /// If the program has a logger of the crate `log` when the pool is built, each worker process installs a
     /// forwarding logger before its initializers run. A thread of the library passes the records to the
@@ -100,6 +100,19 @@ impl PoolBuilder {
     /// With [`StartMethod::Fork`](crate::StartMethod::Fork) a worker has a copy of a logger that was installed before the pool was
     /// built, which cannot be replaced. With [`StartMethod::Thread`](crate::StartMethod::Thread) a worker uses the logger itself. Neither
     /// adds fields. While forwarding is enabled, an initializer cannot install its own logger.
+    ///
+    /// # Spans and events
+    ///
+    /// With the feature `tracing`, the same holds for spans and events, if the thread that builds the pool has a subscriber. They have the fields
+    /// `worker`, `pid`, `task` and `index`, unless they have fields of these names. The span in which a call was made is the parent of what its
+    /// tasks do, and stays open until their messages have been passed on. Spans in which a worker dies are closed when the pool has ended.
+    ///
+    /// The most verbose level of all subscribers applies in the workers. A worker also stops sending what comes from a callsite that the subscriber is
+    /// never interested in; the first span or event of such a callsite is still sent. All other filters apply in this process. Subscribers see callsites
+    /// that are made at run time, of which 16,384 are kept.
+    ///
+    /// With [`StartMethod::Fork`](crate::StartMethod::Fork), a worker that has a copy of a global subscriber forwards only what happens on its main
+    /// thread. With [`StartMethod::Thread`](crate::StartMethod::Thread) a worker uses the global subscriber itself, and its spans have no parent.
     ///
     /// [`log::max_level`]: https://docs.rs/log/latest/log/fn.max_level.html
     pub fn forward_logs(mut self, forward: bool) -> Self {

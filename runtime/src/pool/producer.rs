@@ -14,6 +14,8 @@ use super::fill::{Filled, Refused};
 use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
+#[cfg(feature = "tracing")]
+use crate::logs::{CallSpan, CallSpans};
 use crate::progress::Tracker;
 use crate::queue::{Block, PayloadBuffer};
 use crate::registry::Entry;
@@ -47,6 +49,9 @@ pub(super) struct CallRef {
     pub(super) entry: Entry,
     /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
     soft_timeout: u64,
+    /// The span in which the call was made, which stays open for its tasks.
+    #[cfg(feature = "tracing")]
+    span: Option<Arc<CallSpan>>,
 }
 
 /// An open call, closed when dropped.
@@ -67,7 +72,16 @@ impl OpenCall {
             let outstanding = shared.lock().outstanding(&shared, id);
             Some(outstanding as u64)
         });
-        let call = CallRef { shared, id, entry, soft_timeout: options.soft_timeout() };
+        #[cfg(feature = "tracing")]
+        let span = shared.settings.call_spans.as_ref().and_then(CallSpans::current);
+        let call = CallRef {
+            shared,
+            id,
+            entry,
+            soft_timeout: options.soft_timeout(),
+            #[cfg(feature = "tracing")]
+            span: span.map(Arc::new),
+        };
         Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false, tracker })
     }
 
@@ -223,8 +237,11 @@ impl CallRef {
         // Rule H3.
         let offer = (!objects.is_empty()).then(|| Arc::new(self.shared.exports.offer(objects)));
         let soft_timeout = self.soft_timeout;
-        let handed_in = self.shared.time_of_inputs();
-        let batch = Batch { block, at: 0, len, stride, soft_timeout, handed_in, offer };
+        #[cfg(feature = "tracing")]
+        let span = self.span.as_ref().map_or(0, |span| span.number());
+        #[cfg(not(feature = "tracing"))]
+        let span = 0;
+        let batch = Batch { block, at: 0, len, stride, soft_timeout, span, offer };
         ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 

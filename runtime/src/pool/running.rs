@@ -18,13 +18,13 @@ pub(super) struct Running {
     dispatcher: Mutex<Option<JoinHandle<()>>>,
     /// The thread of the dispatcher.
     thread: ThreadId,
-    #[cfg(feature = "log")]
+    #[cfg(any(feature = "log", feature = "tracing"))]
     logs: Option<crate::logs::LogReader>,
 }
 
 impl Running {
     pub(super) fn new(settings: Settings) -> Result<Running> {
-        #[cfg(feature = "log")]
+        #[cfg(any(feature = "log", feature = "tracing"))]
         let mut settings = settings;
         let method = settings.method;
         let (launcher, shares) = match method {
@@ -59,7 +59,7 @@ impl Running {
                 (Some(launcher), Vec::new())
             }
         };
-        #[cfg(feature = "log")]
+        #[cfg(any(feature = "log", feature = "tracing"))]
         let logs = read_logs(&mut settings)?;
         let shared = Arc::new(SharedPool::new(settings)?);
         let thread = engine::start(Arc::clone(&shared), launcher, shares)?;
@@ -68,7 +68,7 @@ impl Running {
             shared,
             dispatcher: Mutex::new(Some(thread)),
             thread: id,
-            #[cfg(feature = "log")]
+            #[cfg(any(feature = "log", feature = "tracing"))]
             logs,
         };
         started.until_ready()?;
@@ -113,7 +113,7 @@ impl Running {
         if ended {
             engine::join(&self.dispatcher);
             self.shared.output.iter().for_each(OutputCollector::stop);
-            #[cfg(feature = "log")]
+            #[cfg(any(feature = "log", feature = "tracing"))]
             self.logs.iter().for_each(crate::logs::LogReader::stop);
         }
     }
@@ -121,13 +121,17 @@ impl Running {
 
 /// Starts to read the log records of workers. The data for the workers comes before that of all other
 /// initializers.
-#[cfg(feature = "log")]
+#[cfg(any(feature = "log", feature = "tracing"))]
 fn read_logs(settings: &mut Settings) -> Result<Option<crate::logs::LogReader>> {
     if settings.method == StartMethod::Thread || !settings.forward_logs {
         return Ok(None);
     }
     let Some((reader, initializer)) = crate::logs::start()? else { return Ok(None) };
     settings.initializers.insert(0, initializer);
+    #[cfg(feature = "tracing")]
+    {
+        settings.call_spans = Some(reader.call_spans());
+    }
     Ok(Some(reader))
 }
 

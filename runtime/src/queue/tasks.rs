@@ -25,6 +25,8 @@ pub(crate) struct Descriptor {
     pub(crate) stride: u64,
     /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
     pub(crate) soft_timeout: u64,
+    /// The span in which the call was made; 0 if there is none.
+    pub(crate) span: u64,
 }
 
 /// In a descriptor: each input has its length before it.
@@ -40,6 +42,7 @@ pub(crate) struct DescriptorCell {
     first: AtomicU64,
     stride: AtomicU64,
     soft_timeout: AtomicU64,
+    span: AtomicU64,
 }
 
 impl DescriptorCell {
@@ -51,6 +54,7 @@ impl DescriptorCell {
         self.first.store(descriptor.first, Ordering::Relaxed);
         self.stride.store(descriptor.stride, Ordering::Relaxed);
         self.soft_timeout.store(descriptor.soft_timeout, Ordering::Relaxed);
+        self.span.store(descriptor.span, Ordering::Relaxed);
     }
 
     /// May be half of one descriptor and half of the next: valid only if the swap of
@@ -64,6 +68,7 @@ impl DescriptorCell {
             first: self.first.load(Ordering::Relaxed),
             stride: self.stride.load(Ordering::Relaxed),
             soft_timeout: self.soft_timeout.load(Ordering::Relaxed),
+            span: self.span.load(Ordering::Relaxed),
         }
     }
 }

@@ -10,7 +10,6 @@ mod marker;
 mod panic;
 mod serve;
 mod sleep;
-mod stopwatch;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,0 +1,60 @@
+//! The span in which a call was made, which is the parent of what its tasks do.
+
+use std::fmt;
+
+use tracing_core::dispatcher::{Dispatch, get_default};
+use tracing_core::span::Id;
+
+use super::LogMessage;
+use crate::channel::Sender;
+use crate::sys::generation::Original;
+
+/// Keeps the spans open in which calls of a pool were made.
+#[derive(Clone)]
+pub(crate) struct CallSpans {
+    pub(super) sender: Sender<LogMessage>,
+}
+
+impl fmt::Debug for CallSpans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallSpans").finish_non_exhaustive()
+    }
+}
+
+/// A span that is kept open until all messages of the tasks of a call have reached the subscriber.
+pub(crate) struct CallSpan {
+    id: Id,
+    dispatch: Dispatch,
+    sender: Sender<LogMessage>,
+    original: Original,
+}
+
+impl CallSpans {
+    /// Keeps the current span of this thread open, if it is in one.
+    pub(crate) fn current(&self) -> Option<CallSpan> {
+        get_default(|dispatch| {
+            let id = dispatch.current_span().id().map(|id| dispatch.clone_span(id))?;
+            let (dispatch, sender) = (dispatch.clone(), self.sender.clone());
+            Some(CallSpan { id, dispatch, sender, original: Original::here() })
+        })
+    }
+}
+
+impl CallSpan {
+    /// The number by which workers name the span.
+    pub(crate) fn number(&self) -> u64 {
+        self.id.into_u64()
+    }
+}
+
+impl Drop for CallSpan {
+    fn drop(&mut self) {
+        if !self.original.is_here() {
+            return;
+        }
+        // Behind the messages of the tasks that have ended.
+        if self.sender.send(LogMessage::CallEnded(self.number())).is_err() {
+            self.dispatch.try_close(self.id.clone());
+        }
+    }
+}
