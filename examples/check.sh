@@ -136,6 +136,15 @@ has '^interrupted: [1-9][0-9]* inputs taken back in [0-9.]+(µs|ms|s)$'
 has '^[1-9][0-9]* results kept$'
 has '^[0-9]+ primes below [0-9]+0$'
 
+run insights
+has '^the longest sequence below 1,000,000 starts at 837799 and has 524 steps$'
+has '^pool `numbers`: 4 workers \(.*\)'
+has '^  .*insights::factors +1000 +0 '
+has '^  share( +[0-9.]+ %){5}$'
+has '^timeline: .*/numbers.svg$'
+head -c 5 "${TMPDIR:-/tmp}/numbers.svg" | grep -q '<svg '
+rm "${TMPDIR:-/tmp}/numbers.svg" "${TMPDIR:-/tmp}/numbers.pftrace"
+
 run logging
 has '^INFO  worker [0-9]+ input 0: resizing a.png$'
 has '^WARN  worker [0-9]+ input 1: b.png gets larger$'

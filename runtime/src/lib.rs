@@ -140,7 +140,9 @@ mod handle;
 mod handshake;
 mod identity;
 mod inputs;
+mod insights;
 mod item;
+mod json;
 #[doc(hidden)]
 pub mod keeps;
 mod lock;
@@ -179,6 +181,7 @@ pub use error::{Error, ErrorKind, Location, PanicReport, Result};
 pub use fd::Fd;
 pub use fork_map::fork_map;
 pub use identity::{parent_id, worker_id};
+pub use insights::{Insights, SlowTask, TaskInsights, WorkerInsights};
 pub use item::{Arg, Item};
 pub use opaque::Opaque;
 pub use output::{OutputLine, OutputStream};

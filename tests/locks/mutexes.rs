@@ -359,10 +359,10 @@ fn settings_that_make_no_sense_are_refused(_: StartMethod) {
     };
     for permits in [0, 65_537] {
         let text = text(Semaphore::new(permits).unwrap_err());
-        assert_eq!(text, format!("a semaphore has from 1 to 65536 permits, and not {permits}"));
+        assert_eq!(text, format!("a semaphore has 1 to 65536 permits, not {permits}"));
     }
     for parties in [0, 4097] {
         let text = text(runtime::sync::Barrier::new(parties).unwrap_err());
-        assert_eq!(text, format!("a barrier is for 1 to 4096 threads, and not for {parties}"));
+        assert_eq!(text, format!("a barrier is for 1 to 4096 threads, not {parties}"));
     }
 }

@@ -10,6 +10,7 @@
 mod codec_ratio;
 mod growth;
 mod idle;
+mod insights;
 mod latency;
 mod locks;
 mod measure;
@@ -28,7 +29,7 @@ use measure::Plan;
 
 type Benchmark = (&'static str, fn(Plan) -> Result<()>);
 
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 13] = [
     ("start", start::run),
     ("task_size", task_size::run),
     ("latency", latency::run),
@@ -41,6 +42,7 @@ const BENCHMARKS: [Benchmark; 12] = [
     ("idle", idle::run),
     ("syscalls", syscalls::run),
     ("locks", locks::run),
+    ("insights", insights::run),
 ];
 
 fn main() -> Result<()> {

@@ -56,6 +56,7 @@ impl Engine {
             self.event(shared, Event::Misbehaved { slot, error: error.into() });
         }
         self.carry_out(shared);
+        self.note_activity();
     }
 
     fn serves(&self, slot: usize) -> bool {
@@ -174,6 +175,7 @@ impl Engine {
                 let instance = self.instance_mut(slot).ok_or(Malformed("handles of nobody"))?;
                 instance.objects.expect(count)?;
             }
+            Kind::Timing => self.timing(slot, header, words)?,
             _ => self.answer(slot, reader, header, words)?,
         }
         Ok(())
@@ -198,6 +200,9 @@ impl Engine {
         let is_big = matches!(header.kind, Kind::BigValue | Kind::BigFail);
         let big = is_big.then(|| self.big(slot, words)).transpose()?;
         let failed = matches!(header.kind, Kind::Fail | Kind::BigFail);
+        if failed {
+            self.note_failure(slot);
+        }
         let held = self
             .instance_mut(slot)
             .map(|instance| instance.objects.take_held())

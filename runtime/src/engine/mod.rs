@@ -30,6 +30,7 @@ mod kill;
 mod locked;
 mod memory_use;
 mod objects;
+mod observe;
 mod port;
 mod regions;
 mod settings;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::error::Error;
+use crate::insights::Collector;
 use crate::scheduler::{Event, Limits, Scheduler};
 use crate::sys::clock;
 use memory_use::MemoryUse;
@@ -89,10 +91,12 @@ pub(crate) struct Engine {
     last_exit: Option<(Option<i32>, Option<i32>)>,
     /// Workers that were killed because they did not end when they were to leave.
     killed_leaving: u64,
+    /// What a pool with insights remembers.
+    collector: Option<Box<Collector>>,
 }
 
 impl Engine {
-    fn new(limits: Limits, queue: SharedQueue) -> Self {
+    fn new(limits: Limits, queue: SharedQueue, insights: bool) -> Self {
         Engine {
             scheduler: Scheduler::new(limits),
             queue,
@@ -108,13 +112,19 @@ impl Engine {
             memory: MemoryUse::new(),
             last_exit: None,
             killed_leaving: 0,
+            collector: insights.then(|| Box::new(Collector::new(clock::now()))),
         }
     }
 
     /// Tells the scheduler what happened, and does what it says.
     pub(crate) fn event(&mut self, shared: &SharedPool, event: Event<SharedQueue>) {
-        self.scheduler.handle(event, clock::now(), &mut self.queue);
+        let now = clock::now();
+        if self.collector.is_some() {
+            self.observe(&event, now);
+        }
+        self.scheduler.handle(event, now, &mut self.queue);
         self.carry_out(shared);
+        self.note_activity();
     }
 
     /// Publishes pending chunks, as far as there is room.

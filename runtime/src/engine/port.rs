@@ -20,6 +20,8 @@ pub(crate) struct Batch {
     pub(crate) stride: Option<usize>,
     /// Nanoseconds after which each counts as cancelled; 0 for no limit.
     pub(crate) soft_timeout: u64,
+    /// When they were handed in, of a pool with insights.
+    pub(crate) handed_in: u64,
     /// The span in which the call was made; 0 if there is none.
     pub(crate) span: u64,
     /// The objects in the inputs (rule H3).
@@ -27,13 +29,28 @@ pub(crate) struct Batch {
     pub(crate) offer: Option<Arc<Offer>>,
 }
 
-impl Payload for Batch {
-    fn split_front(&mut self, inputs: usize) -> Self {
+impl Batch {
+    /// The length of the first inputs together.
+    fn length_up_to(&self, inputs: usize) -> usize {
         let behind = |len| len + 8 + self.block.length_at(self.at + len) as usize;
-        let len = match self.stride {
+        match self.stride {
             Some(stride) => inputs * stride,
             None => (0..inputs).fold(0, |len, _| behind(len)),
-        };
+        }
+    }
+
+    /// The length of one input.
+    pub(super) fn length_of(&self, at: usize) -> usize {
+        match self.stride {
+            Some(stride) => stride,
+            None => self.block.length_at(self.at + self.length_up_to(at)) as usize,
+        }
+    }
+}
+
+impl Payload for Batch {
+    fn split_front(&mut self, inputs: usize) -> Self {
+        let len = self.length_up_to(inputs);
         let front = Batch { len, ..self.clone() };
         self.at += len;
         self.len -= len;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::locked::LockedEngine;
@@ -39,6 +39,8 @@ pub(crate) struct SharedPool {
     /// Wakes the dispatcher.
     pub(super) wakeup: Arc<Wakeup>,
     pub(super) spinners: usize,
+    /// Whether workers measure their times; never switched off.
+    pub(super) insights: AtomicBool,
     engine: Mutex<Engine>,
     /// Something changed that is no result: a worker got ready, the pool is empty.
     pub(crate) changed: Condvar,
@@ -105,7 +107,8 @@ impl SharedPool {
             generation: crate::start::generation(),
             depth: crate::worker::depth(),
             spinners: crate::sys::limits::cpus().len().saturating_sub(1),
-            engine: Mutex::new(Engine::new(settings.limits, queue)),
+            insights: AtomicBool::new(settings.insights),
+            engine: Mutex::new(Engine::new(settings.limits, queue, settings.insights)),
             settings,
             regions,
             arena,
@@ -124,6 +127,18 @@ impl SharedPool {
 
     pub(crate) fn lock(&self) -> LockedEngine<'_> {
         LockedEngine::new(&self.engine)
+    }
+
+    /// Whether workers measure their times.
+    #[inline]
+    pub(super) fn has_insights(&self) -> bool {
+        self.insights.load(Ordering::Relaxed)
+    }
+
+    /// The time at which inputs are handed in; 0 without insights.
+    #[inline]
+    pub(crate) fn time_of_inputs(&self) -> u64 {
+        if self.has_insights() { crate::sys::clock::now() } else { 0 }
     }
 
     /// No position of the queue below this one is unclaimed; a hint.

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     /// The working directory of the workers if it is not the caller's.
     pub(crate) directory: Option<Kept>,
     pub(crate) nice: i32,
+    /// Whether workers report how long they take for what.
+    pub(crate) insights: bool,
     /// Whether records of the workers' loggers reach that of the program.
     pub(crate) forward_logs: bool,
     pub(crate) output: OutputCapture,

@@ -25,6 +25,9 @@ pub(super) fn prepare(
 ) -> io::Result<(WorkerInstance, OwnedFd)> {
     let (page, file) = WorkerPageMap::create()?;
     page.view().set_spin(shared.spinners as u32);
+    if shared.has_insights() {
+        page.view().set_measured();
+    }
     let settings = &shared.settings;
     let lifeline = control.as_ref().map(OwnedFd::try_clone).transpose()?;
     let config = WorkerConfig {

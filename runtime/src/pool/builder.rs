@@ -59,6 +59,7 @@ impl Default for PoolBuilder {
                 env: Vec::new(),
                 directory: None,
                 nice: 0,
+                insights: false,
                 forward_logs: true,
                 output: OutputCapture::Off,
                 #[cfg(feature = "tracing")]

@@ -9,6 +9,7 @@ mod fill;
 mod global;
 mod handle;
 mod imap;
+mod insight;
 mod lifecycle;
 mod look_ahead;
 mod map;

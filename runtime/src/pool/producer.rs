@@ -241,7 +241,8 @@ impl CallRef {
         let span = self.span.as_ref().map_or(0, |span| span.number());
         #[cfg(not(feature = "tracing"))]
         let span = 0;
-        let batch = Batch { block, at: 0, len, stride, soft_timeout, span, offer };
+        let handed_in = self.shared.time_of_inputs();
+        let batch = Batch { block, at: 0, len, stride, soft_timeout, handed_in, span, offer };
         ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 

@@ -23,11 +23,13 @@ pub(crate) enum Kind {
     Held = 7,
     /// Outputs of consecutive inputs, all of one length (rule Q23).
     Run = 8,
+    /// How long a part of the chunk took (rule Q28).
+    Timing = 9,
 }
 
 impl Kind {
     fn from_bits(bits: u64) -> Option<Kind> {
-        const ALL: [Kind; 8] = [
+        const ALL: [Kind; 9] = [
             Kind::Chunk,
             Kind::Value,
             Kind::Fail,
@@ -36,6 +38,7 @@ impl Kind {
             Kind::End,
             Kind::Held,
             Kind::Run,
+            Kind::Timing,
         ];
         ALL.into_iter().find(|kind| *kind as u64 == bits)
     }

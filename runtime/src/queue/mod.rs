@@ -15,6 +15,7 @@ mod ring;
 mod small;
 mod spread;
 mod tasks;
+mod timing;
 mod worker_page;
 
 pub(crate) use arena::{Arena, Block};
@@ -26,6 +27,7 @@ pub(crate) use pool_page::{PoolPage, Waiting, Wake};
 pub(crate) use ring::{Consumer, Malformed, Producer, Ring};
 pub(crate) use spread::Spread;
 pub(crate) use tasks::{Descriptor, LENGTHS, Tasks};
+pub(crate) use timing::{Timing, Usage};
 pub(crate) use worker_page::{BIG_SLOTS, Phase, Started, WorkerPage, WorkerPageMap};
 
 /// A size in a model of loom, under Miri, and in a program: where every step is

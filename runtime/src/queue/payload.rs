@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::{Arena, BIG_SLOTS, Block, INLINE_LEN, WorkerPageMap};
 use crate::codec::{Backing, Sink};
+use crate::sys::clock;
 use crate::sys::original::Original;
 
 /// From this length on inputs are encoded right into a block.
@@ -120,6 +121,8 @@ pub(crate) struct OutputBuffer {
     tickets: u64,
     /// The slot the present output is in.
     current: Option<usize>,
+    /// When an output last went on in a slot.
+    moved_at: u64,
     len: usize,
     /// The process whose slots they are.
     original: Original,
@@ -183,6 +186,7 @@ impl OutputBuffer {
             slots,
             tickets: 0,
             current: None,
+            moved_at: 0,
             len: 0,
             original: Original::here(),
         }
@@ -214,6 +218,11 @@ impl OutputBuffer {
                 Encoded::Big(Big { slot, len: self.len, ticket: self.tickets })
             }
         }
+    }
+
+    /// The time at which the last long output turned out to be long.
+    pub(crate) fn moved_at(&self) -> u64 {
+        self.moved_at
     }
 
     /// Gives the memory of long outputs back.
@@ -249,6 +258,7 @@ unsafe impl Backing for OutputBuffer {
             let text = format!("an output has at most {most} bytes; write it to a file");
             return Err(io::Error::other(text));
         }
+        self.moved_at = clock::now();
         let slot = loop {
             match self.free_slot() {
                 Some(slot) => break slot,

@@ -62,6 +62,11 @@ impl Producer {
         end <= self.limit
     }
 
+    /// The number of words that were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.at
+    }
+
     /// Writes a message; it must [fit](Self::fits).
     #[inline]
     pub(crate) fn push(&mut self, ring: Ring<'_>, kind: Kind, index: usize, payload: &[u8]) {

@@ -59,6 +59,7 @@ struct FromCaller {
     spin: AtomicU32,
     /// For a chunk of the queue, and for a direct one.
     cancelled: [AtomicU64; 2],
+    measure: AtomicU32,
     big_freed: [AtomicU64; BIG_SLOTS],
 }
 
@@ -231,6 +232,16 @@ impl WorkerPage {
 
     pub(crate) fn spin(&self) -> usize {
         self.caller.spin.load(Ordering::Relaxed) as usize
+    }
+
+    /// Has the worker report how long it takes for what (rule Q28).
+    pub(crate) fn set_measured(&self) {
+        self.caller.measure.store(1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_measured(&self) -> bool {
+        self.caller.measure.load(Ordering::Relaxed) != 0
     }
 
     fn free_big(&self, slot: usize, ticket: u64) {

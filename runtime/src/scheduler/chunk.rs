@@ -4,6 +4,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CallId(pub(super) u64);
 
+impl CallId {
+    /// The number of the call in its pool.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Encoded inputs in sequence.
 pub(crate) trait Payload: Clone {
     /// Splits off the first `inputs`.

@@ -217,6 +217,11 @@ impl<P: Port> Scheduler<P> {
         self.calls.len()
     }
 
+    /// Whether the owner of any call will hand in more.
+    pub(crate) fn has_open_inputs(&self) -> bool {
+        self.calls.with_open_inputs() > 0
+    }
+
     /// Returns the number of calls whose owners will hand in more inputs.
     pub(crate) fn calls_with_open_inputs(&self) -> Vec<CallId> {
         self.calls.handed_in()
@@ -241,6 +246,11 @@ impl<P: Port> Scheduler<P> {
     /// Returns whether workers have chunks of a call or may claim some.
     pub(crate) fn is_in_flight(&self, call: CallId) -> bool {
         self.calls.get(call).is_some_and(|call| call.active > 0)
+    }
+
+    /// The chunk at a position.
+    pub(crate) fn chunk_at(&self, position: u64) -> Option<&Chunk<P::Payload>> {
+        self.in_flight.get(position)
     }
 
     /// Returns the inputs of the chunk at a position.

@@ -84,7 +84,7 @@ pub(crate) struct Slot<E> {
     /// The id of the worker, which no other worker of the pool ever has.
     pub(crate) id: usize,
     /// The time at which its start was requested.
-    pub(super) started: Time,
+    pub(crate) started: Time,
     pub(crate) worker: Worker<E>,
     /// Whether its process or thread is known to exist.
     pub(crate) known: bool,

@@ -90,7 +90,7 @@ impl Launcher for Spawn {
             Ok(own) => self.workers.push((order.ticket, own)),
             Err(error) => {
                 process::kill_and_reap(child.pidfd.as_fd());
-                let text = format!("a worker was started but cannot be told its work: {error}");
+                let text = format!("a worker was started, but its order cannot be sent: {error}");
                 return Err(Error::start(text));
             }
         }

@@ -127,7 +127,7 @@ impl<A: Atomic> Atomics<A> {
         let bytes =
             len.checked_mul(size_of::<A>()).filter(|bytes| *bytes < isize::MAX as usize / 2);
         let bytes = bytes.ok_or_else(|| {
-            let text = format!("failed to allocate shared memory for {len} atomics: it is longer than memory can be");
+            let text = format!("failed to allocate shared memory for {len} atomics: the array exceeds the address space");
             Error::new(ErrorKind::OutOfMemory, text)
         })?;
         Ok(Self::of(LockMemory::new(bytes, SLOTS_ALIGN)?))
@@ -190,7 +190,9 @@ impl<'de, A: Atomic> Deserialize<'de> for Atomics<A> {
         let (DecodedBlock(block), size) = <(DecodedBlock, u8)>::deserialize(deserializer)?;
         match usize::from(size) == size_of::<A>() {
             true => Ok(Self::of(block)),
-            false => Err(D::Error::custom("what should be atomics are others, of another size")),
+            false => Err(D::Error::custom(
+                "an array of atomics was refused: its elements have another size",
+            )),
         }
     }
 }

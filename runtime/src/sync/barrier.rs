@@ -92,7 +92,7 @@ impl Barrier {
     /// [`Mutex::new`](super::Mutex::new).
     pub fn new(parties: usize) -> Result<Self> {
         if parties == 0 || parties > MOST {
-            let text = format!("a barrier is for 1 to {MOST} threads, and not for {parties}");
+            let text = format!("a barrier is for 1 to {MOST} threads, not {parties}");
             return Err(Error::new(ErrorKind::Configuration, text));
         }
         Ok(Barrier { block: LockMemory::new(2 * parties * size_of::<Party>(), SLOTS_ALIGN)? })
@@ -300,7 +300,7 @@ fn broken() -> Error {
 }
 
 fn timed_out() -> Error {
-    let text = "not all threads came to a barrier in time; the barrier is broken now";
+    let text = "not all threads arrived at a barrier in time; the barrier is broken";
     Error::new(ErrorKind::TimedOut, text)
 }
 
@@ -323,7 +323,7 @@ impl<'de> Deserialize<'de> for Barrier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let block: LockMemory<BarrierHead> = LockMemory::decode(deserializer, SLOTS_ALIGN, None)?;
         match block.extra_len() < 2 * size_of::<Party>() {
-            true => Err(D::Error::custom("a lock was refused: it has no room for anybody")),
+            true => Err(D::Error::custom("a lock was refused: it has no slots")),
             false => Ok(Barrier { block }),
         }
     }

@@ -79,7 +79,7 @@ impl Semaphore {
     /// [`Mutex::new`](super::Mutex::new).
     pub fn new(permits: usize) -> Result<Self> {
         if permits == 0 || permits > MOST {
-            let text = format!("a semaphore has from 1 to {MOST} permits, and not {permits}");
+            let text = format!("a semaphore has 1 to {MOST} permits, not {permits}");
             return Err(Error::new(ErrorKind::Configuration, text));
         }
         Ok(Semaphore { block: LockMemory::new(permits * size_of::<AtomicU64>(), SLOTS_ALIGN)? })
@@ -155,14 +155,14 @@ impl Semaphore {
             return Ok(Some(permit));
         }
         if self.slots().iter().all(|slot| slot.load(Ordering::Relaxed) == me.raw()) {
-            let text = "a thread waits for a permit of a semaphore and has all of them";
+            let text = "a thread waits for a permit of a semaphore although it has all of them";
             return Err(Error::new(ErrorKind::Deadlock, text));
         }
         match head.queue.lock_until(until) {
             Ok(_) => {}
             Err(NotLocked::TimedOut) => return Ok(None),
             Err(NotLocked::Deadlock) => {
-                let text = "a thread waits for a permit of a semaphore, and the threads before it wait for it";
+                let text = "a thread waits for a permit of a semaphore, and the threads that wait before it wait for this thread";
                 return Err(Error::new(ErrorKind::Deadlock, text));
             }
         }
@@ -224,7 +224,7 @@ impl<'de> Deserialize<'de> for Semaphore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let block: LockMemory<SemaphoreHead> = LockMemory::decode(deserializer, SLOTS_ALIGN, None)?;
         match block.extra_len() < size_of::<AtomicU64>() {
-            true => Err(D::Error::custom("a lock was refused: it has no room for anybody")),
+            true => Err(D::Error::custom("a lock was refused: it has no slots")),
             false => Ok(Semaphore { block }),
         }
     }

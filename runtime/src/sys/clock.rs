@@ -8,6 +8,22 @@ pub(crate) fn now() -> u64 {
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
+/// Nanoseconds of CPU time of this process, or of this thread.
+pub(crate) fn cpu(of_thread: bool) -> u64 {
+    #[cfg(miri)]
+    return u64::from(of_thread);
+    #[cfg(not(miri))]
+    {
+        use nix::time::ClockId;
+        let clock = match of_thread {
+            true => ClockId::CLOCK_THREAD_CPUTIME_ID,
+            false => ClockId::CLOCK_PROCESS_CPUTIME_ID,
+        };
+        let time = nix::time::clock_gettime(clock).unwrap_or(nix::sys::time::TimeSpec::new(0, 0));
+        time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+    }
+}
+
 /// The time at which a wait ends that begins now. Never 0, which stands for no wait at all.
 pub(crate) fn after(timeout: std::time::Duration) -> u64 {
     let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);

@@ -43,9 +43,18 @@ pub(crate) fn memory_left() -> Option<u64> {
     Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) << 10)
 }
 
+/// The most memory that a process has had, in bytes.
+pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
+    of_process(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
 /// A number of kilobytes in `/proc/self/status`, in bytes.
 fn own(name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    of_process("/proc/self/status", name)
+}
+
+fn of_process(status: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }

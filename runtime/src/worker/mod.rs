@@ -10,6 +10,7 @@ mod marker;
 mod panic;
 mod serve;
 mod sleep;
+mod stopwatch;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,6 +1,9 @@
 //! The loop of a worker: claim a chunk, run its inputs, answer each (rules Q2 and Q7).
 
+mod pauses;
+
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,6 +13,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::growth::Growth;
 use super::marker::OutputMarker;
 use super::sleep::Sleeper;
+use super::stopwatch::Stopwatch;
 use super::{Failure, FailureKind, Original, PANICKED, WorkerConfig, panic};
 use crate::call::{Call, Stop, Thunk};
 use crate::cancellation;
@@ -43,6 +47,8 @@ pub(crate) struct WorkerLoop {
     original: Original,
     /// If its output is captured.
     marker: Option<OutputMarker>,
+    /// Made when the pool first has insights.
+    stopwatch: Option<Box<Stopwatch>>,
 }
 
 impl WorkerLoop {
@@ -79,7 +85,8 @@ impl WorkerLoop {
         link: Arc<ObjectLink>,
         max_tasks: Option<u64>,
     ) -> Self {
-        let sleeper = Sleeper { number, page: Arc::clone(&page), pool_page, wakeup };
+        let (ours, blocked) = (Arc::clone(&page), Cell::new(0));
+        let sleeper = Sleeper { number, page: ours, pool_page, wakeup, blocked };
         let waiter = sleeper.clone();
         let output = OutputBuffer::new(page, Box::new(move || waiter.wait_for_caller()));
         WorkerLoop {
@@ -95,6 +102,7 @@ impl WorkerLoop {
             leaving: false,
             original: Original::here(),
             marker: None,
+            stopwatch: None,
         }
     }
 
@@ -119,6 +127,9 @@ impl WorkerLoop {
             if self.leaving || (page.is_asked_to_leave() && !self.has_direct()) {
                 break;
             }
+        }
+        if self.stopwatch.is_some() {
+            self.report_usage();
         }
         page.set_phase(Phase::Leaving);
         // From here on its time is watched.
@@ -162,6 +173,9 @@ impl WorkerLoop {
             return;
         }
         flush();
+        if self.stopwatch.is_some() {
+            self.report_usage();
+        }
         let output = &mut self.output;
         let tidy = (!output.is_trimmed() || !handle::keeps_nothing()).then_some(|| {
             output.trim();
@@ -188,10 +202,11 @@ impl WorkerLoop {
         let mut progress =
             ChunkProgress::new(position, descriptor, self.max_tasks.saturating_sub(self.done));
         match registry::get(descriptor.task) {
-            Some(entry) => match self.growth {
-                None => self.inputs(&mut progress, page, entry.registration.thunk),
-                Some(_) => self.watched_inputs(&mut progress, page, entry.registration.thunk),
-            },
+            Some(entry) if self.growth.is_some() || page.is_measured() => {
+                let thunk = entry.registration.thunk;
+                self.paused_inputs(&mut progress, page, thunk, (descriptor.task, begun));
+            }
+            Some(entry) => self.inputs(&mut progress, page, entry.registration.thunk),
             None => self.unknown_task(&mut progress, page),
         }
         self.done += progress.taken() as u64;
@@ -232,20 +247,6 @@ impl WorkerLoop {
                 Err(payload) => self.panicked(progress.present(), phase, payload),
             }
             if self.leaving {
-                return;
-            }
-        }
-    }
-
-    /// The same, some inputs at a time, with a look at the memory of this worker in between.
-    fn watched_inputs(&mut self, progress: &mut ChunkProgress, page: &WorkerPage, thunk: Thunk) {
-        while let Some(growth) = &self.growth
-            && progress.pause_after(growth.inputs)
-        {
-            let begun = clock::now();
-            self.inputs(progress, page, thunk);
-            self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(begun));
-            if self.leaving || !progress.is_paused() {
                 return;
             }
         }
@@ -332,7 +333,12 @@ impl WorkerLoop {
         let WorkerLoop { output, producer, sleeper, .. } = self;
         match output.encoded() {
             Encoded::Inline(bytes) => push(producer, sleeper, kind, index, bytes),
-            Encoded::Big(place) => push(producer, sleeper, big, index, &place.to_bytes()),
+            Encoded::Big(place) => {
+                push(producer, sleeper, big, index, &place.to_bytes());
+                if let Some(stopwatch) = &mut self.stopwatch {
+                    stopwatch.sent(place.len, output.moved_at());
+                }
+            }
         }
     }
 }
@@ -341,14 +347,25 @@ impl WorkerLoop {
 #[inline]
 fn push(producer: &mut Producer, sleeper: &Sleeper, kind: Kind, index: usize, payload: &[u8]) {
     let ring = sleeper.page.view().ring();
-    while !producer.fits(ring, payload.len()) {
+    if producer.fits(ring, payload.len()) || wait_for_room(producer, sleeper, payload.len()) {
+        producer.push(ring, kind, index, payload);
+    }
+}
+
+/// Waits until there is room for a message; false if nobody reads the ring any more.
+#[cold]
+fn wait_for_room(producer: &mut Producer, sleeper: &Sleeper, len: usize) -> bool {
+    let ring = sleeper.page.view().ring();
+    let begun = clock::now();
+    while !producer.fits(ring, len) {
         if sleeper.page.view().is_abandoned() {
-            return;
+            return false;
         }
         fence(Ordering::SeqCst);
         sleeper.wait_for_caller();
     }
-    producer.push(ring, kind, index, payload);
+    sleeper.blocked.set(sleeper.blocked.get() + (clock::now() - begun));
+    true
 }
 
 /// Writes out what the standard library still holds of the worker's output.

@@ -1,5 +1,6 @@
 //! Waiting in a worker, and waking the caller (rules Q16 to Q18).
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(super) struct Sleeper {
     pub(super) page: Arc<WorkerPageMap>,
     pub(super) pool_page: Arc<Mapping>,
     pub(super) wakeup: Arc<Wakeup>,
+    /// Nanoseconds that this one has waited for room in its ring.
+    pub(super) blocked: Cell<u64>,
 }
 
 impl Sleeper {

@@ -1,0 +1,30 @@
+//! The insights of a pool.
+
+use super::{Pool, PoolBuilder};
+use crate::insights::Insights;
+use crate::sys::clock;
+
+impl PoolBuilder {
+    /// Sets whether the pool measures where its time goes; see [`Insights`](crate::Insights). Off by default.
+    ///
+    /// Workers then read the clock once per chunk, and once per input of tasks that take more than 2
+    /// microseconds. This slows tasks of 10 microseconds by less than 2 percent. If it is off, nothing is measured.
+    pub fn insights(mut self, on: bool) -> Self {
+        self.settings.insights = on;
+        self
+    }
+}
+
+impl Pool {
+    /// Returns where the time of this pool went, if it was built with
+    /// [`insights(true)`](crate::PoolBuilder::insights); see [`Insights`].
+    ///
+    /// The times of chunks that are not finished are not contained. After the pool has ended, this still returns what was
+    /// collected, except for the process-wide pool.
+    pub fn insights(&self) -> Insights {
+        let Some(shared) = self.present() else { return Insights::none() };
+        let collected = shared.lock().collected(&shared);
+        let (name, method) = (&shared.settings.name, shared.settings.method.name());
+        collected.map_or_else(Insights::none, |it| Insights::new(name, method, clock::now(), it))
+    }
+}

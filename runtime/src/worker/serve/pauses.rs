@@ -1,0 +1,72 @@
+//! Pauses within a chunk, in which a worker looks at the clock or at its memory.
+
+use super::{WorkerLoop, push};
+use crate::call::Thunk;
+use crate::chunk::ChunkProgress;
+use crate::queue::{Kind, WorkerPage};
+use crate::sys::clock;
+
+impl WorkerLoop {
+    /// Runs the inputs of a chunk of a task, which was claimed at `begun`, some inputs at a time.
+    ///
+    /// The code that is compiled into the task knows nothing of this.
+    #[cold]
+    pub(super) fn paused_inputs(
+        &mut self,
+        progress: &mut ChunkProgress,
+        page: &WorkerPage,
+        thunk: Thunk,
+        (task, begun): (u32, u64),
+    ) {
+        let mut stopwatch = page.is_measured().then(|| self.stopwatch.take().unwrap_or_default());
+        if let Some(stopwatch) = &mut stopwatch {
+            stopwatch.begin(task, begun, self.producer.written(), self.sleeper.blocked.get());
+        }
+        self.stopwatch = stopwatch;
+        loop {
+            let of_growth = self.growth.as_ref().map(|growth| growth.inputs);
+            let of_stopwatch = self.stopwatch.as_ref().map(|stopwatch| stopwatch.step());
+            let step = of_stopwatch.or(of_growth).unwrap_or(usize::MAX);
+            if !progress.pause_after(step) {
+                break;
+            }
+            let (before, at) = (progress.taken(), clock::now());
+            self.inputs(progress, page, thunk);
+            self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(at));
+            if let Some(stopwatch) = &mut self.stopwatch {
+                let (now, blocked) = (clock::now(), self.sleeper.blocked.get());
+                stopwatch.ran(now, before, progress.taken() - before, blocked);
+                if stopwatch.is_full() {
+                    self.report_times(task);
+                }
+            }
+            if self.leaving || !progress.is_paused() {
+                break;
+            }
+        }
+        self.report_times(task);
+    }
+
+    /// Reports the times of what was run since the last report.
+    fn report_times(&mut self, task: u32) {
+        if self.stopwatch.as_mut().is_some_and(|stopwatch| stopwatch.learn(task)) {
+            self.report();
+        }
+    }
+
+    /// Reports what the worker has used, if it has run something since.
+    #[cold]
+    pub(super) fn report_usage(&mut self) {
+        if self.stopwatch.as_mut().is_some_and(|stopwatch| stopwatch.pause()) {
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        let Some(mut stopwatch) = self.stopwatch.take() else { return };
+        let (first, payload) = stopwatch.report(self.producer.written());
+        push(&mut self.producer, &self.sleeper, Kind::Timing, first, payload);
+        stopwatch.reported(self.producer.written());
+        self.stopwatch = Some(stopwatch);
+    }
+}
