@@ -1,4 +1,4 @@
-//! The span in which a call was made, which is the parent of what its tasks do.
+//! The span in which a call was made, which is the parent of the spans and events of its tasks.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ impl Drop for CallSpan {
         if !self.original.is_here() {
             return;
         }
-        // Behind the messages of the tasks that have ended.
+        // This message follows those of the tasks that have ended.
         if self.sender.send(LogMessage::CallEnded(self.number())).is_err() {
             self.dispatch.try_close(self.id.clone());
         }

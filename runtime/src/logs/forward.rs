@@ -61,7 +61,7 @@ impl Log for Forward {
             line: record.line(),
             fields,
         };
-        // If the caller has ended, nobody reads the record.
+        // If the caller has ended, no process reads the record.
         let _ = self.sender.send(LogMessage::Record(Box::new(record)));
     }
 

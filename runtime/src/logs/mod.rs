@@ -1,12 +1,14 @@
-//! Records of the crate `log`, and spans and events of the crate `tracing`, from the workers to the logger and the subscriber of their
-//! caller.
+//! Records of the crate `log`, and spans and events of the crate `tracing`: from workers to the logger and
+//! the subscriber of the caller.
 //!
-//! A pool whose program has a logger or a subscriber makes a channel and a thread that reads it. The sending end goes to each worker as the
-//! input of an initializer of the library, which runs before those of the program and installs a logger and a subscriber there. A
-//! record is one message: it is in the channel when the macro returns, so that the last records of a worker
-//! that is killed arrive too, and a worker that logs faster than its caller reads waits.
+//! If the program has a logger or a subscriber, a pool creates a channel and a thread that reads it. Each
+//! worker receives the sending end as the input of an initializer of the library, which runs before those of
+//! the program and installs a logger and a subscriber. A record is one message, which is in the channel when
+//! the macro returns. Therefore the last records of a killed worker arrive too, and a worker that logs faster
+//! than its caller reads waits.
 //!
-//! The span in which a call is made is kept open until the messages of its tasks have been read: the call sends a message itself when it ends.
+//! The span in which a call is made is kept open until the messages of its tasks have been read. For this,
+//! the call itself sends a message when it ends.
 
 #[cfg(feature = "tracing")]
 mod call_span;
@@ -39,10 +41,10 @@ enum LogMessage {
     Record(Box<Record>),
     #[cfg(feature = "tracing")]
     Trace(Box<trace::TraceMessage>),
-    /// Sent by the caller itself: all tasks of a call have ended that was made in this span.
+    /// From the caller itself: all tasks of a call that was made in this span have ended.
     #[cfg(feature = "tracing")]
     CallEnded(u64),
-    /// Sent by the caller itself: no messages follow.
+    /// From the caller itself: no messages follow.
     Stop,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct LogReader {
 ///
 /// # Errors
 ///
-/// If the system has no memory, descriptors or threads left.
+/// Fails if the system has no memory, descriptors or threads left.
 pub(crate) fn start() -> Result<Option<(LogReader, Preload)>> {
     #[cfg(feature = "log")]
     let filter = log::max_level() as u8;

@@ -1,4 +1,4 @@
-//! In the caller: a record reaches the logger of the program.
+//! In the caller: passes a record to the logger of the program.
 
 use log::Metadata;
 use log::kv::{Error as KvError, Key, Source as KvSource, Value, VisitSource};

@@ -22,17 +22,17 @@ use crate::sync::Atomics;
 use crate::sys::generation::Original;
 use crate::{identity, present};
 
-/// The hashes of callsites in which the caller is not interested; 0 in free places.
+/// The hashes of the callsites in which the caller is not interested; 0 in free entries.
 pub(super) type DisabledCallsites = Atomics<std::sync::atomic::AtomicU64>;
 
-/// The hash by which all processes know a callsite.
+/// Returns the hash by which all processes identify a callsite.
 pub(super) fn hash_of(metadata: &Metadata<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (metadata.name(), metadata.target(), metadata.file(), metadata.line()).hash(&mut hasher);
     hasher.finish().max(1)
 }
 
-/// The places at which a hash may be.
+/// Returns the entries in which a hash can be.
 pub(super) fn places(hash: u64, len: usize) -> impl Iterator<Item = usize> {
     (0..8).map(move |step| (hash as usize).wrapping_add(step) % len.max(1))
 }
@@ -56,7 +56,7 @@ struct ForwarderState {
 /// A callsite that the caller knows.
 struct KnownCallsite {
     number: u64,
-    /// The numbers of the fields that tell the origin, unless the callsite has them itself.
+    /// The numbers of the fields that name the origin, unless the callsite has such fields itself.
     origin: [Option<u16>; 4],
 }
 
@@ -82,8 +82,8 @@ impl TraceForwarder {
         }
     }
 
-    /// Makes this process use a forwarder. A forked copy of the caller has its subscriber already, which only this thread can replace,
-    /// and only for itself.
+    /// Makes this process use a forwarder. A forked copy of the caller has the subscriber of the caller,
+    /// which only this thread can replace, and only for itself.
     pub(super) fn install(sender: Sender<LogMessage>, level: u8, disabled: DisabledCallsites) {
         let level = [
             LevelFilter::ERROR,
@@ -92,7 +92,7 @@ impl TraceForwarder {
             LevelFilter::DEBUG,
             LevelFilter::TRACE,
         ][usize::from(level.clamp(1, 5)) - 1];
-        // Those of the process that this one was forked from.
+        // These belong to the process from which this one was forked.
         ENTERED.take();
         let forwarder = TraceForwarder::new(sender, level, disabled);
         let dispatch = Dispatch::new(forwarder);
@@ -105,7 +105,7 @@ impl TraceForwarder {
         // The messages of a process that a task forked would mix with those of its worker.
         if self.original.is_here() {
             let message = TraceMessage { pid: std::process::id(), what };
-            // If the caller has ended, nobody reads the message.
+            // If the caller has ended, no process reads the message.
             let _ = self.sender.send(LogMessage::Trace(Box::new(message)));
         }
     }
@@ -116,7 +116,8 @@ impl TraceForwarder {
             .any(|place| self.disabled[place].load(Ordering::Relaxed) == hash)
     }
 
-    /// Returns what the caller knows of a callsite, and informs it first if it knows nothing.
+    /// Returns the state of a callsite in the caller; first informs the caller if it does not know the
+    /// callsite.
     fn callsite(&self, metadata: &'static Metadata<'static>) -> Arc<KnownCallsite> {
         let mut state = self.state.lock().ignore_poison();
         if let Some(known) = state.callsites.get(&metadata.callsite()) {
@@ -142,7 +143,7 @@ impl TraceForwarder {
             is_span: metadata.is_span(),
             fields,
         };
-        // Sent under the lock, so that nothing of this callsite is sent before.
+        // Sent under the lock, so that no message of this callsite is sent before.
         self.send(Traced::Callsite(number, Box::new(data)));
         let known = Arc::new(KnownCallsite { number, origin });
         state.callsites.insert(metadata.callsite(), Arc::clone(&known));
@@ -164,7 +165,7 @@ impl TraceForwarder {
     }
 }
 
-/// The number of a level: 1 for errors up to 5 for traces.
+/// Returns the number of a level, from 1 for errors to 5 for traces.
 pub(super) fn number_of(level: Level) -> u8 {
     match level {
         Level::ERROR => 1,
@@ -175,7 +176,7 @@ pub(super) fn number_of(level: Level) -> u8 {
     }
 }
 
-/// Adds the values that tell the origin.
+/// Adds the values that name the origin.
 fn add_origin(values: &mut Values, origin: [Option<u16>; 4]) {
     let input = present::input();
     let found = [

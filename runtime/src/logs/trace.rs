@@ -1,14 +1,14 @@
-//! Spans and events of the crate `tracing`, as workers send them.
+//! Spans and events of the crate `tracing`, in the form in which workers send them.
 
 use serde::{Deserialize, Serialize};
 
-/// The names of the fields that tell the origin of spans and events.
+/// The names of the fields that name the origin of spans and events.
 pub(super) const ORIGIN: [&str; 4] = ["worker", "pid", "task", "index"];
 
 /// A message about spans and events of one process.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TraceMessage {
-    /// The process, by which its spans and callsites are told from those of others.
+    /// The id of the process, which distinguishes its spans and callsites from those of others.
     pub(super) pid: u32,
     pub(super) what: Traced,
 }
@@ -64,7 +64,7 @@ pub(super) enum TraceValue {
     F64(f64),
     Bool(bool),
     Str(String),
-    /// A value that was formatted.
+    /// A formatted value.
     Shown(String),
 }
 
@@ -73,7 +73,7 @@ pub(super) enum TraceValue {
 pub(super) struct CallsiteData {
     pub(super) name: String,
     pub(super) target: String,
-    /// 1 for errors up to 5 for traces.
+    /// The level, from 1 for errors to 5 for traces.
     pub(super) level: u8,
     pub(super) module: Option<String>,
     pub(super) file: Option<String>,

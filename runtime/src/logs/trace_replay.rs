@@ -1,7 +1,8 @@
-//! In the caller: the spans and events of workers reach the subscriber of the program.
+//! In the caller: passes the spans and events of workers to the subscriber of the program.
 //!
-//! A subscriber identifies a callsite by its address, and keeps references to its metadata. Callsites of workers are therefore made at run time
-//! and never freed: one for each in the source, however many workers have it, and at most [`MOST_CALLSITES`].
+//! A subscriber identifies a callsite by its address, and keeps references to its metadata. Callsites of
+//! workers are therefore created at run time and never freed: one for each callsite in the source, regardless
+//! of the number of workers, and at most [`MOST_CALLSITES`].
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +25,7 @@ use crate::poison::IgnorePoison;
 /// The maximum number of callsites of workers. Those beyond it are left out.
 const MOST_CALLSITES: usize = 1 << 14;
 
-/// The number of places for the hashes of callsites that the subscriber does not want.
+/// The number of entries for the hashes of callsites in which the subscriber is not interested.
 const PLACES: usize = 1 << 13;
 
 /// A callsite of workers.
@@ -42,7 +43,7 @@ impl Callsite for RemoteCallsite {
 
 static CALLSITES: Mutex<Option<HashMap<CallsiteData, &'static RemoteCallsite>>> = Mutex::new(None);
 
-/// The callsite of a description, made once for each.
+/// Returns the callsite of a description, which is created only once.
 fn callsite_of(data: &CallsiteData) -> Option<&'static RemoteCallsite> {
     let mut callsites = CALLSITES.lock().ignore_poison();
     let callsites = callsites.get_or_insert_default();
@@ -84,7 +85,7 @@ pub(super) struct TraceReplay {
 
 /// A span of a worker.
 struct RemoteSpan {
-    /// Its id here, or that of the next span around it in which the subscriber is interested.
+    /// Its id in this process, or that of the next outer span in which the subscriber is interested.
     id: Option<Id>,
     is_own: bool,
 }
@@ -94,7 +95,7 @@ impl TraceReplay {
     ///
     /// # Errors
     ///
-    /// If there is no memory for the table that the workers read.
+    /// Fails if there is no memory for the table that the workers read.
     pub(super) fn of_program() -> Result<Option<Self>> {
         let dispatch = dispatcher::get_default(Dispatch::clone);
         if dispatch.is::<NoSubscriber>() || LevelFilter::current() == LevelFilter::OFF {
@@ -105,7 +106,7 @@ impl TraceReplay {
         Ok(Some(TraceReplay { dispatch, disabled, callsites, spans }))
     }
 
-    /// What the workers need to know.
+    /// Returns the data that the workers need.
     pub(super) fn setup(&self) -> (u8, DisabledCallsites) {
         let level = LevelFilter::current().into_level().map_or(0, number_of);
         (level, self.disabled.clone())
@@ -180,7 +181,7 @@ impl TraceReplay {
         if let Some(metadata) = metadata
             && wanted.is_none()
         {
-            // The workers do not send anything of it any more.
+            // The workers send no more messages about it.
             let hash = hash_of(metadata);
             for place in places(hash, self.disabled.len()) {
                 let entry = &self.disabled[place];
@@ -193,7 +194,7 @@ impl TraceReplay {
         self.callsites.insert((pid, number), wanted);
     }
 
-    /// The metadata of a callsite, if the subscriber wants what it brings now.
+    /// Returns the metadata of a callsite, if the subscriber is interested in its current contents.
     fn enabled(&self, pid: u32, callsite: u64) -> Option<&'static Metadata<'static>> {
         let metadata = self.callsites.get(&(pid, callsite)).copied().flatten();
         metadata.filter(|metadata| self.dispatch.enabled(metadata))
@@ -231,7 +232,7 @@ impl TraceReplay {
     }
 }
 
-/// Text that is shown as it is.
+/// A text that is shown without quotation marks.
 struct Shown<'a>(&'a str);
 
 impl fmt::Debug for Shown<'_> {
