@@ -93,7 +93,7 @@ impl Engine {
         }
     }
 
-    /// Reads the report of a worker (rule Q28).
+    /// Reads the report of a worker (rule Q29).
     pub(super) fn timing(
         &mut self,
         slot: usize,

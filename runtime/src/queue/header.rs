@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Held = 7,
     /// Outputs of consecutive inputs, all of one length (rule Q23).
     Run = 8,
-    /// How long a part of the chunk took (rule Q28).
+    /// How long a part of the chunk took (rule Q29).
     Timing = 9,
 }
 

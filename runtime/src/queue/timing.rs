@@ -1,4 +1,4 @@
-//! How long a worker took for what (rule Q28).
+//! How long a worker took for what (rule Q29).
 
 /// The message by which a worker reports a part of its chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

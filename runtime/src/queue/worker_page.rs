@@ -234,7 +234,7 @@ impl WorkerPage {
         self.caller.spin.load(Ordering::Relaxed) as usize
     }
 
-    /// Has the worker report how long it takes for what (rule Q28).
+    /// Has the worker report how long it takes for what (rule Q29).
     pub(crate) fn set_measured(&self) {
         self.caller.measure.store(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The times that a worker of a pool with insights measures (rule Q28).
+//! The times that a worker of a pool with insights measures (rule Q29).
 //!
 //! Inputs are timed one by one if they take long, and otherwise in groups that take about [`STEP`], since reading
 //! the clock for each of them would take a noticeable part of their time. The worker keeps at most
