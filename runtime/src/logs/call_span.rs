@@ -22,7 +22,7 @@ impl fmt::Debug for CallSpans {
 }
 
 /// A span that is kept open until all messages of the tasks of a call have reached the subscriber.
-pub(crate) struct CallSpan {
+pub(crate) struct ParentSpan {
     id: Id,
     dispatch: Dispatch,
     sender: Sender<LogMessage>,
@@ -31,23 +31,23 @@ pub(crate) struct CallSpan {
 
 impl CallSpans {
     /// Keeps the current span of this thread open, if it is in one.
-    pub(crate) fn current(&self) -> Option<CallSpan> {
+    pub(crate) fn current(&self) -> Option<ParentSpan> {
         get_default(|dispatch| {
             let id = dispatch.current_span().id().map(|id| dispatch.clone_span(id))?;
             let (dispatch, sender) = (dispatch.clone(), self.sender.clone());
-            Some(CallSpan { id, dispatch, sender, original: Original::here() })
+            Some(ParentSpan { id, dispatch, sender, original: Original::here() })
         })
     }
 }
 
-impl CallSpan {
+impl ParentSpan {
     /// The number by which workers name the span.
     pub(crate) fn number(&self) -> u64 {
         self.id.into_u64()
     }
 }
 
-impl Drop for CallSpan {
+impl Drop for ParentSpan {
     fn drop(&mut self) {
         if !self.original.is_here() {
             return;

@@ -28,7 +28,7 @@ mod trace_replay;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "tracing")]
-pub(crate) use call_span::{CallSpan, CallSpans};
+pub(crate) use call_span::{CallSpans, ParentSpan};
 pub(crate) use reader::{LogReader, start};
 
 /// The maximum number of records that the caller has not read yet.

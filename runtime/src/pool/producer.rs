@@ -15,7 +15,7 @@ use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Pati
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
 #[cfg(feature = "tracing")]
-use crate::logs::{CallSpan, CallSpans};
+use crate::logs::{CallSpans, ParentSpan};
 use crate::progress::Tracker;
 use crate::queue::{Block, PayloadBuffer};
 use crate::registry::Entry;
@@ -51,7 +51,7 @@ pub(super) struct CallRef {
     soft_timeout: u64,
     /// The span in which the call was made, which stays open for its tasks.
     #[cfg(feature = "tracing")]
-    span: Option<Arc<CallSpan>>,
+    span: Option<Arc<ParentSpan>>,
 }
 
 /// An open call, closed when dropped.
