@@ -19,7 +19,11 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// A worker process, including that of a [`Process`](crate::Process), starts with the environment and
 /// the directory that the caller has at that moment. It ignores SIGINT, so that Ctrl-C interrupts
-/// only the caller.
+/// only the caller. If the caller handles or ignores SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 or SIGUSR2 at the
+/// moment when that signal arrives, the worker ignores it too, unless the caller itself has sent it: a
+/// signal to the whole process group, such as that of a terminal that hangs up or of a service manager
+/// that stops a service, therefore leaves the workers to a caller that wants to finish its work. A task
+/// may set another action.
 ///
 /// A worker thread shares the process of the caller. This has three consequences:
 ///

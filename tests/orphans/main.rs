@@ -22,6 +22,8 @@ conformance! {
         an_interrupted_caller_leaves_nothing,
         an_interrupt_of_the_group_reaches_the_caller_alone,
         ctrl_c_at_a_terminal_ends_all_quietly,
+        signals_of_the_group_leave_workers_to_a_caller_that_goes_on,
+        a_terminated_group_leaves_nothing,
     ];
     EVERY => [
         a_caller_that_exits_leaves_nothing,
@@ -143,6 +145,36 @@ fn ctrl_c_at_a_terminal_ends_all_quietly(method: StartMethod) {
     let mut text = Vec::new();
     let _ = screen.read_to_end(&mut text);
     assert_eq!(String::from_utf8_lossy(&text), "^C");
+}
+
+fn in_a_group(scenario: &str, method: StartMethod, dir: &Path) -> (Child, nix::unistd::Pid) {
+    let mut command = caller(env!("CARGO_BIN_EXE_caller"), scenario, method);
+    let command = command.arg(dir).stdin(Stdio::null()).process_group(0);
+    let child = command.spawn().expect("the caller starts");
+    let group = nix::unistd::Pid::from_raw(child.id() as i32);
+    (child, group)
+}
+
+/// What a terminal that hangs up and a service manager do.
+fn signals_of_the_group_leave_workers_to_a_caller_that_goes_on(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, group) = in_a_group("signalled", method, dir.path());
+    wait::for_it("it is ready", || dir.path().join("ready").exists());
+    for signal in [Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1] {
+        nix::sys::signal::killpg(group, signal).unwrap();
+    }
+    let status = wait_for(&mut child, Duration::from_secs(20)).expect("it ends");
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+fn a_terminated_group_leaves_nothing(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, group) = in_a_group("idle", method, dir.path());
+    let pids = until_at_it(&child, dir.path(), 2);
+    nix::sys::signal::killpg(group, Signal::SIGTERM).unwrap();
+    let status = wait_for(&mut child, Duration::from_secs(20)).expect("it ends");
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32));
+    assert_gone(&pids);
 }
 
 /// It ends with this code, in time, and nothing is left.

@@ -8,6 +8,13 @@ use crate::queue::Started;
 use crate::scheduler::{Event, Worker};
 use crate::sys::clock;
 
+/// The time that the report of a panic may take beyond the timeout of its task. The first one of a
+/// process reads the debug information of the program.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// How often a worker is looked at that makes such a report.
+const LOOK: Duration = Duration::from_millis(2);
+
 impl Engine {
     /// Ends inputs whose time is over; returns how long those that run have at least.
     pub(super) fn watch_time(&mut self, shared: &SharedPool) -> Option<Duration> {
@@ -25,8 +32,15 @@ impl Engine {
             let (position, since) = instance.page.view().chunk();
             let limit = self.scheduler.task_at(position).and_then(|(_, limit)| limit);
             let Some(limit) = limit else { continue };
-            let left = limit.saturating_sub(Duration::from_nanos(now.saturating_sub(since)));
+            let (reported, reports) = instance.page.view().reported(now);
+            let reported = Duration::from_nanos(reported).min(REPORT);
+            let took = Duration::from_nanos(now.saturating_sub(since)).saturating_sub(reported);
+            let mut left = limit.saturating_sub(took);
             if !left.is_zero() {
+                if reports {
+                    // It stays the same meanwhile.
+                    left = left.max(LOOK);
+                }
                 least = Some(least.map_or(left, |least| least.min(left)));
             } else if self.is_condemned(shared, slot, position) {
                 self.event(shared, Event::Overdue { slot, limit });

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::{DIRECT, OutputMarks, Ring, sized};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
+use crate::sys::clock;
 use crate::sys::crash::FaultRecord;
 use crate::sys::memory::{Mapping, PAGE, SharedMemory};
 
@@ -71,6 +72,8 @@ struct FromWorker {
     chunk: AtomicU64,
     since: AtomicU64,
     done: AtomicU64,
+    report_begun: AtomicU64,
+    report_took: AtomicU64,
     phase: AtomicU32,
     asks: AtomicU32,
 }
@@ -121,6 +124,8 @@ impl WorkerPage {
     /// Stores the current chunk and the time of its claim.
     #[inline]
     pub(crate) fn set_chunk(&self, position: u64, since: u64) {
+        self.worker.report_begun.store(0, Ordering::Relaxed);
+        self.worker.report_took.store(0, Ordering::Relaxed);
         self.worker.since.store(since, Ordering::Relaxed);
         self.worker.chunk.store(position, Ordering::Release);
     }
@@ -134,6 +139,30 @@ impl WorkerPage {
     pub(crate) fn chunk(&self) -> (u64, u64) {
         let position = self.worker.chunk.load(Ordering::Acquire);
         (position, self.worker.since.load(Ordering::Relaxed))
+    }
+
+    /// Notes the time that `report` takes: the report of the first panic of a chunk, for which the
+    /// names in a backtrace may have to be read from files.
+    pub(crate) fn time_report<R>(&self, report: impl FnOnce() -> R) -> R {
+        let FromWorker { report_begun, report_took, .. } = &self.worker;
+        let begun = clock::now();
+        let order = Ordering::Relaxed;
+        let first = report_begun.compare_exchange(0, begun, Ordering::AcqRel, order).is_ok();
+        let report = report();
+        if first {
+            report_took.store((clock::now() - begun).max(1), Ordering::Release);
+        }
+        report
+    }
+
+    /// The nanoseconds that a report of the current chunk has taken until now, and whether it still does.
+    pub(crate) fn reported(&self, now: u64) -> (u64, bool) {
+        let begun = self.worker.report_begun.load(Ordering::Acquire);
+        match self.worker.report_took.load(Ordering::Acquire) {
+            _ if begun == 0 => (0, false),
+            0 => (now.saturating_sub(begun), true),
+            took => (took, false),
+        }
     }
 
     #[inline]

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::registry;
 use crate::sys::poll::wait_readable;
 use crate::sys::socket::{self, Wait};
-use crate::sys::{fds, process};
+use crate::sys::{fds, process, termination};
 
 /// The maximum time until a server accepts requests.
 pub(crate) struct PreloadPatience {
@@ -76,6 +76,7 @@ pub(super) fn run<'a>(
         Err((Frame::Refused { threads, text }, None))
     };
     crate::config::inherit(role.method);
+    termination::follow(role.caller);
     let mut preloads = preloads.peekable();
     if preloads.peek().is_some() {
         let done = crate::worker::preload(preloads);

@@ -22,7 +22,7 @@ use crate::sys::original::Original;
 use crate::sys::poll::{Awaited, poll};
 use crate::sys::signals::SIGKILL;
 use crate::sys::socket::{self, Wait};
-use crate::sys::{process, signals};
+use crate::sys::{process, signals, termination};
 
 /// The delay before a standby is created again, after it could not be created or has died.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -98,7 +98,10 @@ impl Server {
                     signals::settle();
                     parts.work(role.caller, role.method)
                 }
-                Next::Stand(standby) => self = *standby,
+                Next::Stand(standby) => {
+                    termination::follow(self.role.caller);
+                    self = *standby;
+                }
             }
         }
     }

@@ -26,6 +26,7 @@ pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stdio;
 pub(crate) mod taken;
+pub(crate) mod termination;
 pub(crate) mod threads;
 pub(crate) mod wakeup;
 

@@ -59,7 +59,7 @@ pub(crate) struct Inherited {
 pub(crate) fn enter_thread(id: usize, depth: usize, pool: u64, page: &Arc<WorkerPageMap>) {
     identity::enter_thread(id, depth, pool);
     cancellation::enter_thread(page);
-    panic::install_in_thread();
+    panic::install_in_worker_thread(Arc::clone(page));
 }
 
 /// Takes the panics of this thread down instead of printing them.
@@ -94,6 +94,7 @@ pub(crate) fn process(inherited: Inherited) -> ! {
 fn run_process(inherited: Inherited) -> io::Result<()> {
     let Inherited { control, fds, parent, method } = inherited;
     crate::config::inherit(method);
+    crate::sys::termination::follow(parent);
     if method != StartMethod::Fork {
         // A fork of the caller leaves without `exit`.
         crate::sys::exiting::end_copies();

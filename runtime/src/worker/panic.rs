@@ -40,6 +40,8 @@ static PROCESS: Mutex<Option<ProcessPanics>> = Mutex::new(None);
 
 thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };
+    /// Of a worker that is a thread.
+    static PAGE: RefCell<Option<Arc<WorkerPageMap>>> = const { RefCell::new(None) };
     static SEEN: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -60,15 +62,16 @@ pub(super) fn install_in_server() {
 fn install(page: Option<Arc<WorkerPageMap>>) {
     let worker = std::thread::current().id();
     // A forked worker has its server's, or its caller's, record: not its own.
+    let own_page = page.clone();
     let old = process().replace(ProcessPanics { worker, page, seen: Vec::new() });
     std::mem::forget(old);
     let original = Original::here();
     set_hook(Box::new(move |info| {
-        let report = report_of(info);
         if !original.is_here() {
             // Of a copy nobody else tells, and what is locked here may stay so.
-            return print_all(vec![Seen { report, own: true }]);
+            return print_all(vec![Seen { report: report_of(info), own: true }]);
         }
+        let report = timed(own_page.as_deref(), || report_of(info));
         let mut process = process();
         let Some(process) = process.as_mut() else {
             return;
@@ -84,6 +87,20 @@ fn install(page: Option<Arc<WorkerPageMap>>) {
     }));
 }
 
+/// Makes the report of a panic, whose time does not count for the timeout of the task.
+fn timed<R>(page: Option<&WorkerPageMap>, report: impl FnOnce() -> R) -> R {
+    match page {
+        Some(page) => page.view().time_report(report),
+        None => report(),
+    }
+}
+
+/// In a new worker thread.
+pub(super) fn install_in_worker_thread(page: Arc<WorkerPageMap>) {
+    PAGE.set(Some(page));
+    install_in_thread();
+}
+
 /// In a thread that is a worker: its panics are taken down, those of other threads go
 /// where they went before.
 pub(crate) fn install_in_thread() {
@@ -95,7 +112,8 @@ pub(crate) fn install_in_thread() {
                 return before(info);
             }
             if WATCHED.try_with(Cell::get).unwrap_or(false) {
-                let report = report_of(info);
+                let page = PAGE.try_with(|page| page.borrow().clone()).ok().flatten();
+                let report = timed(page.as_deref(), || report_of(info));
                 let _ = SEEN.try_with(|seen| seen.borrow_mut().push(Seen { report, own: true }));
             } else if let Some(seen) = seen_below() {
                 let report = PanicReport { thread: Some(thread_name()), ..report_of(info) };

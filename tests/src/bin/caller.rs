@@ -3,7 +3,7 @@
 //!
 //! `caller SCENARIO METHOD [ARGUMENT..]`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -124,6 +124,7 @@ fn main() {
             wait_for_files(&path, 1);
             panic!("the caller panics");
         }
+        "signalled" => signalled(&pool(method), &path),
         "progress" => {
             let pool = pool(method);
             pool.task(square).progress("squares").map(0..50).expect("squares");
@@ -234,6 +235,50 @@ fn main() {
         }
         other => panic!("no scenario `{other}`"),
     }
+}
+
+static ARRIVED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn note_signal(_: i32) {
+    ARRIVED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Handles and ignores signals to its group, and keeps its workers.
+fn signalled(pool: &Pool, dir: &Path) {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+    let set = |signal, handler| {
+        let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+        #[allow(unsafe_code, reason = "signal actions")]
+        // SAFETY: the handler adds to an atomic.
+        unsafe { sigaction(signal, &action) }.expect("an action");
+    };
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1] {
+        set(signal, SigHandler::Handler(note_signal));
+    }
+    set(Signal::SIGUSR2, SigHandler::SigIgn);
+    let pids = || pool.workers().iter().map(|worker| worker.pid()).collect::<Vec<u32>>();
+    let before = pids();
+    assert_eq!(before.len(), 2);
+    std::fs::write(dir.join("ready"), "").expect("a file");
+    while ARRIVED.load(Ordering::Relaxed) < 3 {
+        assert_eq!(pool.map(square, 0..100).expect("squares")[99], 9801);
+    }
+    // Long enough for the end of a worker to be noticed.
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(10));
+        pool.map(square, 0..100).expect("squares");
+    }
+    assert_eq!(pids(), before, "the workers are the same");
+    // Who can still be replaced, and be ended by the caller.
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGUSR2] {
+        let pid = pids()[0];
+        kill(nix::unistd::Pid::from_raw(pid as i32), signal).expect("it is there");
+        // One that is only asked for has no pid.
+        while pids().len() < 2 || pids().contains(&pid) || pids().contains(&0) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    assert_eq!(pool.map(square, 0..100).expect("squares")[99], 9801);
 }
 
 fn wait_for_files(dir: &PathBuf, count: usize) {
