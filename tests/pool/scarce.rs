@@ -1,14 +1,25 @@
 //! Callers whose memory is locked, or whose address space is short.
 
-use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
+#![allow(unsafe_code, reason = "reserves addresses")]
+
+use std::ffi::c_void;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{
+    MapFlags, MlockAllFlags, ProtFlags, mlockall, mmap_anonymous, munlockall, munmap,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use procession_tests::{EVERY, StartMethod, conformance};
-use runtime::{ErrorKind, Pool, worker};
+use nix::sys::signal::Signal;
+use procession_tests::{EVERY, StartMethod, conformance, has_processes, processes, wait};
+use runtime::{ErrorKind, Pool, Shared, worker};
 
 conformance! {
     EVERY => [
         a_caller_that_locks_its_memory_is_not_filled,
         a_short_address_space_is_left_to_the_program,
+        a_limit_of_file_sizes_ends_nobody,
+        pools_leave_addresses_to_the_program,
     ];
 }
 
@@ -78,5 +89,70 @@ fn a_short_address_space_is_left_to_the_program(method: StartMethod) {
             drop(room);
             reverse(&pool);
         });
+    }
+}
+
+#[worker]
+fn shares(len: usize) -> Result<Shared<[u64]>, runtime::Error> {
+    Shared::from_slice(&vec![7_u64; len])
+}
+
+/// The kernel counts shared memory as files, and ends a process that makes one too long.
+fn a_limit_of_file_sizes_ends_nobody(method: StartMethod) {
+    let tells = |what: &str, error: runtime::Error| {
+        let text = error.to_string();
+        let is_told = text.contains("RLIMIT_FSIZE") || error.kind() == ErrorKind::Signaled;
+        assert!(is_told, "{what}: {text}");
+    };
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    let pool = Pool::builder().start_method(method).workers(2).build().unwrap();
+    for limit in [40 * MIB, MIB, 1 << 10, 0] {
+        setrlimit(Resource::RLIMIT_FSIZE, limit, hard).unwrap();
+        // What is there stays as it is.
+        reverse(&pool);
+        let too_much = limit as usize / 8 + 1;
+        tells("an array", Shared::from_slice(&vec![7_u64; too_much]).unwrap_err());
+        if let Err(error) = Pool::builder().start_method(method).workers(1).build() {
+            tells("another pool", error);
+        }
+        if has_processes(method) {
+            let pid = pool.workers()[0].pid();
+            processes::signal(pid, Signal::SIGKILL);
+            wait::for_it("it is gone", || !processes::is_alive(pid));
+        }
+        for outcome in pool.map_all(shares, [1, too_much, 1, too_much]) {
+            match outcome {
+                Ok(shared) => assert_eq!(shared[0], 7),
+                Err(error) => tells("a task", error),
+            }
+        }
+        setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
+        // A call after a failure has workers started again.
+        wait::for_it("it works again", || pool.map_all(shares, [1, 2]).iter().all(Result::is_ok));
+        reverse(&pool);
+    }
+}
+
+/// Reserves addresses, without any memory.
+fn reserve(bytes: u64) -> Option<(NonNull<c_void>, usize)> {
+    let size = NonZeroUsize::new(bytes as usize)?;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+    // SAFETY: new addresses, which nothing refers to.
+    let at = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_NONE, flags) };
+    at.ok().map(|at| (at, size.get()))
+}
+
+/// A pool reserves many more addresses than it uses, of which a process has 128 TiB.
+fn pools_leave_addresses_to_the_program(method: StartMethod) {
+    let reserved: Vec<_> = (0..122).map_while(|_| reserve(1 << 40)).collect();
+    let pools: Vec<Pool> =
+        (0..8).map(|_| Pool::builder().start_method(method).workers(1).build().unwrap()).collect();
+    let rest = reserve(1 << 38);
+    assert!(rest.is_some(), "a quarter of a TiB is left");
+    pools.iter().for_each(reverse);
+    drop(pools);
+    for (at, size) in reserved.into_iter().chain(rest) {
+        // SAFETY: made above, and used by nothing.
+        unsafe { munmap(at, size) }.unwrap();
     }
 }

@@ -59,10 +59,19 @@ fn of_process(status: &str, name: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
-/// The bytes that this process may still map; `None` without a limit.
-pub(crate) fn address_space_left() -> Option<u64> {
-    let limit = getrlimit(Resource::RLIMIT_AS).ok()?.0;
-    (limit != libc::RLIM_INFINITY).then(|| limit.saturating_sub(own("VmSize:").unwrap_or(0)))
+/// The addresses that a process has, in bytes.
+const ADDRESSES: u64 = 1 << 47;
+
+/// The bytes that this process may still map.
+pub(crate) fn address_space_left() -> u64 {
+    let limit = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(soft, _)| soft);
+    limit.min(ADDRESSES).saturating_sub(mapped().unwrap_or(0))
+}
+
+/// The bytes of all mappings of this process.
+fn mapped() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(text.split(' ').next()?.parse::<u64>().ok()? * super::PAGE as u64)
 }
 
 /// The bytes of the mappings of this process that are locked into memory.
