@@ -73,6 +73,19 @@ impl Engine {
         })
     }
 
+    /// Begins a call with its only input.
+    pub(crate) fn open_call_of_one(
+        &mut self,
+        shared: &SharedPool,
+        entry: Entry,
+        options: &Options,
+        batch: Batch,
+    ) -> Result<CallId> {
+        let call = self.open_call(shared, entry, options)?;
+        self.push(shared, ChunkIn { call, first: 0, count: 1, batch, divisible: false });
+        Ok(call)
+    }
+
     /// Drops a call with all that is not done of it.
     pub(crate) fn close_call(&mut self, shared: &SharedPool, id: CallId) {
         let client = self.scheduler.take_client(id, &mut self.queue);
@@ -134,7 +147,8 @@ impl Engine {
             shared.wake_dispatcher();
         }
         let (call, chunk) = chunk.into_new();
-        self.event(shared, Event::HandedIn { call, chunk });
+        let now = self.now_if(self.scheduler.has_timeout(call));
+        self.event_at(shared, Event::HandedIn { call, chunk }, now);
     }
 
     /// Hands in a chunk for the worker in one slot.

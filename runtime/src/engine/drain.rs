@@ -7,7 +7,6 @@ use super::{Engine, Inbox, SharedPool};
 use crate::error::Error;
 use crate::queue::{Big, Consumer, Header, Kind, Malformed, Phase, Ring, bytes_of, words_in_run};
 use crate::scheduler::{CallId, CurrentChunk, Event};
-use crate::sys::clock;
 use crate::worker::Failure;
 
 impl From<crate::scheduler::Violation> for Malformed {
@@ -168,7 +167,8 @@ impl Engine {
             }
             Kind::End => {
                 let ns = *words.first().ok_or(Malformed("an end without duration"))?;
-                self.scheduler.ended(slot, ns, clock::now(), &mut self.queue)?;
+                let now = self.now_if(self.scheduler.watches_ends());
+                self.scheduler.ended(slot, ns, now, &mut self.queue)?;
             }
             Kind::Held => {
                 let count = *words.first().ok_or(Malformed("handles without a number"))?;

@@ -68,7 +68,7 @@ pub(crate) enum Answer<'a> {
 }
 
 impl Inbox {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.last.count == 0
     }
 

@@ -57,7 +57,7 @@ use std::task::Waker;
 
 use crate::error::Error;
 use crate::insights::Collector;
-use crate::scheduler::{Event, Limits, Scheduler};
+use crate::scheduler::{Event, Limits, Scheduler, Time};
 use crate::sys::clock;
 use memory_use::MemoryUse;
 use port::SharedQueue;
@@ -118,13 +118,22 @@ impl Engine {
 
     /// Tells the scheduler what happened, and does what it says.
     pub(crate) fn event(&mut self, shared: &SharedPool, event: Event<SharedQueue>) {
-        let now = clock::now();
+        self.event_at(shared, event, clock::now());
+    }
+
+    fn event_at(&mut self, shared: &SharedPool, event: Event<SharedQueue>, now: Time) {
         if self.collector.is_some() {
             self.observe(&event, now);
         }
         self.scheduler.handle(event, now, &mut self.queue);
         self.carry_out(shared);
         self.note_activity();
+    }
+
+    /// The time, which is some milliseconds late unless it has to be exact: that costs as much as the
+    /// rest of some events.
+    fn now_if(&self, exact: bool) -> Time {
+        if exact { clock::now() } else { clock::coarse() }
     }
 
     /// Publishes pending chunks, as far as there is room.

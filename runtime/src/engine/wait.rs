@@ -29,7 +29,18 @@ impl SharedPool {
         seen: &mut u64,
         end: Option<Instant>,
     ) {
-        let mut engine = self.lock();
+        drop(self.wait_locked(self.lock(), id, patience, seen, end));
+    }
+
+    /// The same for a thread that has the lock, and has it again afterwards.
+    pub(crate) fn wait_locked<'a>(
+        &'a self,
+        mut engine: LockedEngine<'a>,
+        id: CallId,
+        patience: Patience,
+        seen: &mut u64,
+        end: Option<Instant>,
+    ) -> LockedEngine<'a> {
         loop {
             let ended = self.pool_page().ended();
             engine.drain(self, Some(id));
@@ -38,12 +49,12 @@ impl SharedPool {
             let time =
                 end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
             if time.is_zero() {
-                return engine.pass_on(self, Some(id));
+                break;
             }
             let has_answers = engine.has_answers(id);
             let decided = engine.decide(self, id, patience, news, has_answers);
             let sleep = match decided {
-                WaitDecision::Return => return engine.pass_on(self, Some(id)),
+                WaitDecision::Return => break,
                 WaitDecision::Follow => return follow(self, engine, id, time),
                 WaitDecision::Lead(sleep) => sleep,
             };
@@ -65,9 +76,11 @@ impl SharedPool {
                 // It is time to look at everything, or to hand more in.
                 engine.drain(self, Some(id));
                 engine.publish(self);
-                return engine.pass_on(self, Some(id));
+                break;
             }
         }
+        engine.pass_on(self, Some(id));
+        engine
     }
 
     /// Looks out for the end of a chunk for a short time.
@@ -93,7 +106,12 @@ impl SharedPool {
     }
 }
 
-fn follow(shared: &SharedPool, mut engine: LockedEngine<'_>, id: CallId, time: Duration) {
+fn follow<'a>(
+    shared: &SharedPool,
+    mut engine: LockedEngine<'a>,
+    id: CallId,
+    time: Duration,
+) -> LockedEngine<'a> {
     let condition = Arc::new(Condvar::new());
     if let Some(client) = engine.scheduler.client(id) {
         client.follower = Some(Arc::clone(&condition));
@@ -104,6 +122,7 @@ fn follow(shared: &SharedPool, mut engine: LockedEngine<'_>, id: CallId, time: D
         client.follower = None;
     }
     engine.carry_out(shared);
+    engine
 }
 
 impl Engine {
@@ -135,7 +154,7 @@ impl Engine {
 
     /// Makes sure that somebody watches while inputs of others than `own` are outstanding.
     pub(crate) fn pass_on(&mut self, shared: &SharedPool, own: Option<CallId>) {
-        let dispatch = self.scheduler.pass_on(own, clock::now());
+        let dispatch = self.scheduler.pass_on(own, clock::coarse());
         self.carry_out(shared);
         if dispatch {
             shared.pool_page().announce(Waiting::Dispatcher, 0);

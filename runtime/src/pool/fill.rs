@@ -1,11 +1,15 @@
 //! Inputs, encoded one after the other (rule Q24).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 
+use super::span::SpanOfCall;
 use crate::codec::Sink;
-use crate::queue::PayloadBuffer;
+use crate::engine::{Batch, SharedPool};
+use crate::handle::Object;
+use crate::queue::{Block, PayloadBuffer};
 use crate::worker::Original;
 
 /// Bytes of a chunk chosen by pace.
@@ -28,6 +32,20 @@ pub(super) enum Refused {
     Foreign,
 }
 
+/// Encoded inputs with the objects in them (rule H3).
+pub(super) fn batch(
+    shared: &SharedPool,
+    block: Block,
+    (len, stride): (usize, Option<usize>),
+    (soft_timeout, span): (u64, &SpanOfCall),
+    objects: Vec<Arc<Object>>,
+) -> Batch {
+    let offer = (!objects.is_empty()).then(|| Arc::new(shared.exports.offer(objects)));
+    let handed_in = shared.time_of_inputs();
+    let block = Arc::new(block);
+    Batch { block, at: 0, len, stride, soft_timeout, handed_in, span: span.number(), offer }
+}
+
 impl Filled {
     #[inline]
     pub(super) fn fill<T: Serialize>(
@@ -36,7 +54,9 @@ impl Filled {
         most: usize,
         inputs: &mut impl Iterator<Item = T>,
     ) {
-        let (begun, original) = (Instant::now(), Original::here());
+        let original = Original::here();
+        // A single input needs no look at the clock.
+        let begun = (most > 1).then(Instant::now);
         let mut has_lengths = payload.has_lengths;
         let mut sink = payload.sink();
         while self.count < most && self.len < CHUNK_BYTES {
@@ -74,7 +94,7 @@ impl Filled {
             // A slow iterator does not hold back what it gave so far.
             let look =
                 self.count.is_multiple_of(64) || (self.count < 64 && self.count.is_power_of_two());
-            if look && begun.elapsed().as_micros() > 500 {
+            if look && begun.is_some_and(|begun| begun.elapsed().as_micros() > 500) {
                 break;
             }
         }

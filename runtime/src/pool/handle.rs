@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ordered::Ordered;
-use super::producer::{self, OpenCall};
-use crate::engine::{CallId, ChunkIn, Engine, Options, Patience, SharedPool};
+use super::producer::{self, Awaiting, OpenCall};
+use super::single;
+use crate::engine::{CallId, ChunkIn, Engine, Options, SharedPool};
 use crate::error::{Error, Result};
 use crate::queue::PayloadBuffer;
 use crate::registry::Entry;
@@ -100,6 +101,10 @@ fn take_each<R: DeserializeOwned>(
 }
 
 impl<R> Handle<R> {
+    fn open(call: OpenCall, count: usize, collect: Box<dyn Collect<R> + Send>) -> Self {
+        Handle { state: Some(HandleState::Open(Open { call, count, answered: 0, collect })) }
+    }
+
     pub(super) fn failed(error: Error) -> Self {
         Handle { state: Some(HandleState::Failed(error)) }
     }
@@ -130,7 +135,7 @@ impl<R> Handle<R> {
     /// Panics if [`wait_timeout`](Self::wait_timeout) or polling has already returned the output.
     pub fn wait(mut self) -> Result<R> {
         loop {
-            if let Some(outcome) = self.look(None) {
+            if let Some(outcome) = self.look(Awaiting::Thread(None)) {
                 return outcome;
             }
         }
@@ -166,7 +171,7 @@ impl<R> Handle<R> {
     pub fn wait_timeout(&mut self, time: Duration) -> Option<Result<R>> {
         let end = Instant::now().checked_add(time);
         loop {
-            if let Some(outcome) = self.look(end) {
+            if let Some(outcome) = self.look(Awaiting::Thread(end)) {
                 return Some(outcome);
             }
             if end.is_some_and(|end| Instant::now() >= end) {
@@ -308,38 +313,20 @@ impl<R> Handle<R> {
         }
     }
 
-    /// Takes the outcomes that have arrived. Waits for more, until `end`, if some are missing.
-    fn look(&mut self, end: Option<Instant>) -> Option<Result<R>> {
-        if let Some(HandleState::Open(open)) = &self.state
-            && open.call.is_foreign()
-        {
-            return Some(Err(producer::foreign()));
-        }
-        let open = match self.state.take().expect("the output of a handle is returned only once") {
-            HandleState::Failed(error) => return Some(Err(error)),
-            HandleState::Open(open) => self.state.insert(HandleState::Open(open)),
+    /// Takes the outcomes that have arrived, and returns the output if that was all. Waits for more as
+    /// `awaiting` says if nothing has arrived.
+    fn look(&mut self, awaiting: Awaiting) -> Option<Result<R>> {
+        let outcome = match self.state.as_mut().expect("the output is returned only once") {
+            HandleState::Open(open) if open.call.is_foreign() => {
+                return Some(Err(producer::foreign()));
+            }
+            HandleState::Open(open) => match open.take(awaiting) {
+                Ok(true) => open.finish(),
+                Ok(false) => return None,
+                Err(error) => Err(error),
+            },
+            HandleState::Failed(error) => Err(error.duplicate()),
         };
-        let HandleState::Open(open) = open else { return None };
-        match open.take() {
-            Ok(true) => {}
-            Ok(false) => {
-                open.call.wait(Patience::None, end);
-                match open.take() {
-                    Ok(true) => {}
-                    Ok(false) => return None,
-                    Err(error) => {
-                        self.state = None;
-                        return Some(Err(error));
-                    }
-                }
-            }
-            Err(error) => {
-                self.state = None;
-                return Some(Err(error));
-            }
-        }
-        open.call.finish();
-        let outcome = open.collect.finish();
         self.state = None;
         Some(outcome)
     }
@@ -347,10 +334,15 @@ impl<R> Handle<R> {
 
 impl<R> Open<R> {
     /// Takes the outcomes that have arrived, and returns whether all have.
-    fn take(&mut self) -> Result<bool> {
-        self.call.poll(|_, _| ());
+    fn take(&mut self, awaiting: Awaiting) -> Result<bool> {
+        self.call.collect(awaiting);
         self.answered += self.collect.take(&mut self.call)?;
         Ok(self.answered == self.count)
+    }
+
+    fn finish(&mut self) -> Result<R> {
+        self.call.finish();
+        self.collect.finish()
     }
 }
 
@@ -365,23 +357,10 @@ impl<R> Future for Handle<R> {
     ///
     /// Panics if the output has already been returned.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
-        if let Some(HandleState::Open(open)) = &self.state
-            && !open.call.is_foreign()
-        {
-            // Cloning and dropping a waker runs the executor's code, so neither happens under the lock.
-            let waker = context.waker().clone();
-            let mut engine = open.call.shared.lock();
-            engine.drain(&open.call.shared, None);
-            let before = engine.watch(open.call.id, waker);
-            drop(engine);
-            drop(before);
-        }
-        let outcome = match self.look(Some(Instant::now())) {
+        match self.look(Awaiting::Executor(context.waker().clone())) {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
-        };
-        self.pass_on();
-        outcome
+        }
     }
 }
 
@@ -430,8 +409,10 @@ pub(super) fn submit<T: Serialize, R: DeserializeOwned + Send + 'static>(
     options: &Options,
     input: T,
 ) -> Handle<R> {
-    let inputs = std::iter::once(input);
-    hand_in(shared, entry, options, inputs, |_| Box::new(One(None)))
+    match single::submit(shared, entry, options, input) {
+        Ok(call) => Handle::open(call, 1, Box::new(One(None))),
+        Err(error) => Handle::failed(error),
+    }
 }
 
 pub(super) fn map_async<I, R>(
@@ -445,20 +426,6 @@ where
     I::Item: Serialize,
     R: DeserializeOwned + Send + 'static,
 {
-    hand_in(shared, entry, options, inputs, |count| Box::new(Ordered::<R>::new(count)))
-}
-
-fn hand_in<I, R>(
-    shared: Arc<SharedPool>,
-    entry: Entry,
-    options: &Options,
-    inputs: I,
-    collect: impl FnOnce(usize) -> Box<dyn Collect<R> + Send>,
-) -> Handle<R>
-where
-    I: Iterator,
-    I::Item: Serialize,
-{
     let mut call = match OpenCall::new(shared, entry, options) {
         Ok(call) => call,
         Err(error) => return Handle::failed(error),
@@ -467,8 +434,7 @@ where
         Ok(count) => {
             let shared = Arc::clone(&call.shared);
             shared.lock().pass_on(&shared, None);
-            let collect = collect(count);
-            Handle { state: Some(HandleState::Open(Open { call, count, answered: 0, collect })) }
+            Handle::open(call, count, Box::new(Ordered::new(count)))
         }
         Err(error) => Handle::failed(error),
     }

@@ -110,22 +110,3 @@ where
 pub(super) fn refused<T, R>(error: &Error, inputs: impl Iterator<Item = T>) -> Vec<Result<R>> {
     inputs.enumerate().map(|(index, _)| Err(error.duplicate().at(index))).collect()
 }
-
-/// The output of one input.
-pub(super) fn apply<T: Serialize, R: DeserializeOwned>(
-    shared: Arc<SharedPool>,
-    entry: Entry,
-    options: &Options,
-    input: T,
-) -> Result<R> {
-    let mut call = OpenCall::new(shared, entry, options)?;
-    call.hand_in(std::iter::once(input))?;
-    let mut output = None;
-    while output.is_none() {
-        call.wait(Patience::None, None);
-        call.poll(|_, _| ());
-        call.decode_all(|_, outcome, _| output = Some(outcome));
-    }
-    call.finish();
-    output.expect("the loop ends with it")
-}

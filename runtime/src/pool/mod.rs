@@ -5,6 +5,7 @@
 
 mod builder;
 mod completed;
+mod decoding;
 mod fill;
 mod global;
 mod handle;
@@ -19,6 +20,8 @@ mod ordered;
 mod producer;
 mod puller;
 mod running;
+mod single;
+mod span;
 mod stream;
 mod validate;
 

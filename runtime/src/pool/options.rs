@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ordered::Ordered;
 use super::producer::OpenCall;
-use super::{Handle, Imap, ImapUnordered, Pool, handle, map};
+use super::{Handle, Imap, ImapUnordered, Pool, handle, map, single};
 use crate::engine::{Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Fitted, Item};
@@ -55,6 +55,8 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// later if all CPUs are busy. To let a task end by itself first, give it a shorter
     /// [`soft_timeout`](Self::soft_timeout). An input that ends before this check keeps its outcome, even if
     /// it took slightly longer than the timeout. Timeouts below 0.25 ms are raised to 0.25 ms.
+    /// The time for which a worker makes the backtrace of a panic, which is some hundred milliseconds for
+    /// its first panic in a program with debug information, does not count, up to five seconds.
     ///
     /// ```
     /// use std::time::Duration;
@@ -342,7 +344,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// Returns an error if the task has no output; see [`ErrorKind`].
     pub fn apply<T: Item<F::Input>>(self, input: T) -> Result<F::Output> {
         let (entry, shared) = self.prepare()?;
-        map::apply(shared, entry, &self.options, Fitted::<T, F::Input>::new(input))
+        single::apply(shared, entry, &self.options, Fitted::<T, F::Input>::new(input))
     }
 
     /// Queues the task and returns a [`Handle`] to its output; see [`Pool::submit`].

@@ -5,21 +5,21 @@ use std::iter::Fuse;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fill::{Filled, Refused};
-use crate::engine::{Answer, Batch, CallId, ChunkIn, Engine, Inbox, Options, Patience, SharedPool};
+use super::decoding;
+use super::fill::{self, Filled, Refused};
+use super::span::SpanOfCall;
+use crate::engine::{Answer, CallId, ChunkIn, Engine, Inbox, Options, Patience, SharedPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
-#[cfg(feature = "tracing")]
-use crate::logs::{CallSpans, ParentSpan};
 use crate::progress::Tracker;
 use crate::queue::{Block, PayloadBuffer};
 use crate::registry::Entry;
-use crate::worker::text_of;
 
 /// The payload of a panic in user code.
 pub(super) type Panic = Box<dyn std::any::Any + Send>;
@@ -49,9 +49,24 @@ pub(super) struct CallRef {
     pub(super) entry: Entry,
     /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
     soft_timeout: u64,
-    /// The span in which the call was made, which stays open for its tasks.
-    #[cfg(feature = "tracing")]
-    span: Option<Arc<ParentSpan>>,
+    span: SpanOfCall,
+}
+
+/// Who waits for the outcomes of a call.
+pub(super) enum Awaiting {
+    /// The calling thread, until a time.
+    Thread(Option<Instant>),
+    /// The executor that this wakes.
+    Executor(Waker),
+}
+
+/// What is left to do for a call when its owner drops it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtDrop {
+    Close,
+    /// To let it go on by itself.
+    Detach,
+    Nothing,
 }
 
 /// An open call, closed when dropped.
@@ -59,30 +74,36 @@ pub(super) struct OpenCall {
     call: CallRef,
     inbox: Inbox,
     seen: u64,
-    detached: bool,
+    at_drop: AtDrop,
     tracker: Option<Tracker>,
 }
 
 impl OpenCall {
     pub(super) fn new(shared: Arc<SharedPool>, entry: Entry, options: &Options) -> Result<Self> {
         let id = shared.lock().open_call(&shared, entry, options)?;
-        let watched = Arc::downgrade(&shared);
-        let tracker = Tracker::start(&options.watchers, move || {
-            let shared = watched.upgrade()?;
-            let outstanding = shared.lock().outstanding(&shared, id);
-            Some(outstanding as u64)
+        let span = SpanOfCall::current(&shared);
+        Ok(OpenCall::of(shared, id, entry, options, span))
+    }
+
+    /// Owns a call that was just opened.
+    pub(super) fn of(
+        shared: Arc<SharedPool>,
+        id: CallId,
+        entry: Entry,
+        options: &Options,
+        span: SpanOfCall,
+    ) -> Self {
+        let call = CallRef { shared, id, entry, soft_timeout: options.soft_timeout(), span };
+        let tracker = options.watchers.are_set().then(|| {
+            let (watched, id) = (Arc::downgrade(&call.shared), call.id);
+            Tracker::start(&options.watchers, move || {
+                let shared = watched.upgrade()?;
+                let outstanding = shared.lock().outstanding(&shared, id);
+                Some(outstanding as u64)
+            })
         });
-        #[cfg(feature = "tracing")]
-        let span = shared.settings.call_spans.as_ref().and_then(CallSpans::current);
-        let call = CallRef {
-            shared,
-            id,
-            entry,
-            soft_timeout: options.soft_timeout(),
-            #[cfg(feature = "tracing")]
-            span: span.map(Arc::new),
-        };
-        Ok(OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, detached: false, tracker })
+        let at_drop = AtDrop::Close;
+        OpenCall { call, inbox: Inbox::default(), seen: u64::MAX, at_drop, tracker }
     }
 
     /// Sets the number of inputs of the call, as far as it is known.
@@ -117,6 +138,38 @@ impl OpenCall {
         look(&mut engine, &call.shared)
     }
 
+    /// Takes what came for a call all of whose inputs were handed in. If nothing has, waits for
+    /// something as `awaiting` says. With the last outcome the call is closed.
+    pub(super) fn collect(&mut self, awaiting: Awaiting) {
+        let OpenCall { call, inbox, seen, at_drop, .. } = self;
+        if *at_drop == AtDrop::Nothing {
+            return;
+        }
+        let (shared, id) = (&*call.shared, call.id);
+        let mut before = None;
+        let mut engine = shared.lock();
+        engine.drain(shared, Some(id));
+        engine.publish(shared);
+        engine.swap_inbox(id, inbox);
+        match awaiting {
+            Awaiting::Thread(end) if inbox.is_empty() && !engine.is_settled(id) => {
+                engine = shared.wait_locked(engine, id, Patience::None, seen, end);
+                engine.swap_inbox(id, inbox);
+            }
+            Awaiting::Executor(waker) if !engine.is_settled(id) => before = engine.watch(id, waker),
+            Awaiting::Executor(waker) => before = Some(waker),
+            Awaiting::Thread(_) => {}
+        }
+        if engine.is_settled(id) {
+            engine.close_call(shared, id);
+            *at_drop = AtDrop::Nothing;
+        }
+        engine.pass_on(shared, None);
+        drop(engine);
+        // Dropped after the lock: it is the executor's code.
+        drop(before);
+    }
+
     /// Decodes what was taken, one result after the other, until `each` fails.
     pub(super) fn decode_each<R: DeserializeOwned>(
         &mut self,
@@ -124,7 +177,7 @@ impl OpenCall {
     ) -> Result<()> {
         let OpenCall { call, inbox, tracker, .. } = self;
         inbox.take_each(|index, answer| {
-            each(index, decoded(call.entry, index, answer, tracker.as_ref()))
+            each(index, decoding::decoded(call.entry, index, answer, tracker.as_ref()))
         })
     }
 
@@ -139,14 +192,16 @@ impl OpenCall {
                 Answer::Value(source) => source.remaining(),
                 Answer::Failed(_) => 0,
             };
-            each(index, decoded(call.entry, index, answer, tracker.as_ref()), bytes);
+            each(index, decoding::decoded(call.entry, index, answer, tracker.as_ref()), bytes);
             Ok::<_, Infallible>(())
         });
     }
 
     /// Lets the call go on by itself.
     pub(super) fn detach(mut self) {
-        self.detached = true;
+        if self.at_drop == AtDrop::Close {
+            self.at_drop = AtDrop::Detach;
+        }
     }
 
     /// Waits until there may be more.
@@ -205,45 +260,31 @@ impl CallRef {
         let Filled { count, len, stride, failed } = filled;
         let failed = failed.map(|refused| {
             let at = first + count;
-            let error = match refused {
-                Refused::NotEncoded(why) => self.not_encoded(&why),
-                Refused::Foreign => foreign(),
-            };
-            (at..at + 1, error)
+            (at..at + 1, not_encoded(self.entry, refused))
         });
         if count == 0 {
             return EncodedInputs { chunk: None, failed };
         }
         match self.block(payload) {
             Ok(block) => {
-                let chunk = self.chunk(first, count, Arc::new(block), (len, stride), objects);
+                let batch = fill::batch(
+                    &self.shared,
+                    block,
+                    (len, stride),
+                    (self.soft_timeout, &self.span),
+                    objects,
+                );
+                let chunk = ChunkIn { call: self.id, first, count, batch, divisible: false };
                 EncodedInputs { chunk: Some(chunk), failed }
             }
             Err(error) => {
                 let past = failed.map_or(first + count, |(range, _)| range.end);
-                EncodedInputs { chunk: None, failed: Some((first..past, self.no_memory(&error))) }
+                EncodedInputs {
+                    chunk: None,
+                    failed: Some((first..past, no_memory(self.entry, &error))),
+                }
             }
         }
-    }
-
-    fn chunk(
-        &self,
-        first: usize,
-        count: usize,
-        block: Arc<Block>,
-        (len, stride): (usize, Option<usize>),
-        objects: Vec<Arc<Object>>,
-    ) -> ChunkIn {
-        // Rule H3.
-        let offer = (!objects.is_empty()).then(|| Arc::new(self.shared.exports.offer(objects)));
-        let soft_timeout = self.soft_timeout;
-        #[cfg(feature = "tracing")]
-        let span = self.span.as_ref().map_or(0, |span| span.number());
-        #[cfg(not(feature = "tracing"))]
-        let span = 0;
-        let handed_in = self.shared.time_of_inputs();
-        let batch = Batch { block, at: 0, len, stride, soft_timeout, handed_in, span, offer };
-        ChunkIn { call: self.id, first, count, batch, divisible: false }
     }
 
     /// The block of a payload; where memory is short, when chunks of this call gave some
@@ -260,18 +301,6 @@ impl CallRef {
             }
             self.shared.wait(self.id, Patience::None, &mut seen, None);
         }
-    }
-
-    #[cold]
-    fn not_encoded(&self, error: &dyn std::fmt::Display) -> Error {
-        let text = format!("its input could not be encoded: {error}");
-        Error::new(ErrorKind::Encode, text).on_task(self.entry.name())
-    }
-
-    #[cold]
-    fn no_memory(&self, error: &std::io::Error) -> Error {
-        let text = format!("its input does not fit the memory shared with the workers: {error}");
-        Error::new(ErrorKind::OutOfMemory, text).on_task(self.entry.name())
     }
 
     /// Whether this is a copy in a forked process: the pool is its parent's.
@@ -302,61 +331,34 @@ impl CallRef {
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        if self.is_foreign() {
-            // The call is the parent's.
+        if self.at_drop == AtDrop::Nothing || self.is_foreign() {
+            // The call is the parent's, or not there any more.
             return;
         }
         let mut engine = self.shared.lock();
-        match self.detached {
-            true => engine.detach(&self.shared, self.id),
-            false => engine.close_call(&self.shared, self.id),
+        match self.at_drop {
+            AtDrop::Detach => engine.detach(&self.shared, self.id),
+            _ => engine.close_call(&self.shared, self.id),
         }
         engine.pass_on(&self.shared, None);
     }
 }
 
-/// The output in an answer.
-#[inline(always)]
-pub(super) fn decoded<R: DeserializeOwned>(
-    entry: Entry,
-    index: usize,
-    answer: Answer<'_>,
-    tracker: Option<&Tracker>,
-) -> Result<R> {
-    let note_failed = || tracker.map_or((), Tracker::note_failed);
-    let mut source = match answer {
-        Answer::Value(source) => source,
-        Answer::Failed(error) => {
-            note_failed();
-            // What the inbox finds out by itself names no task.
-            return Err(match error.task() {
-                Some(_) => error,
-                None => error.on_task(entry.name()).at(index),
-            });
+#[cold]
+pub(super) fn not_encoded(entry: Entry, refused: Refused) -> Error {
+    match refused {
+        Refused::NotEncoded(why) => {
+            let text = format!("its input could not be encoded: {why}");
+            Error::new(ErrorKind::Encode, text).on_task(entry.name())
         }
-    };
-    let decode = || {
-        let value = crate::codec::decode(&mut source)?;
-        source.finish().map(|()| value)
-    };
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            note_failed();
-            Err(not_decoded(entry, index, &error))
-        }
-        Err(payload) => {
-            note_failed();
-            let why = format!("it panicked with: {}", text_of(&*payload));
-            Err(not_decoded(entry, index, &why))
-        }
+        Refused::Foreign => foreign(),
     }
 }
 
 #[cold]
-fn not_decoded(entry: Entry, index: usize, why: &dyn std::fmt::Display) -> Error {
-    let text = format!("its output could not be decoded: {why}");
-    Error::new(ErrorKind::Decode, text).on_task(entry.name()).at(index)
+pub(super) fn no_memory(entry: Entry, error: &std::io::Error) -> Error {
+    let text = format!("its input does not fit the memory shared with the workers: {error}");
+    Error::new(ErrorKind::OutOfMemory, text).on_task(entry.name())
 }
 
 /// The result of handing inputs of a call in.

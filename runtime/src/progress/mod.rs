@@ -94,6 +94,13 @@ pub(crate) struct Watchers {
     pub(crate) callback: Option<Callback>,
 }
 
+impl Watchers {
+    /// Whether there is a bar or a callback.
+    pub(crate) fn are_set(&self) -> bool {
+        self.callback.is_some() || (cfg!(feature = "progress") && self.title.is_some())
+    }
+}
+
 impl fmt::Debug for Watchers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watchers").field("title", &self.title).finish_non_exhaustive()
@@ -174,16 +181,12 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Starts to track a call if it has a bar or a callback. `outstanding` returns the number of inputs that were
+    /// Starts to track a call that has a bar or a callback. `outstanding` returns the number of inputs that were
     /// handed in and have no outcome, or `None` if the pool is gone.
     pub(crate) fn start(
         watchers: &Watchers,
         outstanding: impl Fn() -> Option<u64> + Send + Sync + 'static,
-    ) -> Option<Tracker> {
-        let has_bar = cfg!(feature = "progress") && watchers.title.is_some();
-        if watchers.callback.is_none() && !has_bar {
-            return None;
-        }
+    ) -> Tracker {
         let tracked = Arc::new(Tracked {
             begun: Instant::now(),
             total: AtomicU64::new(UNKNOWN),
@@ -197,7 +200,7 @@ impl Tracker {
             bar: watchers.title.as_deref().and_then(bars::Bar::new),
         });
         ticker::add(&tracked);
-        Some(Tracker { tracked, original: Original::here(), finished: false })
+        Tracker { tracked, original: Original::here(), finished: false }
     }
 
     /// Sets the number of inputs of the call, as far as it is known.

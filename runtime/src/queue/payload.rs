@@ -35,15 +35,19 @@ pub(crate) struct PayloadBuffer {
 }
 
 impl PayloadBuffer {
+    /// For many inputs.
     pub(crate) fn new(arena: &Arc<Arena>) -> Self {
-        let arena = Arc::clone(arena);
-        PayloadBuffer {
-            arena,
-            scratch: Vec::with_capacity(4096),
-            block: None,
-            len: 0,
-            has_lengths: false,
-        }
+        PayloadBuffer::with_capacity(arena, 4096)
+    }
+
+    /// For a single input: most of them are short, and the allocator is fastest with little.
+    pub(crate) fn for_one(arena: &Arc<Arena>) -> Self {
+        PayloadBuffer::with_capacity(arena, 256)
+    }
+
+    fn with_capacity(arena: &Arc<Arena>, bytes: usize) -> Self {
+        let (arena, scratch) = (Arc::clone(arena), Vec::with_capacity(bytes));
+        PayloadBuffer { arena, scratch, block: None, len: 0, has_lengths: false }
     }
 
     /// Where to encode the next chunk.

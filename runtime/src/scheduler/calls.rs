@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::time::Duration;
 
 use super::call::CallState;
 use super::timeouts::Timeouts;
@@ -10,7 +11,7 @@ use super::{Action, CallId, CallOptions, Chunk, Life, NewChunk, Port, Reason, Sc
 
 /// All calls that are not finished. The memory used is proportional to their number.
 pub(super) struct Calls<P: Port> {
-    map: HashMap<CallId, Box<CallState<P>>, BuildHasherDefault<IdHasher>>,
+    map: HashMap<CallId, Box<CallState<P>>, SpreadIds>,
     pub(super) turns: Turns,
     last: u64,
     outstanding: usize,
@@ -22,7 +23,10 @@ pub(super) struct Calls<P: Port> {
     closed: Vec<P::Client>,
 }
 
-/// Distributes the consecutive numbers of calls over the table.
+/// The tables of calls and of tasks, whose keys are consecutive numbers.
+pub(super) type SpreadIds = BuildHasherDefault<IdHasher>;
+
+/// Distributes consecutive numbers over a table.
 #[derive(Default)]
 pub(super) struct IdHasher(u64);
 
@@ -33,6 +37,10 @@ impl Hasher for IdHasher {
 
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
     }
 
     fn write_u64(&mut self, value: u64) {
@@ -153,9 +161,12 @@ impl<P: Port> Calls<P> {
     }
 
     fn remove(&mut self, id: CallId) -> Option<Box<CallState<P>>> {
-        self.settle(id, self.get(id)?.outstanding);
-        self.close_inputs(id);
         let call = self.map.remove(&id)?;
+        self.outstanding -= call.outstanding;
+        if let Some(timeout) = call.options.timeout.filter(|_| call.outstanding > 0) {
+            self.timeouts.remove(timeout);
+        }
+        self.open_inputs -= usize::from(call.open_inputs);
         self.prioritized -= usize::from(call.options.priority != 0);
         // Closed calls are skipped when their turn comes. If there are too many of them, they are removed.
         if call.in_turn && self.turns.len() > 2 * self.map.len() + KEPT {
@@ -172,6 +183,28 @@ impl<P: Port> Calls<P> {
     fn end(&mut self, id: CallId) {
         let call = self.remove(id);
         self.closed.extend(call.map(|call| call.client));
+    }
+
+    /// Takes a chunk of a call; returns the limit of time of its inputs, or `None` if there is no such
+    /// call.
+    fn take_in(&mut self, id: CallId, new: NewChunk<P::Payload>) -> Option<Option<Duration>> {
+        let Calls { map, turns, outstanding, timeouts, .. } = self;
+        let call = map.get_mut(&id)?;
+        let timeout = call.options.timeout;
+        if call.outstanding == 0 {
+            timeout.into_iter().for_each(|timeout| timeouts.add(timeout));
+        }
+        call.outstanding += new.count;
+        *outstanding += new.count;
+        if call.pending.capacity() == 0 {
+            // Most calls have one chunk.
+            call.pending.reserve_exact(1);
+        }
+        call.pending.push_back(Chunk::new(id, call.task, new));
+        if !std::mem::replace(&mut call.in_turn, true) {
+            turns.push_back(id, call.options.priority);
+        }
+        Some(timeout)
     }
 
     /// Queues a call that has pending chunks for its next turn, unless it is queued already. With `first` its
@@ -265,12 +298,7 @@ impl<P: Port> Scheduler<P> {
         if self.limits.ordered {
             return self.hand_in_turn(id, new, now, port);
         }
-        let Some(call) = self.calls.get_mut(id) else { return };
-        let chunk = Chunk::new(id, call.task, new);
-        let (count, timeout) = (chunk.count, call.options.timeout);
-        call.pending.push_back(chunk);
-        self.calls.add(id, count);
-        self.calls.queue(id, false);
+        let Some(timeout) = self.calls.take_in(id, new) else { return };
         self.wake_dispatcher_for(timeout, now);
         self.publish(port);
         self.refuse_if_over(id, port);

@@ -87,7 +87,7 @@ pub(crate) use worker::{Slot, Worker};
 
 use std::collections::{HashMap, VecDeque};
 
-use calls::Calls;
+use calls::{Calls, SpreadIds};
 use in_flight::InFlight;
 use life::Health;
 use waiters::Waiters;
@@ -102,7 +102,7 @@ pub(crate) struct Scheduler<P: Port> {
     health: Health<P::Error>,
     waiters: Waiters,
     /// The recent duration of an input of each task, as a first estimate for the next call.
-    paces: HashMap<u32, f64>,
+    paces: HashMap<u32, f64, SpreadIds>,
     actions: VecDeque<Action<P::Error>>,
 }
 
@@ -116,7 +116,7 @@ impl<P: Port> Scheduler<P> {
             workers: Workers::new(workers),
             health: Health::new(),
             waiters: Waiters::new(),
-            paces: HashMap::new(),
+            paces: HashMap::default(),
             actions: VecDeque::new(),
             limits,
         }
@@ -225,6 +225,11 @@ impl<P: Port> Scheduler<P> {
     /// Returns the number of calls whose owners will hand in more inputs.
     pub(crate) fn calls_with_open_inputs(&self) -> Vec<CallId> {
         self.calls.handed_in()
+    }
+
+    /// Returns whether the inputs of a call have a timeout.
+    pub(crate) fn has_timeout(&self, call: CallId) -> bool {
+        self.calls.get(call).is_some_and(|call| call.options.timeout.is_some())
     }
 
     /// Returns whether an outstanding input has a timeout.

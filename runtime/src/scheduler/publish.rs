@@ -40,6 +40,7 @@ impl<P: Port> Scheduler<P> {
                 call.pending.push_front(std::mem::replace(&mut chunk, front));
             }
             call.active += 1;
+            let has_more = !call.pending.is_empty();
             let occupied = |slot: usize| self.workers.get(slot).is_some();
             if let Err(chunk) = self.in_flight.publish(chunk, occupied, port) {
                 self.unpublish(chunk);
@@ -53,7 +54,9 @@ impl<P: Port> Scheduler<P> {
                 unclaimed = self.in_flight.unclaimed(port);
                 continue;
             }
-            self.calls.queue(id, false);
+            if has_more {
+                self.calls.queue(id, false);
+            }
             published = true;
             unclaimed += 1;
         }

@@ -142,7 +142,7 @@ impl<P: Port> Scheduler<P> {
 
     /// Returns whether the end of a chunk matters although no thread waits for its outcomes, because from
     /// then on a worker is idle or its time to leave runs.
-    pub(super) fn watches_ends(&self) -> bool {
+    pub(crate) fn watches_ends(&self) -> bool {
         self.limits.idle_timeout.is_some() || self.workers.any_leaves()
     }
 
