@@ -7,6 +7,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicU64;
 
+/// Bytes of the heap that are in use, and that are free and kept, over all threads.
+pub(crate) fn heap() -> (usize, usize) {
+    // SAFETY: asks for numbers.
+    let info = unsafe { libc::mallinfo2() };
+    (info.uordblks + info.hblkhd, info.fordblks)
+}
+
 /// Sends a signal to a process.
 pub(crate) fn kill(pid: u32, signal: i32) {
     // 0 would be the group of this process.

@@ -75,9 +75,39 @@ pub(crate) fn anonymous_kib(pid: u32) -> u64 {
     kib(pid, "RssAnon:")
 }
 
-/// Resident memory of this process, with what it shares with others.
-pub(crate) fn resident_kib() -> u64 {
-    kib(std::process::id(), "VmRSS:")
+/// The memory that this process uses: of its heap, and what it shares with others.
+///
+/// The resident memory says something else. The C library has a heap for each thread, and `malloc_trim`
+/// does not return the free end of any but the first one, which can be tens of megabytes long.
+pub(crate) fn used_kib() -> u64 {
+    let (used, _) = sys::heap();
+    (used >> 10) as u64 + kib(std::process::id(), "RssShmem:")
+}
+
+/// The mappings of this process with at least a mebibyte of resident memory, and its heaps.
+pub(crate) fn largest() -> String {
+    let text = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let (mut name, mut found) = (String::new(), Vec::new());
+    for line in text.lines() {
+        let Some(kib) = line.strip_prefix("Rss:") else {
+            let mut words = line.split_whitespace();
+            if words.next().is_some_and(|word| word.contains('-') && !word.ends_with(':')) {
+                name = words.nth(4).unwrap_or("private").to_owned();
+            }
+            continue;
+        };
+        let kib: u64 = kib.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+        if kib >= 1024 {
+            found.push(format!("{name} {kib} KiB"));
+        }
+    }
+    let (used, free) = sys::heap();
+    format!(
+        "{}; the heaps have {} KiB used and {} KiB free",
+        found.join(", "),
+        used >> 10,
+        free >> 10
+    )
 }
 
 fn kib(pid: u32, field: &str) -> u64 {
