@@ -6,7 +6,6 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::cancellation;
 use crate::codec::{Sink, Source};
 use crate::failure::{Failure, FailureKind};
 use crate::fault::fault;
@@ -37,14 +36,12 @@ pub(crate) struct ChunkProgress {
     at: usize,
     past: usize,
     stride: Option<usize>,
-    /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
-    soft_timeout: u64,
 }
 
 impl ChunkProgress {
     /// At the first input. The worker takes at most `most` inputs, but one at least.
     pub(crate) fn new(position: u64, descriptor: &Descriptor, most: u64) -> Self {
-        let Descriptor { offset, len, count, stride, soft_timeout, .. } = *descriptor;
+        let Descriptor { offset, len, count, stride, .. } = *descriptor;
         let end = u64::from(count).min(most.max(1)) as usize;
         let (at, past) = (offset as usize, offset.saturating_add(len) as usize);
         // What is checked here once need not be checked for each input.
@@ -56,7 +53,7 @@ impl ChunkProgress {
                 Some(if all.is_some() { stride as usize } else { usize::MAX })
             }
         };
-        ChunkProgress { position, next: 0, pause: end, end, at, past, stride, soft_timeout }
+        ChunkProgress { position, next: 0, pause: end, end, at, past, stride }
     }
 
     /// How many inputs were taken.
@@ -112,10 +109,7 @@ impl<'a> ChunkAtWork<'a> {
     /// nowhere.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Source<'a>> {
-        let ChunkProgress { position, next, soft_timeout, .. } = *self.progress;
-        if soft_timeout != 0 {
-            cancellation::begin_input(soft_timeout);
-        }
+        let ChunkProgress { position, next, .. } = *self.progress;
         self.page.set_started(Started { position, index: next });
         self.progress.next += 1;
         fault("started");

@@ -136,7 +136,11 @@ fn a_task_that_does_not_listen_is_killed(method: StartMethod) {
     let pool = pool(method, 1);
     let (soft, hard) = (Duration::from_secs(100), Duration::from_millis(300));
     let call = pool.task(until_cancelled).soft_timeout(soft).timeout(hard);
-    assert_eq!(call.apply(path.clone()).unwrap_err().kind(), ErrorKind::TimedOut);
+    match call.apply(path.clone()) {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut),
+        // It was abandoned, and its answer was there before nobody waited for it any more.
+        Ok(seen) => assert!(seen && !has_processes(method)),
+    }
     assert!(begun(&path).exists());
     match has_processes(method) {
         true => assert!(!seen(&path).exists()),
@@ -279,7 +283,8 @@ fn a_terminated_pool_asks_its_threads(method: StartMethod) {
     let handle = pool.submit(until_cancelled, path.clone());
     wait::for_it("it runs", || begun(&path).exists());
     pool.terminate();
-    assert_eq!(handle.wait().unwrap_err().kind(), ErrorKind::Cancelled);
+    // Its answer may be there before nobody waits for it any more.
+    assert!(handle.wait().map_or_else(|error| error.kind() == ErrorKind::Cancelled, |seen| seen));
     wait::for_it("the thread ends", || seen(&path).exists());
 }
 

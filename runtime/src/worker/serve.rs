@@ -202,9 +202,11 @@ impl WorkerLoop {
         let mut progress =
             ChunkProgress::new(position, descriptor, self.max_tasks.saturating_sub(self.done));
         match registry::get(descriptor.task) {
-            Some(entry) if self.growth.is_some() || page.is_measured() => {
+            Some(entry)
+                if self.growth.is_some() || page.is_measured() || descriptor.soft_timeout != 0 =>
+            {
                 let thunk = entry.registration.thunk;
-                self.paused_inputs(&mut progress, page, thunk, (descriptor.task, begun));
+                self.paused_inputs(&mut progress, page, thunk, descriptor, begun);
             }
             Some(entry) => self.inputs(&mut progress, page, entry.registration.thunk),
             None => self.unknown_task(&mut progress, page),

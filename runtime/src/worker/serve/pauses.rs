@@ -1,13 +1,14 @@
-//! Pauses within a chunk, in which a worker looks at the clock or at its memory.
+//! Pauses within a chunk, in which a worker looks at the clock or at its memory, or begins the time of an input.
 
 use super::{WorkerLoop, push};
 use crate::call::Thunk;
+use crate::cancellation;
 use crate::chunk::ChunkProgress;
-use crate::queue::{Kind, WorkerPage};
+use crate::queue::{Descriptor, Kind, WorkerPage};
 use crate::sys::clock;
 
 impl WorkerLoop {
-    /// Runs the inputs of a chunk of a task, which was claimed at `begun`, some inputs at a time.
+    /// Runs the inputs of a chunk, which was claimed at `begun`, some inputs at a time.
     ///
     /// The code that is compiled into the task knows nothing of this.
     #[cold]
@@ -16,8 +17,10 @@ impl WorkerLoop {
         progress: &mut ChunkProgress,
         page: &WorkerPage,
         thunk: Thunk,
-        (task, begun): (u32, u64),
+        descriptor: &Descriptor,
+        begun: u64,
     ) {
+        let Descriptor { task, soft_timeout, .. } = *descriptor;
         let mut stopwatch = page.is_measured().then(|| self.stopwatch.take().unwrap_or_default());
         if let Some(stopwatch) = &mut stopwatch {
             stopwatch.begin(task, begun, self.producer.written(), self.sleeper.blocked.get());
@@ -26,9 +29,16 @@ impl WorkerLoop {
         loop {
             let of_growth = self.growth.as_ref().map(|growth| growth.inputs);
             let of_stopwatch = self.stopwatch.as_ref().map(|stopwatch| stopwatch.step());
-            let step = of_stopwatch.or(of_growth).unwrap_or(usize::MAX);
+            let step = match soft_timeout {
+                0 => of_stopwatch.or(of_growth).unwrap_or(usize::MAX),
+                // Each input has a time of its own.
+                _ => 1,
+            };
             if !progress.pause_after(step) {
                 break;
+            }
+            if soft_timeout != 0 {
+                cancellation::begin_input(soft_timeout);
             }
             let (before, at) = (progress.taken(), clock::now());
             self.inputs(progress, page, thunk);
