@@ -167,6 +167,10 @@ if [ "$(grep -c '^lost' "$out/$name")" != 1 ]; then
     exit 1
 fi
 
+run dashboard 1
+has '^open http://127.0.0.1:[0-9]+/\?token=[0-9a-f]{32}$'
+has '^round 1: pi is about 3\.1[0-9]+, 3 pages failed$'
+
 run fork_map
 has '^16 sums over 200000 functions$'
 has '^[0-9.]+ s in forked copies, [0-9.]+ s in this process alone$'

@@ -17,6 +17,12 @@ pub(crate) fn progress_interval() -> Option<std::time::Duration> {
     std::time::Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// The address at which a dashboard is to listen.
+#[cfg(feature = "dashboard")]
+pub(crate) fn dashboard() -> Option<String> {
+    env::var("PROCESSION_DASHBOARD").ok().filter(|address| !address.is_empty())
+}
+
 /// Returns whether backtraces are shown with the frames of the library and of the standard library.
 pub(crate) fn shows_all_frames() -> bool {
     env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "full")

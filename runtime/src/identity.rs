@@ -57,7 +57,7 @@ pub fn parent_id() -> Option<u32> {
 }
 
 /// Whether this process is a worker.
-#[cfg(feature = "progress")]
+#[cfg(any(feature = "progress", feature = "dashboard"))]
 pub(crate) fn is_worker_process() -> bool {
     PROCESS.load(Ordering::Relaxed) != NOBODY
 }

@@ -86,6 +86,13 @@ impl JsonText {
         }
     }
 
+    /// Writes a value that is JSON already.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn raw(&mut self, json: &str) {
+        self.separate();
+        self.text.push_str(json);
+    }
+
     /// Writes members with numbers.
     pub(crate) fn numbers(&mut self, members: &[(&str, u64)]) {
         members.iter().for_each(|(name, number)| self.key(name).number(number));

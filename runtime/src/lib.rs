@@ -93,6 +93,7 @@
 //! No feature is enabled by default.
 //!
 //! - `anyhow`: tasks can return `anyhow::Result`; see [`Opaque`].
+//! - `dashboard`: [`dashboard::serve`] shows the pools of the process in a browser.
 //! - `eyre`: tasks can return `eyre::Result`.
 //! - `backtrace`: the [backtrace](Error::backtrace) of a worker that crashed has the names of its functions.
 //! - `log`: records of the crate `log` in workers reach the logger of the caller; see
@@ -127,6 +128,9 @@ mod channel;
 mod chunk;
 mod codec;
 mod config;
+#[cfg(feature = "dashboard")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dashboard")))]
+pub mod dashboard;
 mod engine;
 mod env;
 mod error;
@@ -164,6 +168,8 @@ mod state;
 pub mod sync;
 
 mod sys;
+#[cfg(feature = "dashboard")]
+mod tail;
 #[doc(hidden)]
 pub mod takes;
 mod task;

@@ -13,6 +13,7 @@
 //! mapping, thread or process [is left](leaks).
 
 pub mod harness;
+pub mod http;
 pub mod isolation;
 pub mod leaks;
 pub mod processes;

@@ -97,6 +97,7 @@ impl Engine {
     ) {
         let place =
             slot.and_then(|slot| self.instance(slot)).map(|instance| (instance.id, instance.pid()));
+        self.note_lost(call);
         let Some(client) = self.scheduler.client(call) else { return };
         let mut error = endings::of_reason(shared, reason).on_task(client.entry.name()).at(index);
         if let Some((worker, pid)) = place {

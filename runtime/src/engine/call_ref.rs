@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::{Batch, CallId, Engine, Inbox, Life, SharedPool};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Watchers;
+use crate::queue::MAX_WORKERS;
 use crate::registry::Entry;
 use crate::scheduler::{CallOptions, Event, NewChunk, Refusal};
 
@@ -67,6 +68,9 @@ impl Engine {
             self.scheduler.open_call(entry.id, options.scheduling.clone(), Client::new(entry));
         self.carry_out(shared);
         self.memory.note_opened(self.scheduler.open_calls());
+        if let (Ok(id), true) = (&opened, self.collector.is_some()) {
+            self.note_opened(*id, entry.id, options.watchers.title.as_deref());
+        }
         opened.map_err(|refusal| match refusal {
             Refusal::Closed => Error::closed(shared.settings.of_process).on_task(entry.name()),
             Refusal::Broken(reason) => super::endings::of_reason(shared, reason),
@@ -277,8 +281,22 @@ impl Engine {
     }
 
     /// Changes the number of workers.
-    pub(crate) fn resize(&mut self, shared: &SharedPool, workers: usize) {
+    ///
+    /// # Errors
+    ///
+    /// If a pool cannot have that many, or the workers of this one leave.
+    pub(crate) fn resize(&mut self, shared: &SharedPool, workers: usize) -> Result<()> {
+        if workers == 0 || workers > MAX_WORKERS {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!("a pool has 1 to {MAX_WORKERS} workers, not {workers}"),
+            ));
+        }
+        if self.life() >= Life::Leaving {
+            return Err(Error::closed(shared.settings.of_process));
+        }
         self.event(shared, Event::Resized { workers });
         shared.wake_dispatcher();
+        Ok(())
     }
 }

@@ -31,6 +31,8 @@ mod locked;
 mod memory_use;
 mod objects;
 mod observe;
+#[cfg(feature = "dashboard")]
+mod overview;
 mod port;
 mod regions;
 mod settings;
@@ -47,6 +49,8 @@ pub(crate) use inbox::{Answer, Inbox};
 pub use info::{WorkerInfo, WorkerState};
 pub(crate) use instances::WorkerInstance;
 pub(crate) use locked::in_waker;
+#[cfg(feature = "dashboard")]
+pub(crate) use overview::{CallOverview, WorkerOverview};
 pub(crate) use port::Batch;
 pub(crate) use regions::SharedPool;
 pub(crate) use settings::Settings;

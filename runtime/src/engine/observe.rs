@@ -1,7 +1,7 @@
 //! What a pool with insights takes note of: events before the scheduler handles them, and the reports of workers.
 
 use super::port::SharedQueue;
-use super::{Engine, SharedPool};
+use super::{CallId, Engine, SharedPool};
 use crate::error::{Error, ErrorKind};
 use crate::insights::{ChunkFacts, Collector, Doing};
 use crate::queue::{Header, Malformed, Timing};
@@ -19,6 +19,10 @@ impl Engine {
                 self.observe_start(event, *slot, now);
             }
             Event::Exited { slot, ending } => self.observe_end(*slot, ending, now),
+            Event::HandedIn { call, chunk } => self.observe_inputs(*call, chunk.count, now),
+            Event::HandedToOne { call, chunk, .. } => {
+                self.observe_inputs(*call, chunk.count, now);
+            }
             _ => {}
         }
     }
@@ -42,6 +46,41 @@ impl Engine {
                 collector.ready(slot, now);
             }
             _ => {}
+        }
+    }
+
+    fn observe_inputs(&mut self, call: CallId, count: usize, now: u64) {
+        let task = self.scheduler.task_of(call);
+        let (Some(collector), Some(task)) = (&mut self.collector, task) else { return };
+        if collector.call(call.number()).is_none() {
+            collector.opened(call.number(), task, None, now);
+        }
+        if let Some(span) = collector.call(call.number()) {
+            span.handed_in += count as u64;
+        }
+    }
+
+    /// Takes note of a call of a pool with insights.
+    pub(super) fn note_opened(&mut self, call: CallId, task: u32, title: Option<&str>) {
+        if let Some(collector) = &mut self.collector {
+            collector.opened(call.number(), task, title, clock::now());
+        }
+    }
+
+    /// Takes note of the number of inputs that a call is going to have.
+    pub(crate) fn expect(&mut self, call: CallId, total: u64) {
+        let span = self.collector.as_mut().and_then(|collector| collector.call(call.number()));
+        if let Some(span) = span {
+            span.total = Some(total);
+        }
+    }
+
+    /// Takes note of an input that has no output.
+    pub(super) fn note_lost(&mut self, call: CallId) {
+        let span = self.collector.as_mut().and_then(|collector| collector.call(call.number()));
+        if let Some(span) = span {
+            span.failed += 1;
+            span.ended = span.ended.max(clock::now());
         }
     }
 
@@ -87,9 +126,11 @@ impl Engine {
     /// Takes note of a failure in a pool with insights.
     pub(super) fn note_failure(&mut self, slot: usize) {
         let position = self.scheduler.slot(slot).and_then(|slot| slot.worker.position());
-        let task = position.and_then(|position| self.scheduler.task_at(position));
-        if let (Some(collector), Some((task, _))) = (&mut self.collector, task) {
+        let chunk = position.and_then(|position| self.scheduler.chunk_at(position));
+        let failed = chunk.map(|chunk| (chunk.task, chunk.call));
+        if let (Some(collector), Some((task, call))) = (&mut self.collector, failed) {
             collector.failed(task);
+            self.note_lost(call);
         }
     }
 
@@ -122,9 +163,17 @@ impl Engine {
 
     /// A copy of what was collected; `None` without insights.
     pub(crate) fn collected(&mut self, shared: &SharedPool) -> Option<Box<Collector>> {
+        self.collected_as(shared, Collector::clone)
+    }
+
+    pub(super) fn collected_as(
+        &mut self,
+        shared: &SharedPool,
+        copy: impl FnOnce(&Collector) -> Collector,
+    ) -> Option<Box<Collector>> {
         self.collector.as_ref()?;
         self.drain(shared, None);
-        let mut copy = self.collector.clone()?;
+        let mut copy = Box::new(copy(self.collector.as_deref()?));
         let has_chunk = |slot| {
             let worker = self.scheduler.slot(slot).map(|slot| &slot.worker);
             worker.is_none_or(|worker| worker.position().is_some())

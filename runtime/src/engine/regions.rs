@@ -131,7 +131,7 @@ impl SharedPool {
 
     /// Whether workers measure their times.
     #[inline]
-    pub(super) fn has_insights(&self) -> bool {
+    pub(crate) fn has_insights(&self) -> bool {
         self.insights.load(Ordering::Relaxed)
     }
 

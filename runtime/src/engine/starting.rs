@@ -25,9 +25,6 @@ pub(super) fn prepare(
 ) -> io::Result<(WorkerInstance, OwnedFd)> {
     let (page, file) = WorkerPageMap::create()?;
     page.view().set_spin(shared.spinners as u32);
-    if shared.has_insights() {
-        page.view().set_measured();
-    }
     let settings = &shared.settings;
     let lifeline = control.as_ref().map(OwnedFd::try_clone).transpose()?;
     let config = WorkerConfig {
@@ -67,6 +64,9 @@ impl Engine {
         shared.tasks().vacate(slot);
         if self.instances.len() <= slot {
             self.instances.resize_with(slot + 1, || None);
+        }
+        if shared.has_insights() {
+            instance.page.view().set_measured();
         }
         self.instances[slot] = Some(instance);
         true

@@ -16,6 +16,9 @@ const SLOWEST: usize = 5;
 /// The number of calls that are remembered.
 const CALLS: usize = 512;
 
+/// The number of characters of a title.
+const TITLE: usize = 120;
+
 /// The number of calls among which that of a chunk is looked for.
 const NEAR: usize = 64;
 
@@ -77,14 +80,19 @@ pub(crate) struct SlowInput {
     pub(crate) bytes: usize,
 }
 
-/// The time of a call.
-#[derive(Clone, Copy)]
-pub(crate) struct CallSpan {
+/// A call.
+#[derive(Clone)]
+pub(crate) struct CallTimes {
     pub(crate) call: u64,
     pub(crate) task: u32,
+    pub(crate) title: Option<Box<str>>,
     pub(crate) begun: u64,
     pub(crate) ended: u64,
+    /// The inputs that were run, handed in, and will be handed in, as far as that is known.
     pub(crate) inputs: u64,
+    pub(crate) handed_in: u64,
+    pub(crate) total: Option<u64>,
+    pub(crate) failed: u64,
 }
 
 /// The chunk that a report belongs to.
@@ -124,7 +132,7 @@ pub(crate) struct Collector {
     pub(crate) tasks: BTreeMap<u32, TaskRecord>,
     pub(crate) slowest: Vec<SlowInput>,
     pub(crate) slices: Slices,
-    pub(crate) calls: VecDeque<CallSpan>,
+    pub(crate) calls: VecDeque<CallTimes>,
     pub(crate) activity: ActivityClock,
 }
 
@@ -245,6 +253,40 @@ impl Collector {
         self.task(task).failed += 1;
     }
 
+    /// The call with a number, if it is among the latest.
+    pub(crate) fn call(&mut self, call: u64) -> Option<&mut CallTimes> {
+        self.calls.iter_mut().rev().take(NEAR).find(|span| span.call == call)
+    }
+
+    /// A call of a task was made.
+    pub(crate) fn opened(&mut self, call: u64, task: u32, title: Option<&str>, now: u64) {
+        if self.calls.len() == CALLS {
+            self.calls.pop_front();
+        }
+        let title = title.map(|title| title.chars().take(TITLE).collect::<String>().into());
+        let (begun, ended, inputs, handed_in, total, failed) = (now, now, 0, 0, None, 0);
+        self.calls.push_back(CallTimes {
+            call,
+            task,
+            title,
+            begun,
+            ended,
+            inputs,
+            handed_in,
+            total,
+            failed,
+        });
+    }
+
+    /// A copy without what is long.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn without_slices(&self) -> Self {
+        let (slices, calls) = (Slices::new(), VecDeque::new());
+        let (workers, tasks) = (self.workers.clone(), self.tasks.clone());
+        let (slowest, activity) = (self.slowest.clone(), self.activity.clone());
+        Collector { begun: self.begun, workers, tasks, slowest, slices, calls, activity }
+    }
+
     /// Adds a report of a worker on a part of its chunk that begins at the input `index`. `bytes_of`
     /// returns the length of an input of the chunk.
     pub(crate) fn add(
@@ -345,18 +387,14 @@ impl Collector {
     }
 
     fn note_call(&mut self, facts: &ChunkFacts, (begun, ended): (u64, u64), inputs: u64) {
-        let near = self.calls.iter_mut().rev().take(NEAR);
-        if let Some(span) = { near }.find(|span| span.call == facts.call) {
+        if self.call(facts.call).is_none() {
+            self.opened(facts.call, facts.task, None, begun);
+        }
+        if let Some(span) = self.call(facts.call) {
             span.begun = span.begun.min(begun);
             span.ended = span.ended.max(ended);
             span.inputs = span.inputs.saturating_add(inputs);
-            return;
         }
-        if self.calls.len() == CALLS {
-            self.calls.pop_front();
-        }
-        let ChunkFacts { call, task, .. } = *facts;
-        self.calls.push_back(CallSpan { call, task, begun, ended, inputs });
     }
 
     /// Completes the records of workers for a snapshot: the time for which those that have no chunk have
@@ -381,105 +419,4 @@ impl Collector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::queue::Usage;
-
-    fn facts(call: u64) -> ChunkFacts {
-        ChunkFacts { task: 7, call, first: 100, bytes: 80, handed_in: 1_000 }
-    }
-
-    fn timing(begun: u64, ended: u64, each: &[u64]) -> Timing<'_> {
-        let (count, step) = (each.len() as u64, 1);
-        let usage = Usage { cpu: 5, peak: 6 };
-        Timing { begun, ended, count, sending: 0, output: 16, usage, step, each }
-    }
-
-    /// A collector with one worker, which serves since 1,000.
-    fn serving() -> Collector {
-        let mut collector = Collector::new(0);
-        collector.name(0, (3, 77));
-        collector.prepared(0, Doing::Start, (100, 400));
-        collector.prepared(0, Doing::Initialize, (400, 1_000));
-        collector.ready(0, 1_000);
-        collector
-    }
-
-    #[test]
-    fn a_worker_waits_only_while_there_is_work() {
-        let mut collector = serving();
-        // Quiet until 2,000, and again from 5,000 to 9,000.
-        collector.set_active(true, || 2_000);
-        collector.add(0, Some(&facts(1)), 0, &timing(2_500, 5_000, &[2_500]), 5_000, |_| 8);
-        collector.set_active(false, || 5_000);
-        collector.set_active(true, || 9_000);
-        collector.add(0, Some(&facts(2)), 0, &timing(9_100, 9_300, &[150, 50]), 9_400, |_| 8);
-        let worker = &collector.workers[0];
-        assert_eq!((worker.start, worker.initialize), (300, 600));
-        assert_eq!((worker.wait, worker.run), (500 + 100, 2_500 + 200));
-        assert_eq!((worker.inputs, worker.chunks), (3, 2));
-        assert_eq!((worker.input, worker.output, worker.cpu), (160, 32, 5));
-        // It has had nothing to do since 9,300, and the pool had until 9,600.
-        collector.set_active(false, || 9_600);
-        collector.complete(20_000, |_| false, |pid| Some(u64::from(pid)));
-        assert_eq!((collector.workers[0].wait, collector.workers[0].peak), (900, 77));
-    }
-
-    #[test]
-    fn the_slowest_inputs_are_kept_in_order() {
-        let mut collector = serving();
-        let times: Vec<u64> = (0..40).map(|at| (at * 7) % 40).collect();
-        collector.add(0, Some(&facts(1)), 3, &timing(2_000, 9_000, &times), 9_000, |at| at);
-        let slowest: Vec<_> = collector
-            .slowest
-            .iter()
-            .map(|slow| (slow.nanoseconds, slow.index, slow.bytes))
-            .collect();
-        let of = |took: u64| {
-            let at = times.iter().position(|time| *time == took).expect("each once");
-            (took, 103 + at, 3 + at)
-        };
-        assert_eq!(slowest, [39, 38, 37, 36, 35].map(of));
-    }
-
-    #[test]
-    fn calls_are_kept_in_bounds() {
-        let mut collector = serving();
-        for call in 0..10_000 {
-            let begun = 2_000 + call * 10;
-            collector.add(
-                0,
-                Some(&facts(call)),
-                0,
-                &timing(begun, begun + 5, &[5]),
-                begun + 9,
-                |_| 8,
-            );
-        }
-        assert_eq!(collector.calls.len(), CALLS);
-        assert_eq!(collector.calls.back().map(|call| call.call), Some(9_999));
-        assert_eq!(collector.tasks[&7].inputs, 10_000);
-    }
-
-    #[test]
-    fn a_report_may_say_anything() {
-        let mut collector = serving();
-        let worst = Timing {
-            begun: u64::MAX,
-            ended: 5,
-            count: u64::MAX,
-            sending: u64::MAX,
-            output: u64::MAX,
-            usage: Usage { cpu: u64::MAX, peak: u64::MAX },
-            step: u64::MAX,
-            each: &[u64::MAX],
-        };
-        for begun in [0, u64::MAX] {
-            let timing = Timing { begun, ..worst };
-            collector.add(0, Some(&facts(1)), usize::MAX, &timing, 3_000, |_| 8);
-        }
-        collector.ended(0, None, Some((facts(1), u64::MAX)), 3_000);
-        collector.complete(4_000, |_| false, |_| None);
-        assert!(collector.workers[0].run <= 3_000);
-    }
-}
+mod tests;

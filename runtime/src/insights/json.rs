@@ -75,6 +75,33 @@ fn task(json: &mut JsonText, task: &TaskInsights) {
     });
 }
 
+#[cfg(feature = "dashboard")]
+impl TaskInsights {
+    /// The number of the function.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Writes what a table of functions shows.
+    pub(crate) fn write_short(&self, json: &mut JsonText) {
+        let [run_p50, run_p99, _] = self.running;
+        let [wait_p50, wait_p99, _] = self.waiting;
+        json.object(|json| {
+            json.key("name").string(self.name);
+            json.numbers(&[
+                ("id", self.id.into()),
+                ("inputs", self.inputs),
+                ("failed", self.failed),
+                ("run", self.run),
+                ("run_p50", run_p50),
+                ("run_p99", run_p99),
+                ("wait_p50", wait_p50),
+                ("wait_p99", wait_p99),
+            ]);
+        });
+    }
+}
+
 fn slow(json: &mut JsonText, slow: &SlowTask) {
     json.object(|json| {
         json.key("name").string(slow.name);

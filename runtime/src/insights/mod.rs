@@ -17,8 +17,12 @@ mod table;
 mod text;
 mod warnings;
 
+#[cfg(feature = "dashboard")]
+pub(crate) use collector::CallTimes;
 pub(crate) use collector::{ChunkFacts, Collector};
 pub(crate) use slices::Doing;
+#[cfg(feature = "dashboard")]
+pub(crate) use text::escaped;
 
 use std::fmt;
 use std::path::Path;
@@ -103,6 +107,8 @@ pub struct WorkerInsights {
 /// The times of the inputs of a function, in [`Insights::tasks`].
 #[derive(Clone, Debug)]
 pub struct TaskInsights {
+    #[cfg(feature = "dashboard")]
+    id: u32,
     name: &'static str,
     inputs: u64,
     chunks: u64,
@@ -319,6 +325,8 @@ impl Insights {
                     [times.quantile(0.5), times.quantile(0.99), times.max()]
                 };
                 TaskInsights {
+                    #[cfg(feature = "dashboard")]
+                    id: *task,
                     name: name_of(*task),
                     inputs: record.inputs,
                     chunks: record.chunks,
@@ -428,6 +436,18 @@ impl Insights {
     /// Returns [`ErrorKind::Configuration`] if the pool collects no insights, or if the file cannot be written.
     pub fn write_timeline(&self, path: impl AsRef<Path>) -> Result<()> {
         write("timeline", path.as_ref(), self.timeline().map(String::into_bytes))
+    }
+
+    /// The name of the pool.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn pool(&self) -> Option<&str> {
+        self.0.as_ref().map(|it| &*it.pool)
+    }
+
+    /// When they began to be collected.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn begun(&self) -> u64 {
+        self.0.as_ref().map_or(0, |it| it.collector.begun)
     }
 
     /// The trace for Perfetto.

@@ -4,7 +4,7 @@
 //! change.
 
 use super::Snapshot;
-use super::collector::CallSpan;
+use super::collector::CallTimes;
 use super::protobuf::MessageBytes;
 use super::slices::{Doing, WorkSlice};
 use super::text::name_of;
@@ -126,8 +126,8 @@ pub(super) fn of(snapshot: &Snapshot) -> Vec<u8> {
 }
 
 /// Adds the calls. Those that overlap are on different tracks, as slices of one track have to nest.
-fn add_calls<'a>(trace: &mut Trace, calls: impl Iterator<Item = &'a CallSpan>) {
-    let mut calls: Vec<&CallSpan> = calls.collect();
+fn add_calls<'a>(trace: &mut Trace, calls: impl Iterator<Item = &'a CallTimes>) {
+    let mut calls: Vec<&CallTimes> = calls.collect();
     calls.sort_by_key(|call| call.begun);
     let mut free_at: Vec<u64> = Vec::new();
     for call in calls {
@@ -142,9 +142,12 @@ fn add_calls<'a>(trace: &mut Trace, calls: impl Iterator<Item = &'a CallSpan>) {
         }
         free_at[at] = call.ended;
         trace.slice((call.begun, call.ended), track, |event| {
-            event.string(CATEGORY, "call").string(EVENT_NAME, name_of(call.task));
+            let name = call.title.as_deref().unwrap_or_else(|| name_of(call.task));
+            event.string(CATEGORY, "call").string(EVENT_NAME, name);
             annotate(event, "call", call.call);
-            annotate(event, "inputs", call.inputs);
+            annotate(event, "inputs", call.total.unwrap_or(call.handed_in));
+            annotate(event, "inputs that were run", call.inputs);
+            annotate(event, "inputs that failed", call.failed);
         });
     }
 }

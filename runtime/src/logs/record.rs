@@ -11,6 +11,8 @@ pub(super) fn hand_on(record: &Record) {
     if metadata.level() > log::max_level() || !logger.enabled(&metadata) {
         return;
     }
+    #[cfg(feature = "dashboard")]
+    crate::tail::add(record.level, line(record));
     let fields = OriginalFields(&record.fields);
     logger.log(
         &log::Record::builder()
@@ -22,6 +24,14 @@ pub(super) fn hand_on(record: &Record) {
             .key_values(&fields)
             .build(),
     );
+}
+
+/// The record as one line.
+#[cfg(feature = "dashboard")]
+fn line(record: &Record) -> String {
+    let fields = record.fields.iter().map(|(name, value)| format!("{name}={value} "));
+    let (level, target, text) = (level(record.level), &record.target, &record.text);
+    format!("{level:<5} {}{target}: {text}", fields.collect::<String>())
 }
 
 struct OriginalFields<'a>(&'a [(String, String)]);

@@ -6,7 +6,7 @@ use super::running::LAST_WAIT;
 use super::{Inner, Pool, WorkerInfo};
 use crate::config::StartMethod;
 use crate::engine::Life;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 impl Pool {
     /// Closes the pool to new calls.
@@ -136,18 +136,7 @@ impl Pool {
     /// [`join`](Self::join) or [`terminate`](Self::terminate), and the error of starting the process-wide pool if that fails.
     pub fn resize(&self, workers: usize) -> Result<()> {
         let shared = self.started()?;
-        if workers == 0 || workers > crate::queue::MAX_WORKERS {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!("a pool has 1 to {} workers, not {workers}", crate::queue::MAX_WORKERS),
-            ));
-        }
-        let mut engine = shared.lock();
-        if engine.life() >= Life::Leaving {
-            return Err(Error::closed(shared.settings.of_process));
-        }
-        engine.resize(&shared, workers);
-        Ok(())
+        shared.lock().resize(&shared, workers)
     }
 
     /// Returns a snapshot of the workers.

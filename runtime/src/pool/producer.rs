@@ -108,6 +108,9 @@ impl OpenCall {
 
     /// Sets the number of inputs of the call, as far as it is known.
     pub(super) fn expect(&self, total: Option<usize>) {
+        if let (Some(total), true) = (total, self.call.shared.has_insights()) {
+            self.call.shared.lock().expect(self.call.id, total as u64);
+        }
         if let Some(tracker) = &self.tracker {
             tracker.expect(total);
         }

@@ -24,6 +24,8 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(settings: Settings) -> Result<Running> {
+        #[cfg(feature = "dashboard")]
+        crate::dashboard::start_by_environment();
         #[cfg(any(feature = "log", feature = "tracing"))]
         let mut settings = settings;
         let method = settings.method;
@@ -62,6 +64,8 @@ impl Running {
         #[cfg(any(feature = "log", feature = "tracing"))]
         let logs = read_logs(&mut settings)?;
         let shared = Arc::new(SharedPool::new(settings)?);
+        #[cfg(feature = "dashboard")]
+        crate::dashboard::attach(&shared);
         let thread = engine::start(Arc::clone(&shared), launcher, shares)?;
         let id = thread.thread().id();
         let started = Running {

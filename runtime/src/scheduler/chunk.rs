@@ -5,6 +5,12 @@
 pub(crate) struct CallId(pub(super) u64);
 
 impl CallId {
+    /// The call with a number.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn of_number(number: u64) -> Self {
+        CallId(number)
+    }
+
     /// The number of the call in its pool.
     pub(crate) fn number(self) -> u64 {
         self.0

@@ -217,6 +217,17 @@ impl<P: Port> Scheduler<P> {
         self.calls.len()
     }
 
+    /// The task of a call.
+    pub(crate) fn task_of(&self, call: CallId) -> Option<u32> {
+        self.calls.get(call).map(|call| call.task)
+    }
+
+    /// The number of inputs of a call without an outcome, and whether more will be handed in.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn progress_of(&self, call: CallId) -> (usize, bool) {
+        self.calls.get(call).map_or((0, false), |call| (call.outstanding, call.open_inputs))
+    }
+
     /// Whether the owner of any call will hand in more.
     pub(crate) fn has_open_inputs(&self) -> bool {
         self.calls.with_open_inputs() > 0

@@ -31,7 +31,7 @@ pub(crate) fn end_copies() {
 }
 
 #[cfg(target_env = "gnu")]
-unsafe fn register(child: extern "C" fn()) {
+pub(super) unsafe fn register(child: extern "C" fn()) {
     // This is the function behind `pthread_atfork`, with the module of the handler as its last argument.
     // `exit` removes the handlers of a module long before it is done.
     unsafe extern "C" {
@@ -47,7 +47,7 @@ unsafe fn register(child: extern "C" fn()) {
 }
 
 #[cfg(not(target_env = "gnu"))]
-unsafe fn register(child: extern "C" fn()) {
+pub(super) unsafe fn register(child: extern "C" fn()) {
     // SAFETY: as for the caller.
     unsafe { libc::pthread_atfork(None, None, Some(child)) };
 }

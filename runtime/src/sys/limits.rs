@@ -48,6 +48,12 @@ pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     of_process(&format!("/proc/{pid}/status"), "VmHWM:")
 }
 
+/// The memory that a process has now, in bytes.
+#[cfg(feature = "dashboard")]
+pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
+    of_process(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
 /// A number of kilobytes in `/proc/self/status`, in bytes.
 fn own(name: &str) -> Option<u64> {
     of_process("/proc/self/status", name)

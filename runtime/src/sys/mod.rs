@@ -28,6 +28,8 @@ pub(crate) mod stdio;
 pub(crate) mod taken;
 pub(crate) mod termination;
 pub(crate) mod threads;
+#[cfg(feature = "dashboard")]
+pub(crate) mod unshared;
 pub(crate) mod wakeup;
 
 /// The bytes of a page: the smallest that every supported machine has.

@@ -95,6 +95,13 @@ fn main() {
         append(&log.into(), "main");
     }
     match scenario.as_str() {
+        "until_input_ends" => {
+            let pool = pool(method);
+            assert_eq!(pool.map(square, 0..100).expect("they are squared").len(), 100);
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            assert_eq!(pool.apply(square, 3).expect("it is squared"), 9);
+            println!("done");
+        }
         "busy" => drop(pool(method).map(spin, [path.clone(), path])),
         "idle" => {
             let pool = pool(method);
