@@ -24,9 +24,12 @@ pub(super) fn of(pools: &[Insights]) -> String {
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\"><title>Report of {program}</title><style>{STYLE}</style></head><body><main>\
-         <h1>Report of {program}</h1><p class=\"faint\">Process {}, {} pools.</p>",
+         <h1>Report of {program}</h1><p class=\"faint\">Process {}, {}.</p>",
         std::process::id(),
-        pools.len(),
+        match pools.len() {
+            1 => "one pool".to_owned(),
+            count => format!("{count} pools"),
+        },
     );
     for pool in pools {
         // Writing to a string cannot fail.

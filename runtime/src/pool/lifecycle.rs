@@ -14,7 +14,7 @@ impl Pool {
     /// Open calls run to their end, including those that still take inputs from an iterator
     /// ([`map`](Self::map), [`imap`](Self::imap)). Then the workers leave. This does not block.
     ///
-    /// A closed pool stays closed: later calls fail with [`ErrorKind::Closed`]. Only the process-wide
+    /// A closed pool stays closed: later calls fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed). Only the process-wide
     /// pool can be used again, after [`join`](Self::join) or [`terminate`](Self::terminate); see
     /// [`pool`](crate::pool).
     ///
@@ -48,7 +48,7 @@ impl Pool {
     /// If another thread reads a stream of [`imap`](Self::imap), this waits until that stream has
     /// ended or was dropped. If the stream belongs to the calling thread, it cannot advance
     /// while this waits: the inputs that it has pulled are finished, and an input that it pulls later is
-    /// [`Cancelled`](ErrorKind::Cancelled). A stream belongs to the thread that created it until
+    /// [`Cancelled`](crate::ErrorKind::Cancelled). A stream belongs to the thread that created it until
     /// another thread has received an outcome from `next`.
     ///
     /// ```
@@ -76,7 +76,7 @@ impl Pool {
 
     /// Kills the workers and ends the pool.
     ///
-    /// The outcome of every input without a result is [`Cancelled`](ErrorKind::Cancelled). With
+    /// The outcome of every input without a result is [`Cancelled`](crate::ErrorKind::Cancelled). With
     /// [`StartMethod::Thread`] running tasks are abandoned and keep their threads until they return.
     /// The next call of the process-wide pool starts it again; see [`pool`](crate::pool).
     ///
@@ -131,8 +131,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Configuration`] if `workers` is 0 or more than a pool can have,
-    /// [`ErrorKind::Closed`] if the workers of the pool have ended or leave, after
+    /// Returns [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if `workers` is 0 or more than a pool can have,
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the workers of the pool have ended or leave, after
     /// [`join`](Self::join) or [`terminate`](Self::terminate), and the error of starting the process-wide pool if that fails.
     pub fn resize(&self, workers: usize) -> Result<()> {
         let shared = self.started()?;
