@@ -2,10 +2,11 @@
 
 #![allow(unsafe_code, reason = "signals, limits and mappings")]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of the heap that are in use, and that are free and kept, over all threads.
 pub(crate) fn heap() -> (usize, usize) {
@@ -239,6 +240,74 @@ pub(crate) enum By {
     Namespace,
 }
 
+/// The allocator, which no thread is in while a copy is made without the handlers of the C library:
+/// the copy would have its locks as they were, and not the threads that hold them.
+struct GatedAllocator;
+
+#[global_allocator]
+static ALLOCATOR: GatedAllocator = GatedAllocator;
+
+/// The threads that are in the allocator, and whether more may enter.
+static IN_ALLOCATOR: AtomicUsize = AtomicUsize::new(0);
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Runs a function of the allocator when the gate is open.
+fn inside<R>(run: impl FnOnce() -> R) -> R {
+    IN_ALLOCATOR.fetch_add(1, Ordering::SeqCst);
+    while IS_CLOSED.load(Ordering::SeqCst) {
+        IN_ALLOCATOR.fetch_sub(1, Ordering::SeqCst);
+        std::thread::yield_now();
+        IN_ALLOCATOR.fetch_add(1, Ordering::SeqCst);
+    }
+    let outcome = run();
+    IN_ALLOCATOR.fetch_sub(1, Ordering::SeqCst);
+    outcome
+}
+
+/// Closes the allocator until it is dropped.
+struct ClosedAllocator;
+
+impl ClosedAllocator {
+    fn close() -> Self {
+        while IS_CLOSED.swap(true, Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        while IN_ALLOCATOR.load(Ordering::SeqCst) > 0 {
+            std::thread::yield_now();
+        }
+        ClosedAllocator
+    }
+}
+
+impl Drop for ClosedAllocator {
+    fn drop(&mut self) {
+        IS_CLOSED.store(false, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: passes everything on to the allocator of the system.
+unsafe impl GlobalAlloc for GatedAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: by the contract of this function.
+        inside(|| unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: by the contract of this function.
+        inside(|| unsafe { System.dealloc(at, layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: by the contract of this function.
+        inside(|| unsafe { System.alloc_zeroed(layout) })
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: by the contract of this function.
+        inside(|| unsafe { System.realloc(at, layout, size) })
+    }
+}
+
 /// Copies this process. Returns the number of the copy, and in the copy `None`.
 pub(crate) fn fork(by: By) -> Option<u32> {
     let flags = match by {
@@ -250,8 +319,10 @@ pub(crate) fn fork(by: By) -> Option<u32> {
         By::Sibling => libc::CLONE_PARENT,
         By::Namespace => libc::CLONE_NEWPID,
     };
+    let closed = ClosedAllocator::close();
     // SAFETY: without a stack of its own the copy goes on with a copy of this one.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
+    drop(closed);
     assert!(pid >= 0, "{}", io::Error::last_os_error());
     (pid != 0).then_some(pid as u32)
 }
