@@ -7,6 +7,7 @@ use crate::poison::IgnorePoison;
 use crate::queue::WorkerPageMap;
 use crate::registry;
 use crate::sys::generation::PerProcess;
+use crate::sys::wakeup::Wakeup;
 
 /// The task of the current chunk.
 static TASK: AtomicU32 = AtomicU32::new(0);
@@ -20,8 +21,12 @@ static SPAN: AtomicU64 = AtomicU64::new(0);
 /// The page that contains the input that was started last.
 static PAGE: PerProcess<Mutex<Option<Arc<WorkerPageMap>>>> = PerProcess::new();
 
+/// Wakes the dispatcher of the caller.
+static WAKEUP: PerProcess<Mutex<Option<Arc<Wakeup>>>> = PerProcess::new();
+
 /// Sets the page of this process, which is a worker.
-pub(crate) fn set_page(page: Arc<WorkerPageMap>) {
+pub(crate) fn set_page(page: Arc<WorkerPageMap>, wakeup: Arc<Wakeup>) {
+    *WAKEUP.get().lock().ignore_poison() = Some(wakeup);
     *PAGE.get().lock().ignore_poison() = Some(page);
 }
 
@@ -57,4 +62,16 @@ pub(crate) fn input() -> Option<(&'static str, u64)> {
     }
     let task = registry::get(TASK.load(Ordering::Relaxed))?;
     Some((task.name(), FIRST.load(Ordering::Relaxed) + started.index as u64))
+}
+
+/// Returns the page of this process, if it is a worker.
+#[cfg(feature = "progress")]
+pub(crate) fn page() -> Option<Arc<WorkerPageMap>> {
+    PAGE.get().lock().ignore_poison().clone()
+}
+
+/// Makes the dispatcher of the caller look at the page.
+#[cfg(feature = "progress")]
+pub(crate) fn ring() {
+    WAKEUP.get().lock().ignore_poison().iter().for_each(|wakeup| wakeup.ring());
 }

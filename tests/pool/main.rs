@@ -36,6 +36,7 @@ mod scarce;
 mod servers;
 mod state;
 mod streams;
+mod terminals;
 mod timeouts;
 mod values;
 mod wakers;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         peaks::tests(),
         priorities::tests(),
         progress::tests(),
+        terminals::tests(),
         broadcasts::tests(),
         timeouts::tests(),
         wakers::tests(),

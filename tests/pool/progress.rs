@@ -1,14 +1,12 @@
 //! Progress: the bars that remain on a terminal, lines without a terminal, and reports to the program.
 
 use std::fs::File;
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::pty::{Winsize, openpty};
 use procession_tests::tasks::{odd, square, until_file};
+use procession_tests::terminal::Terminal;
 use procession_tests::{EVERY, ONCE, StartMethod, caller, conformance, pool, wait};
 use runtime::{ErrorKind, Pool, Progress};
 
@@ -28,70 +26,10 @@ conformance! {
     &[StartMethod::Fork] => [a_pool_can_be_forked_while_a_call_reports];
 }
 
-fn command(scenario: &str, method: StartMethod) -> Command {
+pub(super) fn command(scenario: &str, method: StartMethod) -> Command {
     let mut command = caller(env!("CARGO_BIN_EXE_caller"), scenario, method);
     command.env("TERM", "xterm").env_remove("NO_COLOR").stdin(Stdio::null()).stdout(Stdio::null());
     command
-}
-
-/// A terminal, and the thread that reads its contents.
-struct Terminal {
-    screen: Arc<Mutex<vt100::Parser>>,
-    master: File,
-    reader: Option<JoinHandle<()>>,
-    child: Child,
-}
-
-impl Terminal {
-    fn run(mut command: Command, rows: u16, columns: u16) -> Terminal {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).unwrap();
-        command.stderr(pty.slave);
-        let child = command.spawn().unwrap();
-        drop(command);
-        let master = File::from(pty.master);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 100)));
-        let (mut from, to) = (master.try_clone().unwrap(), Arc::clone(&screen));
-        let reader = std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            // Reading fails when no process has the terminal any more.
-            while let Ok(count @ 1..) = from.read(&mut bytes) {
-                to.lock().unwrap().process(&bytes[..count]);
-            }
-        });
-        Terminal { screen, master, reader: Some(reader), child }
-    }
-
-    /// Returns the lines that are not empty.
-    fn lines(&self) -> Vec<String> {
-        let screen = self.screen.lock().unwrap();
-        let (_, columns) = screen.screen().size();
-        let lines = screen.screen().rows(0, columns).map(|row| row.trim_end().to_owned());
-        lines.filter(|line| !line.is_empty()).collect()
-    }
-
-    fn resize(&self, rows: u16, columns: u16) {
-        self.screen.lock().unwrap().screen_mut().set_size(rows, columns);
-        let (rows, columns) = (rows.to_string(), columns.to_string());
-        let mut stty = Command::new("stty");
-        stty.args(["rows", &rows, "columns", &columns]).stdin(self.master.try_clone().unwrap());
-        assert!(stty.status().unwrap().success());
-    }
-
-    fn end(mut self) -> Vec<String> {
-        assert!(self.child.wait().unwrap().success(), "{:?}", self.lines());
-        self.reader.take().unwrap().join().unwrap();
-        self.lines()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if self.reader.is_some() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
 }
 
 /// Returns whether a text is a duration.

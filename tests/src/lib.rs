@@ -18,6 +18,7 @@ pub mod isolation;
 pub mod leaks;
 pub mod processes;
 pub mod tasks;
+pub mod terminal;
 pub mod wait;
 
 pub use runtime::StartMethod;

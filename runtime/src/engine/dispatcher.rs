@@ -250,6 +250,8 @@ impl Dispatcher {
         for slot in 0..engine.instances.len() {
             engine.read_control(shared, slot);
             engine.answer_asks(shared, slot);
+            #[cfg(feature = "progress")]
+            engine.collect_bars(shared, slot);
             engine.see_leaving(shared, slot);
             let Some(instance) = engine.instance_mut(slot) else { continue };
             match &mut instance.process {

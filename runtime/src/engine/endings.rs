@@ -73,6 +73,8 @@ impl Engine {
     pub(super) fn reap(&mut self, shared: &SharedPool, slot: usize, exit: Exit) {
         self.read_control(shared, slot);
         self.drain_slot(shared, slot, None);
+        #[cfg(feature = "progress")]
+        self.end_bars(shared, slot);
         let Some(instance) = self.instance(slot) else { return };
         let page = instance.page.view();
         let started = page.started();

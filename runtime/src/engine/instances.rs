@@ -37,6 +37,9 @@ pub(crate) struct WorkerInstance {
     /// Its captured output.
     pub(super) output: Option<Arc<WorkerOutput>>,
     /// Whether its first message was a hello.
+    /// The number of reports of its progress bars that were read.
+    #[cfg(feature = "progress")]
+    pub(super) bars_read: u64,
     pub(super) handshake_seen: Cell<bool>,
     pub(crate) page: Arc<WorkerPageMap>,
     pub(super) consumer: Consumer,
@@ -66,6 +69,8 @@ impl WorkerInstance {
             lifeline,
             objects,
             output: None,
+            #[cfg(feature = "progress")]
+            bars_read: 0,
             handshake_seen: Cell::new(false),
             page,
             consumer: Consumer::default(),

@@ -29,6 +29,8 @@ mod instances;
 mod kill;
 mod locked;
 mod memory_use;
+#[cfg(feature = "progress")]
+mod nested_bars;
 mod objects;
 mod observe;
 #[cfg(feature = "dashboard")]

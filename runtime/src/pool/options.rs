@@ -233,14 +233,17 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// The bar is drawn on standard error. It shows the total number of inputs if the iterator knows it,
     /// and the number of failures if there are any. The bars of several calls are drawn below each other.
     /// When all outcomes of a call were returned, one line replaces its bar. The bar disappears if the call
-    /// fails, or if its handle or iterator is dropped early. Output of the program to the same terminal
-    /// mixes with the bars.
+    /// fails, or if its handle or iterator is dropped early. Captured output of workers
+    /// ([`capture_output`](crate::PoolBuilder::capture_output)) and their forwarded log records appear above the bars. Other
+    /// output of the program to the same terminal mixes with the bars.
     ///
     /// If standard error is not a terminal, a line is written every ten seconds, and a last one if there
     /// was any before. The environment variable `PROCESSION_PROGRESS_SECONDS` sets another interval.
     ///
-    /// The first 40 characters of the title are shown, with control characters replaced by spaces. Worker
-    /// processes draw no bars.
+    /// The first 40 characters of the title are shown, with control characters replaced by spaces.
+    ///
+    /// The bars of a call that a task makes are drawn by the program that has started the outermost pool, up to eight at the same
+    /// time for each worker. They disappear if the worker dies.
     pub fn progress(mut self, title: impl Into<String>) -> Self {
         self.options.watchers.title = Some(title.into());
         self

@@ -116,6 +116,8 @@ impl Running {
         drop(engine);
         if ended {
             engine::join(&self.dispatcher);
+            #[cfg(feature = "progress")]
+            crate::progress::show_reports();
             self.shared.output.iter().for_each(OutputCollector::stop);
             #[cfg(any(feature = "log", feature = "tracing"))]
             self.logs.iter().for_each(crate::logs::LogReader::stop);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Progress;
+use super::remote::RemoteBar;
 use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
@@ -52,17 +53,21 @@ pub(super) struct Bar {
     title: String,
     /// The bar, if standard error is a terminal.
     bar: Option<ProgressBar>,
+    /// The bar on the page of this process, if it is a worker.
+    remote: Option<RemoteBar>,
     /// The time of the last line, and whether there was one, if it is not.
     written: Mutex<(Instant, bool)>,
 }
 
 impl Bar {
-    /// Creates a bar; returns `None` in a worker process, because its caller uses the terminal.
+    /// Creates a bar. In a worker process its caller draws it, or nobody if the worker has too many bars.
     pub(super) fn new(title: &str) -> Option<Bar> {
-        if crate::identity::is_worker_process() {
-            return None;
-        }
         let title = shown(title);
+        let written = Mutex::new((Instant::now(), false));
+        if crate::identity::is_worker_process() {
+            let remote = Some(RemoteBar::new(&title)?);
+            return Some(Bar { title, bar: None, remote, written });
+        }
         let display = DISPLAY.get();
         let bar = (!display.bars.is_hidden()).then(|| {
             display.count.fetch_add(1, Ordering::AcqRel);
@@ -70,19 +75,23 @@ impl Bar {
             bar.set_message(title.clone());
             bar
         });
-        Some(Bar { title, bar, written: Mutex::new((Instant::now(), false)) })
+        Some(Bar { title, bar, remote: None, written })
     }
 
     /// Draws the bar, or writes a line when the interval is over.
     pub(super) fn show(&self, progress: &Progress) {
-        match &self.bar {
-            Some(bar) => draw(bar, progress),
-            None => self.write_line(progress),
+        match (&self.bar, &self.remote) {
+            (Some(bar), _) => draw(bar, progress),
+            (None, Some(remote)) => remote.show(progress),
+            (None, None) => self.write_line(progress),
         }
     }
 
     /// Removes the bar. If the call succeeded, a line about it remains.
     pub(super) fn end(&self, finished: Option<&Progress>) {
+        if let Some(remote) = &self.remote {
+            return remote.end(finished);
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
             let display = DISPLAY.get();

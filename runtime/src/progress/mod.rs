@@ -6,6 +6,10 @@
 
 #[cfg(feature = "progress")]
 mod bars;
+#[cfg(feature = "progress")]
+mod collected;
+#[cfg(feature = "progress")]
+mod remote;
 mod ticker;
 
 use std::fmt;
@@ -18,7 +22,7 @@ use crate::poison::IgnorePoison;
 use crate::sys::generation::Original;
 
 /// The progress of a call; [`TaskCall::on_progress`](crate::TaskCall::on_progress) has an example.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     done: u64,
     total: Option<u64>,
@@ -64,6 +68,30 @@ impl Progress {
     pub fn is_over(&self) -> bool {
         self.is_over
     }
+}
+
+/// Passes what the bars of a worker of a pool show to the thread that draws.
+#[cfg(feature = "progress")]
+pub(crate) fn collect_bars(
+    pool: u64,
+    worker: usize,
+    reports: impl Iterator<Item = crate::queue::BarReport>,
+) {
+    collected::collect(pool, worker, reports);
+    ticker::wake();
+}
+
+/// Removes the bars of a worker that has ended.
+#[cfg(feature = "progress")]
+pub(crate) fn end_bars(pool: u64, worker: usize) {
+    collected::collect_end(pool, worker);
+    ticker::wake();
+}
+
+/// Shows what workers have reported until now, at the end of a pool.
+#[cfg(feature = "progress")]
+pub(crate) fn show_reports() {
+    collected::update();
 }
 
 /// Whether bars are drawn on a terminal now.

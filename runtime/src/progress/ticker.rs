@@ -26,6 +26,8 @@ struct Ticker {
 #[derive(Default)]
 struct TickedCalls {
     calls: Vec<Arc<Tracked>>,
+    /// Whether workers have reported bars that are not shown yet.
+    has_reports: bool,
     is_running: bool,
 }
 
@@ -42,11 +44,25 @@ pub(super) fn add(tracked: &Arc<Tracked>) {
     let ticker = TICKER.get();
     let mut list = ticker.list();
     list.calls.push(Arc::clone(tracked));
+    start(&mut list);
+}
+
+/// Starts the thread if it does not run.
+fn start(list: &mut TickedCalls) {
     if !list.is_running {
         let thread = thread::Builder::new().name("progress".to_owned());
         // If the thread cannot be started, a call gets only its last report.
         list.is_running = thread.spawn(run).is_ok();
     }
+}
+
+/// Makes the thread show what workers have reported.
+#[cfg(feature = "progress")]
+pub(super) fn wake() {
+    let ticker = TICKER.get();
+    let mut list = ticker.list();
+    list.has_reports = true;
+    start(&mut list);
 }
 
 /// Removes a call from the reports.
@@ -62,12 +78,17 @@ pub(super) fn remove(tracked: &Arc<Tracked>) {
 fn run() {
     let ticker = TICKER.get();
     let mut registered = fork_lock::register();
+    #[cfg(feature = "progress")]
+    let mut is_showing = false;
+    #[cfg(not(feature = "progress"))]
+    let is_showing = false;
     loop {
         let mut list = ticker.list();
-        if !list.calls.is_empty() {
+        if !list.calls.is_empty() || is_showing {
             list = ticker.emptied.wait_timeout(list, TICK).ignore_poison().0;
         }
-        if list.calls.is_empty() {
+        let has_reports = std::mem::take(&mut list.has_reports);
+        if list.calls.is_empty() && !is_showing && !has_reports {
             list.is_running = false;
             return;
         }
@@ -76,6 +97,10 @@ fn run() {
         let working = fork_lock::working();
         for call in &calls {
             call.show();
+        }
+        #[cfg(feature = "progress")]
+        if has_reports || is_showing {
+            is_showing = super::collected::update();
         }
         drop(working);
         let told: Vec<_> = calls.iter().filter(|call| call.has_callback()).collect();

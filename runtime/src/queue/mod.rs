@@ -4,6 +4,7 @@
 compile_error!("the queues need the address space of a 64-bit machine");
 
 mod arena;
+mod bar_slots;
 mod claims;
 mod header;
 #[cfg(all(test, any(loom, miri)))]
@@ -19,6 +20,8 @@ mod timing;
 mod worker_page;
 
 pub(crate) use arena::{Arena, Block};
+#[cfg(feature = "progress")]
+pub(crate) use bar_slots::{BARS, BarReport, BarState};
 pub(crate) use claims::{ClaimOwner, Claims};
 pub(crate) use header::{Header, INLINE_LEN, Kind, words_in_run};
 pub(crate) use output_marks::{MarkedInput, OutputMark, OutputMarks};

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::bar_slots::BarSlots;
 use super::{DIRECT, OutputMarks, Ring, sized};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::codec::Source;
@@ -94,6 +95,7 @@ pub(crate) struct WorkerPage {
     both: Both,
     pub(crate) faults: FaultRecord,
     pub(crate) marks: OutputMarks,
+    pub(crate) bars: BarSlots,
     crash_len: AtomicU64,
     crash: [AtomicU64; CRASH_WORDS],
     ring: [AtomicU64; RING_WORDS],

@@ -136,7 +136,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
         say(&control, &message)?;
         return Ok(());
     }
-    present::set_page(Arc::clone(&page));
+    present::set_page(Arc::clone(&page), Arc::clone(&wakeup));
     let mut worker = WorkerLoop::open(&config, page, &tasks, &pool_page, wakeup, link)?;
     if let Some(marker) = marker {
         worker.mark_output(marker);

@@ -51,6 +51,54 @@ fn speak(number: u64) {
 }
 
 /// Never ends; creates a file named after its pid.
+/// Writes lines to both streams and to the logger, then waits for a file.
+#[worker]
+fn announce(name: &str, path: PathBuf) -> u64 {
+    println!("{name} out");
+    eprintln!("{name} err");
+    log::warn!("{name} log");
+    until_file(path)
+}
+
+/// Writes a long record to the logger, then waits for a file.
+#[worker]
+fn log_long(len: usize, path: PathBuf) -> u64 {
+    log::warn!("{} log", "x".repeat(len));
+    until_file(path)
+}
+
+/// Makes a call with a bar in a pool of its own.
+#[worker]
+fn below(method: &str, title: &str, folder: PathBuf) -> usize {
+    let builder = Pool::builder().workers(1).start_method(method.parse().expect("a method"));
+    let pool = builder.build().expect("the inner pool starts");
+    let paths = [folder.clone(), folder.join("gate")];
+    pool.task(until_file).progress(title).map(paths).expect("the files are there").len()
+}
+
+/// The same, one pool deeper.
+#[worker]
+fn deep_below(method: &str, title: &str, folder: PathBuf) -> usize {
+    let builder = Pool::builder().workers(1).start_method(method.parse().expect("a method"));
+    let pool = builder.build().expect("the inner pool starts");
+    pool.apply(below, (method, title, folder)).expect("the files are there")
+}
+
+/// A logger that writes to standard error.
+struct Plain;
+
+impl log::Log for Plain {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
 #[worker]
 fn spin(dir: PathBuf) {
     let _ = std::fs::write(dir.join(std::process::id().to_string()), "");
@@ -145,6 +193,47 @@ fn main() {
             let builder = builder.capture_output(scenario == "captured");
             let pool = builder.start_method(method).build().expect("the pool starts");
             pool.map(speak, 0..3).expect("it speaks");
+        }
+        "lines" => {
+            log::set_logger(&Plain).expect("the first");
+            log::set_max_level(log::LevelFilter::Info);
+            let builder = Pool::builder().workers(3).name("plots").capture_output(true);
+            let pool = builder.start_method(method).build().expect("the pool starts");
+            let gate = path.join("gate");
+            let call =
+                |(name, title)| pool.task(announce).progress(title).map_async([(name, &gate)]);
+            let calls = [("a", "a"), ("b", "b\u{1b}[31m\n"), ("c", "c")].map(call);
+            calls.into_iter().for_each(|call| drop(call.wait().expect("the file is there")));
+        }
+        "long-line" => {
+            log::set_logger(&Plain).expect("the first");
+            log::set_max_level(log::LevelFilter::Info);
+            let pool = pool(method);
+            let gate = path.join("gate");
+            let call = pool.task(log_long).progress("long").map_async([(10 << 20, &gate)]);
+            drop(call.wait().expect("the file is there"));
+        }
+        "nested-bars" => {
+            let workers = Pool::builder().workers(3).start_method(method);
+            let pool = workers.build().expect("the pool starts");
+            let gate = path.join("gate");
+            let own = pool.task(until_file).progress("own").map_async([&path, &gate]);
+            let nested = pool.submit(below, (method.name(), "nested", &path));
+            let deep = pool.submit(deep_below, (method.name(), "deep", &path));
+            let counts = [own.wait().map(|all| all.len()), nested.wait(), deep.wait()];
+            assert!(counts.iter().all(|count| *count.as_ref().expect("all are there") == 2));
+            // Its bars are gone when the pool is.
+            drop(pool);
+            eprintln!("done");
+        }
+        "killed-bars" => {
+            let pool = pool(method);
+            let call = pool.task(below).timeout(Duration::from_secs(2));
+            let outcome = call.apply((method.name(), "nested", path.join("missing")));
+            // A bar of a worker is removed a moment after the worker has ended.
+            std::thread::sleep(Duration::from_millis(500));
+            eprintln!("{:?}", outcome.expect_err("it takes too long").kind());
+            std::thread::sleep(Duration::from_secs(600));
         }
         "bars" => {
             let workers = Pool::builder().workers(3).start_method(method);
