@@ -284,7 +284,7 @@ fn a_terminated_pool_asks_its_threads(method: StartMethod) {
     wait::for_it("it runs", || begun(&path).exists());
     pool.terminate();
     // Its answer may be there before nobody waits for it any more.
-    assert!(handle.wait().map_or_else(|error| error.kind() == ErrorKind::Cancelled, |seen| seen));
+    assert!(handle.wait().unwrap_or_else(|error| error.kind() == ErrorKind::Cancelled));
     wait::for_it("the thread ends", || seen(&path).exists());
 }
 

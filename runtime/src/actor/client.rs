@@ -295,8 +295,8 @@ impl CallTarget<'_> {
             let slice = clock::now() + SLICE;
             let wake = until.map_or(slice, |until| until.min(slice));
             let ReplyLink { receiver, buffer, .. } = &mut *link;
-            let parcel = match receiver.receive(buffer, Some(wake)) {
-                Ok(parcel) => parcel,
+            let message = match receiver.receive(buffer, Some(wake)) {
+                Ok(message) => message,
                 Err(Unreceived::Gone) => return Err(lost(self.died())),
                 Err(Unreceived::Failed(error)) => {
                     let text = format!("its output could not be received: {error}");
@@ -316,7 +316,7 @@ impl CallTarget<'_> {
                     continue;
                 }
             };
-            if let Some((serial, status, rest)) = read_reply(parcel.bytes)
+            if let Some((serial, status, rest)) = read_reply(message.bytes)
                 && serial == id.serial
             {
                 return Ok(self.outcome(status, rest));

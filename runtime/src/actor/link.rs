@@ -144,8 +144,8 @@ mod tests {
     use crate::sys::clock;
 
     fn received(from: &MessageReceiver, buffer: &mut MessageBuffer) -> (Vec<u8>, usize) {
-        let parcel = from.receive(buffer, Some(clock::now() + 10_000_000_000)).unwrap();
-        (parcel.bytes.to_vec(), parcel.objects.len())
+        let message = from.receive(buffer, Some(clock::now() + 10_000_000_000)).unwrap();
+        (message.bytes.to_vec(), message.objects.len())
     }
 
     #[test]

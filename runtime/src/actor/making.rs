@@ -139,9 +139,9 @@ pub(super) fn serve(orders: &MessageReceiver, threads: u32) {
     let mut buffer = MessageBuffer::new();
     loop {
         match orders.receive(&mut buffer, None) {
-            Ok(parcel) => {
-                let mut objects = parcel.objects;
-                let Some((request, rest)) = ActorRequest::read(parcel.bytes) else { continue };
+            Ok(message) => {
+                let mut objects = message.objects;
+                let Some((request, rest)) = ActorRequest::read(message.bytes) else { continue };
                 if request.registers {
                     host.register(request.id.link, &mut objects);
                 }

@@ -60,7 +60,7 @@ impl Engine {
             };
             let page = instance.page.view();
             let idle = page.phase() == Phase::Idle && page.chunk().0 != position;
-            if idle && !instance.has_news() {
+            if idle && !instance.has_messages() {
                 strays.push(position);
                 if before.contains(&position) {
                     guilty.push(slot);

@@ -17,8 +17,8 @@ impl From<crate::scheduler::Violation> for Malformed {
 
 impl Engine {
     /// Whether a ring has something to read.
-    pub(super) fn has_news(&self) -> bool {
-        self.instances.iter().flatten().any(super::WorkerInstance::has_news)
+    pub(super) fn has_messages(&self) -> bool {
+        self.instances.iter().flatten().any(super::WorkerInstance::has_messages)
     }
 
     /// Reads all rings. Long results of the call `reader` stay where they are: its owner
@@ -32,7 +32,7 @@ impl Engine {
 
     /// Reads one ring; a worker that broke the protocol is killed.
     pub(super) fn drain_slot(&mut self, shared: &SharedPool, slot: usize, reader: Option<CallId>) {
-        let Some(instance) = self.instance(slot).filter(|instance| instance.has_news()) else {
+        let Some(instance) = self.instance(slot).filter(|instance| instance.has_messages()) else {
             return;
         };
         if instance.control.is_some() || !self.serves(slot) {

@@ -92,7 +92,7 @@ impl WorkerInstance {
 
     /// Returns whether its ring has messages that will be read.
     #[inline]
-    pub(super) fn has_news(&self) -> bool {
-        !self.lied && self.consumer.has_news(self.page.view().ring())
+    pub(super) fn has_messages(&self) -> bool {
+        !self.lied && self.consumer.has_messages(self.page.view().ring())
     }
 }

@@ -160,7 +160,7 @@ impl Engine {
         else {
             return;
         };
-        match thread.news() {
+        match thread.take_initialized() {
             Some(Ok(())) => self.event(shared, Event::Ready { slot }),
             Some(Err(failure)) => {
                 let error = failure.into_initializer_error("an initializer");

@@ -17,12 +17,12 @@ use crate::state::Share;
 use crate::worker::{self, Failure, Original, WorkerLoop};
 
 /// The result of its initializers, once they have run.
-type News = Mutex<Option<Result<(), Box<Failure>>>>;
+type InitializerResult = Mutex<Option<Result<(), Box<Failure>>>>;
 
 /// The dispatcher's view of a worker thread.
 pub(crate) struct ThreadInstance {
     handle: Option<JoinHandle<()>>,
-    news: Arc<News>,
+    initialized: Arc<InitializerResult>,
     ending: Arc<AtomicBool>,
     /// Its number in the kernel, once it runs.
     number: Arc<AtomicI32>,
@@ -32,15 +32,15 @@ pub(crate) struct ThreadInstance {
 impl ThreadInstance {
     /// A thread that is not started yet.
     pub(super) fn expected() -> Self {
-        let (news, ending, number) = (Arc::default(), Arc::default(), Arc::default());
-        ThreadInstance { handle: None, news, ending, number, started: false }
+        let (initialized, ending, number) = (Arc::default(), Arc::default(), Arc::default());
+        ThreadInstance { handle: None, initialized, ending, number, started: false }
     }
 
     /// The counterpart for the side that starts the thread.
     pub(super) fn shared(&self) -> Self {
-        let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
+        let (initialized, ending) = (Arc::clone(&self.initialized), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
-        ThreadInstance { handle: None, news, ending, number, started: false }
+        ThreadInstance { handle: None, initialized, ending, number, started: false }
     }
 
     /// The thread runs.
@@ -49,15 +49,15 @@ impl ThreadInstance {
     }
 
     /// Takes the result of its initializers.
-    pub(super) fn news(&self) -> Option<Result<(), Box<Failure>>> {
-        self.news.lock().ignore_poison().take()
+    pub(super) fn take_initialized(&self) -> Option<Result<(), Box<Failure>>> {
+        self.initialized.lock().ignore_poison().take()
     }
 
     /// The thread itself, for a slot that is given to another.
     pub(super) fn leave_behind(&mut self) -> ThreadInstance {
-        let (news, ending) = (Arc::clone(&self.news), Arc::clone(&self.ending));
+        let (initialized, ending) = (Arc::clone(&self.initialized), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
-        ThreadInstance { handle: self.handle.take(), news, ending, number, started: true }
+        ThreadInstance { handle: self.handle.take(), initialized, ending, number, started: true }
     }
 
     /// Whether the thread is gone though it did not come to its end.
@@ -95,7 +95,7 @@ pub(super) fn start(
     queue: Arc<ObjectQueue>,
     instance: &ThreadInstance,
 ) -> Result<JoinHandle<()>> {
-    let (said, ended) = (Arc::clone(&instance.news), Arc::clone(&instance.ending));
+    let (said, ended) = (Arc::clone(&instance.initialized), Arc::clone(&instance.ending));
     let number = Arc::clone(&instance.number);
     let regions = &shared.regions;
     let (tasks, pool_page) = (Arc::clone(&regions.tasks), Arc::clone(&regions.pool_page));

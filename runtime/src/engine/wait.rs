@@ -45,14 +45,14 @@ impl SharedPool {
             let ended = self.pool_page().ended();
             engine.drain(self, Some(id));
             engine.publish(self);
-            let news = std::mem::replace(seen, ended) != ended;
+            let chunk_ended = std::mem::replace(seen, ended) != ended;
             let time =
                 end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
             if time.is_zero() {
                 break;
             }
             let has_answers = engine.has_answers(id);
-            let decided = engine.decide(self, id, patience, news, has_answers);
+            let decided = engine.decide(self, id, patience, chunk_ended, has_answers);
             let sleep = match decided {
                 WaitDecision::Return => break,
                 WaitDecision::Follow => return follow(self, engine, id, time),
@@ -95,11 +95,11 @@ impl SharedPool {
             Sleep::Low(low) => (Waiting::Low, low),
         };
         let seen = pool_page.announce(waiting, low);
-        let news = match sleep {
+        let has_changed = match sleep {
             Sleep::Low(low) => pool_page.claims().cursor() >= low,
-            Sleep::End => pool_page.ended() != ended || self.lock().has_news(),
+            Sleep::End => pool_page.ended() != ended || self.lock().has_messages(),
         };
-        if !news {
+        if !has_changed {
             futex::wait(pool_page.notify_word(), seen, Some(time));
         }
         pool_page.renounce();
@@ -131,10 +131,10 @@ impl Engine {
         shared: &SharedPool,
         id: CallId,
         patience: Patience,
-        news: bool,
+        chunk_ended: bool,
         has_answers: bool,
     ) -> WaitDecision {
-        let decided = self.scheduler.wait(id, patience, news, has_answers, &self.queue);
+        let decided = self.scheduler.wait(id, patience, chunk_ended, has_answers, &self.queue);
         self.carry_out(shared);
         decided
     }
@@ -158,7 +158,7 @@ impl Engine {
         self.carry_out(shared);
         if dispatch {
             shared.pool_page().announce(Waiting::Dispatcher, 0);
-            if self.has_news() {
+            if self.has_messages() {
                 shared.wake_dispatcher();
             }
         }

@@ -57,7 +57,7 @@ struct Channel<T> {
     /// Notifies the thread that it may pull.
     may: Condvar,
     /// Notifies the reader that something has changed.
-    news: Condvar,
+    changed: Condvar,
 }
 
 struct PullerState<T> {
@@ -103,7 +103,7 @@ impl Puller {
         let channel = Arc::new(Channel {
             state: Mutex::new(state),
             may: Condvar::new(),
-            news: Condvar::new(),
+            changed: Condvar::new(),
         });
         let link = Arc::clone(&channel) as Arc<dyn PullerLink>;
         let call = call.clone();
@@ -182,7 +182,7 @@ impl<T: Serialize + Send> Channel<T> {
                 Ok(None) => state.end(call, None),
                 Err(panic) => state.end(call, Some(panic)),
             }
-            self.news.notify_one();
+            self.changed.notify_one();
         }
         let left = std::mem::take(&mut state.buffer);
         drop(state);
@@ -268,7 +268,7 @@ impl<T: Serialize + Send> PullerLink for Channel<T> {
             return;
         }
         let time = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
-        drop(self.news.wait_timeout(state, time).ignore_poison());
+        drop(self.changed.wait_timeout(state, time).ignore_poison());
     }
 
     fn stop(&self) -> bool {

@@ -270,7 +270,7 @@ fn rule_15_nothing_else_dies_for_a_doomed_input() {
             })
         };
         page.set_condemned(Some(FIRST));
-        let answered = Consumer::default().has_news(page.ring());
+        let answered = Consumer::default().has_messages(page.ring());
         if !answered && page.started() == Some(FIRST) {
             killed.store(1, Ordering::SeqCst);
         } else {
@@ -334,11 +334,11 @@ fn rule_18_the_caller_learns_of_an_end() {
         };
         let (pool_page, page) = &*shared;
         let seen = pool_page.announce(Waiting::End, 0);
-        if !Consumer::default().has_news(page.ring()) {
+        if !Consumer::default().has_messages(page.ring()) {
             futex::wait(pool_page.notify_word(), seen, None);
         }
         pool_page.renounce();
-        assert!(Consumer::default().has_news(page.ring()));
+        assert!(Consumer::default().has_messages(page.ring()));
         worker.join().unwrap();
     });
 }

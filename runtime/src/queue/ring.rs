@@ -197,7 +197,7 @@ impl Consumer {
 
     /// Whether something came since.
     #[inline]
-    pub(crate) fn has_news(&self, ring: Ring<'_>) -> bool {
+    pub(crate) fn has_messages(&self, ring: Ring<'_>) -> bool {
         ring.produced.load(Ordering::Acquire) != self.at
     }
 

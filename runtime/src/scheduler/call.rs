@@ -52,7 +52,7 @@ pub(super) struct CallState<P: Port> {
     /// Whether it is in the queue of calls with pending chunks.
     pub(super) in_turn: bool,
     /// Whether a chunk has ended, or an input has failed, since its owner last waited.
-    pub(super) news: bool,
+    pub(super) progressed: bool,
     /// Whether an executor waits for it.
     pub(super) watched: bool,
     pub(super) client: P::Client,
@@ -80,7 +80,7 @@ impl<P: Port> CallState<P> {
             open_inputs: false,
             taken_back: false,
             in_turn: false,
-            news: false,
+            progressed: false,
             watched: false,
             client,
             #[cfg(any(test, feature = "simulation"))]

@@ -435,7 +435,7 @@ impl<P: Port> Scheduler<P> {
         if std::mem::take(&mut call.watched) {
             self.act(Action::WakeTask { call: id });
         }
-        self.waiters.news = true;
+        self.waiters.progressed = true;
         if over {
             self.calls.end(id);
         }

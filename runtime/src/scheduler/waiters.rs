@@ -66,14 +66,20 @@ pub(super) struct Waiters {
     /// The time until which the dispatcher sleeps, if it sleeps; `Some(None)` means without a limit.
     asleep: Option<Option<Time>>,
     /// Whether an input was settled, or a chunk has ended, since the leader was last notified.
-    pub(super) news: bool,
+    pub(super) progressed: bool,
     /// Whether the dispatcher has work that is not a deadline.
     due: bool,
 }
 
 impl Waiters {
     pub(super) fn new() -> Self {
-        Waiters { leading: None, following: BTreeSet::new(), asleep: None, news: false, due: true }
+        Waiters {
+            leading: None,
+            following: BTreeSet::new(),
+            asleep: None,
+            progressed: false,
+            due: true,
+        }
     }
 }
 
@@ -90,10 +96,10 @@ impl<P: Port> Scheduler<P> {
     ) -> WaitDecision {
         let sleep = self.worth_waiting_for(patience, port);
         let Some(call) = self.calls.get_mut(id) else { return WaitDecision::Return };
-        let told = std::mem::take(&mut call.news);
-        let news = sleep == Sleep::End && (ended || told) && has_answers;
+        let told = std::mem::take(&mut call.progressed);
+        let can_return = sleep == Sleep::End && (ended || told) && has_answers;
         // If all inputs are answered, the thread may still wait for the end of a chunk.
-        if news || (call.outstanding == 0 && call.active == 0) {
+        if can_return || (call.outstanding == 0 && call.active == 0) {
             return WaitDecision::Return;
         }
         let Some(leading) = &mut self.waiters.leading else {
@@ -121,7 +127,7 @@ impl<P: Port> Scheduler<P> {
     /// rings once more, and wakes the dispatcher if one of them has messages.
     pub(crate) fn pass_on(&mut self, own: Option<CallId>, now: Time) -> bool {
         if self.waiters.leading.is_some() {
-            if self.waiters.news {
+            if self.waiters.progressed {
                 // The leader may be waiting for the messages that this thread has read.
                 self.tell_patient_leader();
             }
@@ -149,8 +155,8 @@ impl<P: Port> Scheduler<P> {
     /// Wakes the follower of a call after an outcome has arrived.
     pub(super) fn tell_follower(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        call.news = true;
-        self.waiters.news = true;
+        call.progressed = true;
+        self.waiters.progressed = true;
         if self.waiters.following.contains(&id) {
             self.act(Action::WakeFollower { call: id });
         }
@@ -158,7 +164,7 @@ impl<P: Port> Scheduler<P> {
 
     /// Wakes the leader after an action of the dispatcher for its call, because no worker wakes it then.
     pub(super) fn tell_leader(&mut self) {
-        if std::mem::take(&mut self.waiters.news) && self.waiters.leading.is_some() {
+        if std::mem::take(&mut self.waiters.progressed) && self.waiters.leading.is_some() {
             self.act(Action::WakeLeader);
         }
     }

@@ -231,8 +231,9 @@ impl World<'_> {
         self.drain_all();
         self.scheduler.publish(&mut self.table);
         let has_answers = self.has_answers(call.id);
-        let news = call.seen != ended;
-        let decided = self.scheduler.wait(call.id, call.patience, news, has_answers, &self.table);
+        let chunk_ended = call.seen != ended;
+        let decided =
+            self.scheduler.wait(call.id, call.patience, chunk_ended, has_answers, &self.table);
         call.seen = ended;
         self.carry_out();
         self.note(|| format!("caller {at}: waits: {decided:?}"));
@@ -259,12 +260,12 @@ impl World<'_> {
             Sleep::Low(low) => VirtualWaiting::Low(low),
         };
         let seen = self.callers[at].call.as_ref().map_or(0, |call| call.seen);
-        let news = match sleep {
+        let has_changed = match sleep {
             Sleep::Low(low) => self.table.cursor() >= low,
             Sleep::End => self.counts.ended != seen || self.has_unread(),
         };
         self.callers[at].state = CallerState::Asleep(sleep);
-        self.callers[at].woken |= news;
+        self.callers[at].woken |= has_changed;
     }
 
     fn after_wait(&mut self, at: usize, role: WaiterRole) {
