@@ -7,7 +7,9 @@ use crate::poison::IgnorePoison;
 use crate::sys::generation::PerProcess;
 
 /// The number of records that are kept, and the bytes of each.
+#[cfg(feature = "log")]
 const RECORDS: usize = 500;
+#[cfg(feature = "log")]
 const BYTES: usize = 2048;
 
 /// A record as one line.
