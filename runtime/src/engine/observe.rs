@@ -161,6 +161,19 @@ impl Engine {
         fits.map(drop).ok_or(Malformed("it measured times of inputs that it does not have"))
     }
 
+    /// Whether a worker has answered its whole chunk and not reported its end. The times of the last inputs come in between.
+    pub(crate) fn awaits_times(&mut self, shared: &SharedPool) -> bool {
+        if self.collector.is_none() {
+            return false;
+        }
+        self.drain(shared, None);
+        let is_answered = |slot| {
+            let running = self.scheduler.running(slot);
+            running.is_ok_and(|chunk| chunk.answered == chunk.count)
+        };
+        self.scheduler.slots().any(|(slot, _)| is_answered(slot))
+    }
+
     /// A copy of what was collected; `None` without insights.
     pub(crate) fn collected(&mut self, shared: &SharedPool) -> Option<Box<Collector>> {
         self.collected_as(shared, Collector::clone)

@@ -1,8 +1,13 @@
 //! The insights of a pool.
 
+use std::time::Duration;
+
 use super::{Pool, PoolBuilder};
 use crate::insights::Insights;
 use crate::sys::clock;
+
+/// How long to wait for the times of inputs whose outcomes are there, in nanoseconds. A worker may have been stopped in between.
+const LAST_TIMES_NS: u64 = 100_000_000;
 
 impl PoolBuilder {
     /// Sets whether the pool measures where its time goes; see [`Insights`](crate::Insights). Off by default.
@@ -23,6 +28,10 @@ impl Pool {
     /// collected, except for the process-wide pool.
     pub fn insights(&self) -> Insights {
         let Some(shared) = self.present() else { return Insights::none() };
+        let until = clock::now() + LAST_TIMES_NS;
+        while shared.lock().awaits_times(&shared) && clock::now() < until {
+            std::thread::sleep(Duration::from_micros(50));
+        }
         let collected = shared.lock().collected(&shared);
         let (name, method) = (&shared.settings.name, shared.settings.method.name());
         collected.map_or_else(Insights::none, |it| Insights::new(name, method, clock::now(), it))

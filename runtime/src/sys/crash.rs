@@ -161,9 +161,8 @@ extern "C" fn fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         let sent = (*info).si_code <= 0;
         let is_original = WATCHED.load(Ordering::Relaxed) == generation();
         let record = RECORD.load(Ordering::Relaxed);
-        if let Some(record) = record.as_ref().filter(|_| is_original)
-            && is_first(record, signal)
-        {
+        let record = record.as_ref().filter(|record| is_original && is_first(record, signal));
+        if let Some(record) = record.filter(|record| !is_ending(record, signal)) {
             let touches = !sent && (signal == libc::SIGSEGV || signal == libc::SIGBUS);
             let address = if touches { (*info).si_addr() as usize } else { 0 };
             let (_, sp) = registers(context);
@@ -177,10 +176,13 @@ extern "C" fn fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
             let before = begin_guard();
             record_frames(record, context);
             end_guard(before);
-            CRASHING.store(0, Ordering::Release);
         }
         // Returning repeats the instruction, which now has the action that it had before.
         restore(signal);
+        if record.is_some() {
+            // Only now, so that a thread with the same signal finds that it has its action again.
+            CRASHING.store(0, Ordering::Release);
+        }
         if sent && libc::raise(signal) != 0 {
             process::exit_now(128 + signal);
         }
@@ -222,6 +224,20 @@ fn is_first(record: &FaultRecord, signal: c_int) -> bool {
             }
         }
     }
+}
+
+/// How long a thread waits for the process to end by the crash of another thread.
+const ENDS_WITHIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Whether the process is about to end by a crash that another thread has recorded, and which must stay recorded. A handler of
+/// the program may have recovered from that crash. If its signal is this one, it handles this one as well.
+fn is_ending(record: &FaultRecord, signal: c_int) -> bool {
+    let recorded = record.signal.load(Ordering::Acquire);
+    if recorded != 0 && recorded != signal as u32 {
+        // SAFETY: a system call that may be made in a handler and does not use the second argument.
+        unsafe { libc::nanosleep(&ENDS_WITHIN, ptr::null_mut()) };
+    }
+    recorded == signal as u32
 }
 
 /// Ends the process by a signal.
