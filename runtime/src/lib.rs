@@ -93,7 +93,7 @@
 //! No feature is enabled by default.
 //!
 //! - `anyhow`: tasks can return `anyhow::Result`; see [`Opaque`].
-//! - `dashboard`: [`dashboard::serve`] shows the pools of the process in a browser.
+//! - `dashboard`: `dashboard::serve` shows the pools of the process in a browser.
 //! - `eyre`: tasks can return `eyre::Result`.
 //! - `backtrace`: the [backtrace](Error::backtrace) of a worker that crashed has the names of its functions.
 //! - `log`: records of the crate `log` in workers reach the logger of the caller; see
