@@ -130,7 +130,7 @@ impl CurrentInput {
 /// thread; threads that a task starts need the value of [`cancellation`]. A task of a nested pool sees the
 /// cancellation of its own call, not that of the task which made the call.
 ///
-/// A call costs a few nanoseconds, and about 30 if the input has a deadline.
+/// A call reads words in shared memory, and the clock as well if the input has a deadline.
 ///
 /// ```
 /// use std::time::Duration;

@@ -142,7 +142,7 @@ impl ServedActor {
         if let Err(payload) = dropped {
             let report = worker::report_of_panic(&*payload);
             std::mem::forget(payload);
-            tell(
+            print_failure(
                 self.kind.name(),
                 "drop",
                 &Failure::of_panic(crate::failure::TaskPhase::Running, report),
@@ -408,7 +408,7 @@ impl ServedActor {
         }
         fault("answering");
         match request.cast {
-            true => tell(self.kind.name(), method, failure),
+            true => print_failure(self.kind.name(), method, failure),
             false => self.host.reply(request, reply, ReplyStatus::Failed, &failure.encoded()),
         }
     }
@@ -416,7 +416,7 @@ impl ServedActor {
 
 /// Writes a failure for which no caller waits to standard error.
 #[cold]
-fn tell(actor: &str, method: &str, failure: &Failure) {
+fn print_failure(actor: &str, method: &str, failure: &Failure) {
     let error = failure.clone().into_error().on_task(format!("{actor}::{method}"));
     let error = error.with(|facts| facts.is_method = true);
     // If standard error is closed, the failure cannot be reported.

@@ -9,7 +9,7 @@ impl Engine {
     /// the sets of sleeping workers, and the numbers of bytes that were read from the rings.
     pub(super) fn audit_cursor(&mut self, shared: &SharedPool) {
         for instance in self.instances.iter().flatten() {
-            instance.consumer.tell(instance.page.view().ring());
+            instance.consumer.publish_consumed(instance.page.view().ring());
             instance.page.free_again();
         }
         let unheld = self.scheduler.unheld(&self.queue);

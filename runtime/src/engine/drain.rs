@@ -43,12 +43,12 @@ impl Engine {
         let page = Arc::clone(&instance.page);
         let mut consumer = instance.consumer;
         let outcome = self.read(slot, reader, page.view().ring(), &mut consumer);
-        consumer.tell(page.view().ring());
+        consumer.publish_consumed(page.view().ring());
         page.view().wake_if_stuck();
-        let lied = outcome.is_err();
+        let misbehaved = outcome.is_err();
         if let Some(instance) = self.instance_mut(slot) {
             instance.consumer = consumer;
-            instance.lied |= lied;
+            instance.misbehaved |= misbehaved;
         }
         if let Err(Malformed(what)) = outcome {
             let error = Error::start(format!("it broke the protocol of the queue: {what}"));

@@ -44,7 +44,7 @@ pub(crate) struct WorkerInstance {
     pub(crate) page: Arc<WorkerPageMap>,
     pub(super) consumer: Consumer,
     /// Whether it has violated the protocol, so that its ring is not read any more.
-    pub(super) lied: bool,
+    pub(super) misbehaved: bool,
     /// The time since when it should be killed although this process is not permitted to, and the
     /// reason.
     pub(super) refused: Option<(Instant, String)>,
@@ -74,7 +74,7 @@ impl WorkerInstance {
             handshake_seen: Cell::new(false),
             page,
             consumer: Consumer::default(),
-            lied: false,
+            misbehaved: false,
             refused: None,
             looked: (Instant::now(), false),
             over: None,
@@ -93,6 +93,6 @@ impl WorkerInstance {
     /// Returns whether its ring has messages that will be read.
     #[inline]
     pub(super) fn has_messages(&self) -> bool {
-        !self.lied && self.consumer.has_messages(self.page.view().ring())
+        !self.misbehaved && self.consumer.has_messages(self.page.view().ring())
     }
 }

@@ -42,7 +42,7 @@ impl Engine {
                     left = left.max(LOOK);
                 }
                 least = Some(least.map_or(left, |least| least.min(left)));
-            } else if self.is_condemned(shared, slot, position) {
+            } else if self.is_marked_for_kill(shared, slot, position) {
                 self.event(shared, Event::Overdue { slot, limit });
             }
         }
@@ -51,18 +51,18 @@ impl Engine {
 
     /// Whether a worker is still at the one input of a chunk; if so it does not begin
     /// another one (rule Q15).
-    fn is_condemned(&mut self, shared: &SharedPool, slot: usize, position: u64) -> bool {
+    fn is_marked_for_kill(&mut self, shared: &SharedPool, slot: usize, position: u64) -> bool {
         let Some(instance) = self.instance(slot) else { return false };
         let page = Arc::clone(&instance.page);
         let started = Started { position, index: 0 };
-        page.view().set_condemned(Some(started));
+        page.view().set_kill_mark(Some(started));
         self.drain_slot(shared, slot, None);
         let at_it = self.scheduler.slot(slot).and_then(|slot| slot.worker.position())
             == Some(position)
             && self.scheduler.running(slot).is_ok_and(|running| running.answered == 0)
             && page.view().started() == Some(started);
         if !at_it {
-            page.view().set_condemned(None);
+            page.view().set_kill_mark(None);
             page.view().wake();
         }
         at_it

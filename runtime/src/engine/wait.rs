@@ -102,7 +102,7 @@ impl SharedPool {
         if !has_changed {
             futex::wait(pool_page.notify_word(), seen, Some(time));
         }
-        pool_page.renounce();
+        pool_page.stop_waiting();
     }
 }
 

@@ -244,7 +244,7 @@ impl PoolBuilder {
     /// the same inputs in every run.
     ///
     /// An input waits for its worker, even if others are idle. A call of slow and fast inputs therefore takes
-    /// longer than without order. Each chunk costs about 10 us, because a worker gets the next one only when its
+    /// longer than without order. Each chunk costs one round trip more, because a worker gets the next one only when its
     /// caller has read the outputs of the last; for fast tasks choose a large `chunk_size`.
     ///
     /// A worker that has ended is replaced as usual, and the new worker runs the inputs of the old one. After a

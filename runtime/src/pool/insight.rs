@@ -13,7 +13,8 @@ impl PoolBuilder {
     /// Sets whether the pool measures where its time goes; see [`Insights`](crate::Insights). Off by default.
     ///
     /// Workers then read the clock once per chunk, and once per input of tasks that take more than 2
-    /// microseconds. This slows tasks of 10 microseconds by less than 2 percent. If it is off, nothing is measured.
+    /// microseconds. In one measurement, tasks of 10 microseconds took 0.1
+    /// percent more CPU time and 2.6 percent more time, which is within the noise of that machine. If it is off, nothing is measured.
     pub fn insights(mut self, on: bool) -> Self {
         self.settings.insights = on;
         self

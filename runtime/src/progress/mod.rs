@@ -188,14 +188,14 @@ impl Tracked {
     }
 
     /// Calls the function of the program.
-    fn tell(&self, last: bool) {
+    fn report(&self, last: bool) {
         let mut callback = self.callback.lock().ignore_poison();
-        let Some(tell) = callback.as_ref() else { return };
+        let Some(call) = callback.as_ref() else { return };
         if self.is_over.load(Ordering::Acquire) && !last {
             return;
         }
         let progress = self.progress(last);
-        if catch_unwind(AssertUnwindSafe(|| tell(&progress))).is_err() || last {
+        if catch_unwind(AssertUnwindSafe(|| call(&progress))).is_err() || last {
             *callback = None;
         }
     }
@@ -267,7 +267,7 @@ impl Drop for Tracker {
         if let Some(bar) = &self.tracked.bar {
             bar.end(self.finished.then(|| self.tracked.progress(true)).as_ref());
         }
-        self.tracked.tell(true);
+        self.tracked.report(true);
     }
 }
 

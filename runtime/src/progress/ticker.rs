@@ -107,7 +107,7 @@ fn run() {
         if !told.is_empty() {
             drop(registered);
             for call in told {
-                call.tell(false);
+                call.report(false);
             }
             registered = fork_lock::register();
         }

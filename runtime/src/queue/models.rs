@@ -174,7 +174,7 @@ fn read_four(page: &WorkerPage, check: impl Fn(usize, Header, &[u64]) -> usize) 
             consumer.take(page.ring(), header, &mut words);
             next += check(next, header, &words);
         }
-        consumer.tell(page.ring());
+        consumer.publish_consumed(page.ring());
         thread::yield_now();
     }
 }
@@ -258,7 +258,7 @@ fn rule_15_nothing_else_dies_for_a_doomed_input() {
             thread::spawn(move || {
                 let mut producer = Producer::default();
                 producer.push(page.ring(), Kind::Value, 0, &[]);
-                while page.is_condemned(FIRST) {
+                while page.is_marked_for_kill(FIRST) {
                     // SIGKILL, as far as a model has it.
                     if killed.load(Ordering::SeqCst) == 1 {
                         return false;
@@ -269,12 +269,12 @@ fn rule_15_nothing_else_dies_for_a_doomed_input() {
                 true
             })
         };
-        page.set_condemned(Some(FIRST));
+        page.set_kill_mark(Some(FIRST));
         let answered = Consumer::default().has_messages(page.ring());
         if !answered && page.started() == Some(FIRST) {
             killed.store(1, Ordering::SeqCst);
         } else {
-            page.set_condemned(None);
+            page.set_kill_mark(None);
         }
         let began_another = worker.join().unwrap();
         assert!(!(began_another && killed.load(Ordering::SeqCst) == 1));
@@ -337,7 +337,7 @@ fn rule_18_the_caller_learns_of_an_end() {
         if !Consumer::default().has_messages(page.ring()) {
             futex::wait(pool_page.notify_word(), seen, None);
         }
-        pool_page.renounce();
+        pool_page.stop_waiting();
         assert!(Consumer::default().has_messages(page.ring()));
         worker.join().unwrap();
     });
@@ -365,7 +365,7 @@ fn rule_18_the_caller_learns_of_a_low_queue() {
         if pool_page.claims().cursor() < 2 {
             futex::wait(pool_page.notify_word(), seen, None);
         }
-        pool_page.renounce();
+        pool_page.stop_waiting();
         worker.join().unwrap();
     });
 }

@@ -118,7 +118,7 @@ impl PoolPage {
     }
 
     /// Caller: does not wait any more.
-    pub(crate) fn renounce(&self) {
+    pub(crate) fn stop_waiting(&self) {
         self.caller.waiting.store(Waiting::Nobody as u32, Ordering::SeqCst);
     }
 

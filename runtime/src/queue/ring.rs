@@ -282,7 +282,7 @@ impl Consumer {
     /// Tells the worker what was read, so that it may write there again (rule Q8). The header of a run
     /// is read until the run is closed.
     #[inline]
-    pub(crate) fn tell(&self, ring: Ring<'_>) {
+    pub(crate) fn publish_consumed(&self, ring: Ring<'_>) {
         let read = self.run.map_or(self.at, |run| run.header_at);
         ring.consumed.store(read, Ordering::Release);
     }
@@ -326,7 +326,7 @@ mod tests {
             consumer.take(ring, header, &mut words);
             seen.push((header, words));
         }
-        consumer.tell(ring);
+        consumer.publish_consumed(ring);
         Ok(seen)
     }
 

@@ -56,7 +56,7 @@ impl Started {
 struct FromCaller {
     consumed: AtomicU64,
     skip: AtomicU64,
-    condemned: AtomicU64,
+    kill_mark: AtomicU64,
     leave: AtomicU32,
     spin: AtomicU32,
     /// For a chunk of the queue, and for a direct one.
@@ -225,15 +225,15 @@ impl WorkerPage {
     }
 
     /// Announces the death of the worker for what it has begun (rule Q15).
-    pub(crate) fn set_condemned(&self, condemned: Option<Started>) {
-        self.caller.condemned.store(condemned.map_or(0, Started::to_word), Ordering::SeqCst);
+    pub(crate) fn set_kill_mark(&self, kill_mark: Option<Started>) {
+        self.caller.kill_mark.store(kill_mark.map_or(0, Started::to_word), Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// Whether this input is condemned; the worker asks after it answered (rule Q15).
-    pub(crate) fn is_condemned(&self, started: Started) -> bool {
+    /// Whether this input is marked for a kill; the worker asks after it answered (rule Q15).
+    pub(crate) fn is_marked_for_kill(&self, started: Started) -> bool {
         fence(Ordering::SeqCst);
-        self.caller.condemned.load(Ordering::SeqCst) == started.to_word()
+        self.caller.kill_mark.load(Ordering::SeqCst) == started.to_word()
     }
 
     /// Asks the worker to leave as soon as it holds no chunk.

@@ -95,7 +95,7 @@ impl<P: Port> Scheduler<P> {
                 let (call, index) = (chunk.call, chunk.first);
                 self.act(Action::Unrun { call, index });
                 self.settled(call, chunk.count);
-                self.tell_follower(call);
+                self.notify_follower(call);
             }
         }
     }

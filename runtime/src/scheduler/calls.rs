@@ -261,7 +261,7 @@ impl<P: Port> Scheduler<P> {
         let call = self.calls.remove(id);
         // The chunks that were taken back have made room for others.
         self.publish(port);
-        self.tell_if_empty();
+        self.notify_if_empty();
         call.map(|call| call.client)
     }
 
@@ -277,13 +277,13 @@ impl<P: Port> Scheduler<P> {
         call.detached = true;
         if call.outstanding == 0 {
             self.calls.end(id);
-            self.tell_if_empty();
+            self.notify_if_empty();
         }
     }
 
     pub(super) fn close_inputs(&mut self, id: CallId) {
         if self.calls.close_inputs(id) {
-            self.tell_if_empty();
+            self.notify_if_empty();
         }
     }
 
@@ -376,7 +376,7 @@ impl<P: Port> Scheduler<P> {
         for index in inputs {
             self.fail(id, index, Reason::Refused(error.clone()), None);
         }
-        self.tell_leader();
+        self.notify_leader();
     }
 
     /// Takes back every chunk of a call that no worker has.
@@ -391,7 +391,7 @@ impl<P: Port> Scheduler<P> {
         chunks.extend(call.pending.drain(..));
         chunks.extend(self.in_flight.waiting.take_call(id));
         if published {
-            self.tell_patient_leader();
+            self.notify_patient_leader();
         }
         chunks
     }
@@ -424,7 +424,7 @@ impl<P: Port> Scheduler<P> {
             self.act(Action::Fail { call: id, index, reason, slot });
         }
         self.settled(id, 1);
-        self.tell_follower(id);
+        self.notify_follower(id);
     }
 
     /// Records that inputs of a call got their outcomes.
@@ -439,7 +439,7 @@ impl<P: Port> Scheduler<P> {
         if over {
             self.calls.end(id);
         }
-        self.tell_if_empty();
+        self.notify_if_empty();
     }
 
     /// Records that an executor waits for the call.
@@ -449,7 +449,7 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    fn tell_if_empty(&mut self) {
+    fn notify_if_empty(&mut self) {
         if self.calls.outstanding == 0 && self.health.life != Life::Open {
             self.act(Action::Changed);
             self.wake_dispatcher();

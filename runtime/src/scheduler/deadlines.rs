@@ -45,7 +45,7 @@ impl<P: Port> Scheduler<P> {
         }
         self.publish(port);
         self.fill_slots(now);
-        self.tell_leader();
+        self.notify_leader();
     }
 
     /// Acts on a deadline of a worker that has passed.

@@ -90,7 +90,7 @@ impl<P: Port> Scheduler<P> {
                 self.fail(id, index, Reason::WorkerEnded { error, tries }, Some(slot));
             }
         }
-        self.tell_follower(id);
+        self.notify_follower(id);
         self.give_back(chunk, port);
     }
 

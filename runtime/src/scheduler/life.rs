@@ -96,7 +96,7 @@ impl<P: Port> Scheduler<P> {
     pub(super) fn dispatcher_ended(&mut self, port: &mut P) {
         self.health.life = Life::Ended;
         self.end_calls(&Reason::PoolEnded, port);
-        self.tell_leader();
+        self.notify_leader();
         self.act(Action::Changed);
     }
 

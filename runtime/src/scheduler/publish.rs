@@ -75,7 +75,7 @@ impl<P: Port> Scheduler<P> {
         let lower = |call| calls.get(call).is_some_and(|call| call.options.priority < priority);
         let taken = self.in_flight.take_unclaimed(port, |chunk| lower(chunk.call));
         if !taken.is_empty() {
-            self.tell_patient_leader();
+            self.notify_patient_leader();
         }
         taken.into_iter().rev().for_each(|chunk| self.unpublish(chunk));
     }

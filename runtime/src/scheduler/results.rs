@@ -82,7 +82,7 @@ impl<P: Port> Scheduler<P> {
         self.health.deaths = 0;
         self.settled(id, inputs);
         if failed {
-            self.tell_follower(id);
+            self.notify_follower(id);
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl<P: Port> Scheduler<P> {
         port: &mut P,
     ) -> Result<(), Violation> {
         let Some(chunk) = self.in_flight.take(position) else { return Ok(()) };
-        self.tell_follower(chunk.call);
+        self.notify_follower(chunk.call);
         let Some(call) = self.calls.get_mut(chunk.call) else { return Ok(()) };
         call.active -= 1;
         if chunk.answered > 0 {
@@ -155,7 +155,7 @@ impl<P: Port> Scheduler<P> {
     /// Stops the running chunks of a call, and withdraws the unclaimed ones.
     pub(super) fn withdraw(&mut self, id: CallId, port: &mut P) {
         if !self.in_flight.take_unclaimed(port, |chunk| chunk.call == id).is_empty() {
-            self.tell_patient_leader();
+            self.notify_patient_leader();
         }
         self.skip_running(id, port);
         self.cancel_claimed(id, port);

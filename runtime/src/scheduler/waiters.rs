@@ -129,7 +129,7 @@ impl<P: Port> Scheduler<P> {
         if self.waiters.leading.is_some() {
             if self.waiters.progressed {
                 // The leader may be waiting for the messages that this thread has read.
-                self.tell_patient_leader();
+                self.notify_patient_leader();
             }
             return false;
         }
@@ -153,7 +153,7 @@ impl<P: Port> Scheduler<P> {
     }
 
     /// Wakes the follower of a call after an outcome has arrived.
-    pub(super) fn tell_follower(&mut self, id: CallId) {
+    pub(super) fn notify_follower(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.progressed = true;
         self.waiters.progressed = true;
@@ -163,7 +163,7 @@ impl<P: Port> Scheduler<P> {
     }
 
     /// Wakes the leader after an action of the dispatcher for its call, because no worker wakes it then.
-    pub(super) fn tell_leader(&mut self) {
+    pub(super) fn notify_leader(&mut self) {
         if std::mem::take(&mut self.waiters.progressed) && self.waiters.leading.is_some() {
             self.act(Action::WakeLeader);
         }
@@ -171,7 +171,7 @@ impl<P: Port> Scheduler<P> {
 
     /// Wakes a leader that waits for claims after chunks were withdrawn, so that it checks its condition
     /// again.
-    pub(super) fn tell_patient_leader(&mut self) {
+    pub(super) fn notify_patient_leader(&mut self) {
         if let Some(leading @ Sleep::Low(_)) = &mut self.waiters.leading {
             *leading = Sleep::End;
             self.act(Action::WakeLeader);

@@ -274,15 +274,15 @@ mod tests {
         let named = std::thread::spawn(give_up).join().unwrap();
         assert_eq!(named, ["no_new_privs or seccomp filters"]);
         // A thread that existed before has the right only after it has adopted it.
-        let (say, hear) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let (end, ending) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || {
             // SAFETY: no memory is passed.
             unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-            say.send(crate::sys::threads::current()).unwrap();
+            sender.send(crate::sys::threads::current()).unwrap();
             let _ = ending.recv();
         });
-        let thread = hear.recv().unwrap();
+        let thread = receiver.recv().unwrap();
         let adopted = std::thread::spawn(move || {
             let before = no_new_privs();
             Rights::adopt(thread);

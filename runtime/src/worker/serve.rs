@@ -192,7 +192,7 @@ impl WorkerLoop {
         page.set_chunk(position, begun);
         page.set_phase(Phase::Busy);
         fence(Ordering::SeqCst);
-        self.sleeper.tell_caller(Wake::Claimed);
+        self.sleeper.notify_caller(Wake::Claimed);
         push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
         present::set_chunk(descriptor.task, descriptor.first, descriptor.span);
         if let Some(marker) = &mut self.marker {
@@ -212,10 +212,10 @@ impl WorkerLoop {
             None => self.unknown_task(&mut progress, page),
         }
         self.done += progress.taken() as u64;
-        // Only chunks of one input are timed, cancelled or direct, so only they are condemned.
+        // Only chunks of one input are timed, cancelled or direct, so only they are marked for a kill.
         let started = Started { position, index: 0 };
-        if descriptor.count == 1 && progress.taken() == 1 && page.is_condemned(started) {
-            self.sleeper.stand_still(|| page.is_condemned(started));
+        if descriptor.count == 1 && progress.taken() == 1 && page.is_marked_for_kill(started) {
+            self.sleeper.stand_still(|| page.is_marked_for_kill(started));
         }
         if descriptor.soft_timeout != 0 {
             cancellation::end_time();
@@ -228,7 +228,7 @@ impl WorkerLoop {
         handle::let_go(false);
         page.clear_chunk();
         self.sleeper.pool_page().end();
-        self.sleeper.tell_caller(Wake::End);
+        self.sleeper.notify_caller(Wake::End);
         self.leaving |= self.done >= self.max_tasks;
     }
 

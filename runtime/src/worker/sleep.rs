@@ -37,7 +37,7 @@ impl Sleeper {
 
     /// Wakes the thread that waits for `why` (rule Q18). The caller has executed a full fence before.
     #[inline]
-    pub(super) fn tell_caller(&self, why: Wake) {
+    pub(super) fn notify_caller(&self, why: Wake) {
         match self.pool_page().whom_to_wake(why) {
             Waiting::Nobody => {}
             Waiting::End | Waiting::Low => self.pool_page().notify(),
@@ -58,17 +58,17 @@ impl Sleeper {
         let seen = page.wake_word().load(Ordering::SeqCst);
         page.set_stuck(true);
         fence(Ordering::SeqCst);
-        self.tell_caller(Wake::Stuck);
+        self.notify_caller(Wake::Stuck);
         futex::wait(page.wake_word(), seen, Some(Duration::from_millis(1)));
         page.set_stuck(false);
     }
 
-    /// Stands still while it is condemned (rule Q15): until it is killed, pardoned or, being
+    /// Stands still while it is marked for a kill (rule Q15): until it is killed, the mark is withdrawn or, being
     /// a thread, asked to leave.
     #[cold]
-    pub(super) fn stand_still(&self, is_condemned: impl Fn() -> bool) {
+    pub(super) fn stand_still(&self, is_marked_for_kill: impl Fn() -> bool) {
         let page = self.page.view();
-        while is_condemned() && !page.is_asked_to_leave() {
+        while is_marked_for_kill() && !page.is_asked_to_leave() {
             let seen = page.wake_word().load(Ordering::SeqCst);
             futex::wait(page.wake_word(), seen, Some(Duration::from_millis(10)));
         }

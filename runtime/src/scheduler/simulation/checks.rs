@@ -52,7 +52,7 @@ impl World<'_> {
                 true => !knows && claimed.answered < claimed.inputs.count,
                 false => knows,
             };
-            if mistaken && !worker.lied && !worker.killed {
+            if mistaken && !worker.misbehaved && !worker.killed {
                 let number = claimed.inputs.call;
                 let word = if knows { "is told" } else { "is not told" };
                 return self.fail(format!("slot {slot} {word} that call {number} is cancelled"));
@@ -125,7 +125,7 @@ impl World<'_> {
             !patient && (self.scheduler.outstanding() > 0 || self.scheduler.watches_ends());
         for (slot, worker) in self.workers.iter().enumerate() {
             let Some(worker) = worker else { continue };
-            if ended(&worker.ring) && matters && !worker.lied {
+            if ended(&worker.ring) && matters && !worker.misbehaved {
                 return Err(format!("the end of a chunk in slot {slot} is read by nobody"));
             }
             let idle = worker.stage == Stage::Serving && worker.asleep && !worker.killed;

@@ -86,7 +86,7 @@ pub(super) struct VirtualWorker {
     /// Whether it has reported that it leaves.
     pub(super) left: bool,
     /// Whether it has violated the protocol, so that its messages are not read any more.
-    pub(super) lied: bool,
+    pub(super) misbehaved: bool,
     /// The number of tasks that it has run.
     pub(super) done: usize,
     /// Whether its end was noticed, but not yet its exit status.
@@ -108,7 +108,7 @@ impl VirtualWorker {
             hangs: false,
             killed: false,
             left: false,
-            lied: false,
+            misbehaved: false,
             done: 0,
             over_told: false,
         }

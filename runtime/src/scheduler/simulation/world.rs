@@ -139,7 +139,7 @@ impl<'a> World<'a> {
     pub(super) fn anybody_serves(&self) -> bool {
         let serves = |worker: &VirtualWorker| {
             let heard = worker.control.is_empty() && worker.stage == Stage::Serving;
-            heard && !worker.killed && !worker.asked_to_leave && !worker.lied
+            heard && !worker.killed && !worker.asked_to_leave && !worker.misbehaved
         };
         self.scheduler.is_complete() && self.workers.iter().flatten().any(serves)
     }
@@ -263,7 +263,7 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn has_unread(&self) -> bool {
-        self.workers.iter().flatten().any(|worker| !worker.ring.is_empty() && !worker.lied)
+        self.workers.iter().flatten().any(|worker| !worker.ring.is_empty() && !worker.misbehaved)
     }
 
     /// Ensures that a thread reads the rings after another one has stopped.

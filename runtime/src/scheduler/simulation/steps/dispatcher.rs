@@ -156,7 +156,7 @@ impl World<'_> {
 
     /// Reads the ring of a worker.
     fn drain(&mut self, slot: usize) {
-        let unread = |worker: &VirtualWorker| !worker.ring.is_empty() && !worker.lied;
+        let unread = |worker: &VirtualWorker| !worker.ring.is_empty() && !worker.misbehaved;
         if !self.workers[slot].as_ref().is_some_and(unread) {
             return;
         }
@@ -170,7 +170,7 @@ impl World<'_> {
                     self.fail(format!("an honest worker is said to lie: {what} ({message:?})"));
                 }
                 if let Some(worker) = &mut self.workers[slot] {
-                    worker.lied = true;
+                    worker.misbehaved = true;
                 }
                 self.event(Event::Misbehaved { slot, error: what });
                 self.carry_out();
