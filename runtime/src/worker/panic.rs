@@ -215,13 +215,13 @@ pub(crate) fn text_of(payload: &dyn Any) -> String {
 }
 
 fn take_seen() -> Vec<Seen> {
+    if WATCHED.get() {
+        // The flag belongs to all worker threads of the process, so that none of them may clear it: for an
+        // instant another thread would take its own panics for none.
+        return take_seen_of_thread();
+    }
     if ATTENTION.fetch_and(!PANIC_SEEN, Ordering::Acquire) & PANIC_SEEN == 0 {
         return Vec::new();
-    }
-    if WATCHED.get() {
-        // Other worker threads may have seen panics too.
-        ATTENTION.fetch_or(PANIC_SEEN, Ordering::Release);
-        return take_seen_of_thread();
     }
     process().as_mut().map(|process| std::mem::take(&mut process.seen)).unwrap_or_default()
 }
