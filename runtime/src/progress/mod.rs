@@ -152,8 +152,9 @@ struct Tracked {
     outstanding: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     /// Locked during a call of the function; `None` after it panicked.
     callback: Mutex<Option<Callback>>,
+    /// Locked while the bar is drawn; `None` after the call has ended, so that a late report cannot follow the last one.
     #[cfg(feature = "progress")]
-    bar: Option<bars::Bar>,
+    bar: Mutex<Option<bars::Bar>>,
 }
 
 impl Tracked {
@@ -178,7 +179,7 @@ impl Tracked {
     /// Draws the bar.
     fn show(&self) {
         #[cfg(feature = "progress")]
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &*self.bar.lock().ignore_poison() {
             bar.show(&self.progress(false));
         }
     }
@@ -225,7 +226,7 @@ impl Tracker {
             outstanding: Box::new(outstanding),
             callback: Mutex::new(watchers.callback.clone()),
             #[cfg(feature = "progress")]
-            bar: watchers.title.as_deref().and_then(bars::Bar::new),
+            bar: Mutex::new(watchers.title.as_deref().and_then(bars::Bar::new)),
         });
         ticker::add(&tracked);
         Tracker { tracked, original: Original::here(), finished: false }
@@ -264,8 +265,11 @@ impl Drop for Tracker {
         self.tracked.is_over.store(true, Ordering::Release);
         ticker::remove(&self.tracked);
         #[cfg(feature = "progress")]
-        if let Some(bar) = &self.tracked.bar {
-            bar.end(self.finished.then(|| self.tracked.progress(true)).as_ref());
+        {
+            let bar = self.tracked.bar.lock().ignore_poison().take();
+            if let Some(bar) = bar {
+                bar.end(self.finished.then(|| self.tracked.progress(true)).as_ref());
+            }
         }
         self.tracked.report(true);
     }
