@@ -121,10 +121,9 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
 
 /// Runs tests in parallel, and returns the output of those that failed.
 fn run_all(tests: &[Test], threads: Option<usize>) -> Vec<(String, String)> {
-    let threads = threads
-        .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
-        .unwrap_or(1)
-        .max(1);
+    // Most tests wait most of the time.
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = threads.unwrap_or(2 * cpus).max(1);
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..threads.min(tests.len()) {
