@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use procession_tests::tasks::square;
-use procession_tests::{ONCE, StartMethod, conformance, processes, wait};
+use procession_tests::{ONCE, PROCESSES, StartMethod, conformance, processes, wait};
 use runtime::{ErrorKind, Pool, PoolBuilder, worker};
 
 conformance! {
@@ -14,7 +14,15 @@ conformance! {
         a_worker_of_a_stopped_server_ends_as_it_does,
         a_pool_ends_beside_a_stopped_server,
     ];
-    &[StartMethod::Fork] => [a_stopped_template_without_a_standby_is_told];
+    &[StartMethod::Fork] => [
+        a_stopped_template_without_a_standby_is_told,
+        a_pool_of_which_everything_is_stopped_says_so,
+    ];
+    PROCESSES => [
+        idle_workers_that_are_stopped_are_replaced,
+        a_stopped_worker_is_replaced_for_a_broadcast,
+        a_worker_that_is_stopped_in_a_task_is_left_alone,
+    ];
     ONCE => [a_pool_is_built_beside_a_stopped_server];
 }
 
@@ -142,6 +150,57 @@ fn a_stopped_template_without_a_standby_is_told(method: StartMethod) {
     }
     processes::signal(template, Signal::SIGCONT);
     wait::for_it("it goes on", || pool.apply(square, 5).is_ok());
+}
+
+fn a_pool_of_which_everything_is_stopped_says_so(method: StartMethod) {
+    let pool = builder(method).build().unwrap();
+    let template = processes::entry(pids(&pool)[0]).unwrap().parent;
+    stop(standby(&pool, template));
+    stop(template);
+    pids(&pool).into_iter().for_each(stop);
+    let error = pool.apply(square, 5).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Start, "{text}");
+    for part in ["template", &format!("pid {template}"), "stopped", "kill -CONT", "400ms"] {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    processes::signal(template, Signal::SIGCONT);
+    wait::for_it("it goes on", || pool.apply(square, 5).is_ok());
+}
+
+fn idle_workers_that_are_stopped_are_replaced(method: StartMethod) {
+    let pool = builder(method).build().unwrap();
+    let stopped = pids(&pool);
+    stopped.iter().copied().for_each(stop);
+    assert_eq!(pool.apply(square, 5).unwrap(), 25);
+    assert_eq!(pool.map(square, 0..100).unwrap()[99], 9801);
+    assert!(stopped.iter().any(|pid| !processes::is_alive(*pid)), "{stopped:?}");
+}
+
+fn a_stopped_worker_is_replaced_for_a_broadcast(method: StartMethod) {
+    let pool = builder(method).build().unwrap();
+    let stopped = pids(&pool)[1];
+    stop(stopped);
+    let outcomes: Vec<u64> = pool.broadcast(square, 5).into_iter().map(Result::unwrap).collect();
+    assert_eq!(outcomes, [25, 25]);
+    assert!(!processes::is_alive(stopped));
+}
+
+fn a_worker_that_is_stopped_in_a_task_is_left_alone(method: StartMethod) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let pool = builder(method).workers(1).build().unwrap();
+    let running = pool.submit(wait_for_file, file.clone());
+    wait::for_it("it runs", || pool.workers()[0].state() == runtime::WorkerState::Busy);
+    let worker = pids(&pool)[0];
+    stop(worker);
+    let next = pool.submit(square, 5);
+    std::thread::sleep(Duration::from_millis(1500));
+    processes::signal(worker, Signal::SIGCONT);
+    std::fs::write(file, "").unwrap();
+    assert_eq!(running.wait().unwrap(), 7);
+    assert_eq!(next.wait().unwrap(), 25);
+    assert_eq!(pids(&pool), [worker]);
 }
 
 fn a_pool_is_built_beside_a_stopped_server(method: StartMethod) {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::instances::ProcessHandle;
 use super::objects::WorkerObjects;
+use super::stopped::StoppedWorkers;
 use super::threads::ThreadInstance;
 use super::{Batch, Engine, SharedPool, endings, starting, threads};
 use crate::error::Error;
@@ -40,6 +41,7 @@ pub(crate) struct Dispatcher {
     left_behind: Vec<LeftBehind>,
     audited: Instant,
     suspects: Vec<u64>,
+    stopped: StoppedWorkers,
 }
 
 /// A worker that was abandoned.
@@ -98,6 +100,7 @@ pub(crate) fn start(
         left_behind: Vec::new(),
         audited: Instant::now(),
         suspects: Vec::new(),
+        stopped: StoppedWorkers::default(),
     };
     std::thread::Builder::new()
         .name(name)
@@ -397,7 +400,7 @@ impl Dispatcher {
     }
 
     /// Occasionally repairs the pool page, which a worker may have overwritten (rule Q19), and finds
-    /// claims in the name of workers that have not made them.
+    /// claims in the name of workers that have not made them, and workers that are stopped.
     fn audit(&mut self, engine: &mut Engine) {
         if engine.scheduler.outstanding() == 0 || self.audited.elapsed() < TICK {
             return;
@@ -410,6 +413,7 @@ impl Dispatcher {
             let error = Error::start("a chunk was claimed in its name that it does not run");
             engine.event(&self.shared, Event::Misbehaved { slot, error: error.into() });
         }
+        self.stopped.check(engine, &self.shared);
     }
 }
 

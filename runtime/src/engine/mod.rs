@@ -40,6 +40,7 @@ mod regions;
 mod settings;
 mod slow;
 mod starting;
+mod stopped;
 mod threads;
 mod timeouts;
 mod wait;

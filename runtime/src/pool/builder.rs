@@ -282,6 +282,10 @@ impl PoolBuilder {
     ///
     /// With `ForkServer` and `Fork` a server that is stopped, by a signal such as SIGSTOP, and has
     /// not started a worker in this time is replaced. Its workers go on.
+    ///
+    /// An idle worker process that is stopped in this way, and that inputs have waited for during
+    /// this time, is killed and replaced. A worker that is stopped while it runs a task, or by a
+    /// debugger, is left alone.
     pub fn start_timeout(mut self, time: Duration) -> Self {
         self.settings.limits.start_timeout = time;
         self

@@ -27,7 +27,7 @@ pub(crate) enum Event<P: Port> {
     Ready { slot: usize },
     /// A worker has reported that it cannot serve.
     NotReady { slot: usize, error: P::Error },
-    /// A worker has violated the protocol.
+    /// A worker has violated the protocol, or cannot work any more although it has not ended.
     Misbehaved { slot: usize, error: P::Error },
     /// The input that a worker runs has exceeded its timeout, and the worker cannot begin another one.
     Overdue { slot: usize, limit: Duration },

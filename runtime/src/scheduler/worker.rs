@@ -95,6 +95,11 @@ pub(crate) struct Slot<E> {
 }
 
 impl<E> Slot<E> {
+    /// Returns whether it has a direct chunk that has not ended.
+    pub(crate) fn has_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
     /// Returns whether it serves and its process is known.
     pub(super) fn is_complete(&self) -> bool {
         self.known && self.worker.is_serving()

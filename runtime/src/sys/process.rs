@@ -67,6 +67,12 @@ pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
     stat(pidfd).starts_with(['T', 't'])
 }
 
+/// Returns whether a process is stopped by a signal such as SIGSTOP, and not by a debugger; false if
+/// this is not known.
+pub(crate) fn is_suspended(pidfd: BorrowedFd<'_>) -> bool {
+    stat(pidfd).starts_with('T')
+}
+
 /// Returns the exit of a process that is not a child of this one and was not reaped yet.
 pub(crate) fn exit_of_zombie(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     // The last field contains the status as `waitpid` returns it. `stat` begins with the third field.
