@@ -20,6 +20,7 @@ conformance! {
     ];
     PROCESSES => [
         idle_workers_that_are_stopped_are_replaced,
+        a_worker_that_is_stopped_right_after_a_task_is_replaced,
         a_stopped_worker_is_replaced_for_a_broadcast,
         a_worker_that_is_stopped_in_a_task_is_left_alone,
     ];
@@ -31,6 +32,11 @@ conformance! {
 fn wait_for_file(path: PathBuf) -> u64 {
     wait::for_it("the file is there", || path.exists());
     7
+}
+
+#[worker]
+fn own_pid() -> u32 {
+    std::process::id()
 }
 
 #[worker]
@@ -175,6 +181,16 @@ fn idle_workers_that_are_stopped_are_replaced(method: StartMethod) {
     assert_eq!(pool.apply(square, 5).unwrap(), 25);
     assert_eq!(pool.map(square, 0..100).unwrap()[99], 9801);
     assert!(stopped.iter().any(|pid| !processes::is_alive(*pid)), "{stopped:?}");
+}
+
+/// The worker has no task any more when the value of its last one is here, although it may not sleep yet.
+fn a_worker_that_is_stopped_right_after_a_task_is_replaced(method: StartMethod) {
+    let pool = builder(method).workers(1).build().unwrap();
+    for x in 0..8 {
+        let worker = pool.apply(own_pid, ()).unwrap();
+        processes::signal(worker, Signal::SIGSTOP);
+        assert_eq!(pool.apply(square, x).unwrap(), x * x);
+    }
 }
 
 fn a_stopped_worker_is_replaced_for_a_broadcast(method: StartMethod) {

@@ -4,13 +4,12 @@
 //! that worker alone, a call would wait until somebody continues the worker. A worker that runs a task
 //! is left alone: its task has a timeout if the program wants one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 
 use super::instances::ProcessHandle;
-use super::{Engine, SharedPool};
+use super::{Engine, SharedError, SharedPool};
 use crate::error::Error;
-use crate::queue::Phase;
 use crate::scheduler::{Event, Owner, TICK, Worker};
 use crate::sys::process;
 
@@ -25,14 +24,15 @@ impl StoppedWorkers {
     pub(super) fn check(&mut self, engine: &mut Engine, shared: &SharedPool) {
         let limit = shared.settings.limits.start_timeout;
         let most = limit.as_nanos().div_ceil(TICK.as_nanos());
-        let free = engine.scheduler.unheld(&engine.queue).any(|(_, owner)| owner == Owner::Free);
+        let owners: HashSet<Owner> =
+            engine.scheduler.unheld(&engine.queue).map(|(_, owner)| owner).collect();
+        let waits = |slot| owners.contains(&Owner::Free) || owners.contains(&Owner::Worker(slot));
         let stopped: Vec<(usize, usize)> = engine
             .scheduler
             .slots()
-            .filter(|(_, worker)| matches!(worker.worker, Worker::Idle { .. }))
-            .filter(|(_, worker)| free || worker.has_direct())
+            .filter(|(slot, worker)| waits(*slot) || worker.has_direct())
+            .filter(|(slot, worker)| engine.is_stopped_idle(*slot, &worker.worker))
             .map(|(slot, worker)| (slot, worker.id))
-            .filter(|(slot, _)| engine.is_stopped_idle(*slot))
             .collect();
         let before = std::mem::take(&mut self.0);
         for (slot, id) in stopped {
@@ -52,10 +52,17 @@ impl StoppedWorkers {
 }
 
 impl Engine {
-    fn is_stopped_idle(&self, slot: usize) -> bool {
+    /// Returns whether a worker is stopped although it serves and has no input to run.
+    fn is_stopped_idle(&self, slot: usize, worker: &Worker<SharedError>) -> bool {
         let Some(instance) = self.instance(slot) else { return false };
         let ProcessHandle::Child { pidfd, .. } = &instance.process else { return false };
-        instance.page.view().phase() == Phase::Idle
+        // The phase on its page is not the answer: a worker that looks for its next chunk is still
+        // called busy there, and here until it has reported the end of its chunk.
+        let (begun, _) = instance.page.view().chunk();
+        let runs = [Some(begun), worker.position()];
+        let runs = runs.into_iter().flatten().any(|at| self.scheduler.is_unanswered(at));
+        worker.is_serving()
+            && !runs
             && !instance.has_messages()
             && process::is_suspended(pidfd.as_fd())
     }

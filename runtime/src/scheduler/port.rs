@@ -30,7 +30,7 @@ pub(crate) trait Port: Sized {
 }
 
 /// The owner of a published chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     /// The chunk is not claimed.
     Free,

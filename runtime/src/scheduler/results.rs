@@ -142,6 +142,11 @@ impl<P: Port> Scheduler<P> {
         Some((chunk.task, timeout))
     }
 
+    /// Returns whether the chunk at a position has inputs without an answer.
+    pub(crate) fn is_unanswered(&self, position: u64) -> bool {
+        self.in_flight.get(position).is_some_and(|chunk| chunk.answered < chunk.count)
+    }
+
     /// Returns the published chunks whose claims were not reported, with their owners, for the audit.
     pub(crate) fn unheld<'a>(&'a self, port: &'a P) -> impl Iterator<Item = (u64, Owner)> + 'a {
         self.in_flight.unheld(port)
