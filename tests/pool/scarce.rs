@@ -21,6 +21,7 @@ conformance! {
         a_limit_of_file_sizes_ends_nobody,
         pools_leave_addresses_to_the_program,
     ];
+    &[StartMethod::Thread] => [hundreds_of_pools_exist_at_the_same_time];
 }
 
 #[worker]
@@ -140,6 +141,15 @@ fn reserve(bytes: u64) -> Option<(NonNull<c_void>, usize)> {
     // SAFETY: new addresses, which nothing refers to.
     let at = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_NONE, flags) };
     at.ok().map(|at| (at, size.get()))
+}
+
+fn hundreds_of_pools_exist_at_the_same_time(method: StartMethod) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 16), hard).unwrap();
+    let pools: Vec<Pool> = (0..300)
+        .map(|_| Pool::builder().start_method(method).workers(1).build().unwrap())
+        .collect();
+    pools.iter().for_each(reverse);
 }
 
 /// A pool reserves many more addresses than it uses, of which a process has 128 TiB.

@@ -74,6 +74,11 @@ pub(crate) fn address_space_left() -> u64 {
     limit.min(ADDRESSES).saturating_sub(mapped().unwrap_or(0))
 }
 
+/// The bytes that this process could still map if nothing limited it.
+pub(crate) fn addresses_left() -> u64 {
+    ADDRESSES.saturating_sub(mapped().unwrap_or(0))
+}
+
 /// The bytes of all mappings of this process.
 fn mapped() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;

@@ -94,10 +94,18 @@ pub(crate) fn make_present(fd: BorrowedFd<'_>, from: usize, len: usize) -> io::R
 /// From this size on a mapping is one of which few pages are used.
 const SPARSE: usize = 1 << 20;
 
+/// The size above which a mapping takes only a small part of the addresses that are left. Of a region
+/// of this size few programs fill more than a part.
+const ROOMY: u64 = 1 << 30;
+
 /// Whether a mapping of this size leaves the program most of the address space that it may have:
-/// where there is none left its next allocation fails, which ends it.
+/// where there is none left its next allocation fails, which ends it. A large mapping also
+/// leaves room for many others, so that a program can have a thousand pools.
 pub(crate) fn leaves_room(size: usize) -> bool {
-    cfg!(miri) || size as u64 <= super::limits::address_space_left() / 4
+    let size = size as u64;
+    cfg!(miri)
+        || size <= super::limits::address_space_left() / 4
+            && (size <= ROOMY || size <= super::limits::addresses_left() / 64)
 }
 
 /// From this size on memory is asked for only if there is as much: the kernel would go on
