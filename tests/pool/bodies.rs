@@ -18,6 +18,7 @@ conformance! {
     PROCESSES => [
         a_main_thread_that_ends_by_itself_is_told,
         a_main_thread_that_ends_by_itself_in_an_initializer_is_told,
+        a_main_thread_that_ends_by_itself_is_told_whatever_its_name_is,
         a_task_may_close_all_fds_and_open_files,
     ];
     &[StartMethod::Thread] => [a_worker_thread_that_ends_by_itself_is_told];
@@ -48,6 +49,16 @@ fn end_thread(x: u64) -> u64 {
         end_this_thread()
     }
     x * x
+}
+
+/// The same, after its thread got a name that is no text.
+#[allow(unsafe_code, reason = "names the process")]
+#[worker]
+fn end_unreadable(x: u64) -> u64 {
+    // SAFETY: the name is a string of C.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"\xC3".as_ptr()) };
+    std::thread::spawn(|| std::thread::sleep(Duration::from_secs(600)));
+    if x == 3 { end_this_thread() } else { x * x }
 }
 
 /// Ends its thread, which is the only one.
@@ -95,6 +106,12 @@ fn a_worker_has_the_stack_of_a_main_thread(method: StartMethod) {
         return;
     }
     assert!(pool(method, 1).apply(deep, 2 << 10).unwrap() > 0);
+}
+
+fn a_main_thread_that_ends_by_itself_is_told_whatever_its_name_is(method: StartMethod) {
+    let error = pool(method, 1).apply(end_unreadable, 3).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exited, "{error}");
+    assert!(error.to_string().contains("main thread"), "{error}");
 }
 
 fn a_main_thread_that_ends_by_itself_is_told(method: StartMethod) {

@@ -47,6 +47,7 @@ conformance! {
         an_fd_of_the_caller_is_there,
         every_worker_sees_the_same_snapshot,
         a_thread_is_named_in_the_refusal,
+        a_thread_counts_whatever_its_name_is,
         a_main_thread_that_waits_counts_in_a_program,
         threads_may_be_allowed,
     ];
@@ -422,6 +423,24 @@ fn a_thread_is_named_in_the_refusal(method: StartMethod) {
     });
     // They are gone: now it may.
     assert_eq!(pool(method, 1).apply(square, 3).unwrap(), 9);
+}
+
+/// The kernel cuts the name in the middle of its last character.
+fn a_thread_counts_whatever_its_name_is(method: StartMethod) {
+    let (up, done) = (&Barrier::new(2), &Barrier::new(2));
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(format!("{}ü", "b".repeat(14)));
+        let wait = || {
+            up.wait();
+            done.wait();
+        };
+        thread.spawn_scoped(scope, wait).unwrap();
+        up.wait();
+        let outcome = Pool::builder().start_method(method).build().map(drop);
+        done.wait();
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ForkWithThreads, "{error}");
+    });
 }
 
 /// Only in a program compiled as a test it is taken for the harness.

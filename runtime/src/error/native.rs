@@ -57,7 +57,7 @@ impl NativeTrace {
     }
 
     fn written(&self) -> String {
-        let own_maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let own_maps = crate::sys::read_text("/proc/self/maps").unwrap_or_default();
         let own: Vec<MappedFile<'_>> = own_maps.lines().filter_map(MappedFile::read).collect();
         let its: Vec<MappedFile<'_>> = self.maps.lines().filter_map(MappedFile::read).collect();
         let mut text = String::new();

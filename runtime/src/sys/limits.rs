@@ -60,7 +60,7 @@ fn own(name: &str) -> Option<u64> {
 }
 
 fn of_process(status: &str, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(status).ok()?;
+    let text = super::read_text(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }

@@ -32,5 +32,11 @@ pub(crate) mod threads;
 pub(crate) mod unshared;
 pub(crate) mod wakeup;
 
+/// Reads a file of `/proc`, in which names of threads and paths may contain any bytes. The kernel cuts
+/// the name of a thread after 15 bytes, which may be in the middle of a character.
+pub(crate) fn read_text(path: impl AsRef<std::path::Path>) -> std::io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// The bytes of a page: the smallest that every supported machine has.
 pub(crate) const PAGE: usize = 4096;

@@ -51,7 +51,7 @@ fn stat(pidfd: BorrowedFd<'_>) -> String {
     let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()).filter(|pid| *pid != 0) else {
         return String::new();
     };
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = super::read_text(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
 }
 

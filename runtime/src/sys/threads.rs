@@ -39,7 +39,7 @@ fn numbers() -> Option<(i32, i32)> {
 /// the thread does not exist or `/proc` does not show it. The id belongs to the namespace of `/proc`.
 pub(crate) fn started(thread: u32) -> Option<u64> {
     // The format is `ID (name) state parent ..`; the name may contain any character.
-    let stat = std::fs::read_to_string(format!("/proc/{thread}/stat")).ok()?;
+    let stat = super::read_text(format!("/proc/{thread}/stat")).ok()?;
     let after = stat.get(stat.rfind(')')? + 1..)?;
     after.split_ascii_whitespace().nth(19)?.parse().ok()
 }
@@ -92,7 +92,7 @@ pub(crate) fn others() -> io::Result<Vec<(i32, String)>> {
         };
         if tid != current {
             // The thread has ended in the meantime.
-            let Ok(name) = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")) else {
+            let Ok(name) = super::read_text(format!("/proc/self/task/{tid}/comm")) else {
                 continue;
             };
             threads.push((tid, name.trim_end().to_owned()));
