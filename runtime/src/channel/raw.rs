@@ -9,6 +9,8 @@ use super::end::{self, ChannelEnd, ChannelSide};
 use super::error::ChannelError;
 use super::receive::{TakeCounts, receive};
 use super::send::{self, EncodedMessage};
+#[cfg(any(feature = "log", feature = "tracing"))]
+use super::wait::WaitForAny;
 use crate::error::Result;
 use crate::handle::Object;
 use crate::sys::socket;
@@ -76,6 +78,14 @@ impl RawReceiver {
             memory.read_into(0, len, bytes);
         }
         Ok(taken.objects)
+    }
+
+    /// Waits until one of several ends has a message or no sender. Only one thread waits at a time.
+    #[cfg(any(feature = "log", feature = "tracing"))]
+    pub(crate) fn wait_for_any(receivers: &[RawReceiver]) {
+        let ends: Vec<_> = receivers.iter().map(|receiver| &receiver.0).collect();
+        let wait = WaitForAny { ends: &ends, turn: 0, other: None };
+        wait.until(u64::MAX, |sleep| sleep());
     }
 
     /// Disconnects the senders in all processes. Messages that were sent can still be received. Senders may still send until

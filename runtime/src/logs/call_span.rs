@@ -6,13 +6,13 @@ use tracing_core::dispatcher::{Dispatch, get_default};
 use tracing_core::span::Id;
 
 use super::LogMessage;
-use crate::channel::Sender;
+use super::link::LogSender;
 use crate::sys::generation::Original;
 
 /// Keeps the spans open in which calls of a pool were made.
 #[derive(Clone)]
 pub(crate) struct CallSpans {
-    pub(super) sender: Sender<LogMessage>,
+    pub(super) sender: LogSender,
 }
 
 impl fmt::Debug for CallSpans {
@@ -25,7 +25,7 @@ impl fmt::Debug for CallSpans {
 pub(crate) struct ParentSpan {
     id: Id,
     dispatch: Dispatch,
-    sender: Sender<LogMessage>,
+    sender: LogSender,
     original: Original,
 }
 
@@ -53,7 +53,7 @@ impl Drop for ParentSpan {
             return;
         }
         // This message follows those of the tasks that have ended.
-        if self.sender.send(LogMessage::CallEnded(self.number())).is_err() {
+        if !self.sender.send(&LogMessage::CallEnded(self.number())) {
             self.dispatch.try_close(self.id.clone());
         }
     }

@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LogMessage;
+use super::link::LogSenders;
 #[cfg(feature = "tracing")]
 use super::subscriber::{DisabledCallsites, TraceForwarder};
 use crate::call::{Call, Outcome, Param};
-use crate::channel::Sender;
+use crate::identity;
 use crate::registry::{Place, Registration};
 
 /// The input of the initializer.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LogSetup {
-    pub(super) sender: Sender<LogMessage>,
+    pub(super) senders: LogSenders,
     /// The number of the [`log::LevelFilter`] of the caller; 0 if it has no logger.
     pub(super) filter: u8,
     /// The number of the level of the subscriber of the caller, and the callsites that it does not want.
@@ -35,11 +35,12 @@ inventory::submit! {
 fn install(call: &mut Call<'_>) -> Outcome {
     let setup: LogSetup = Param::take(call, "setup")?;
     call.begin()?;
+    let sender = setup.senders.of_worker(identity::worker_id().unwrap_or(0));
     #[cfg(feature = "log")]
-    super::forward::install(setup.sender.clone(), setup.filter);
+    super::forward::install(sender.clone(), setup.filter);
     #[cfg(feature = "tracing")]
     if let Some((level, disabled)) = setup.traces {
-        TraceForwarder::install(setup.sender, level, disabled);
+        TraceForwarder::install(sender, level, disabled);
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Records of the crate `log`, and spans and events of the crate `tracing`: from workers to the logger and
 //! the subscriber of the caller.
 //!
-//! If the program has a logger or a subscriber, a pool creates a channel and a thread that reads it. Each
-//! worker receives the sending end as the input of an initializer of the library, which runs before those of
+//! If the program has a logger or a subscriber, a pool creates channels and a thread that reads them. Each
+//! worker receives a sending end as the input of an initializer of the library, which runs before those of
 //! the program and installs a logger and a subscriber. A record is one message, which is in the channel when
 //! the macro returns. Therefore the last records of a killed worker arrive too, and a worker that logs faster
 //! than its caller reads waits.
@@ -15,6 +15,7 @@ mod call_span;
 #[cfg(feature = "log")]
 mod forward;
 mod install;
+mod link;
 mod reader;
 #[cfg(feature = "log")]
 mod record;
@@ -31,14 +32,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) use call_span::{CallSpans, ParentSpan};
 pub(crate) use reader::{LogReader, start};
 
-/// The maximum number of records that the caller has not read yet.
-const CAPACITY: usize = 4096;
-
 /// A message from a worker to its caller.
 #[derive(Serialize, Deserialize)]
-enum LogMessage {
+enum LogMessage<'a> {
     #[cfg(feature = "log")]
-    Record(Box<Record>),
+    #[serde(borrow)]
+    Record(Record<'a>),
     #[cfg(feature = "tracing")]
     Trace(Box<trace::TraceMessage>),
     /// From the caller itself: all tasks of a call that was made in this span have ended.
@@ -46,21 +45,36 @@ enum LogMessage {
     CallEnded(u64),
     /// From the caller itself: no messages follow.
     Stop,
+    /// Never sent; it gives the lifetime a use without the feature `log`.
+    #[cfg(not(feature = "log"))]
+    Nothing(&'a str),
 }
 
 /// A record of the crate `log`.
 #[cfg(feature = "log")]
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct Record<'a> {
     /// The number of its [`log::Level`].
     level: u8,
-    target: String,
-    text: String,
-    module: Option<String>,
-    file: Option<String>,
+    target: &'a str,
+    text: &'a str,
+    module: Option<&'a str>,
+    file: Option<&'a str>,
     line: Option<u32>,
-    /// Its key-values as text, after those that name its origin.
-    fields: Vec<(String, String)>,
+    #[serde(borrow)]
+    origin: Origin<'a>,
+    /// Its key-values as text, without those that name its origin.
+    fields: Vec<(&'a str, &'a str)>,
+}
+
+/// The key-values that name the origin of a record.
+#[cfg(feature = "log")]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Origin<'a> {
+    worker: Option<u64>,
+    pid: Option<u64>,
+    task: Option<&'a str>,
+    index: Option<u64>,
 }
 
 #[cfg(feature = "log")]

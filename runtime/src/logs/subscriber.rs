@@ -15,8 +15,8 @@ use tracing_core::span::{Attributes, Current, Id, Record as SpanRecord};
 use tracing_core::{Event, Interest, Level, LevelFilter, Metadata, Subscriber};
 
 use super::LogMessage;
+use super::link::LogSender;
 use super::trace::{CallsiteData, ORIGIN, TraceMessage, TraceParent, TraceValue, Traced, Values};
-use crate::channel::Sender;
 use crate::poison::IgnorePoison;
 use crate::sync::Atomics;
 use crate::sys::generation::Original;
@@ -39,7 +39,7 @@ pub(super) fn places(hash: u64, len: usize) -> impl Iterator<Item = usize> {
 
 /// Sends spans and events to the caller.
 pub(super) struct TraceForwarder {
-    sender: Sender<LogMessage>,
+    sender: LogSender,
     original: Original,
     level: LevelFilter,
     disabled: DisabledCallsites,
@@ -71,7 +71,7 @@ thread_local! {
 }
 
 impl TraceForwarder {
-    fn new(sender: Sender<LogMessage>, level: LevelFilter, disabled: DisabledCallsites) -> Self {
+    fn new(sender: LogSender, level: LevelFilter, disabled: DisabledCallsites) -> Self {
         TraceForwarder {
             sender,
             original: Original::here(),
@@ -84,7 +84,7 @@ impl TraceForwarder {
 
     /// Makes this process use a forwarder. A forked copy of the caller has the subscriber of the caller,
     /// which only this thread can replace, and only for itself.
-    pub(super) fn install(sender: Sender<LogMessage>, level: u8, disabled: DisabledCallsites) {
+    pub(super) fn install(sender: LogSender, level: u8, disabled: DisabledCallsites) {
         let level = [
             LevelFilter::ERROR,
             LevelFilter::WARN,
@@ -106,7 +106,7 @@ impl TraceForwarder {
         if self.original.is_here() {
             let message = TraceMessage { pid: std::process::id(), what };
             // If the caller has ended, no process reads the message.
-            let _ = self.sender.send(LogMessage::Trace(Box::new(message)));
+            self.sender.send(&LogMessage::Trace(Box::new(message)));
         }
     }
 

@@ -132,7 +132,9 @@ fn read_logs(settings: &mut Settings) -> Result<Option<crate::logs::LogReader>> 
     if settings.method == StartMethod::Thread || !settings.forward_logs {
         return Ok(None);
     }
-    let Some((reader, initializer)) = crate::logs::start()? else { return Ok(None) };
+    let Some((reader, initializer)) = crate::logs::start(settings.limits.workers)? else {
+        return Ok(None);
+    };
     settings.initializers.insert(0, initializer);
     #[cfg(feature = "tracing")]
     {
