@@ -20,8 +20,7 @@ conformance! {
         the_rest_of_a_chunk_is_cancelled,
         a_second_cancellation_does_not_undo_the_first,
         a_failed_map_asks_what_still_runs,
-        a_dropped_stream_asks_what_still_runs,
-        a_cancelled_stream_asks_what_still_runs,
+        a_dropped_or_cancelled_stream_asks_what_still_runs,
         a_dropped_handle_asks_nobody,
         a_dropped_pool_asks_what_still_runs,
         threads_of_a_task_can_ask,
@@ -220,28 +219,29 @@ fn a_failed_map_asks_what_still_runs(method: StartMethod) {
     wait::for_it("the other task ends", || seen(&path).exists());
 }
 
-fn a_dropped_stream_asks_what_still_runs(method: StartMethod) {
+fn a_dropped_or_cancelled_stream_asks_what_still_runs(method: StartMethod) {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("task");
     let pool = pool(method, 2);
-    let inputs = [(None, begun(&path)), (Some(path.clone()), PathBuf::new())];
-    let mut stream = pool.imap(wait_or_fail, inputs);
-    assert_eq!(stream.next().unwrap().unwrap_err().kind(), ErrorKind::Panicked);
-    assert!(!seen(&path).exists());
-    drop(stream);
-    wait::for_it("the task ends", || seen(&path).exists());
-}
-
-fn a_cancelled_stream_asks_what_still_runs(method: StartMethod) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("task");
-    let pool = pool(method, 2);
-    let inputs = [(None, begun(&path)), (Some(path.clone()), PathBuf::new())];
-    let mut stream = pool.imap(wait_or_fail, inputs);
-    assert_eq!(stream.next().unwrap().unwrap_err().kind(), ErrorKind::Panicked);
-    stream.cancel();
-    assert_eq!(stream.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
-    wait::for_it("the task ends", || seen(&path).exists());
+    for name in ["dropped", "cancelled"] {
+        let path = dir.path().join(name);
+        let inputs = [(None, begun(&path)), (Some(path.clone()), PathBuf::new())];
+        let mut stream = pool.imap(wait_or_fail, inputs);
+        assert_eq!(stream.next().unwrap().unwrap_err().kind(), ErrorKind::Panicked);
+        assert!(!seen(&path).exists());
+        let kept = match name {
+            "dropped" => {
+                drop(stream);
+                None
+            }
+            _ => {
+                stream.cancel();
+                assert_eq!(stream.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+                Some(stream)
+            }
+        };
+        wait::for_it("the task ends", || seen(&path).exists());
+        drop(kept);
+    }
 }
 
 /// Reports that it runs, waits for a file, and records whether it is cancelled.

@@ -26,7 +26,7 @@ conformance! {
         what_is_below_the_level_is_not_even_formatted,
         what_the_subscriber_never_wants_is_no_longer_sent,
         spans_of_nested_pools_keep_their_origin,
-        forwarding_can_be_switched_off,
+
         a_subscriber_that_panics_loses_one_event,
         initializers_trace,
     ];
@@ -414,15 +414,6 @@ fn spans_of_nested_pools_keep_their_origin(method: StartMethod) {
         assert!(event.field("task").ends_with("::greet"), "{event:?}");
     }
     assert_eq!(of_kind("close").len(), 2);
-}
-
-fn forwarding_can_be_switched_off(method: StartMethod) {
-    install();
-    let builder = Pool::builder().workers(1).start_method(method).forward_logs(false);
-    let pool = builder.build().unwrap();
-    pool.apply(greet, "ann").unwrap();
-    drop(pool);
-    assert!(seen().is_empty());
 }
 
 #[worker]
