@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options<'_>) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Target {
     PoolPage,
-    /// The head of the worker page: state, ring words, crash box.
+    /// The head of the worker page: state, ring words, panic record.
     WorkerPage,
     /// Words that look like those of the protocol, in the ring.
     Ring,
@@ -102,7 +102,7 @@ fn vandalize(seed: u64, target: Target, count: usize, x: u64) -> u64 {
         };
         let words = match (pool_page, target) {
             (true, _) => len / 8,
-            // The head, the crash box, the ring, the first big slots.
+            // The head, the panic record, the ring, the first big slots.
             (false, Target::Ring) => [128, 90_000][random.below(2)],
             (false, _) => [16, 64, 3000, 70_000, 100_000][random.below(5)].min(len / 8),
         };

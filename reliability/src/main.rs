@@ -4,6 +4,7 @@
 mod actors;
 mod caller;
 mod channels;
+mod common;
 mod counts;
 mod forks;
 mod grid;

@@ -1,29 +1,29 @@
-//! Many calls at a time: each has its outcome, and afterwards the pool is as small and as
-//! fast as one that never had them.
+//! Many simultaneous calls: each has its outcome, and afterwards the pool uses as little memory and is as fast
+//! as a new one.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use runtime::{ErrorKind, Handle, Pool, StartMethod, worker};
+use runtime::{ErrorKind, Handle, Pool, StartMethod};
 
+use crate::common::{Gate, build, join_all, text, until_exists};
 use crate::grid::Grid;
 use crate::group::tell;
 use crate::tasks::{bytes, double, pattern};
-use crate::{Options, counts, sys, usage};
+use crate::{Options, sys, usage};
 
 const CASES: [(&str, &str); 8] = [
-    ("consumed", "all handles are waited for, the last one first every second time"),
+    ("consumed", "all handles are waited for, a half of them in reverse order"),
     ("cancelled", "all are cancelled while the workers are busy"),
     ("dropped", "all are dropped while the workers are busy"),
-    ("detached", "each is dropped at once, by four threads"),
+    ("detached", "each is dropped immediately, by four threads"),
     ("polled", "each is polled; a half is dropped, the others are awaited"),
-    ("maps", "a hundredth as many calls of a hundred inputs each"),
-    ("long", "a tenth as many with values of two KiB"),
+    ("maps", "a hundredth of the number of calls, with a hundred inputs each"),
+    ("long", "a tenth of the number of calls, with values of two KiB"),
     ("pending", "the pool is dropped while all are pending"),
 ];
 
@@ -58,31 +58,12 @@ pub(crate) fn case(words: &[&str]) -> bool {
     true
 }
 
-fn text(error: runtime::Error) -> String {
-    error.to_string()
-}
-
-fn build(method: StartMethod) -> Result<Pool, String> {
-    let builder = Pool::builder().workers(2).start_method(method);
-    builder.grace(Duration::from_millis(50)).build().map_err(text)
-}
-
-/// Ends when there is a file.
-#[worker]
-fn until_there(path: PathBuf) -> bool {
-    while !path.exists() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    true
-}
-
-/// Keeps both workers busy until it is let go.
-struct Busy([Handle<bool>; 2], PathBuf);
+/// Calls that keep both workers busy until they are released.
+struct Busy([Handle<u64>; 2], Gate);
 
 fn busy(pool: &Pool) -> Busy {
-    let gate = counts::scratch("gate");
-    let _ = std::fs::remove_file(&gate);
-    let handles = [(); 2].map(|()| pool.submit(until_there, gate.clone()));
+    let gate = Gate::new("gate");
+    let handles = [(); 2].map(|()| pool.submit(until_exists, gate.0.clone()));
     while pool.workers().iter().filter(|worker| worker.task().is_some()).count() < 2 {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -90,31 +71,31 @@ fn busy(pool: &Pool) -> Busy {
 }
 
 impl Busy {
-    fn let_go(self) -> Result<(), String> {
-        std::fs::write(self.1, "").map_err(|error| error.to_string())?;
+    fn release(self) -> Result<(), String> {
+        self.1.open();
         self.0.into_iter().try_for_each(|handle| handle.wait().map(drop).map_err(text))
     }
 }
 
-/// A peak, between two looks at memory and rate.
+/// Makes many calls, and measures memory and rate before and after them.
 fn peak(
     method: StartMethod,
     count: u64,
     act: fn(&Pool, u64) -> Result<(), String>,
 ) -> Result<(), String> {
     let pool = build(method)?;
-    // So that what any pool takes is there.
+    // Every pool allocates this memory at its first calls.
     rate(&pool)?;
     let before = usage::used_kib();
     let (begun, worked) = (Instant::now(), sys::cpu_time());
     act(&pool, count)?;
-    // Behind everything that has nobody waiting for it.
+    // The pool runs these inputs after all calls whose handles were dropped.
     let last = pool.map(double, 0..1000).map_err(text)?;
     if last[999] != 1998 {
         return Err("a wrong value after the peak".to_owned());
     }
     let (took, worked) = (begun.elapsed(), sys::cpu_time() - worked);
-    // A tenth of the kilobyte that each took.
+    // This is a tenth of the memory that each call takes.
     let most = count / 10 + 4096;
     let end = Instant::now() + Duration::from_secs(5);
     let mut left = usage::used_kib().saturating_sub(before);
@@ -137,7 +118,7 @@ fn peak(
     Ok(())
 }
 
-/// Calls of eight threads in a second.
+/// Measures the number of calls per second of eight threads.
 fn rate(pool: &Pool) -> Result<u64, String> {
     let begun = Instant::now();
     let end = begun + Duration::from_millis(40);
@@ -158,16 +139,13 @@ fn rate(pool: &Pool) -> Result<u64, String> {
                 })
             })
             .collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined
-            .map(|outcome| outcome.unwrap_or(Err("a call panicked".to_owned())))
-            .collect::<Result<Vec<()>, _>>()
+        join_all(threads)
     })?;
     Ok((calls.into_inner() as f64 / begun.elapsed().as_secs_f64()) as u64)
 }
 
-/// The best rates of two pools, measured in turn. Where the machine has other work, few turns are
-/// undisturbed, so they are measured for up to a minute while they differ much.
+/// Returns the maximum rates of two pools, which are measured alternately. They are measured for up to a minute
+/// as long as they differ, because other programs disturb most measurements on a busy machine.
 fn rates(pool: &Pool, other: &Pool) -> Result<(u64, u64), String> {
     let (mut one, mut two) = (0, 0);
     let end = Instant::now() + Duration::from_secs(60);
@@ -202,7 +180,7 @@ fn cancelled(pool: &Pool, count: u64) -> Result<(), String> {
     let mut handles: Vec<_> = (0..count).map(|x| pool.submit(double, x)).collect();
     let ended =
         handles.iter_mut().filter_map(|handle| handle.cancel().then_some(())).count() as u64;
-    busy.let_go()?;
+    busy.release()?;
     let mut told = 0;
     for (x, handle) in (0..).zip(handles) {
         match handle.wait() {
@@ -210,9 +188,9 @@ fn cancelled(pool: &Pool, count: u64) -> Result<(), String> {
             outcome => is_double(outcome, x)?,
         }
     }
-    // What was handed out to a worker before may have run.
+    // The inputs that a worker had claimed before may have run.
     if told != ended || ended < count / 2 {
-        return Err(format!("{ended} of {count} were cancelled, {told} told so"));
+        return Err(format!("{ended} of {count} were cancelled, {told} reported it"));
     }
     Ok(())
 }
@@ -221,7 +199,7 @@ fn dropped(pool: &Pool, count: u64) -> Result<(), String> {
     let busy = busy(pool);
     let handles: Vec<_> = (0..count).map(|x| pool.submit(double, x)).collect();
     drop(handles);
-    busy.let_go()
+    busy.release()
 }
 
 fn detached(pool: &Pool, count: u64) -> Result<(), String> {
@@ -233,7 +211,7 @@ fn detached(pool: &Pool, count: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Counts how often one of its kind is woken, and how many there are.
+/// A waker that counts how often any of them is woken, and how many exist.
 struct Counting(Arc<[AtomicU64; 2]>);
 
 impl Wake for Counting {
@@ -267,7 +245,7 @@ fn polled(pool: &Pool, count: u64) -> Result<(), String> {
         odd
     });
     let kept = handles.len() as u64;
-    busy.let_go()?;
+    busy.release()?;
     let end = Instant::now() + Duration::from_secs(60);
     while told[0].load(Ordering::SeqCst) < kept {
         if Instant::now() > end {
@@ -312,14 +290,14 @@ fn long(pool: &Pool, count: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Four microseconds of processor time for each call that is told of its end is much.
+/// Drops a pool with many pending calls. Each of them may take four microseconds of CPU time.
 fn pending(method: StartMethod, count: u64) -> Result<(), String> {
     let pool = build(method)?;
     let busy = busy(&pool);
     let handles: Vec<_> = (0..count).map(|x| pool.submit(double, x)).collect();
-    // Threads cannot be killed, and would be left behind.
+    // Threads cannot be killed, so their tasks have to end.
     if method == StartMethod::Thread {
-        let _ = std::fs::write(&busy.1, "");
+        busy.1.open();
     }
     let (begun, worked) = (Instant::now(), sys::cpu_time());
     drop(pool);

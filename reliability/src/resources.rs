@@ -160,7 +160,7 @@ fn fds_later(method: StartMethod) -> Result<(), String> {
     Ok(())
 }
 
-/// Allocates memory until there is none.
+/// Allocates memory until the allocation fails.
 #[worker]
 fn run_away(most: usize) -> usize {
     let mut held: Vec<Vec<u8>> = Vec::new();

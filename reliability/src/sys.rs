@@ -8,16 +8,16 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Bytes of the heap that are in use, and that are free and kept, over all threads.
+/// Returns the bytes of the heaps of all threads that are in use, and those that are free.
 pub(crate) fn heap() -> (usize, usize) {
-    // SAFETY: asks for numbers.
+    // SAFETY: the function takes no arguments and returns numbers.
     let info = unsafe { libc::mallinfo2() };
     (info.uordblks + info.hblkhd, info.fordblks)
 }
 
 /// Sends a signal to a process.
 pub(crate) fn kill(pid: u32, signal: i32) {
-    // 0 would be the group of this process.
+    // 0 would send the signal to the group of this process.
     assert_ne!(pid, 0);
     // SAFETY: takes integers.
     unsafe { libc::kill(pid as i32, signal) };
@@ -35,13 +35,13 @@ pub(crate) fn raise(signal: i32) {
     unsafe { libc::raise(signal) };
 }
 
-/// Touches the address 16.
+/// Writes to the address 16, which is not mapped.
 pub(crate) fn segfault() {
-    // SAFETY: deliberately none: the access must fail.
+    // SAFETY: the access is meant to fail, and the process ends by it.
     unsafe { std::ptr::without_provenance_mut::<u64>(16).write_volatile(1) };
 }
 
-/// Holds back every signal that can be, so that only SIGKILL helps.
+/// Blocks all signals that can be blocked, so that only SIGKILL ends the process.
 pub(crate) fn block_signals() {
     // SAFETY: the set is initialised by the first call.
     unsafe {
@@ -51,7 +51,7 @@ pub(crate) fn block_signals() {
     }
 }
 
-/// Adopts the orphans of its descendants, so that none can be overlooked.
+/// Makes this process adopt the orphans of its descendants, so that they can be counted.
 pub(crate) fn adopt_orphans() {
     // SAFETY: takes integers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
@@ -69,29 +69,29 @@ pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, value: u64) {
     unsafe { libc::setrlimit(resource, &limit) };
 }
 
-/// Words in a file, shared with every process that maps it.
+/// Maps a file as words that are shared with all processes that map it.
 pub(crate) fn map_words(file: &File, count: usize) -> io::Result<&'static [AtomicU64]> {
     let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-    // SAFETY: a new mapping at an address the kernel chooses.
+    // SAFETY: this is a new mapping at an address that the kernel chooses.
     let start =
         unsafe { libc::mmap(std::ptr::null_mut(), count * 8, prot, flags, file.as_raw_fd(), 0) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: aligned, of this length, never unmapped, changed through atomics only.
+    // SAFETY: the mapping is aligned, has this length, is never unmapped, and is only changed through atomics.
     Ok(unsafe { std::slice::from_raw_parts(start.cast(), count) })
 }
 
 /// Writes a word of shared memory.
 pub(crate) fn scribble(at: usize, word: u64) {
-    // SAFETY: the caller looked the address up among the mappings of this process; that
-    // what lies there is not its own to write is the point.
+    // SAFETY: the caller has found the address among the mappings of this process. The test consists in writing
+    // to memory that belongs to the library.
     unsafe { std::ptr::with_exposed_provenance_mut::<u64>(at).write_volatile(word) };
 }
 
-/// Sets a limit that can be taken back.
+/// Sets a soft limit, which can be raised again.
 pub(crate) fn set_soft_limit(resource: libc::__rlimit_resource_t, value: u64) {
-    // SAFETY: valid structures.
+    // SAFETY: the structures are valid.
     unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
         libc::getrlimit(resource, &mut limit);
@@ -100,16 +100,16 @@ pub(crate) fn set_soft_limit(resource: libc::__rlimit_resource_t, value: u64) {
     }
 }
 
-/// Bytes of address space in use.
+/// Returns the size of the address space of this process in bytes.
 pub(crate) fn address_space() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     text.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
-/// Gives up being root, for the limits that do not hold for it.
+/// Changes from root to another user, because some limits do not apply to root.
 pub(crate) fn become_nobody() -> bool {
-    // SAFETY: take integers. The library keeps no secret of its user; what was built lies
-    // where only root may look, so that it must be dumpable to be executed again.
+    // SAFETY: the functions take integers. The process stays dumpable, because its executable may be in a folder
+    // that only root can read, and then has to be executed again through `/proc/self/exe`.
     unsafe {
         if libc::getuid() != 0 {
             return true;
@@ -120,10 +120,10 @@ pub(crate) fn become_nobody() -> bool {
     }
 }
 
-/// Mounts nothing over `/proc`, for this process and what it starts.
+/// Mounts an empty file system over `/proc`, for this process and its children.
 pub(crate) fn hide_proc() -> bool {
     let none = std::ptr::null();
-    // SAFETY: strings that end in NUL.
+    // SAFETY: the strings end in NUL.
     unsafe {
         libc::unshare(libc::CLONE_NEWNS) == 0
             && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast())
@@ -133,11 +133,11 @@ pub(crate) fn hide_proc() -> bool {
     }
 }
 
-/// Has the kernel refuse a system call with an error, in this process and what it starts.
+/// Makes a system call fail with an error, in this process and its children.
 pub(crate) fn refuse(syscall: i64, errno: i32) -> bool {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let mut filter = [
-        // The number of the call is the first word of what the filter is shown.
+        // The number of the call is the first word of the data that the filter reads.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
         libc::sock_filter {
             jf: 1,
@@ -147,7 +147,7 @@ pub(crate) fn refuse(syscall: i64, errno: i32) -> bool {
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the program and its statements live through the call.
+    // SAFETY: the program and its statements exist during the call.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
@@ -159,16 +159,16 @@ pub(crate) fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// A umask and a limit of open files that nothing else has here.
+/// Sets a umask and a limit of open files that no other process here has.
 pub(crate) fn lower_limits() {
     // SAFETY: takes an integer.
     unsafe { libc::umask(0o067) };
     set_limit(libc::RLIMIT_NOFILE, 321);
 }
 
-/// Gives up being root, and leaves it at that: nobody may look into this process then.
+/// Changes from root to another user. Afterwards this process is not dumpable.
 pub(crate) fn become_another() -> bool {
-    // SAFETY: an empty list, and integers.
+    // SAFETY: the functions take an empty list and integers.
     unsafe {
         libc::setgroups(0, std::ptr::null()) == 0
             && libc::setgid(64_321) == 0
@@ -176,7 +176,7 @@ pub(crate) fn become_another() -> bool {
     }
 }
 
-/// Lets this process look into itself again.
+/// Makes this process dumpable again, so that it can read its files in `/proc`.
 pub(crate) fn show() {
     // SAFETY: takes integers.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
@@ -187,18 +187,18 @@ pub(crate) fn no_new_privs() -> bool {
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 }
 }
 
-/// A file that is there only after [`enter_another_root`].
+/// A file that exists only after [`enter_another_root`].
 pub(crate) const INSIDE: &str = "/mnt/procession-inside";
 
 pub(crate) fn is_inside() -> bool {
     std::path::Path::new(INSIDE).exists()
 }
 
-/// Makes a copy of all that is mounted the root of the calling thread, in a namespace of its
-/// own, which has a file more.
+/// Moves the calling thread into a mount namespace whose root is a copy of the current root with an additional
+/// file, [`INSIDE`].
 pub(crate) fn enter_another_root() -> bool {
     let none = std::ptr::null();
-    // SAFETY: strings that end in NUL.
+    // SAFETY: the strings end in NUL.
     let mounted = unsafe {
         libc::unshare(libc::CLONE_NEWNS) == 0
             && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast())
@@ -222,26 +222,27 @@ pub(crate) fn enter_another_root() -> bool {
             ) == 0
     };
     let made = std::fs::write("/opt/root/mnt/procession-inside", "").is_ok();
-    // SAFETY: strings that end in NUL.
+    // SAFETY: the strings end in NUL.
     mounted
         && made
         && unsafe { libc::chroot(c"/opt/root".as_ptr()) == 0 && libc::chdir(c"/".as_ptr()) == 0 }
 }
 
-/// How a process is copied.
+/// The way in which a process is forked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum By {
+    /// By `fork` of the C library.
     Library,
-    /// By a system call: no handler of the C library runs.
+    /// By the system call `clone`. The handlers of the C library do not run.
     Kernel,
-    /// The same; the copy is a child of this process's parent.
+    /// By `clone`. The new process is a child of the parent of this process.
     Sibling,
-    /// The same, in a PID namespace of its own, in which its number is 1; needs root.
+    /// By `clone` into a new PID namespace, in which the pid of the process is 1; needs root.
     Namespace,
 }
 
-/// The allocator, which no thread is in while a copy is made without the handlers of the C library:
-/// the copy would have its locks as they were, and not the threads that hold them.
+/// An allocator that no thread uses during a raw `clone`. Otherwise a lock of the C library might be held in the
+/// new process, in which the thread that holds it does not exist.
 struct GatedAllocator;
 
 #[global_allocator]
@@ -285,7 +286,7 @@ impl Drop for ClosedAllocator {
     }
 }
 
-// SAFETY: passes everything on to the allocator of the system.
+// SAFETY: all calls are passed to the allocator of the system.
 unsafe impl GlobalAlloc for GatedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: by the contract of this function.
@@ -308,11 +309,11 @@ unsafe impl GlobalAlloc for GatedAllocator {
     }
 }
 
-/// Copies this process. Returns the number of the copy, and in the copy `None`.
+/// Forks this process. Returns the pid of the new process, and `None` in the new process.
 pub(crate) fn fork(by: By) -> Option<u32> {
     let flags = match by {
         By::Library => {
-            // SAFETY: what the copy does is what is tried.
+            // SAFETY: the tests exercise the code that runs in the new process.
             return u32::try_from(unsafe { libc::fork() }).ok().filter(|pid| *pid != 0);
         }
         By::Kernel => 0,
@@ -320,18 +321,19 @@ pub(crate) fn fork(by: By) -> Option<u32> {
         By::Namespace => libc::CLONE_NEWPID,
     };
     let closed = ClosedAllocator::close();
-    // SAFETY: without a stack of its own the copy goes on with a copy of this one.
+    // SAFETY: without an argument for the stack, the new process continues with a copy of this stack.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
     drop(closed);
     assert!(pid >= 0, "{}", io::Error::last_os_error());
     (pid != 0).then_some(pid as u32)
 }
 
-/// Waits for the end of a child: its exit code, or 1000 and its signal; 9999 if there is none.
+/// Waits for the end of a child. Returns its exit code, 1000 plus the signal that has ended it, or 9999 if there
+/// is no such child.
 pub(crate) fn wait_for(pid: u32) -> i32 {
     let mut status = 0;
     loop {
-        // SAFETY: an integer that lives through the call.
+        // SAFETY: the integer exists during the call.
         match unsafe { libc::waitpid(pid as i32, &mut status, 0) } {
             -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
             -1 => return 9999,
@@ -347,24 +349,24 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Has a function run when this process exits.
+/// Registers a function that runs when this process exits.
 pub(crate) fn at_exit(hook: extern "C" fn()) {
-    // SAFETY: a function that is never unloaded.
+    // SAFETY: the function is never unloaded.
     unsafe { libc::atexit(hook) };
 }
 
-/// The time that the processors spent on this process so far, in nanoseconds.
+/// Returns the CPU time that this process has used, in nanoseconds.
 pub(crate) fn cpu_time() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a structure that lives through the call.
+    // SAFETY: the structure exists during the call.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The CPU time that this thread has used.
+/// Returns the CPU time that this thread has used.
 pub(crate) fn thread_time() -> std::time::Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock writes one timespec, which is ours.
+    // SAFETY: the structure exists during the call.
     let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(done, 0, "the clock of the thread cannot be read");
     std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,4 +1,4 @@
-//! The tasks: one that can fail in every way at every moment, and some that just work.
+//! The tasks: one that can fail in every way at every moment, and some that always succeed.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{counts, sys};
 
-/// What happens.
+/// A fault of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fault {
     None,
@@ -20,14 +20,15 @@ pub(crate) enum Fault {
     Segfault,
     Overflow,
     Panic,
-    /// The conversion says that it cannot be done.
+    /// The conversion returns an error.
     Refuse,
+    /// The task sleeps for this number of milliseconds.
     Sleep(u64),
-    /// Milliseconds without a look at any signal.
+    /// The task uses the CPU for this number of milliseconds, with all signals blocked.
     Spin(u64),
 }
 
-/// When it happens.
+/// The moment at which a fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Moment {
     Decoding,
@@ -97,7 +98,7 @@ impl<'de> Deserialize<'de> for Report {
     }
 }
 
-/// What the task makes of an index.
+/// Returns the value of the task for an index.
 pub(crate) fn value_of(index: usize) -> u64 {
     (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995
 }
@@ -107,7 +108,7 @@ pub(crate) fn value_of(index: usize) -> u64 {
 pub(crate) fn obey(order: Order) -> Report {
     counts::ran(order.index);
     if order.moment == Moment::Running {
-        // Only conversions can refuse.
+        // Only conversions can return an error.
         let _ = strike(order.fault);
     }
     Report { order, value: value_of(order.index) }
@@ -118,14 +119,14 @@ pub(crate) fn double(x: u64) -> u64 {
     x.wrapping_mul(2)
 }
 
-/// Sleeps, and gives back the number it was given.
+/// Sleeps, and returns its argument.
 #[worker]
 pub(crate) fn nap(ms: u64, x: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(ms));
     x
 }
 
-/// Some bytes that depend on the numbers.
+/// Returns bytes that depend on the seed.
 #[worker]
 pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
     pattern(seed, len)
@@ -137,7 +138,7 @@ pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     words.take(len).collect()
 }
 
-/// Works for some microseconds and sums up.
+/// Uses the CPU for some microseconds, and returns the checksum of its argument.
 #[worker]
 pub(crate) fn crunch(us: u64, data: &[u8]) -> u64 {
     let end = Instant::now() + Duration::from_micros(us);

@@ -1,4 +1,4 @@
-//! What processes use, read from `/proc`.
+//! The resources of processes, read from `/proc`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::sys;
 
-/// What this process holds.
+/// The resources of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) fds: usize,
     pub(crate) maps: usize,
-    /// Those of the library.
+    /// The mappings of the library.
     pub(crate) shared: usize,
     pub(crate) threads: usize,
     pub(crate) children: usize,
@@ -32,7 +32,7 @@ pub(crate) fn here() -> Usage {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
     Usage {
-        // One is the directory itself.
+        // One of the descriptors is that of the directory itself.
         fds: count("/proc/self/fd").saturating_sub(1),
         maps: maps.lines().count(),
         shared: maps.lines().filter(|line| line.contains("memfd:procession-")).count(),
@@ -42,15 +42,15 @@ pub(crate) fn here() -> Usage {
     }
 }
 
-/// The same, of processes only those that live; for one that adopts the orphans of its
-/// descendants, which wait for it as zombies.
+/// Returns the resources of this process without zombies. A process that adopts the orphans of its descendants
+/// has zombies until it reaps them.
 pub(crate) fn here_alive() -> Usage {
     let living = descendants(std::process::id()).into_iter().filter(|pid| is_alive(*pid));
     Usage { children: living.count(), ..here() }
 }
 
-/// Waits until no more is held than `before`, for at most ten seconds; for a process that adopts
-/// the orphans of its descendants and has no pool any more.
+/// Waits for at most ten seconds until this process has no more resources than `before`. It must have no pool
+/// any more. Its children are reaped.
 pub(crate) fn back_to(before: Usage) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
@@ -70,21 +70,21 @@ pub(crate) fn back_to(before: Usage) -> Result<(), String> {
     }
 }
 
-/// Resident memory of a process that is its own.
+/// Returns the resident private memory of a process.
 pub(crate) fn anonymous_kib(pid: u32) -> u64 {
     kib(pid, "RssAnon:")
 }
 
-/// The memory that this process uses: of its heap, and what it shares with others.
+/// Returns the memory that this process uses on its heap and in shared mappings.
 ///
-/// The resident memory says something else. The C library has a heap for each thread, and `malloc_trim`
-/// does not return the free end of any but the first one, which can be tens of megabytes long.
+/// The resident memory can be much larger. The C library has a heap for each thread, and `malloc_trim` returns
+/// the free end of the first one only. The free ends of the others can have tens of megabytes.
 pub(crate) fn used_kib() -> u64 {
     let (used, _) = sys::heap();
     (used >> 10) as u64 + kib(std::process::id(), "RssShmem:")
 }
 
-/// The mappings of this process with at least a mebibyte of resident memory, and its heaps.
+/// Describes the mappings of this process with at least a mebibyte of resident memory, and its heaps.
 pub(crate) fn largest() -> String {
     let text = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
     let (mut name, mut found) = (String::new(), Vec::new());
@@ -116,7 +116,7 @@ fn kib(pid: u32, field: &str) -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Parent and state of a process.
+/// Returns the parent and the state of a process.
 fn stat(pid: u32) -> Option<(u32, char)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
@@ -124,17 +124,17 @@ fn stat(pid: u32) -> Option<(u32, char)> {
     Some((fields.next()?.parse().ok()?, state))
 }
 
-/// Whether a process exists and is no zombie.
+/// Returns whether a process exists and is not a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(_, state)| state != 'Z' && state != 'X')
 }
 
-/// The children of a process, zombies included.
+/// Returns the children of a process, including zombies.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     processes().into_iter().filter(|(_, parent)| *parent == pid).map(|(pid, _)| pid).collect()
 }
 
-/// All processes below one, zombies included.
+/// Returns all descendants of a process, including zombies.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let all = processes();
     let mut found: HashSet<u32> = HashSet::from([pid]);
@@ -162,7 +162,7 @@ fn processes() -> Vec<(u32, u32)> {
     pids.filter_map(|pid| Some((pid, stat(pid)?.0))).collect()
 }
 
-/// The processes that have a word in their environment.
+/// Returns the processes that have the given entry in their environment.
 pub(crate) fn with_environment(word: &str) -> Vec<u32> {
     let has = |pid: &u32| {
         let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

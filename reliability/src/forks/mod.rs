@@ -1,5 +1,5 @@
-//! Copies: whoever forks, by whatever means, and whatever becomes of the copy, every value is
-//! right, the call of every task ends, and no process of the library is left.
+//! Forks in tasks, threads, initializers, preloads, destructors, conversions and callers. Every value is right,
+//! every call ends, and no process of the library is left. A forked process is called a copy here.
 
 mod values;
 
@@ -17,16 +17,16 @@ use crate::tasks::{bytes, double, pattern};
 use crate::{Options, counts, usage};
 
 const CASES: [(&str, &str); 10] = [
-    ("task", "copies of tasks return, panic, exit, fork again; waited for or not"),
-    ("raw", "copies by raw clone: of the same parent, in a PID namespace of their own"),
+    ("task", "tasks fork, and the copies return, panic, exit or fork again"),
+    ("raw", "tasks fork by raw clone, also as a sibling and into a new PID namespace"),
     ("thread", "threads of tasks fork, while the task runs and after it"),
     ("initializer", "initializers fork, in every replacement"),
     ("preload", "preloads fork"),
     ("destructor", "destructors of states fork while their workers leave"),
-    ("convert", "copies made while inputs are decoded, outputs encoded or dropped"),
-    ("lives", "copies live on after their task, their worker and the pool"),
+    ("convert", "inputs fork while they are decoded, outputs while they are encoded or dropped"),
+    ("lives", "copies outlive their task, their worker and the pool"),
     ("programs", "tasks start other programs"),
-    ("caller", "copies of the caller, made while its threads call"),
+    ("caller", "the caller forks while its threads make calls"),
 ];
 
 pub(crate) fn run(options: &Options<'_>) -> bool {
@@ -49,7 +49,7 @@ pub(crate) fn case(words: &[&str]) -> bool {
         "preload" => values::preloads(method),
         "destructor" => values::destructors(method),
         "convert" => values::conversions(method),
-        "lives" => survivors(method),
+        "lives" => outliving(method),
         "programs" => programs(method),
         "caller" => callers(method),
         _ => return false,
@@ -58,22 +58,22 @@ pub(crate) fn case(words: &[&str]) -> bool {
     true
 }
 
-/// What a copy does.
+/// The action of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Then {
     Return,
-    /// With a value that is too long for the shared pages.
+    /// Returns a value that is too long for the ring.
     ReturnLong,
     Panic,
     Exit,
-    /// Forks; both return.
+    /// Forks again. Both processes return.
     Again,
 }
 
 const EVERYTHING: [Then; 5] =
     [Then::Return, Then::ReturnLong, Then::Panic, Then::Exit, Then::Again];
 
-/// What a copy returns; no task of these cases has that value.
+/// The value that a copy returns, which no task of these cases returns.
 const WRONG: u64 = 1 << 50;
 
 impl Then {
@@ -90,7 +90,7 @@ impl Then {
         }
     }
 
-    /// The exit code of the copy.
+    /// Returns the exit code of the copy.
     fn code(self) -> i32 {
         match self {
             Then::Return | Then::ReturnLong | Then::Again => 0,
@@ -100,7 +100,7 @@ impl Then {
     }
 }
 
-/// The number, and how the copy ended: -1 if it was not waited for.
+/// Forks, and returns `x` with the exit code of the copy, or with -1 if it was not waited for.
 #[worker]
 fn fork_and(x: u64, by: By, then: Then, wait: bool) -> (Vec<u64>, i32) {
     match sys::fork(by) {
@@ -109,7 +109,7 @@ fn fork_and(x: u64, by: By, then: Then, wait: bool) -> (Vec<u64>, i32) {
     }
 }
 
-/// Two threads fork at the same time. The copy of a thread has no other.
+/// Forks in two threads at the same time.
 #[worker]
 fn fork_in_threads(x: u64, then: Then) -> (u64, Vec<i32>) {
     let fork = move || match sys::fork(By::Library) {
@@ -121,7 +121,7 @@ fn fork_in_threads(x: u64, then: Then) -> (u64, Vec<i32>) {
     if codes.iter().any(|code| *code < 0) { (WRONG, codes) } else { (x, codes) }
 }
 
-/// A thread forks a few times, mostly after this task, and also while its worker exits.
+/// Starts a thread that forks a few times, mostly after this task has ended, and also while its worker exits.
 #[worker]
 fn fork_later(x: u64) -> u64 {
     std::thread::spawn(|| {
@@ -140,8 +140,7 @@ fn builder(method: StartMethod) -> runtime::PoolBuilder {
     Pool::builder().workers(2).start_method(method)
 }
 
-/// Runs a check while two other threads of the caller have calls of their own, of which every
-/// value must be right.
+/// Runs a check while two other threads of the caller make calls, all of whose values must be right.
 fn beside_others(pool: &Pool, check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -185,7 +184,7 @@ fn built(
     tell(what, outcome);
 }
 
-/// All tasks have their values, and their copies ended as they should.
+/// Checks that all tasks have their values, and that their copies have ended with the right exit code.
 fn all_forked(pool: &Pool, by: By, then: Then, wait: bool) -> Result<(), String> {
     let outcomes = pool.map_all(fork_and, (0..8).map(|x| (x, by, then, wait)));
     for (x, outcome) in (0..).zip(outcomes) {
@@ -204,7 +203,7 @@ fn tasks(method: StartMethod, by: &[By]) {
     for by in by {
         for then in EVERYTHING {
             for wait in [true, false] {
-                // The copy is a child of somebody else.
+                // A sibling is not a child of the task's process, which therefore cannot wait for it.
                 let wait = wait && *by != By::Sibling;
                 let what = format!("{by:?} {then:?} {wait}");
                 built(&what, builder(method), |pool| all_forked(pool, *by, then, wait));
@@ -216,7 +215,7 @@ fn tasks(method: StartMethod, by: &[By]) {
 fn raw(method: StartMethod) {
     let mut by = vec![By::Kernel];
     if method != StartMethod::Thread {
-        // Of a thread's process the parent is not the library's.
+        // With threads, the parent of the process does not belong to the library.
         by.push(By::Sibling);
     }
     if sys::is_root() {
@@ -231,7 +230,7 @@ fn threads(method: StartMethod) {
             for (x, outcome) in (0..).zip(pool.map_all(fork_in_threads, (0..8).map(|x| (x, then))))
             {
                 let (value, codes) = outcome.map_err(|error| error.to_string())?;
-                // A thread that panics does not end its process with 101.
+                // A panic in a thread other than the main thread does not end the process with 101.
                 let fit = |code: &i32| *code == then.code() || then == Then::Panic && *code == 0;
                 if value != x || !codes.iter().all(fit) {
                     return Err(format!("{value} for {x}, copies ended with {codes:?}"));
@@ -251,7 +250,7 @@ fn threads(method: StartMethod) {
     });
 }
 
-/// Appends an exit code, for the case to read.
+/// Appends an exit code to a file that the case reads.
 fn note_code(out: &PathBuf, code: i32) {
     use std::io::Write;
     let file = std::fs::File::options().append(true).create(true).open(out);
@@ -259,7 +258,7 @@ fn note_code(out: &PathBuf, code: i32) {
     written.expect("the folder for temporary files can be written");
 }
 
-/// Leaves a copy that sleeps on; returns its number, or has it in a file and dies.
+/// Forks a copy that sleeps, and writes its pid to a file. Then the task returns the pid, or its worker dies.
 #[worker]
 fn leave_behind(out: PathBuf, dies: bool) -> u32 {
     let Some(pid) = sys::fork(By::Library) else {
@@ -273,7 +272,7 @@ fn leave_behind(out: PathBuf, dies: bool) -> u32 {
     pid
 }
 
-fn survivors(method: StartMethod) {
+fn outliving(method: StartMethod) {
     let out = counts::scratch("copies");
     for dies in [false, true] {
         if dies && method == StartMethod::Thread {
@@ -316,7 +315,7 @@ fn survivors(method: StartMethod) {
     }
 }
 
-/// By whatever the standard library forks with.
+/// Starts a program by the standard library, and returns its exit code.
 #[worker]
 fn start_program(x: u64) -> (u64, Option<i32>) {
     let mut command = std::process::Command::new("/bin/sh");
@@ -336,7 +335,7 @@ fn programs(method: StartMethod) {
     });
 }
 
-/// Every call in a copy of the caller is refused at once, and changes nothing for the caller.
+/// Checks that every call in a copy of the caller is refused immediately, and does not affect the caller.
 fn callers(method: StartMethod) {
     for by in [By::Library, By::Kernel] {
         built(&format!("{by:?}"), builder(method), |pool| {
@@ -373,7 +372,7 @@ fn in_copy(pool: &Pool, handle: runtime::Handle<u64>, round: u32) -> ! {
     sys::exit_now(i32::from(!right))
 }
 
-/// How a child ended, within ten seconds.
+/// Returns the exit code of a child, which must end within ten seconds.
 fn wait_soon(pid: u32) -> Result<i32, String> {
     let end = Instant::now() + Duration::from_secs(10);
     while usage::is_alive(pid) {

@@ -1,5 +1,4 @@
-//! Copies made where values are made, converted and dropped: by initializers, preloads,
-//! destructors of states, and conversions of inputs and outputs.
+//! Forks in initializers, preloads and destructors of states, and in conversions of inputs and outputs.
 
 use std::path::PathBuf;
 
@@ -11,10 +10,10 @@ use crate::counts;
 use crate::group::tell;
 use crate::sys::{self, By};
 
-/// The number of the process that made it.
+/// A state that contains the pid of the process that has created it.
 struct Made(u32);
 
-/// Forks; what the copy returns says so.
+/// Forks. The state that a copy returns contains 0.
 #[initializer]
 fn fork_first(by: By, then: Then, out: PathBuf) -> Made {
     match sys::fork(by) {
@@ -29,7 +28,7 @@ fn fork_first(by: By, then: Then, out: PathBuf) -> Made {
     }
 }
 
-/// All copies ended with one of the codes, and there were some.
+/// Checks that there were copies, and that each has ended with one of the codes.
 fn codes_are(out: &PathBuf, codes: &[i32]) -> Result<(), String> {
     let text = std::fs::read_to_string(out).unwrap_or_default();
     let _ = std::fs::remove_file(out);
@@ -83,13 +82,13 @@ pub(super) fn preloads(method: StartMethod) {
     }
 }
 
-/// Forks where it is dropped.
+/// A state that forks when it is dropped.
 struct ForksLast(Then, PathBuf);
 
 impl Drop for ForksLast {
     fn drop(&mut self) {
         match sys::fork(By::Library) {
-            // A value cannot be returned from here.
+            // A destructor returns no value.
             None => drop(self.0.act()),
             Some(pid) => note_code(&self.1, sys::wait_for(pid)),
         }
@@ -113,8 +112,8 @@ pub(super) fn destructors(method: StartMethod) {
             }
             Err(error) => tell(&format!("{then:?}"), Err(error.to_string())),
         }
-        // What a panic in a destructor ends depends on who runs it: the exit hooks of the C
-        // library abort, a thread goes on without the state.
+        // The effect of a panic in a destructor depends on its caller: the process aborts if the exit hooks of
+        // the C library run it, and continues if a thread does.
         let abort = 1000 + libc::SIGABRT;
         let codes = if then == Then::Panic { &[101, abort, 0][..] } else { &[then.code()] };
         tell("copies of destructors", codes_are(&out, codes));
@@ -128,7 +127,7 @@ enum When {
     Dropped,
 }
 
-/// A number that forks in a worker at some time.
+/// A value that forks in a worker when it is decoded, encoded or dropped.
 #[derive(Debug, PartialEq, Eq)]
 struct Forking {
     number: u64,
@@ -145,7 +144,8 @@ impl Forking {
             None => self.then.act()[0],
             Some(pid) => {
                 let code = sys::wait_for(pid);
-                // Where the copy reads on it finds no memory of the pool.
+                // The memory of the pool is not mapped in the copy, which may therefore end by SIGSEGV when it
+                // continues to decode.
                 let fits = code == self.then.code() || code == 1000 + libc::SIGSEGV;
                 if fits { self.number } else { code as u64 + 2 * WRONG }
             }
@@ -172,7 +172,7 @@ impl Drop for Forking {
     fn drop(&mut self) {
         if self.when == When::Dropped {
             let number = self.fork(When::Dropped);
-            // The copy comes through here as well.
+            // The copy executes this assertion as well.
             assert!(number == self.number || number == WRONG, "a copy ended wrongly: {number:x}");
         }
     }

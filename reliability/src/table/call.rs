@@ -1,4 +1,4 @@
-//! One call with faults in it, and what must be true afterwards.
+//! A call in which some inputs fail, and the checks of its outcomes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use runtime::{Error, ErrorKind, Pool, PoolBuilder, StartMethod};
 use crate::tasks::{Fault, Moment, Order, Report, double, obey, value_of};
 use crate::{counts, usage};
 
-/// Inputs of a call with faults.
+/// The number of inputs of a call with faults.
 pub(crate) const INPUTS: usize = 24;
 
-/// What pools are built from.
+/// The start method and the number of workers of the pools.
 #[derive(Clone, Copy)]
 pub(crate) struct Bench {
     pub(crate) method: StartMethod,
@@ -39,10 +39,10 @@ pub(crate) enum Call {
 
 pub(crate) const CALLS: [Call; 4] = [Call::Apply, Call::Map, Call::MapAll, Call::Submit];
 
-/// `None` where a call does not tell it.
+/// The outcome of an input; `None` if the call does not return it.
 pub(crate) type Outcome = Option<Result<Report, Error>>;
 
-/// Options of the calls.
+/// The options of the calls.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Extra {
     pub(crate) chunk: Option<usize>,
@@ -51,7 +51,7 @@ pub(crate) struct Extra {
 }
 
 impl Call {
-    /// The outcome of every order, `None` where the call does not tell it.
+    /// Runs the call, and returns the outcome of every order.
     pub(crate) fn run(self, pool: &Pool, orders: &[Order], extra: Extra) -> Vec<Outcome> {
         let task = || {
             let mut task = pool.task(obey).retries(extra.retries);
@@ -100,7 +100,7 @@ impl Call {
         }
     }
 
-    /// The index that an error of an order has.
+    /// Returns the index that the error of an order contains.
     fn index(self, order: usize) -> usize {
         match self {
             Call::Map | Call::MapAll => order,
@@ -109,21 +109,21 @@ impl Call {
     }
 }
 
-/// How a victim must end.
+/// The expected outcome of an input that fails.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
     pub(crate) kind: ErrorKind,
     pub(crate) signal: Option<i32>,
     pub(crate) code: Option<i32>,
-    /// A part of the sentence.
+    /// A part of the message.
     pub(crate) text: &'static str,
-    /// How often the task began to run.
+    /// The number of times that the task was begun.
     pub(crate) runs: u64,
-    /// It was in a worker, and the error says in which.
+    /// Whether the error names the worker.
     pub(crate) placed: bool,
 }
 
-/// The ending that a fault leads to.
+/// Returns the expected outcome of an input with a fault.
 pub(crate) fn ending(fault: Fault, moment: Moment) -> Ending {
     let plain = |kind| Ending {
         kind,
@@ -152,7 +152,7 @@ pub(crate) fn ending(fault: Fault, moment: Moment) -> Ending {
     }
 }
 
-/// Runs a call with victims, and checks every outcome.
+/// Runs a call in which the victims fail, and checks every outcome.
 pub(crate) fn check(
     pool: &Pool,
     call: Call,
@@ -162,7 +162,7 @@ pub(crate) fn check(
     extra: Extra,
     ending: &Ending,
 ) -> Result<(), String> {
-    // What an earlier call left running does not count here.
+    // Each call has its own indices, because inputs of an earlier call may still run.
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let base = CALLS.fetch_add(1, Ordering::Relaxed) * INPUTS;
     let order = |index| match victims.contains(&index) {
@@ -201,7 +201,7 @@ fn one(
     let count = counts::of(base + index);
     let error = match (outcome, ending) {
         (None, _) => {
-            // A map that failed does not tell; but nothing runs twice.
+            // A map that failed returns only one outcome, but no input may run twice.
             return match count.runs {
                 0 | 1 => Ok(()),
                 runs => Err(format!("input {index} ran {runs} times")),
@@ -249,7 +249,7 @@ fn one(
     }
 }
 
-/// The pool works as if nothing had happened.
+/// Checks that the pool still works.
 pub(crate) fn answers(pool: &Pool) -> Result<(), String> {
     let one = pool.apply(double, 21).map_err(|error| format!("a trivial call fails: {error}"))?;
     let many = pool.map(double, 0..100).map_err(|error| format!("a trivial map fails: {error}"))?;
@@ -259,7 +259,7 @@ pub(crate) fn answers(pool: &Pool) -> Result<(), String> {
     }
 }
 
-/// Waits until all workers of a pool are there and serve.
+/// Waits until all workers of a pool serve.
 pub(crate) fn complete(pool: &Pool, workers: usize) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
@@ -277,16 +277,16 @@ pub(crate) fn complete(pool: &Pool, workers: usize) -> Result<(), String> {
     }
 }
 
-/// After a pool is gone nothing of it is left; `before` was there before it.
+/// Checks that a dropped pool has left no resources; `before` are those before the pool was built.
 pub(crate) fn nothing_left(before: usage::Usage) -> Result<(), String> {
-    // The end of a thread or process shows a moment later.
+    // The end of a thread or process is visible with a delay.
     let end = Instant::now() + Duration::from_secs(2);
     loop {
         let now = usage::here();
         let same = now.fds <= before.fds
             && now.threads <= before.threads
             && now.children <= before.children;
-        // Other maps are stacks and arenas that the C library keeps for new threads.
+        // Other mappings are stacks and arenas that the C library keeps for new threads.
         if same && now.shared <= before.shared {
             return Ok(());
         }

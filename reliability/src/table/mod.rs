@@ -11,7 +11,7 @@ use runtime::StartMethod;
 use crate::Options;
 use crate::group::{self, Verdicts};
 
-/// The rows in order, with what they are about.
+/// The rows in order, with their subjects.
 pub(crate) const ROWS: [(&str, &str); 14] = [
     ("FAULT-01", "SIGKILL"),
     ("FAULT-02", "exit(0), exit(3)"),
@@ -43,7 +43,7 @@ pub(crate) fn method(name: &str) -> Option<StartMethod> {
     METHODS.iter().find(|(own, _)| *own == name).map(|(_, method)| *method)
 }
 
-/// What a thread cannot survive is left out: it takes its process with it.
+/// Returns whether a row applies to a start method. Faults that end the whole process do not apply to threads.
 fn applies(row: &str, method: StartMethod) -> bool {
     let of_processes = ["FAULT-01", "FAULT-02", "FAULT-11", "FAULT-12", "FAULT-13", "FAULT-14"];
     method != StartMethod::Thread || !of_processes.contains(&row)
@@ -103,7 +103,7 @@ fn once(row: Option<&str>, only: Option<&str>) -> (usize, usize) {
     (wrong, checks)
 }
 
-/// One row, under one method, with one number of workers.
+/// Runs one row under one method with one number of workers.
 pub(crate) fn case(words: &[&str]) -> bool {
     let [row, name, workers] = words else {
         return false;

@@ -14,10 +14,10 @@ use crate::{counts, sys, usage};
 
 const MOMENTS: [Moment; 3] = [Moment::Decoding, Moment::Running, Moment::Encoding];
 
-/// Which inputs fail.
+/// Returns the inputs that fail.
 fn victims(call: Call) -> &'static [usize] {
     match call {
-        // Only the first failure is told.
+        // A map returns only the first failure.
         Call::Map => &[7],
         _ => &[3, 17, 18],
     }
@@ -45,14 +45,14 @@ fn strikes(bench: &Bench, fault: Fault, moments: &[Moment], end: impl Fn(Moment)
     tell("left", nothing_left(before));
 }
 
-/// FAULT-01, 02, and a part of 03: the process ends by the task's own doing.
+/// FAULT-01, FAULT-02, and a part of FAULT-03: the task ends its process.
 pub(crate) fn crashes(bench: &Bench, faults: &[Fault]) {
     for fault in faults {
         strikes(bench, *fault, &MOMENTS, |moment| ending(*fault, moment));
     }
 }
 
-/// FAULT-03.
+/// FAULT-03: the task aborts, accesses invalid memory, overflows the stack, or panics.
 pub(crate) fn aborts(bench: &Bench) {
     strikes(bench, Fault::Panic, &[Moment::Running], |moment| ending(Fault::Panic, moment));
     if bench.method != StartMethod::Thread {
@@ -60,7 +60,7 @@ pub(crate) fn aborts(bench: &Bench) {
     }
 }
 
-/// FAULT-04, 05 and 06: a conversion fails, by an error or by a panic; no worker dies of it.
+/// FAULT-04, FAULT-05 and FAULT-06: a conversion fails by an error or a panic, and no worker ends.
 pub(crate) fn refusals(bench: &Bench, moment: Moment) {
     let quiet = std::panic::take_hook();
     // A panic while the caller decodes is part of the case.
@@ -87,7 +87,7 @@ fn fails(how: Fault) -> Result<u8, String> {
     }
 }
 
-/// FAULT-07.
+/// FAULT-07: an initializer or a preload fails.
 pub(crate) fn initializers(bench: &Bench) {
     let mut faults = vec![Fault::Refuse, Fault::Panic];
     if bench.method != StartMethod::Thread {
@@ -133,7 +133,7 @@ fn reason(fault: Fault, preload: bool, error: &runtime::Error) -> Result<(), Str
         _ => "code 3",
     };
     let kinds: &[ErrorKind] = match preload {
-        // A server that dies is a start that failed.
+        // The end of a server is reported as a failed start.
         true => &[ErrorKind::Initializer, ErrorKind::Start],
         false => &[ErrorKind::Initializer],
     };
@@ -143,7 +143,7 @@ fn reason(fault: Fault, preload: bool, error: &runtime::Error) -> Result<(), Str
     }
 }
 
-/// FAULT-08 and 09: a task over its limit ends alone, and soon.
+/// FAULT-08 and FAULT-09: a task that exceeds its timeout ends soon, and no other one does.
 pub(crate) fn limits(bench: &Bench, stuck: bool) {
     const LIMIT: Duration = Duration::from_millis(150);
     let before = usage::here();
@@ -177,13 +177,13 @@ pub(crate) fn limits(bench: &Bench, stuck: bool) {
     println!("note {} workers: at the latest {latest:.0?} after the limit", bench.workers);
     drop(pool);
     if bench.method == StartMethod::Thread {
-        // A thread past its limit ends by itself, later.
+        // A thread that exceeds its timeout ends on its own, later.
         std::thread::sleep(Duration::from_millis(long));
     }
     tell("left", nothing_left(before));
 }
 
-/// FAULT-11: idle workers die, by one and all at once; nothing fails, they are replaced.
+/// FAULT-11: one idle worker dies, or all at the same time. No input fails, and the workers are replaced.
 pub(crate) fn idle_deaths(bench: &Bench) {
     let before = usage::here();
     let pool = match bench.pool() {
@@ -195,7 +195,7 @@ pub(crate) fn idle_deaths(bench: &Bench) {
             for wait in [true, false] {
                 for call in CALLS {
                     let outcome = complete(&pool, bench.workers).and_then(|()| {
-                        // Asleep, so that none takes a task on its way out.
+                        // The workers fall asleep, so that none claims an input before it dies.
                         std::thread::sleep(Duration::from_millis(2));
                         let pids: Vec<u32> =
                             pool.workers().iter().map(|worker| worker.pid()).collect();
@@ -207,7 +207,7 @@ pub(crate) fn idle_deaths(bench: &Bench) {
                         let end = ending(Fault::None, Moment::Running);
                         let extra = Extra::default();
                         check(&pool, call, &[], Fault::None, Moment::Running, extra, &end)?;
-                        // A signal takes a moment, and so does its news.
+                        // The signal and the report of the exit arrive with a delay.
                         let end = Instant::now() + Duration::from_secs(5);
                         while pool
                             .workers()
@@ -275,7 +275,7 @@ pub(crate) fn storm(bench: &Bench) {
     tell("left", nothing_left(before));
 }
 
-/// FAULT-13: two workers are killed at the same instant; exactly what they had in hand fails.
+/// FAULT-13: two workers are killed at the same time. Exactly the inputs that they ran fail.
 pub(crate) fn twins(bench: &Bench) {
     let before = usage::here();
     let pool = match bench.pool() {
@@ -290,7 +290,7 @@ pub(crate) fn twins(bench: &Bench) {
                 (0..bench.workers).map(|index| pool.submit(obey, sleep(index))).collect();
             let queued: Vec<_> = (0..50).map(|x| pool.submit(nap, (0, x))).collect();
             let end = Instant::now() + Duration::from_secs(5);
-            // A worker that has not begun its input yet would lose nothing.
+            // If a worker had not begun its input, the input would not fail.
             while (0..bench.workers).any(|index| counts::of(index).runs == 0) {
                 if Instant::now() > end {
                     return Err("the workers did not get busy".to_owned());
@@ -322,10 +322,10 @@ pub(crate) fn twins(bench: &Bench) {
 
 /// FAULT-14: one worker dies at a step of the protocol.
 ///
-/// Where the step belongs to an input, that input fails; else nothing does.
+/// If the step belongs to an input, this input fails. Otherwise no input fails.
 pub(crate) fn steps(bench: &Bench) {
-    // The point, the passage of it in a single task and in a chunk of four, and how
-    // often the victim ran, if there is one.
+    // The point; the number of the passage at which the worker dies, in a call of one input and in a chunk of
+    // four; and the number of times that the failed input ran, if an input fails.
     const STEPS: [(&str, u64, u64, Option<u64>); 13] = [
         ("claimed", 1, 1, None),
         ("publishing", 1, 1, None),
@@ -351,8 +351,7 @@ pub(crate) fn steps(bench: &Bench) {
     let before = usage::here();
     for (at, (point, single, chunked, runs)) in STEPS.into_iter().enumerate() {
         for (turn, call) in CALLS.into_iter().enumerate() {
-            // Each action at each step comes up with one number of workers or another; the
-            // first, SIGKILL, with all.
+            // SIGKILL is used with every number of workers. The other actions take turns.
             let others = actions[1 + (at + turn + bench.workers) % 4];
             for (action, fault) in [actions[0], others] {
                 let many = matches!(call, Call::Map | Call::MapAll);
@@ -392,8 +391,8 @@ fn step(
     for _ in 0..100 {
         counts::clear();
         let outcomes = call.run(&pool, &orders, extra);
-        let failed = harm(&outcomes, point, fault, runs, retries)?;
-        // Of many workers it may be none that comes to its second chunk.
+        let failed = count_failed(&outcomes, point, fault, runs, retries)?;
+        // If there are many workers, none of them may get a second chunk.
         match mark.exists() {
             false if runs.is_none() && failed == 0 => continue,
             false => break,
@@ -407,8 +406,9 @@ fn step(
     Err("the point was not passed".to_owned())
 }
 
-/// How many inputs failed; the others are done, and all ran as often as they should.
-fn harm(
+/// Returns the number of failed inputs. Checks that the others have their values, and that all ran as often as
+/// they should.
+fn count_failed(
     outcomes: &[Outcome],
     point: &str,
     fault: Fault,
@@ -434,7 +434,7 @@ fn harm(
                 if facts != (expected.kind, expected.signal, expected.code) || Some(ran) != runs {
                     return Err(format!("input {index}, which ran {ran} times, failed: {error}"));
                 }
-                // Before the input was decoded, nothing knows where it was.
+                // The counters record the worker of an input when the input is decoded.
                 if point != "started"
                     && (error.pid(), error.worker()) != (Some(count.pid), count.worker)
                 {

@@ -1,4 +1,4 @@
-//! Handles and processes that are awaited: nobody looks without having been woken.
+//! Handles and processes that are awaited by executors, which poll them only after a wake-up.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use runtime::{ErrorKind, Process, StartMethod, worker};
 
-use super::{Acting, Gate, build, hears, text, until_there, works};
+use super::{Acting, receive, works};
+use crate::common::{Gate, build, join_all, text, until_exists};
 use crate::tasks::double;
 
 struct Unpark(Thread);
@@ -21,7 +22,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Awaits with a waker of its own, without looking by itself.
+/// Awaits a future with its own waker, and polls it only after a wake-up.
 fn block_on<F: Future + Unpin>(mut future: F) -> Result<F::Output, String> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -52,7 +53,7 @@ pub(super) fn executors(method: StartMethod) -> Result<(), String> {
                                 return Err(format!("{value} for {}", x + more));
                             }
                         }
-                        // Another thread reads for those that await.
+                        // Meanwhile this thread reads the results of the awaited calls.
                         if x % 16 == thread {
                             works(pool)?;
                         }
@@ -61,10 +62,7 @@ pub(super) fn executors(method: StartMethod) -> Result<(), String> {
                 })
             })
             .collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined
-            .map(|outcome| outcome.unwrap_or(Err("a call panicked".to_owned())))
-            .fold(Ok(()), Result::and)
+        join_all(threads)
     })
 }
 
@@ -75,30 +73,30 @@ pub(super) fn processes(method: StartMethod) -> Result<(), String> {
             let builder = Process::builder().start_method(method);
             builder
                 .grace(Duration::from_millis(50))
-                .spawn(until_there, gate.0.clone())
+                .spawn(until_exists, gate.0.clone())
                 .map_err(text)
         };
         let mut child = spawn()?;
         let other = spawn()?;
-        let (say, hear) = channel();
-        // It owns the other process, and may panic.
+        let (sender, receiver) = channel();
+        // The waker owns the other process, and may panic.
         let waker = Acting::waker(round % 2 == 0, move || {
             drop(other);
-            let _ = say.send(());
+            let _ = sender.send(());
             assert!(round < 2, "a waker panics");
         });
         if Pin::new(&mut child).poll(&mut Context::from_waker(&waker)).is_ready() {
-            return Err("done before its time".to_owned());
+            return Err("it is done before the gate is open".to_owned());
         }
         drop(waker);
         gate.open();
         let value = if round % 2 == 0 {
-            hears(&hear, "the process")?;
+            receive(&receiver, "the process")?;
             block_on(child)?.map_err(text)?
         } else {
             let value = child.join().map_err(text)?;
             drop(child);
-            hears(&hear, "the process")?;
+            receive(&receiver, "the process")?;
             value
         };
         if value != 1 {

@@ -1,10 +1,9 @@
-//! Wakers that are woken or dropped by the dispatcher or by another thread, and that own pools
-//! and handles, make calls, or panic: every call has its outcome, and nothing is left.
+//! Wakers that are woken or dropped by the dispatcher or by another thread, and that own pools and handles, make
+//! calls, or panic. Every call has its outcome, and no resource is left.
 
 mod awaiting;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,20 +11,24 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use runtime::{Handle, Pool, StartMethod, worker};
+use runtime::{Handle, Pool, StartMethod};
 
+use crate::common::{Gate, build, text, until_exists};
 use crate::grid::Grid;
 use crate::group::tell;
 use crate::tasks::double;
-use crate::{Options, counts, sys, usage};
+use crate::{Options, sys, usage};
 
 const CASES: [(&str, &str); 7] = [
-    ("pools", "a waker owns its pool and ends it where it is woken or dropped"),
-    ("handles", "a waker owns other handles of the pool: drops, cancels, asks and polls them"),
+    ("pools", "a waker owns its pool and ends it when it is woken or dropped"),
+    (
+        "handles",
+        "a waker owns other handles of the pool and drops, cancels, queries and polls them",
+    ),
     ("calls", "a waker makes calls, resizes and lists workers"),
-    ("panics", "wakers panic where they are woken or dropped, among calls of other threads"),
-    ("replaced", "each poll brings another waker, and only the last is woken"),
-    ("executors", "eight threads await handles, each with wakers of its own"),
+    ("panics", "wakers panic when they are woken or dropped, during calls of other threads"),
+    ("replaced", "each poll passes another waker, and only the last one is woken"),
+    ("executors", "eight threads await handles, each with its own wakers"),
     ("processes", "the same for the future of a process"),
 ];
 
@@ -39,7 +42,7 @@ pub(crate) fn case(words: &[&str]) -> bool {
     let [name, case, _] = *words else { return false };
     let Some(method) = crate::table::method(name) else { return false };
     sys::adopt_orphans();
-    // Panics of wakers are expected; each would print.
+    // Panics of wakers are expected, so they are not printed.
     std::panic::set_hook(Box::new(|_| ()));
     let before = usage::here();
     match case {
@@ -56,40 +59,7 @@ pub(crate) fn case(words: &[&str]) -> bool {
     true
 }
 
-fn text(error: runtime::Error) -> String {
-    error.to_string()
-}
-
-fn build(method: StartMethod) -> Result<Pool, String> {
-    let builder = Pool::builder().workers(2).start_method(method);
-    builder.grace(Duration::from_millis(50)).build().map_err(text)
-}
-
-/// Ends when there is a file.
-#[worker]
-fn until_there(path: PathBuf) -> u64 {
-    while !path.exists() {
-        std::thread::sleep(Duration::from_micros(300));
-    }
-    1
-}
-
-/// A file that lets tasks end.
-struct Gate(PathBuf);
-
-impl Gate {
-    fn new(name: &str) -> Self {
-        let path = counts::scratch(name);
-        let _ = std::fs::remove_file(&path);
-        Gate(path)
-    }
-
-    fn open(&self) {
-        let _ = std::fs::write(&self.0, "");
-    }
-}
-
-/// Runs something once, where it is woken or where it is dropped.
+/// A waker that calls a function once, either when it is woken or when it is dropped.
 struct Acting {
     act: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     when_woken: bool,
@@ -129,17 +99,18 @@ fn poll<R: serde::de::DeserializeOwned>(
     Pin::new(handle).poll(&mut Context::from_waker(waker))
 }
 
-/// Tells of one way, and waits until nothing of it is left: `Fork` wants no other thread.
-fn tell_way(what: &str, act: impl FnOnce() -> Result<(), String>) {
+/// Reports one variant of a case, and waits until no resource of it is left, because `Fork` requires that the
+/// process has no other thread.
+fn tell_variant(what: &str, act: impl FnOnce() -> Result<(), String>) {
     let before = usage::here();
     tell(what, act());
     tell("nothing of it is left", usage::back_to(before));
 }
 
-/// Who wakes: the dispatcher alone, or a thread that waits for another call too.
+/// Whether a thread waits for another call, so that it wakes the waker instead of the dispatcher.
 const THREADS: [bool; 2] = [false, true];
 
-/// Has a waker act while the pool runs, and tells how its call ended.
+/// Polls a handle with a waker, and returns the handle unless it has to be dropped.
 fn woken(
     pool: &Pool,
     gate: &Gate,
@@ -147,25 +118,27 @@ fn woken(
     detached: bool,
     waker: Waker,
 ) -> Result<Option<Handle<u64>>, String> {
-    let mut handle = pool.submit(until_there, gate.0.clone());
+    let mut handle = pool.submit(until_exists, gate.0.clone());
     if poll(&mut handle, &waker).is_ready() {
-        return Err("done before its time".to_owned());
+        return Err("it is done before the gate is open".to_owned());
     }
     drop(waker);
     if other_waits {
-        let later = pool.submit(until_there, gate.0.clone());
-        // It reads what comes for all calls while it waits.
+        let later = pool.submit(until_exists, gate.0.clone());
+        // This thread reads the results of all calls while it waits.
         std::thread::spawn(move || later.wait().map(drop));
         std::thread::sleep(Duration::from_millis(3));
     }
     Ok((!detached).then_some(handle))
 }
 
-fn hears<T>(hear: &Receiver<T>, what: &str) -> Result<T, String> {
-    hear.recv_timeout(Duration::from_secs(20))
-        .map_err(|_| format!("{what}: the waker did not come through"))
+fn receive<T>(receiver: &Receiver<T>, what: &str) -> Result<T, String> {
+    receiver
+        .recv_timeout(Duration::from_secs(20))
+        .map_err(|_| format!("{what}: the waker has not finished"))
 }
 
+/// A way to end a pool.
 type End = (&'static str, fn(&Pool));
 
 fn pools(method: StartMethod) {
@@ -179,7 +152,7 @@ fn pools(method: StartMethod) {
         for other_waits in THREADS {
             for detached in [false, true] {
                 let what = format!("{name} {other_waits} {detached}");
-                tell_way(&what, || owned(method, end, other_waits, detached));
+                tell_variant(&what, || owned(method, end, other_waits, detached));
             }
         }
     }
@@ -193,24 +166,24 @@ fn owned(
 ) -> Result<(), String> {
     let gate = Gate::new("gate");
     let pool = Arc::new(Mutex::new(Some(build(method)?)));
-    let (say, hear): (Sender<Duration>, _) = channel();
-    let its = Arc::clone(&pool);
-    // Where the handle is kept the waker is woken; else it is dropped with the call.
+    let (sender, receiver): (Sender<Duration>, _) = channel();
+    let owned = Arc::clone(&pool);
+    // If the handle is kept, the waker is woken. Otherwise it is dropped with the call.
     let waker = Acting::waker(!detached, move || {
-        let pool = its.lock().unwrap_or_else(|error| error.into_inner()).take();
+        let pool = owned.lock().unwrap_or_else(|error| error.into_inner()).take();
         let begun = Instant::now();
         if let Some(pool) = pool {
             end(&pool);
         }
-        let _ = say.send(begun.elapsed());
+        let _ = sender.send(begun.elapsed());
     });
     let handle = {
         let pool = pool.lock().map_err(|error| error.to_string())?;
-        woken(pool.as_ref().ok_or("it is there")?, &gate, other_waits, detached, waker)?
+        woken(pool.as_ref().ok_or("the pool is gone")?, &gate, other_waits, detached, waker)?
     };
     drop(pool);
     gate.open();
-    let took = hears(&hear, "the end of the pool")?;
+    let took = receive(&receiver, "the end of the pool")?;
     if took > Duration::from_secs(8) {
         return Err(format!("it took {took:?}"));
     }
@@ -218,7 +191,7 @@ fn owned(
     if value == 1 { Ok(()) } else { Err(format!("the value {value}")) }
 }
 
-/// What a waker does with the handle that it owns.
+/// The use that a waker makes of the handles that it owns.
 type Use = (&'static str, fn(Handle<u64>));
 
 fn handles(method: StartMethod) {
@@ -227,13 +200,13 @@ fn handles(method: StartMethod) {
         ("cancels", |mut handle| {
             handle.cancel();
         }),
-        ("asks", |handle| {
+        ("queries", |handle| {
             handle.is_done();
         }),
         ("polls", |mut handle| {
             let _ = poll(&mut handle, Waker::noop());
         }),
-        ("looks", |mut handle| {
+        ("waits", |mut handle| {
             let _ = handle.wait_timeout(Duration::ZERO);
         }),
     ];
@@ -241,13 +214,13 @@ fn handles(method: StartMethod) {
         for other_waits in THREADS {
             for detached in [false, true] {
                 let what = format!("{name} {other_waits} {detached}");
-                tell_way(&what, || {
-                    with_pool(method, other_waits, detached, |pool, say| {
+                tell_variant(&what, || {
+                    with_pool(method, other_waits, detached, |pool, sender| {
                         let owned: Vec<_> = (0..50).map(|x| pool.submit(double, x)).collect();
                         let owned = owned.into_iter();
                         move || {
                             owned.for_each(act);
-                            let _ = say.send(());
+                            let _ = sender.send(());
                         }
                     })
                 });
@@ -256,7 +229,7 @@ fn handles(method: StartMethod) {
     }
 }
 
-/// Has a waker act, and checks that the pool works afterwards.
+/// Makes a waker call a function, and checks that the pool works afterwards.
 fn with_pool<F: FnOnce() + Send + 'static>(
     method: StartMethod,
     other_waits: bool,
@@ -265,14 +238,14 @@ fn with_pool<F: FnOnce() + Send + 'static>(
 ) -> Result<(), String> {
     let gate = Gate::new("gate");
     let pool = Arc::new(build(method)?);
-    let (say, hear) = channel();
-    // The workers are busy, so that what the waker owns is pending.
-    let first = pool.submit(until_there, gate.0.clone());
-    let act = make(&pool, say);
+    let (sender, receiver) = channel();
+    // A worker is busy, so that the calls of the waker are pending.
+    let first = pool.submit(until_exists, gate.0.clone());
+    let act = make(&pool, sender);
     let waker = Acting::waker(!detached, act);
     let handle = woken(&pool, &gate, other_waits, detached, waker)?;
     gate.open();
-    hears(&hear, "the act")?;
+    receive(&receiver, "the function")?;
     for handle in [Some(first), handle].into_iter().flatten() {
         if handle.wait().map_err(text)? != 1 {
             return Err("a wrong value".to_owned());
@@ -309,13 +282,13 @@ fn calls(method: StartMethod) {
         for other_waits in THREADS {
             for detached in [false, true] {
                 let what = format!("{name} {other_waits} {detached}");
-                tell_way(&what, || {
-                    with_pool(method, other_waits, detached, |pool, say| {
-                        // The pool ends where its last owner is dropped, which may be the waker.
+                tell_variant(&what, || {
+                    with_pool(method, other_waits, detached, |pool, sender| {
+                        // The waker may be the last owner of the pool.
                         let pool = Arc::clone(pool);
                         move || {
                             if call(&pool) {
-                                let _ = say.send(());
+                                let _ = sender.send(());
                             }
                         }
                     })
@@ -353,7 +326,7 @@ fn panics(method: StartMethod) -> Result<(), String> {
             }
             gate.open();
             kept.into_iter().flatten().try_for_each(|handle| {
-                // Where this thread reads its outcome it is this thread that wakes.
+                // If this thread reads the outcome, it also wakes the waker.
                 let value = handle.wait().map_err(text)?;
                 if value == 1 { Ok(()) } else { Err(format!("the value {value}")) }
             })
@@ -367,14 +340,14 @@ fn panics(method: StartMethod) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(10);
     while panicked.load(Ordering::SeqCst) < 80 {
         if Instant::now() > end {
-            return Err(format!("{} of 80 wakers came through", panicked.load(Ordering::SeqCst)));
+            return Err(format!("{} of 80 wakers have panicked", panicked.load(Ordering::SeqCst)));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-/// Counts wakes, and tells when it is dropped.
+/// A waker that counts its wake-ups, and the wakers that exist.
 struct Counting {
     wakes: Arc<AtomicU64>,
     alive: Arc<AtomicU64>,
@@ -404,12 +377,12 @@ fn replaced(method: StartMethod) -> Result<(), String> {
     for round in 0..20 {
         let gate = Gate::new(&format!("gate-{round}"));
         let mut handles: Vec<_> =
-            (0..10).map(|_| pool.submit(until_there, gate.0.clone())).collect();
+            (0..10).map(|_| pool.submit(until_exists, gate.0.clone())).collect();
         for at in 0..5 {
             for handle in &mut handles {
                 let wakes = if at == 4 { &last } else { &early };
                 if poll(handle, &waker(wakes)).is_ready() {
-                    return Err("done before its time".to_owned());
+                    return Err("it is done before the gate is open".to_owned());
                 }
             }
         }
