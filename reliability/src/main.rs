@@ -5,6 +5,7 @@ mod actors;
 mod caller;
 mod channels;
 mod common;
+mod copies;
 mod counts;
 mod forks;
 mod grid;
@@ -21,6 +22,7 @@ mod rights;
 mod simulate;
 mod soak;
 mod storm;
+mod survivors;
 mod sys;
 mod table;
 mod tasks;
@@ -50,6 +52,7 @@ cargo run --release -p procession-reliability -- COMMAND
   simulate [--schedules N] [--seed N] [--replay CHOICES]   the scheduler in a simulated world
   scale [--inputs N]                 the cost of an event in the scheduler, with 1 to 10,000 workers
   mutants [--only NAME]              deliberate faults, each of which the simulation must find
+  survivors [--part NAME] [--schedules N] [--shard K/N]    faults made by cargo-mutants that no test detects
 
 channels, rights, forks, leaving, peaks and wakers also accept [--repeat N] [--case NAME] [--method NAME]
 and [--busy N], which keeps the processors busy with N threads while the cases run";
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Some("simulate") => simulate::run(&options),
         Some("scale") => simulate::scale(&options),
         Some("mutants") => mutants::run(&options),
+        Some("survivors") => survivors::run(&options),
         // The internal commands that the commands above execute for each case.
         Some("case") => group::case(&args[1..]),
         _ => {

@@ -6,15 +6,16 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::Options;
+use crate::copies::{copy_tree, workspace};
 
 /// The list: `name`, `file`, `find` and `replace`, one block per fault.
 const LIST: &str = "mutants.txt";
 
-/// The folder in which the copies are built.
+/// The folder that is copied.
 const SCHEDULER: &str = "runtime/src/scheduler";
 
 /// The package of the copy. It checks for overflow, as tests do.
@@ -31,6 +32,7 @@ simulation = []
 overflow-checks = true
 debug-assertions = true
 opt-level = 1
+incremental = true
 
 [workspace]
 "#;
@@ -44,12 +46,11 @@ struct Mutant<'a> {
 
 /// Runs all faults, or one; returns false if one was not found.
 pub(crate) fn run(options: &Options<'_>) -> bool {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let root = workspace();
     let copy = root.join("target/mutants");
     let schedules = options.number("schedules", 100_000);
     let mut good = true;
-    let list = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST))
-        .expect("the list of faults");
+    let list = fs::read_to_string(root.join("reliability").join(LIST)).expect("the list of faults");
     for mutant in read(&list) {
         if options.text("only").is_some_and(|only| only != mutant.name) {
             continue;
@@ -132,22 +133,4 @@ fn try_one(
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(Some(text.lines().next().unwrap_or("the simulation itself died").to_owned()))
-}
-
-/// Copies the files that are new or have changed, so that the others are not built again.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    if from.is_dir() {
-        fs::create_dir_all(to)?;
-        let mut entries: Vec<PathBuf> =
-            fs::read_dir(from)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        entries.sort();
-        return entries.iter().try_for_each(|entry| {
-            copy_tree(entry, &to.join(entry.file_name().unwrap_or_default()))
-        });
-    }
-    let text = fs::read(from)?;
-    if fs::read(to).ok().as_ref() != Some(&text) {
-        fs::write(to, text)?;
-    }
-    Ok(())
 }

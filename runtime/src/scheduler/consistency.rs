@@ -120,6 +120,12 @@ impl<P: Port> Scheduler<P> {
         })
     }
 
+    /// Returns a slot without a serving worker for which a chunk waits.
+    pub(super) fn waits_for_absent(&self) -> Option<usize> {
+        let serves = |slot| self.workers.get(slot).is_some_and(|slot| slot.worker.is_serving());
+        self.in_flight.waiting.slots().into_iter().find(|slot| !serves(*slot))
+    }
+
     /// While the dispatcher sleeps, no worker may be missing that it should start.
     pub(super) fn check_vacancies(&self, now: Time) -> Result<(), String> {
         let later = self.health.retry_at.is_some_and(|at| at > now);

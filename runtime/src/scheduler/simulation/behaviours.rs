@@ -8,19 +8,24 @@ use crate::scheduler::{
 };
 
 /// A scheduler whose workers are ready, with its queue.
-struct Few {
-    scheduler: Scheduler<VirtualQueue>,
-    table: VirtualQueue,
-    now: u64,
+pub(super) struct Few {
+    pub(super) scheduler: Scheduler<VirtualQueue>,
+    pub(super) table: VirtualQueue,
+    pub(super) now: u64,
 }
 
 const LEAVE: Duration = Duration::from_millis(2);
 
 impl Few {
     /// Creates a pool whose workers are ready.
-    fn new(workers: usize) -> Self {
-        let mut few = Few::asked(workers, None);
-        for slot in 0..workers {
+    pub(super) fn new(workers: usize) -> Self {
+        Few::ready(Limits { leave_timeout: LEAVE, ..Limits::new(workers, 16, 1 << 32) })
+    }
+
+    /// Creates a pool with these limits whose workers are ready.
+    pub(super) fn ready(limits: Limits) -> Self {
+        let mut few = Few::requested(limits);
+        for slot in 0..limits.workers {
             few.start(slot);
         }
         few.actions();
@@ -28,38 +33,41 @@ impl Few {
     }
 
     /// Creates a pool whose workers were requested.
-    fn asked(workers: usize, idle_timeout: Option<Duration>) -> Self {
-        let limits =
-            Limits { leave_timeout: LEAVE, idle_timeout, ..Limits::new(workers, 16, 1 << 32) };
-        let (scheduler, table) = (Scheduler::new(limits), VirtualQueue::new(16));
+    pub(super) fn asked(workers: usize, idle_timeout: Option<Duration>) -> Self {
+        let limits = Limits::new(workers, 16, 1 << 32);
+        Few::requested(Limits { leave_timeout: LEAVE, idle_timeout, ..limits })
+    }
+
+    fn requested(limits: Limits) -> Self {
+        let (scheduler, table) = (Scheduler::new(limits), VirtualQueue::new(limits.queue_slots));
         let mut few = Few { scheduler, table, now: 1 };
         few.event(Event::TimePassed);
         few
     }
 
-    fn start(&mut self, slot: usize) {
+    pub(super) fn start(&mut self, slot: usize) {
         self.event(Event::ProcessKnown { slot });
         self.event(Event::HandshakeDone { slot });
         self.event(Event::Ready { slot });
     }
 
     /// Kills the worker in a slot from outside.
-    fn die(&mut self, slot: usize) {
+    pub(super) fn die(&mut self, slot: usize) {
         let (is_clean, left, from_outside, started) = (false, false, true, None);
         let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
         self.event(Event::Exited { slot, ending });
     }
 
-    fn event(&mut self, event: Event<VirtualQueue>) {
+    pub(super) fn event(&mut self, event: Event<VirtualQueue>) {
         self.scheduler.handle(event, self.now, &mut self.table);
     }
 
-    fn actions(&mut self) -> Vec<Action<&'static str>> {
+    pub(super) fn actions(&mut self) -> Vec<Action<&'static str>> {
         std::iter::from_fn(|| self.scheduler.next_action()).collect()
     }
 
     /// Opens a call of `inputs` inputs, each of which is a chunk.
-    fn call(&mut self, inputs: usize, options: CallOptions) -> CallId {
+    pub(super) fn call(&mut self, inputs: usize, options: CallOptions) -> CallId {
         let call = self.open(options);
         for first in 0..inputs {
             self.hand_in(call, first, 1);
@@ -67,31 +75,31 @@ impl Few {
         call
     }
 
-    fn open(&mut self, options: CallOptions) -> CallId {
+    pub(super) fn open(&mut self, options: CallOptions) -> CallId {
         self.scheduler.open_call(0, options, VirtualInbox::default()).unwrap()
     }
 
-    fn hand_in(&mut self, call: CallId, first: usize, count: usize) {
+    pub(super) fn hand_in(&mut self, call: CallId, first: usize, count: usize) {
         let payload = VirtualInputs { call: 0, first, count };
         let chunk = NewChunk { first, count, divisible: false, payload };
         self.event(Event::HandedIn { call, chunk });
     }
 
     /// Makes the worker in a slot claim the next chunk and report it; returns the position.
-    fn claim(&mut self, slot: usize) -> u64 {
+    pub(super) fn claim(&mut self, slot: usize) -> u64 {
         let (position, _) = self.table.claim(slot).unwrap();
         self.scheduler.claimed(slot, position, &self.table).unwrap();
         position
     }
 
     /// Makes the worker in a slot answer and end its chunk of one input.
-    fn end(&mut self, slot: usize) {
+    pub(super) fn end(&mut self, slot: usize) {
         self.scheduler.answered(slot, 1, false).unwrap();
         self.scheduler.ended(slot, 1_000, self.now, &mut self.table).unwrap();
     }
 
     /// Lets time pass until a worker is requested, and returns that time.
-    fn sleep_until_start(&mut self) -> u64 {
+    pub(super) fn sleep_until_start(&mut self) -> u64 {
         loop {
             self.event(Event::TimePassed);
             if self.actions().iter().any(|action| matches!(action, Action::Start { .. })) {
@@ -102,7 +110,7 @@ impl Few {
     }
 
     /// Makes the dispatcher check everything and sleep; returns the end of its sleep.
-    fn sleep(&mut self) -> Option<u64> {
+    pub(super) fn sleep(&mut self) -> Option<u64> {
         self.event(Event::TimePassed);
         self.actions();
         self.scheduler.dispatcher_sleeps(self.now, None)

@@ -156,7 +156,7 @@ impl World<'_> {
         self.scheduler.check_vacancies(self.now)
     }
 
-    /// A state that only time ends must have a deadline, for which the dispatcher wakes.
+    /// Checks that each state that only ends by time has a deadline, at which the dispatcher wakes.
     fn check_deadlines(&self, patient: bool) -> Result<(), String> {
         if self.dispatcher.gone {
             return Ok(());

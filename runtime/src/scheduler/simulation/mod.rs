@@ -18,8 +18,14 @@ mod choices;
 mod dispatcher;
 mod ledger;
 mod program;
+#[cfg(test)]
+mod queries;
+#[cfg(test)]
+mod rare;
 pub(crate) mod scale;
 mod shrink;
+#[cfg(test)]
+mod sizes;
 mod steps;
 mod table;
 #[cfg(test)]

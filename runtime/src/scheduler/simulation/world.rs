@@ -9,7 +9,7 @@ use super::program::Program;
 use super::table::{DIRECT, VirtualOutcome, VirtualQueue};
 use super::worker::{Stage, VirtualWorker};
 use super::{Choices, Report};
-use crate::scheduler::{Action, Event, Limits, Reason, Scheduler};
+use crate::scheduler::{Action, Event, Life, Limits, Reason, Scheduler};
 
 /// The condition for which the sleeping caller waits, as workers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,10 @@ pub(super) struct Counts {
     pub(super) ended: u64,
     /// The number of failed starts since a worker was ready or a call began.
     pub(super) failed_starts: usize,
+    /// The same number, also while another worker serves.
+    pub(super) failed_in_a_row: usize,
+    /// The number of workers that were requested.
+    pub(super) requested: usize,
     /// The number of workers that have ended since the last answer.
     pub(super) deaths: usize,
     /// The number of times that time has passed since a caller or worker made a step.
@@ -126,12 +130,34 @@ impl<'a> World<'a> {
     /// Passes an event to the scheduler, and carries out its actions.
     pub(super) fn event(&mut self, event: Event<VirtualQueue>) {
         let was_broken = self.scheduler.broken().is_some();
+        match &event {
+            Event::Ready { .. } => self.counts.failed_in_a_row = 0,
+            Event::NotStarted { slot, .. } if self.is_wanted(*slot) => {
+                self.counts.failed_in_a_row += 1;
+            }
+            _ => {}
+        }
+        let failed = matches!(event, Event::NotStarted { .. });
         self.scheduler.handle(event, self.now, &mut self.table);
+        if failed
+            && self.counts.failed_in_a_row >= Limits::FAILED_STARTS
+            && let Some(slot) = self.scheduler.waits_for_absent()
+        {
+            self.fail(format!("an input waits for slot {slot}, whose worker cannot be started"));
+        }
         let gave_up = matches!(self.scheduler.broken(), Some(Reason::NotStarted(_)));
         if gave_up && !was_broken && self.program.replace && self.anybody_serves() {
             self.fail("the calls are given up though a worker serves".to_owned());
         }
         self.carry_out();
+    }
+
+    /// Returns whether the worker in a slot is to serve, so that its failed start counts.
+    fn is_wanted(&self, slot: usize) -> bool {
+        let wanted = |slot: &crate::scheduler::Slot<_>| {
+            slot.worker.kill_reason().is_none() && !slot.worker.is_leaving()
+        };
+        self.scheduler.life() < Life::Leaving && self.scheduler.slot(slot).is_some_and(wanted)
     }
 
     /// Returns whether a worker exists that continues to serve, as far as this is known. Before all
@@ -149,7 +175,11 @@ impl<'a> World<'a> {
         while let Some(action) = self.scheduler.next_action() {
             self.note(|| format!("  -> {action:?}"));
             match action {
-                Action::Start { slot, .. } => {
+                Action::Start { slot, id } => {
+                    if id != self.counts.requested {
+                        self.fail(format!("worker {} has the id {id}", self.counts.requested));
+                    }
+                    self.counts.requested += 1;
                     if self.workers.len() <= slot {
                         self.workers.resize_with(slot + 1, || None);
                     }

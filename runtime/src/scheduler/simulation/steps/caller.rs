@@ -72,7 +72,8 @@ impl World<'_> {
         let id = id.ok()?;
         if was_broken {
             // The pool starts afresh, so the counters do, too.
-            (self.counts.failed_starts, self.counts.deaths) = (0, 0);
+            (self.counts.failed_starts, self.counts.failed_in_a_row) = (0, 0);
+            self.counts.deaths = 0;
         }
         let number = self.ledger.open(id, inputs, retries, (!is_broadcast).then_some(chunk));
         Some(InCall {
