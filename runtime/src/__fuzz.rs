@@ -43,7 +43,7 @@ pub fn decode_all<T: DeserializeOwned>(
         .map_err(|error| error.to_string())
 }
 
-/// A hello as this process would send it.
+/// Returns a hello as this process would send it.
 pub fn hello() -> Vec<u8> {
     crate::handshake::own().to_vec()
 }
@@ -86,7 +86,7 @@ pub fn ring(words: &[u64], at: u64, produced: u64) -> (usize, bool) {
 /// Reads why an input has no output, and what a dead worker left of a panic, as the
 /// message a person would see.
 pub fn failure(bytes: &[u8]) -> String {
-    let report = crate::worker::crash_report(bytes);
+    let report = crate::worker::panic_report(bytes);
     let failure = crate::worker::Failure::decoded(bytes);
     let mut text = format!("{report:?}");
     text.push_str(&failure.clone().shortened().into_error().to_string());
@@ -94,7 +94,7 @@ pub fn failure(bytes: &[u8]) -> String {
     text
 }
 
-/// A failure with a panic, encoded.
+/// Returns a failure with a panic, encoded.
 pub fn some_failure() -> Vec<u8> {
     let location = crate::error::Location { file: "src/main.rs".to_owned(), line: 7, column: 3 };
     let panic = crate::error::PanicReport {

@@ -63,7 +63,7 @@ impl SimulatedPool {
         self.0.drop_calls(calls);
     }
 
-    /// The number of events that the scheduler has handled.
+    /// Returns the number of events that the scheduler has handled.
     pub fn events(&self) -> u64 {
         self.0.events
     }

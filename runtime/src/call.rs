@@ -32,7 +32,7 @@ impl Stop {
 impl Stop {
     /// Returns the failure of a call that does not belong to a chunk.
     pub(crate) fn into_failure(self) -> Box<Failure> {
-        self.0.unwrap_or_else(|| Box::new(chunk::nonsense()))
+        self.0.unwrap_or_else(|| Box::new(chunk::invalid_chunk()))
     }
 }
 
@@ -44,7 +44,7 @@ impl From<Interrupted> for Stop {
 
 #[cold]
 fn nowhere() -> Stop {
-    Stop(Some(Box::new(chunk::nonsense())))
+    Stop(Some(Box::new(chunk::invalid_chunk())))
 }
 
 /// The calls of a registered function in a worker, one for each input of a chunk: the current input, and

@@ -10,20 +10,20 @@ use crate::queue::{Started, WorkerPageMap};
 use crate::sys::clock;
 use crate::sys::generation::PerProcess;
 
-/// What a worker knows of the end of the input that it runs.
+/// The data by which a worker decides whether the input that it runs is cancelled.
 struct CurrentInput {
     page: Arc<WorkerPageMap>,
-    /// When the input counts as cancelled, in nanoseconds of the clock; 0 for never.
+    /// The time at which the input counts as cancelled, in nanoseconds of the clock; 0 for never.
     deadline: AtomicU64,
-    /// One point of time, on both clocks.
+    /// The same point in time on both clocks.
     origin: (Instant, u64),
 }
 
-/// That of a worker process, for all of its threads.
+/// The current input of a worker process, for all of its threads.
 static PROCESS: PerProcess<OnceLock<Arc<CurrentInput>>> = PerProcess::new();
 
 thread_local! {
-    /// That of a worker thread.
+    /// The current input of a worker thread.
     static THREAD: OnceCell<Arc<CurrentInput>> = const { OnceCell::new() };
 }
 
@@ -39,31 +39,31 @@ pub(crate) fn enter_thread(page: &Arc<WorkerPageMap>) {
     });
 }
 
-/// Begins the time of an input, which counts as cancelled when so many nanoseconds have passed.
+/// Starts the soft timeout of an input, in nanoseconds.
 #[cold]
 pub(crate) fn begin_input(soft_timeout: u64) {
     let deadline = clock::now().saturating_add(soft_timeout);
-    look(|current| current.deadline.store(deadline, Ordering::Relaxed));
+    with_current(|current| current.deadline.store(deadline, Ordering::Relaxed));
 }
 
-/// After the last input that has a time.
+/// Removes the deadline after the last input of a chunk with a soft timeout.
 #[cold]
 pub(crate) fn end_time() {
-    look(|current| current.deadline.store(0, Ordering::Relaxed));
+    with_current(|current| current.deadline.store(0, Ordering::Relaxed));
 }
 
-/// Looks at what is known of the current input, in a worker.
-fn look<R>(look: impl FnOnce(&Arc<CurrentInput>) -> R) -> Option<R> {
-    let mut look = Some(look);
+/// Calls a function with the current input. Returns `None` outside of workers.
+fn with_current<R>(call: impl FnOnce(&Arc<CurrentInput>) -> R) -> Option<R> {
+    let mut call = Some(call);
     let of_thread = THREAD.try_with(|thread| {
         let current = thread.get()?;
-        Some((look.take()?)(current))
+        Some((call.take()?)(current))
     });
     match of_thread {
         Ok(Some(found)) => Some(found),
         _ => {
             let current = PROCESS.get().get()?;
-            Some((look.take()?)(current))
+            Some((call.take()?)(current))
         }
     }
 }
@@ -78,17 +78,17 @@ impl CurrentInput {
         self.deadline.load(Ordering::Relaxed)
     }
 
-    /// The current chunk and the input that began last.
+    /// Returns the position of the current chunk, and the input that has begun last.
     fn input(&self) -> (u64, Option<Started>) {
         let page = self.page.view();
         (page.chunk().0, page.started())
     }
 
-    /// Whether the chunk at a position is cancelled, or its time is over.
+    /// Returns whether the chunk at a position is cancelled, or the deadline has passed.
     fn is_cancelled(&self, position: u64, deadline: u64) -> bool {
         let page = self.page.view();
         match position {
-            // It runs no task: an initializer, or nothing.
+            // The worker runs an initializer or nothing.
             0 => page.is_asked_to_leave(),
             _ => {
                 page.is_cancelled(position)
@@ -152,7 +152,7 @@ impl CurrentInput {
 pub fn is_cancelled() -> bool {
     let is_cancelled =
         |current: &Arc<CurrentInput>| current.is_cancelled(current.input().0, current.deadline());
-    look(is_cancelled).unwrap_or(false)
+    with_current(is_cancelled).unwrap_or(false)
 }
 
 /// Returns the time at which the running task counts as cancelled.
@@ -177,7 +177,7 @@ pub fn is_cancelled() -> bool {
 /// # Ok::<(), runtime::Error>(())
 /// ```
 pub fn deadline() -> Option<Instant> {
-    look(|current| current.instant(current.deadline())).flatten()
+    with_current(|current| current.instant(current.deadline())).flatten()
 }
 
 /// Returns the cancellation of the input that this task runs, for other threads.
@@ -204,7 +204,7 @@ pub fn deadline() -> Option<Instant> {
 /// # Ok::<(), runtime::Error>(())
 /// ```
 pub fn cancellation() -> Cancellation {
-    Cancellation(look(|current| InputToken {
+    Cancellation(with_current(|current| InputToken {
         current: Arc::clone(current),
         input: current.input(),
         deadline: current.deadline(),

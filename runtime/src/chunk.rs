@@ -1,7 +1,7 @@
-//! The inputs of a chunk, as a worker takes and answers them one after the other.
+//! The inputs of a chunk, which a worker takes and answers one after the other.
 //!
-//! What happens for each input is here and short: it is compiled into each task. What happens rarely
-//! is left to the loop of the worker.
+//! This module contains the code that runs for each input. It is short, because it is compiled into each task.
+//! The main loop of the worker handles rare cases.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,72 +13,72 @@ use crate::handle;
 use crate::queue::{Descriptor, LENGTHS, Producer, Started, WorkerPage};
 use crate::sys::memory::Mapping;
 
-/// Why the worker has to look at each output, as bits of [`ATTENTION`].
+/// The bit of [`ATTENTION`] that is set while a captured panic was not handled.
 pub(crate) const PANIC_SEEN: u8 = 1;
-/// Its output is captured.
+/// The bit of [`ATTENTION`] that is set if the standard output of the worker is captured.
 pub(crate) const OUTPUT_MARKED: u8 = 2;
 
-/// Whether a panic was seen that the worker has not dealt with, and whether inputs that end are noted.
+/// The reasons why the main loop has to handle each output, as bits.
 pub(crate) static ATTENTION: AtomicU8 = AtomicU8::new(0);
 
-/// The output of an input was encoded, and the worker has to see to it: it is long, holds
-/// objects, does not fit the ring now, or the worker looks at each output.
+/// The main loop has to handle an encoded output: the output is long, contains objects or does not fit the ring
+/// now, or a bit of [`ATTENTION`] is set.
 pub(crate) struct Interrupted;
 
-/// How far a worker has come with a chunk.
+/// The progress of a worker with a chunk.
 pub(crate) struct ChunkProgress {
     position: u64,
-    /// The index of the next input, where the worker pauses, and where it stops.
+    /// The index of the next input, the index before which the worker pauses, and the one before which it stops.
     next: usize,
     pause: usize,
     end: usize,
-    /// Where the next input lies, where the payload ends, and the length of each input.
+    /// The offset of the next input, the end of the payload, and the length of each input.
     at: usize,
     past: usize,
     stride: Option<usize>,
 }
 
 impl ChunkProgress {
-    /// At the first input. The worker takes at most `most` inputs, but one at least.
+    /// Begins at the first input. The worker takes at most `most` inputs, but at least one.
     pub(crate) fn new(position: u64, descriptor: &Descriptor, most: u64) -> Self {
         let Descriptor { offset, len, count, stride, .. } = *descriptor;
         let end = u64::from(count).min(most.max(1)) as usize;
         let (at, past) = (offset as usize, offset.saturating_add(len) as usize);
-        // What is checked here once need not be checked for each input.
+        // The length is checked here, so that it need not be checked for each input.
         let stride = match stride {
             LENGTHS => None,
             stride => {
                 let all = u64::from(count).checked_mul(stride).filter(|all| *all <= len);
-                // One that lies nowhere.
+                // With an invalid length, taking the first input fails.
                 Some(if all.is_some() { stride as usize } else { usize::MAX })
             }
         };
         ChunkProgress { position, next: 0, pause: end, end, at, past, stride }
     }
 
-    /// How many inputs were taken.
+    /// Returns the number of inputs that were taken.
     pub(crate) fn taken(&self) -> usize {
         self.next
     }
 
-    /// Pauses after so many more inputs; returns whether there are any.
+    /// Sets the next pause after the given number of inputs. Returns whether any inputs are left.
     pub(crate) fn pause_after(&mut self, inputs: usize) -> bool {
         self.pause = self.next.saturating_add(inputs).min(self.end);
         self.next < self.end
     }
 
-    /// Whether the worker has come to its pause, and has not stopped before.
+    /// Returns whether the worker has reached its pause, and has not stopped before.
     pub(crate) fn is_paused(&self) -> bool {
         self.next == self.pause
     }
 
-    /// The index of the input that was taken last.
+    /// Returns the index of the input that was taken last.
     #[inline]
     pub(crate) fn present(&self) -> usize {
         self.next.wrapping_sub(1)
     }
 
-    /// Where the next input lies, if each has its length before it.
+    /// Returns the offset and length of the next input if each input is preceded by its length.
     #[inline(never)]
     fn step(&mut self, tasks: &Mapping) -> Option<(usize, usize)> {
         let at = self.at.checked_add(8).filter(|at| *at <= self.past)?;
@@ -88,25 +88,25 @@ impl ChunkProgress {
     }
 }
 
-/// A chunk at work.
+/// A chunk that a worker runs.
 pub(crate) struct ChunkAtWork<'a> {
     pub(crate) progress: &'a mut ChunkProgress,
     pub(crate) producer: &'a mut Producer,
     pub(crate) page: &'a WorkerPage,
-    /// The region that the inputs lie in.
+    /// The region that contains the inputs.
     pub(crate) tasks: &'a Mapping,
 }
 
 impl<'a> ChunkAtWork<'a> {
-    /// Whether the worker goes on (rule Q10).
+    /// Returns whether the worker has to take another input (rule Q10).
     #[inline]
     pub(crate) fn has_next(&self) -> bool {
         let ChunkProgress { position, next, pause, .. } = *self.progress;
         next != pause && self.page.skip() != position && !self.page.is_abandoned()
     }
 
-    /// Takes the next input; says so before anything is done with it (rule Q7). `None` if it lies
-    /// nowhere.
+    /// Takes the next input, after recording that it has begun (rule Q7). Returns `None` if its location is
+    /// invalid.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Source<'a>> {
         let ChunkProgress { position, next, .. } = *self.progress;
@@ -124,8 +124,8 @@ impl<'a> ChunkAtWork<'a> {
         self.tasks.input(at, len)
     }
 
-    /// Answers the present input with what was encoded, if nothing is special about it. `region` is where
-    /// short outputs are encoded.
+    /// Answers the current input with the encoded output, unless the main loop has to handle it. `region` is the
+    /// memory into which short outputs are encoded.
     #[inline]
     pub(crate) fn answer(
         &mut self,
@@ -139,7 +139,8 @@ impl<'a> ChunkAtWork<'a> {
         }
         fault("encoded");
         let (index, output) = (self.progress.present(), sink.bytes());
-        if !self.producer.go_on(self.page.ring(), index, output) && !self.put(index, output) {
+        let ring = self.page.ring();
+        if !self.producer.append_to_run(ring, index, output) && !self.put(index, output) {
             return Err(Interrupted);
         }
         sink.truncate(0);
@@ -152,8 +153,8 @@ impl<'a> ChunkAtWork<'a> {
     }
 }
 
-/// Why an input fails that lies nowhere, or that is for a task which this program does not have.
+/// Returns the failure of an input whose location is invalid, or whose task is not registered.
 #[cold]
-pub(crate) fn nonsense() -> Failure {
-    Failure::plain(FailureKind::Decode, "the chunk it came in makes no sense".to_owned())
+pub(crate) fn invalid_chunk() -> Failure {
+    Failure::plain(FailureKind::Decode, "its chunk is invalid".to_owned())
 }

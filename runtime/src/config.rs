@@ -138,7 +138,7 @@ pub(crate) fn inherit(method: StartMethod) {
     INHERITED.store(place.map_or(0, |place| place + 1), Ordering::Relaxed);
 }
 
-/// The start method of the pool if this code runs in one of its workers.
+/// Returns the start method of the pool if this code runs in one of its workers.
 fn inherited() -> Option<StartMethod> {
     if crate::identity::pool_of_thread().is_some() {
         return Some(StartMethod::Thread);
@@ -225,7 +225,7 @@ pub(crate) fn fix_start_method() -> Result<StartMethod> {
     Ok(*CHOSEN.get_or_init(|| method))
 }
 
-/// The stack size of a worker thread: that of the main thread of a process, or `RUST_MIN_STACK` if
+/// Returns the stack size of a worker thread: that of the main thread of a process, or `RUST_MIN_STACK` if
 /// that is larger.
 pub(crate) fn stack_size() -> usize {
     const LEAST: usize = 2 << 20;

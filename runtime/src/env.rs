@@ -17,7 +17,7 @@ pub(crate) fn progress_interval() -> Option<std::time::Duration> {
     std::time::Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// The address at which a dashboard is to listen.
+/// Returns the address at which a dashboard is to listen.
 #[cfg(feature = "dashboard")]
 pub(crate) fn dashboard() -> Option<String> {
     env::var("PROCESSION_DASHBOARD").ok().filter(|address| !address.is_empty())

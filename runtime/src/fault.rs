@@ -38,7 +38,7 @@ mod modelled {
         }
     }
 
-    /// Runs code until it passes a point; whether it did.
+    /// Runs code, which dies when it passes a point. Returns whether it has passed the point.
     pub(crate) fn dies_at(point: &'static str, run: impl FnOnce()) -> bool {
         POINT.with(|armed| armed.set(point));
         let ran = catch_unwind(AssertUnwindSafe(run));
@@ -67,7 +67,7 @@ mod armed {
         passed: AtomicU64,
     }
 
-    /// Passes a point, if that is possible.
+    /// Passes a point. If the point is armed, carries out its action.
     pub(crate) fn fault(point: &str) {
         static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
         if crate::identity::worker_id().is_none() {

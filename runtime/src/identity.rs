@@ -56,13 +56,13 @@ pub fn parent_id() -> Option<u32> {
     (parent != 0).then_some(parent)
 }
 
-/// Whether this process is a worker.
+/// Returns whether this process is a worker.
 #[cfg(any(feature = "progress", feature = "dashboard"))]
 pub(crate) fn is_worker_process() -> bool {
     PROCESS.load(Ordering::Relaxed) != NOBODY
 }
 
-/// The number of pools that this code is nested in: 0 outside of workers.
+/// Returns the number of pools that this code is nested in: 0 outside of workers.
 pub(crate) fn depth() -> usize {
     THREAD.get().map_or_else(|| DEPTH.load(Ordering::Relaxed), |worker| worker.depth)
 }
@@ -80,7 +80,7 @@ pub(crate) fn enter_process(id: usize, depth: usize, parent: u32) {
     THREAD.set(None);
 }
 
-/// The pool of this worker thread; `None` in worker processes.
+/// Returns the pool of this worker thread; `None` in worker processes.
 pub(crate) fn pool_of_thread() -> Option<u64> {
     THREAD.get().map(|worker| worker.pool)
 }

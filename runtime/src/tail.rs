@@ -43,7 +43,7 @@ pub(crate) fn add(level: u8, mut line: String) {
     tail.records.push_back(Arc::new(TailRecord { level, line }));
 }
 
-/// The records that are kept of those after the first `seen`, and how many there were in all.
+/// Returns the records that are kept of those after the first `seen`, and how many there were in all.
 pub(crate) fn since(seen: u64) -> (Vec<Arc<TailRecord>>, u64) {
     let tail = TAIL.get().lock().ignore_poison();
     let skip = usize::try_from(seen.saturating_sub(tail.before)).unwrap_or(usize::MAX);

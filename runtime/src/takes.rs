@@ -32,8 +32,8 @@ use crate::opaque::Opaque;
 const NO_PARAMETER: &str = "a parameter cannot travel to a worker: derive `serde::Serialize` and `serde::Deserialize` for its type";
 const NO_OUTPUT: &str = "the output of a task cannot travel to the caller: derive `serde::Serialize` and `serde::Deserialize` for its type";
 
-/// Panics when code is generated for a type, and not before: the size, which is none of a type,
-/// has it wait until the type is known.
+/// Panics when code is generated for a type. The size makes the compiler evaluate the call only then; no type
+/// has the size with which it is compared.
 pub(crate) const fn refuse(size: usize, why: &str) -> ! {
     if size == usize::MAX {
         unreachable!();
@@ -68,7 +68,7 @@ impl<R> Gives<R> {
     }
 }
 
-/// A parameter that is decoded, or a state. What it borrows from is the encoded input.
+/// A parameter that is decoded, or a state. It may borrow from the encoded input.
 pub trait TakeParam<'a> {
     type Taken;
     fn __procession_take(
@@ -95,7 +95,7 @@ impl<'a, T: Deserialize<'a>> TakeParam<'a> for &&&Borrows<T> {
     }
 }
 
-/// A slice, whose elements need not be `Clone`. Numbers stay where they are.
+/// A slice, whose elements need not be `Clone`. Numbers are not copied.
 impl<'a, T: Deserialize<'a> + 'a> TakeParam<'a> for &&&Borrows<[T]> {
     type Taken = TakenSlice<'a, T>;
     #[inline]
@@ -108,7 +108,7 @@ impl<'a, T: Deserialize<'a> + 'a> TakeParam<'a> for &&&Borrows<[T]> {
     }
 }
 
-/// A slice that was decoded, or that the encoded input is.
+/// A slice that was decoded, or that is a part of the encoded input.
 pub struct TakenSlice<'a, T>(codec::DecodedSlice<'a, T>);
 
 impl<T> std::ops::Deref for TakenSlice<'_, T> {
@@ -120,7 +120,7 @@ impl<T> std::ops::Deref for TakenSlice<'_, T> {
     }
 }
 
-/// A text, which stays where it is.
+/// A string slice, which is not copied.
 impl<'a> TakeParam<'a> for &&&Borrows<str> {
     type Taken = &'a str;
     #[inline]
@@ -129,7 +129,7 @@ impl<'a> TakeParam<'a> for &&&Borrows<str> {
     }
 }
 
-/// A path, which encodes as a text.
+/// A path, which is encoded as a string.
 impl<'a> TakeParam<'a> for &&&Borrows<Path> {
     type Taken = &'a Path;
     #[inline]
@@ -138,7 +138,7 @@ impl<'a> TakeParam<'a> for &&&Borrows<Path> {
     }
 }
 
-/// A borrowed parameter that is decoded as what owns it.
+/// A borrowed parameter that is decoded as its owned form.
 pub trait TakeOwned<'a> {
     type Taken;
     fn __procession_take(
@@ -160,7 +160,8 @@ impl<'a, T: ToOwned<Owned: Deserialize<'a>> + ?Sized> TakeOwned<'a> for &&Borrow
     }
 }
 
-/// What owns a borrowed parameter, and dereferences to it, which the owner itself need not do.
+/// The owned form of a borrowed parameter. It dereferences to the parameter, which the owned form itself need
+/// not do.
 pub struct OwnedParameter<T: ToOwned + ?Sized>(T::Owned);
 
 impl<T: ToOwned + ?Sized> Deref for OwnedParameter<T> {
@@ -182,7 +183,7 @@ pub trait Decoded {}
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decoded for T {}
 
-/// A parameter that can be encoded and not decoded.
+/// A parameter that can be encoded but not decoded.
 pub trait TakeHalf {
     type Taken;
     type Half;
@@ -220,7 +221,7 @@ take_half! {
     &Borrows<[T]> => Vec<T>;
 }
 
-/// A parameter that cannot be had.
+/// A parameter that can neither be decoded nor is a state.
 pub trait TakeNothing {
     type Taken;
     fn __procession_take(
@@ -244,7 +245,7 @@ impl<T: ?Sized> TakeNothing for Borrows<T> {
     }
 }
 
-/// An output that is encoded as it is.
+/// An output that is encoded as a value.
 pub trait GiveValue<R> {
     fn __procession_give(&self, call: &mut Call<'_>, output: R) -> Outcome;
 }
@@ -256,7 +257,7 @@ impl<R: Serialize + Deserialize<'static>> GiveValue<R> for &&Gives<R> {
     }
 }
 
-/// An output whose error does not travel.
+/// A `Result` whose error cannot be encoded.
 pub trait GiveFallible<R> {
     fn __procession_give(&self, call: &mut Call<'_>, output: R) -> Outcome;
 }

@@ -75,7 +75,7 @@ fn begin(
     input: &[u8],
     objects: Vec<Arc<Object>>,
 ) {
-    worker::watch_panics();
+    worker::capture_panics();
     let made = match initializer {
         None => decoded(kind, input),
         Some(task) => initialized(kind, task, input),

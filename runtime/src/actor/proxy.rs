@@ -152,13 +152,13 @@ impl<T: Serialize + ?Sized> Passed for T {
     }
 }
 
-/// A parameter that the method borrows.
+/// Returns a parameter that the method borrows.
 #[doc(hidden)]
 pub fn lent<T: Passed + ?Sized>(parameter: &T) -> LentArgument<'_, T> {
     LentArgument(parameter)
 }
 
-/// A parameter that was moved into the call.
+/// Returns a parameter that was moved into the call.
 #[doc(hidden)]
 pub fn moved<T: Passed>(parameter: &T) -> MovedArgument<'_, T> {
     MovedArgument(parameter)

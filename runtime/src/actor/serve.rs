@@ -114,7 +114,7 @@ impl ServedActor {
 
     /// Runs a thread of the actor. The last thread drops the actor.
     pub(super) fn work(self: &Arc<Self>, mut leads: bool) {
-        worker::watch_panics();
+        worker::capture_panics();
         let (mut buffer, mut reply) = (MessageBuffer::new(), Vec::new());
         while leads || self.stand_by() {
             match self.lead(&mut buffer, &mut reply) {
@@ -148,7 +148,7 @@ impl ServedActor {
                 &Failure::of_panic(crate::failure::TaskPhase::Running, report),
             );
         }
-        worker::survived_in_thread();
+        worker::print_caught_panics();
         chain::disappear(self.id);
         self.host.ended(self.id);
     }
@@ -371,7 +371,7 @@ impl ServedActor {
         let _ = objects;
         match outcome {
             Ok(Ok(())) => {
-                worker::survived_in_thread();
+                worker::print_caught_panics();
                 let held = if handle::is_empty() { Vec::new() } else { handle::take() };
                 debug_assert!(reply.len() >= start);
                 fault("answering");
@@ -384,7 +384,7 @@ impl ServedActor {
                 }
             }
             Ok(Err(stop)) => {
-                worker::survived_in_thread();
+                worker::print_caught_panics();
                 self.fail(&request, method.name, reply, &stop.into_failure());
             }
             Err(payload) => {

@@ -1,4 +1,4 @@
-//! What the two public ends have in common.
+//! The methods and traits that both public ends of a channel have.
 
 /// Implements the methods and traits of an end that do not depend on its side. The end is a struct of a `ChannelEnd`, in
 /// `end`, and of a `PhantomData`, in `of`.

@@ -111,7 +111,7 @@ impl ChannelEnd {
         Ok(ChannelEnd::new(side, MessageRing::received(ring)?, socket))
     }
 
-    /// Whether both are ends of one channel.
+    /// Returns whether both are ends of one channel.
     pub(super) fn is_of_channel(&self, other: &Self) -> bool {
         self.ring.object().id() == other.ring.object().id()
     }

@@ -10,7 +10,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
 
-/// What one side reads: wake-ups.
+/// The socket from which one side reads wake-ups.
 #[derive(Default)]
 struct Socket {
     tokens: Mutex<u32>,
@@ -47,13 +47,13 @@ struct Channel {
     to_receivers: Socket,
 }
 
-/// Where a sender dies.
+/// The step at which a sender dies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dies {
     Never,
-    /// After it woke a receiver, before it published.
+    /// The sender dies after it has woken a receiver and before it publishes.
     Woken,
-    /// After it published, before it gave its lock back.
+    /// The sender dies after it has published and before it releases its lock.
     Published,
 }
 
@@ -192,7 +192,7 @@ fn rule_c6_two_receivers_take_turns() {
 fn rule_c7_a_sender_that_dies_leaves_nobody_asleep() {
     for dies in [Dies::Woken, Dies::Published] {
         model(move |channel| {
-            // What the first one sent may be there or not; the second goes on.
+            // The first message may be published or not. The second sender continues.
             let sender = spawn(&channel, move |channel| {
                 channel.send(dies);
                 channel.send(Dies::Never);

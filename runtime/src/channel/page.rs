@@ -185,7 +185,8 @@ const _: () = assert!(size_of::<ChannelPage>() <= PAGE && size_of::<MessageSlot>
 pub(super) const MOST_CAPACITY: usize = 1 << 24;
 
 impl ChannelLayout {
-    /// The layout of a channel with the given capacity. The heap has two megabytes per message, and a gigabyte at most.
+    /// Creates the layout of a channel with the given capacity. The heap has two megabytes per message, and at most
+    /// a gigabyte.
     pub(super) fn new(capacity: usize) -> Self {
         let heap = (capacity as u64).saturating_mul(2 << 20).clamp(4 << 20, 1 << 30);
         let heap = if cfg!(miri) { 1 << 16 } else { heap };
@@ -196,7 +197,7 @@ impl ChannelLayout {
         PAGE + at as usize * size_of::<MessageSlot>()
     }
 
-    /// The offset of the heap.
+    /// Returns the offset of the heap.
     pub(super) fn heap_start(self) -> usize {
         Self::slot(self.capacity).next_multiple_of(PAGE)
     }
@@ -205,12 +206,12 @@ impl ChannelLayout {
         self.heap_start() + self.heap as usize
     }
 
-    /// The length of the part of the heap whose pages exist from the beginning.
+    /// Returns the length of the part of the heap whose pages exist from the beginning.
     pub(super) fn first_extent(self) -> u64 {
         (self.capacity * 64).next_multiple_of(PAGE as u64).clamp(PAGE as u64, 1 << 16)
     }
 
-    /// The length of the longest message in the heap, in bytes.
+    /// Returns the length of the longest message in the heap, in bytes.
     pub(super) fn longest(self) -> u64 {
         (self.heap / 4).min(4 << 20)
     }

@@ -40,7 +40,7 @@ pub(super) fn wait(
     true
 }
 
-/// The length of the next pause.
+/// Returns the length of the next pause.
 fn next(length: u32, is_near: bool, arrived: u64) -> u32 {
     match (length, is_near) {
         (_, false) => 0,

@@ -26,7 +26,7 @@ pub(super) struct TakenMessage {
 }
 
 impl TakenMessage {
-    /// The bytes of a long message, which were not copied, and their length.
+    /// Returns the bytes of a long message, which were not copied, and their length.
     pub(super) fn separate(&self) -> Option<(&Mapping, usize)> {
         let (memory, len) = self.separate.as_ref()?;
         Some((memory.memory().expect("it was mapped when it was taken"), *len))

@@ -335,7 +335,7 @@ fn overwritten() -> io::Error {
     io::Error::other("the memory of the channel was overwritten by a process that has it")
 }
 
-/// The error of a channel that cannot be created.
+/// Returns the error of a channel that cannot be created.
 pub(super) fn cannot_make(error: &io::Error) -> Error {
     let text = match fds::is_too_many_open(error) {
         true => format!("failed to make a channel: {TOO_MANY}"),

@@ -65,7 +65,7 @@ impl WaitForAny<'_> {
         }
     }
 
-    /// The indices in the order in which they are checked.
+    /// Returns the indices in the order in which they are checked.
     fn order(&self) -> impl Iterator<Item = usize> {
         let count = self.ends.len();
         let turn = self.turn;

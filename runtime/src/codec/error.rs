@@ -31,13 +31,13 @@ impl EncodeError {
         EncodeError(reason.to_string().into())
     }
 
-    /// The error of a full sink. It neither allocates nor formats, because it occurs beside every write.
+    /// Returns the error of a full sink. It neither allocates nor formats, because it occurs beside every write.
     #[inline]
     fn full() -> Self {
         EncodeError(Box::default())
     }
 
-    /// The same error with the reason that `sink` has.
+    /// Returns the same error with the reason that `sink` has.
     #[cold]
     pub(super) fn explained(self, sink: &mut Sink<'_>) -> Self {
         match self.0.is_empty() {
@@ -68,7 +68,7 @@ impl DecodeError {
         DecodeError::new(format_args!("the bytes end early, at least {additional} are missing"))
     }
 
-    /// The error of a struct or variant that is read with a different number of fields than it was
+    /// Returns the error of a struct or variant that is read with a different number of fields than it was
     /// written with.
     #[cold]
     pub(super) fn skipped(

@@ -28,13 +28,13 @@ impl Access {
         Access { token, address }
     }
 
-    /// Whether a text is the token. The time that this takes does not depend on where they differ.
+    /// Returns whether a text is the token. The time that this takes does not depend on where they differ.
     fn is_token(&self, text: &str) -> bool {
         let differing = text.bytes().zip(self.token.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
         text.len() == self.token.len() && differing == 0
     }
 
-    /// Whether a `Host` is this server: a name of the loopback interface, or, if it listens on others, any
+    /// Returns whether a `Host` is this server: a name of the loopback interface, or, if it listens on others, any
     /// address. A name could be one that an attacker has pointed here.
     fn is_host(&self, host: &str) -> bool {
         let (name, port) = match host.rsplit_once(':') {
@@ -73,7 +73,7 @@ impl Access {
     }
 }
 
-/// The value of a parameter of a query.
+/// Returns the value of a parameter of a query.
 pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split('&')

@@ -1,4 +1,4 @@
-//! What the workers of a pool did in the last minute.
+//! The activity of workers in the last minute.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 /// The interval of messages, and the time of a cell.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
-/// The cells of a lane, which are a minute together.
+/// The number of cells of a lane, which is a minute long.
 pub(super) const CELLS: usize = 240;
 
-/// What a worker did in a tick.
+/// The activity of a worker in a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LaneCell {
     /// The task that was seen most recently; `None` if it ran nothing.
@@ -30,7 +30,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Adds a look at the worker.
+    /// Adds a sample of the worker.
     pub(super) fn sample(&mut self, task: Option<u32>) {
         self.samples += 1;
         if task.is_some() {
@@ -39,7 +39,7 @@ impl Lane {
         }
     }
 
-    /// Ends the current cell. Without a sample, the worker was not there.
+    /// Ends the current cell. If it has no sample, the worker did not exist.
     pub(super) fn advance(&mut self) {
         if self.cells.len() == CELLS {
             self.cells.pop_front();
@@ -52,7 +52,7 @@ impl Lane {
         (self.task, self.samples, self.busy) = (None, 0, 0);
     }
 
-    /// The last so many cells; `None` if the worker did nothing in them.
+    /// Returns the last `count` cells, or `None` if the worker was idle in all of them.
     pub(super) fn last(&self, count: usize) -> Option<impl Iterator<Item = LaneCell>> {
         let cells = self.cells.iter().skip(self.cells.len().saturating_sub(count));
         cells.clone().any(|cell| *cell != IDLE).then_some(cells.copied())

@@ -130,7 +130,7 @@ pub fn serve(address: &str) -> Result<Dashboard> {
 /// Starts the dashboard that the environment asks for, once, unless this is a worker (rule D5).
 pub(crate) fn start_by_environment() {
     let is_worker = crate::worker::depth() > 0 || crate::identity::is_worker_process();
-    if is_worker || !pools::is_first_look() {
+    if is_worker || !pools::has_to_read_variable() {
         return;
     }
     let Some(address) = crate::env::dashboard() else { return };

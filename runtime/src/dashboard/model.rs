@@ -1,4 +1,4 @@
-//! What connections are told of: named things, each as JSON, and the lanes of workers.
+//! The state that connections send: named things, each as JSON, and the lanes of workers.
 //!
 //! A thing is a pool, a call, a worker or a function. Connections compare hashes to send only those that have changed.
 
@@ -13,26 +13,26 @@ use crate::json::JsonText;
 use crate::registry;
 use crate::sys::{clock, limits};
 
-/// Pools that are shown; the latest ones, if there are more.
+/// The maximum number of pools that are shown. If there are more, the latest ones are shown.
 const POOLS: usize = 64;
 
-/// Calls of a pool that are shown: all that are open, up to this number, and the latest of the others.
+/// The maximum numbers of calls of a pool that are shown: open calls, and the latest ones that have ended.
 const OPEN_CALLS: usize = 100;
 const OVER_CALLS: usize = 10;
 
-/// Ticks between two looks at what changes slowly.
+/// The number of ticks between two updates of slowly changing data.
 const SLOW: u64 = 4;
 
-/// Ticks over which the rate of a call is measured.
+/// The number of ticks over which the rate of a call is measured.
 const RATE: usize = 20;
 
-/// A pool, beyond what it knows itself.
+/// The data of a pool that only the dashboard collects.
 #[derive(Default)]
 struct PoolModel {
     lanes: Vec<Lane>,
     /// The number of inputs that were done, at the last ticks, by call.
     rates: HashMap<u64, VecDeque<u64>>,
-    /// What changes slowly: its insights, and the memory of its workers by pid.
+    /// The slowly changing data: the insights of the pool, and the memory of its workers by pid.
     insights: Option<Insights>,
     memory: HashMap<u32, u64>,
 }
@@ -51,22 +51,22 @@ impl Model {
         Model { begun: clock::now(), tick: 0, things, pools }
     }
 
-    /// The number of the last tick.
+    /// Returns the number of the last tick.
     pub(super) fn tick(&self) -> u64 {
         self.tick
     }
 
-    /// Milliseconds since this began.
+    /// Returns the milliseconds since the dashboard was started.
     pub(super) fn now(&self) -> f64 {
         self.since(clock::now())
     }
 
     fn since(&self, at: u64) -> f64 {
-        // Times before that are negative.
+        // Times before the start of the dashboard are negative.
         (at as f64 - self.begun as f64) / 1e6
     }
 
-    /// All things, by their names.
+    /// Returns all things, by their names.
     pub(super) fn things(&self) -> &BTreeMap<String, String> {
         &self.things
     }
@@ -239,12 +239,12 @@ impl PoolModel {
     }
 }
 
-/// The number of cells that a connection needs which has seen everything up to a tick.
+/// Returns the number of cells that have to be sent to a connection whose last message was at `tick`.
 pub(super) fn cells_since(tick: u64, now: u64) -> usize {
     (now.saturating_sub(tick)).min(CELLS as u64) as usize
 }
 
-/// The pools that are shown.
+/// Returns the pools that are shown.
 pub(super) fn shown_pools() -> Vec<Arc<SharedPool>> {
     let mut pools = pools::all();
     let rest = pools.len().saturating_sub(POOLS);

@@ -11,15 +11,15 @@ use crate::sys::generation::PerProcess;
 struct Known {
     pools: Vec<Weak<SharedPool>>,
     dashboards: usize,
-    /// Whether the environment variable was looked at.
-    looked: bool,
-    /// The dashboard that it asked for, which is never dropped.
+    /// Whether the environment variable was read.
+    has_read_variable: bool,
+    /// The dashboard that it has requested, which is never dropped.
     of_environment: Option<Dashboard>,
 }
 
 static KNOWN: PerProcess<Mutex<Known>> = PerProcess::new();
 
-/// Makes a new pool known.
+/// Registers a new pool.
 pub(crate) fn attach(pool: &Arc<SharedPool>) {
     let mut known = KNOWN.get().lock().ignore_poison();
     known.pools.retain(|pool| pool.strong_count() > 0);
@@ -31,27 +31,27 @@ pub(crate) fn attach(pool: &Arc<SharedPool>) {
     }
 }
 
-/// The pools that exist, the latest last.
+/// Returns the pools that exist, the latest last.
 pub(super) fn all() -> Vec<Arc<SharedPool>> {
     let mut known = KNOWN.get().lock().ignore_poison();
     known.pools.retain(|pool| pool.strong_count() > 0);
     known.pools.iter().filter_map(Weak::upgrade).collect()
 }
 
-/// A dashboard runs: pools collect insights.
+/// Records that a dashboard runs, so that pools collect insights.
 pub(super) fn note_started() {
     KNOWN.get().lock().ignore_poison().dashboards += 1;
     all().iter().for_each(|pool| pool.start_insights());
 }
 
-/// A dashboard has ended. Pools go on as they are.
+/// Records that a dashboard has ended. Pools continue to collect insights.
 pub(super) fn note_stopped() {
     KNOWN.get().lock().ignore_poison().dashboards -= 1;
 }
 
-/// Whether this is the first time that this is asked.
-pub(super) fn is_first_look() -> bool {
-    !std::mem::replace(&mut KNOWN.get().lock().ignore_poison().looked, true)
+/// Returns whether the environment variable has to be read, which is true only once.
+pub(super) fn has_to_read_variable() -> bool {
+    !std::mem::replace(&mut KNOWN.get().lock().ignore_poison().has_read_variable, true)
 }
 
 /// Keeps a dashboard until the process ends.

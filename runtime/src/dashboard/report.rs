@@ -11,7 +11,7 @@ pre{overflow-x:auto;font:13px/1.5 ui-monospace,monospace;background:#f4f5f8;padd
 figure{margin:16px 0;overflow-x:auto}.faint{color:#5b6170}\
 @media(prefers-color-scheme:dark){body{background:#14171d;color:#e8eaf0}pre{background:#20242d}.faint{color:#a3aab8}}";
 
-/// The name of the program.
+/// Returns the name of the program.
 pub(super) fn program() -> String {
     let path = std::env::current_exe().ok();
     let name = path.as_deref().and_then(|path| path.file_name());

@@ -107,7 +107,7 @@ fn find(id: u64) -> Option<Arc<SharedPool>> {
     shown_pools().into_iter().find(|pool| pool.id == id)
 }
 
-/// The insights of a pool.
+/// Returns the insights of a pool.
 fn insights(pool: &SharedPool) -> Insights {
     let collected = pool.lock().collected(pool);
     let (name, method) = (&pool.settings.name, pool.settings.method.name());

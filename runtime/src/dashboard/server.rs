@@ -55,7 +55,7 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// If there are no threads or descriptors left.
+/// Returns an error if there are no threads or descriptors left.
 pub(super) fn start(listener: std::net::TcpListener, access: Access) -> Result<ServerThread> {
     let failed = |error: std::io::Error| {
         Error::start(format!("the thread of the dashboard cannot start: {error}"))

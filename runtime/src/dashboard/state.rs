@@ -1,4 +1,4 @@
-//! What all requests of a dashboard use.
+//! The state that all requests of a dashboard share.
 
 use std::sync::{Arc, Mutex};
 

@@ -7,18 +7,18 @@ use super::model::{Model, cells_since};
 use crate::json::JsonText;
 use crate::tail;
 
-/// What a connection was told.
+/// The data that was sent over a connection.
 #[derive(Default)]
 pub(super) struct SentThings {
     /// The hashes of the things.
     things: HashMap<String, u64>,
     tick: Option<u64>,
-    /// The number of records of logs, from the begin.
+    /// The number of log records that were sent or skipped.
     records: u64,
 }
 
 impl SentThings {
-    /// The next message.
+    /// Returns the next message.
     pub(super) fn message(&mut self, model: &Model) -> String {
         let mut json = JsonText::default();
         json.object(|json| {

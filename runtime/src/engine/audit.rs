@@ -36,7 +36,7 @@ impl Engine {
         }
     }
 
-    /// The chunks that were claimed in the name of an idle worker, now and at the last check, with the
+    /// Returns the chunks that were claimed in the name of an idle worker, now and at the last check, with the
     /// slots of the workers. With an honest worker this state lasts only for a moment.
     pub(super) fn stray_claims(
         &mut self,

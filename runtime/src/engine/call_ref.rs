@@ -207,19 +207,19 @@ impl Engine {
         self.carry_out(shared);
     }
 
-    /// The inputs of a call that have no outcome.
+    /// Returns the inputs of a call that have no outcome.
     pub(crate) fn unanswered(&self, id: CallId) -> Vec<Range<usize>> {
         self.scheduler.unanswered(id)
     }
 
-    /// The number of inputs of a call that were handed in and have no outcome.
+    /// Returns the number of inputs of a call that were handed in and have no outcome.
     pub(crate) fn outstanding(&mut self, shared: &SharedPool, id: CallId) -> usize {
         self.drain(shared, None);
         self.publish(shared);
         self.scheduler.outstanding_of(id)
     }
 
-    /// Whether a call has inputs that were handed in and have no outcome.
+    /// Returns whether a call has inputs that were handed in and have no outcome.
     pub(crate) fn is_settled(&self, id: CallId) -> bool {
         self.scheduler.outstanding_of(id) == 0
     }
@@ -234,12 +234,12 @@ impl Engine {
         self.scheduler.chunk_len(id)
     }
 
-    /// The position after the last chunk that was published.
+    /// Returns the position after the last chunk that was published.
     pub(crate) fn tail(&self) -> u64 {
         self.scheduler.tail()
     }
 
-    /// Whether workers have chunks of a call, or may claim some.
+    /// Returns whether workers have chunks of a call, or may claim some.
     pub(crate) fn is_in_flight(&self, id: CallId) -> bool {
         self.scheduler.is_in_flight(id)
     }
@@ -252,7 +252,7 @@ impl Engine {
         }
     }
 
-    /// An executor waits for a call; returns the waker that did before.
+    /// Records that an executor waits for a call, and returns the previous waker.
     pub(crate) fn watch(&mut self, id: CallId, waker: Waker) -> Option<Waker> {
         self.scheduler.watch(id);
         self.scheduler.client(id)?.waker.replace(waker)
@@ -284,7 +284,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If a pool cannot have that many, or the workers of this one leave.
+    /// Returns an error if a pool cannot have that many, or the workers of this one leave.
     pub(crate) fn resize(&mut self, shared: &SharedPool, workers: usize) -> Result<()> {
         if workers == 0 || workers > MAX_WORKERS {
             return Err(Error::new(

@@ -12,7 +12,7 @@ pub(crate) struct Client {
     pub(super) entry: Entry,
     /// The results that have arrived and were not taken.
     pub(super) inbox: Inbox,
-    /// Whether a thread follows here while another one leads.
+    /// Wakes the thread that waits here as a follower.
     pub(super) follower: Option<Arc<Condvar>>,
     pub(super) waker: Option<Waker>,
     /// The thread that hands in inputs.

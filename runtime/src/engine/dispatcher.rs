@@ -69,7 +69,7 @@ impl LeftBehind {
             Left::Process(ticket, pidfd) => {
                 let over = process::ended(pidfd.as_fd(), Duration::ZERO);
                 if over && let Some(launcher) = launcher {
-                    // Its end was reported before; now it is reaped.
+                    // The end of the process was reported before. This call reaps it.
                     launcher.exit_of(*ticket, pidfd.as_fd());
                 }
                 over
@@ -82,7 +82,7 @@ impl LeftBehind {
 struct Rest {
     fds: Vec<Arc<OwnedFd>>,
     time: Option<Duration>,
-    /// Whether the heap is worth trimming before.
+    /// Whether the heap should be trimmed before.
     trim: bool,
 }
 

@@ -16,7 +16,7 @@ impl From<crate::scheduler::Violation> for Malformed {
 }
 
 impl Engine {
-    /// Whether a ring has something to read.
+    /// Returns whether a ring has something to read.
     pub(super) fn has_messages(&self) -> bool {
         self.instances.iter().flatten().any(super::WorkerInstance::has_messages)
     }
@@ -236,7 +236,7 @@ impl Engine {
         self.instance(slot).is_some_and(|instance| instance.objects.are_held())
     }
 
-    /// The error of an input that its worker could not answer with a value.
+    /// Returns the error of an input that its worker could not answer with a value.
     fn failure(
         &mut self,
         slot: usize,

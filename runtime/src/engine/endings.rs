@@ -8,11 +8,11 @@ use crate::scheduler::{Ending, Event, KillReason, Reason, Slot, Worker};
 use crate::start::Exit;
 use crate::sys::signals;
 
-/// Signals by which people and systems end processes; by others they end themselves.
+/// The signals by which users and systems end processes. A process that ends by another signal has caused it itself.
 const FROM_OUTSIDE: [i32; 5] =
     [signals::SIGKILL, signals::SIGTERM, signals::SIGHUP, signals::SIGINT, signals::SIGQUIT];
 
-/// The error of an input that has no output, for this reason.
+/// Returns the error of an input that has no output, for this reason.
 pub(super) fn of_reason(shared: &SharedPool, reason: Reason<SharedError>) -> Error {
     match reason {
         Reason::PoolEnded => cancelled(),
@@ -153,7 +153,7 @@ impl Engine {
     }
 }
 
-/// A worker ended before it was ready.
+/// Returns the error of a worker that has ended before it was ready.
 fn not_ready(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error {
     let how = match exit {
         Exit::Code(code) => format!("exited with code {code}"),
@@ -173,13 +173,14 @@ fn not_ready(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Erro
     })
 }
 
-/// Said where something else in the program took the exit status.
+/// The note about a worker whose exit status other code of the program has taken.
 const NOT_KNOWN: &str = "how, is not known: something in this program took its exit status, \
                          by ignoring SIGCHLD or by waiting for any child";
 
-/// A worker ended by itself while it served.
+/// Returns the error of a worker that served and was not killed by the pool.
 fn of_exit(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error {
-    let report = instance.page.view().crash().map(|bytes| crate::worker::crash_report(&bytes));
+    let report =
+        instance.page.view().panic_record().map(|bytes| crate::worker::panic_report(&bytes));
     let error = match exit {
         Exit::Code(code) => {
             Error::new(ErrorKind::Exited, "").with(|facts| facts.exit_code = Some(code))

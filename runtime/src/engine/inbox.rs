@@ -7,13 +7,13 @@ use crate::error::{Error, ErrorKind};
 use crate::handle::{self, Object};
 use crate::queue::{Big, WorkerPageMap, bytes_of, words_in_run};
 
-/// Words of room that an inbox keeps, however little came recently.
+/// The number of words of capacity that an inbox keeps, even if it received few results recently.
 const KEPT: usize = 64 << 10;
 
-/// Results that came, in the order they came.
+/// The received results of a call, in the order of their arrival.
 ///
-/// That of a call with one short result makes one small allocation: the thread that reads the
-/// rings may do so for very many calls, and the allocator keeps what a thread has once used.
+/// The inbox of a call with one short result makes one small allocation, because one thread may read the results
+/// of many calls, and the allocator keeps the memory that a thread has used.
 #[derive(Default)]
 pub(crate) struct Inbox {
     /// Short results, as their runs say.
@@ -72,9 +72,9 @@ impl Inbox {
         self.items.is_empty() && self.last.count == 0
     }
 
-    /// Where `count` short results are put, each of `len` bytes, the first of which is that of the
-    /// input `index`: the words as a run of a ring has them, or, if the answer is false, one by one,
-    /// each after [its length](Self::begin_short).
+    /// Returns the buffer for the words of `count` short results of `len` bytes each, in the format of a run in a
+    /// ring. The first one is that of the input `index`. Returns `None` if the results have to be added one by one
+    /// by [`begin_short`](Self::begin_short).
     #[inline]
     pub(super) fn begin_run(
         &mut self,
@@ -83,8 +83,8 @@ impl Inbox {
         count: usize,
     ) -> Option<&mut Vec<u64>> {
         let last = &self.last;
-        let goes_on = last.first + last.count == index && last.len == Some(len) && last.count > 0;
-        if !goes_on {
+        let continues = last.first + last.count == index && last.len == Some(len) && last.count > 0;
+        if !continues {
             if count < TOGETHER {
                 return None;
             }
@@ -95,7 +95,7 @@ impl Inbox {
         Some(&mut self.words)
     }
 
-    /// Where the payload of a short result is put.
+    /// Writes the length of a short result, and returns the buffer for its payload.
     #[inline]
     pub(super) fn begin_short(&mut self, index: usize, len: usize) -> &mut Vec<u64> {
         if self.last.first + self.last.count != index || self.last.len.is_some() {

@@ -17,7 +17,7 @@ pub(super) struct MemoryUse {
     trimmed: bool,
     /// The maximum number of calls that were open at the same time since the last peak.
     most_calls: usize,
-    /// Whether very many calls were closed since memory was last returned.
+    /// Whether many calls were closed since memory was last returned.
     peak_is_over: bool,
 }
 

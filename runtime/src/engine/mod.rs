@@ -96,9 +96,9 @@ pub(crate) struct Engine {
     memory: MemoryUse,
     /// The exit code or the signal of the worker that ended last.
     last_exit: Option<(Option<i32>, Option<i32>)>,
-    /// Workers that were killed because they did not end when they were to leave.
+    /// The number of workers that were killed because they did not leave in time.
     killed_leaving: u64,
-    /// What a pool with insights remembers.
+    /// The statistics of a pool with insights.
     collector: Option<Box<Collector>>,
 }
 
@@ -137,29 +137,29 @@ impl Engine {
         self.note_activity();
     }
 
-    /// The time, which is some milliseconds late unless it has to be exact: that costs as much as the
-    /// rest of some events.
+    /// Returns the time. Unless it has to be exact, it may be some milliseconds late, because reading the exact
+    /// time costs as much as the rest of some events.
     fn now_if(&self, exact: bool) -> Time {
         if exact { clock::now() } else { clock::coarse() }
     }
 
-    /// Publishes pending chunks, as far as there is room.
+    /// Publishes pending chunks if there is room.
     pub(crate) fn publish(&mut self, shared: &SharedPool) {
         self.scheduler.publish(&mut self.queue);
         self.carry_out(shared);
     }
 
-    /// The phase of the life cycle of the pool.
+    /// Returns the phase of the life cycle of the pool.
     pub(crate) fn life(&self) -> Life {
         self.scheduler.life()
     }
 
-    /// The number of workers that the pool is meant to have.
+    /// Returns the number of workers that the pool is meant to have.
     pub(crate) fn workers(&self) -> usize {
         self.scheduler.target().max(1)
     }
 
-    /// Whether all workers are ready, or why they will not be.
+    /// Returns `Ok` when all workers are ready, and an error if they will not become ready.
     pub(crate) fn readiness(&self, shared: &SharedPool) -> Option<Result<(), Error>> {
         if let Some(reason) = self.scheduler.broken() {
             return Some(Err(endings::of_reason(shared, reason.clone())));
@@ -167,7 +167,7 @@ impl Engine {
         self.scheduler.is_complete().then_some(Ok(()))
     }
 
-    /// The exit code or the signal of the worker that ended last.
+    /// Returns the exit code or the signal of the worker that ended last.
     pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
         self.last_exit
     }
@@ -194,7 +194,7 @@ impl Engine {
         self.instances.get_mut(slot)?.as_mut()
     }
 
-    /// The slot of the worker with an id.
+    /// Returns the slot of the worker with an id.
     fn slot_of(&self, id: usize) -> Option<usize> {
         let is_its = |instance: &Option<WorkerInstance>| {
             instance.as_ref().is_some_and(|instance| instance.id == id)

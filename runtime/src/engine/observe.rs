@@ -1,4 +1,5 @@
-//! What a pool with insights takes note of: events before the scheduler handles them, and the reports of workers.
+//! The statistics of a pool with insights, from events before the scheduler handles them and from the reports of
+//! workers.
 
 use super::port::SharedQueue;
 use super::{CallId, Engine, SharedPool};
@@ -9,7 +10,7 @@ use crate::scheduler::{Ending, Event, Life, Worker};
 use crate::sys::{clock, limits, signals};
 
 impl Engine {
-    /// Takes note of an event that the scheduler is going to handle.
+    /// Records an event that the scheduler is going to handle.
     #[cold]
     pub(super) fn observe(&mut self, event: &Event<SharedQueue>, now: u64) {
         match event {
@@ -161,7 +162,8 @@ impl Engine {
         fits.map(drop).ok_or(Malformed("it measured times of inputs that it does not have"))
     }
 
-    /// Whether a worker has answered its whole chunk and not reported its end. The times of the last inputs come in between.
+    /// Returns whether a worker has answered its whole chunk and not reported the end of the chunk. The times of
+    /// the last inputs are reported in between.
     pub(crate) fn awaits_times(&mut self, shared: &SharedPool) -> bool {
         if self.collector.is_none() {
             return false;
@@ -174,7 +176,7 @@ impl Engine {
         self.scheduler.slots().any(|(slot, _)| is_answered(slot))
     }
 
-    /// A copy of what was collected; `None` without insights.
+    /// Returns a copy of what was collected; `None` without insights.
     pub(crate) fn collected(&mut self, shared: &SharedPool) -> Option<Box<Collector>> {
         self.collected_as(shared, Collector::clone)
     }

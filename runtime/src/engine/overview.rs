@@ -1,4 +1,4 @@
-//! What a pool looks like from outside, and what can be done to it from there.
+//! The view of a pool for the dashboard, and the actions that the dashboard can request.
 
 use super::{CallId, Engine, SharedPool};
 use crate::insights::{CallTimes, Collector};
@@ -53,7 +53,7 @@ impl Engine {
         self.note_activity();
     }
 
-    /// The workers as they are now.
+    /// Returns the workers as they are now.
     pub(crate) fn worker_overviews(&self, shared: &SharedPool) -> Vec<WorkerOverview> {
         let slots = self.scheduler.slots().map(|(slot, _)| slot);
         let workers = slots.zip(self.infos(shared)).map(|(slot, info)| {
@@ -64,7 +64,7 @@ impl Engine {
         workers.collect()
     }
 
-    /// The slots of the workers, and the tasks that they run.
+    /// Returns the slots of the workers, and the tasks that they run.
     pub(crate) fn running_tasks(&self) -> impl Iterator<Item = (usize, Option<u32>)> {
         self.scheduler.slots().map(|(slot, _)| {
             let position = self.instance(slot).map_or(0, |instance| instance.page.view().chunk().0);
@@ -72,7 +72,7 @@ impl Engine {
         })
     }
 
-    /// The calls of a pool with insights, the latest last.
+    /// Returns the calls of a pool with insights, the latest last.
     pub(crate) fn call_overviews(&mut self, shared: &SharedPool) -> Vec<CallOverview> {
         self.drain(shared, None);
         self.publish(shared);
@@ -86,7 +86,7 @@ impl Engine {
         calls.collect()
     }
 
-    /// A copy of what was collected, without its slices.
+    /// Returns a copy of what was collected, without its slices.
     pub(crate) fn collected_numbers(&mut self, shared: &SharedPool) -> Option<Box<Collector>> {
         self.collected_as(shared, Collector::without_slices)
     }

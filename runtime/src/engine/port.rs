@@ -9,18 +9,18 @@ use crate::queue::{self, Block, Descriptor, LENGTHS, PoolPage, Tasks};
 use crate::scheduler::{Chunk, Owner, Payload, Port};
 use crate::sys::memory::Mapping;
 
-/// Encoded inputs that lie one after the other in a block.
+/// Encoded inputs in sequence in a block.
 #[derive(Clone)]
 pub(crate) struct Batch {
     pub(crate) block: Arc<Block>,
-    /// Where they begin in the block, and how long they are.
+    /// Their offset in the block, and their length.
     pub(crate) at: usize,
     pub(crate) len: usize,
-    /// The length of each of them; `None` if each has it before it.
+    /// The length of each input; `None` if each input is preceded by its length.
     pub(crate) stride: Option<usize>,
-    /// Nanoseconds after which each counts as cancelled; 0 for no limit.
+    /// The number of nanoseconds after which an input counts as cancelled; 0 for no limit.
     pub(crate) soft_timeout: u64,
-    /// When they were handed in, of a pool with insights.
+    /// The time at which they were handed in, if the pool has insights.
     pub(crate) handed_in: u64,
     /// The span in which the call was made; 0 if there is none.
     pub(crate) span: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// The length of the first inputs together.
+    /// Returns the length of the first inputs together.
     fn length_up_to(&self, inputs: usize) -> usize {
         let behind = |len| len + 8 + self.block.length_at(self.at + len) as usize;
         match self.stride {
@@ -39,7 +39,7 @@ impl Batch {
         }
     }
 
-    /// The length of one input.
+    /// Returns the length of one input.
     pub(super) fn length_of(&self, at: usize) -> usize {
         match self.stride {
             Some(stride) => stride,

@@ -39,10 +39,10 @@ pub(crate) struct SharedPool {
     /// Wakes the dispatcher.
     pub(super) wakeup: Arc<Wakeup>,
     pub(super) spinners: usize,
-    /// Whether workers measure their times; never switched off.
+    /// Whether workers measure their times. This is never switched off.
     pub(super) insights: AtomicBool,
     engine: Mutex<Engine>,
-    /// Something changed that is no result: a worker got ready, the pool is empty.
+    /// Notified when the state of the pool has changed, for example when a worker is ready or the pool is empty.
     pub(crate) changed: Condvar,
 }
 
@@ -129,13 +129,13 @@ impl SharedPool {
         LockedEngine::new(&self.engine)
     }
 
-    /// Whether workers measure their times.
+    /// Returns whether workers measure their times.
     #[inline]
     pub(crate) fn has_insights(&self) -> bool {
         self.insights.load(Ordering::Relaxed)
     }
 
-    /// The time at which inputs are handed in; 0 without insights.
+    /// Returns the time at which inputs are handed in; 0 without insights.
     #[inline]
     pub(crate) fn time_of_inputs(&self) -> u64 {
         if self.has_insights() { crate::sys::clock::now() } else { 0 }
@@ -146,14 +146,14 @@ impl SharedPool {
         self.pool_page().claims().cursor()
     }
 
-    /// Makes the dispatcher look at everything.
+    /// Makes the dispatcher check everything.
     pub(super) fn wake_dispatcher(&self) {
         self.wakeup.ring();
     }
 }
 
-/// The inputs of what each worker process runs first. Without a server it runs the
-/// preloads too.
+/// Stores the inputs of the initializers in a file that worker processes inherit. Without a server, each worker
+/// also runs the preloads.
 fn store_inputs(settings: &Settings) -> io::Result<Option<OwnedFd>> {
     let preloads = match settings.method {
         StartMethod::Thread => return Ok(None),
@@ -167,7 +167,7 @@ fn store_inputs(settings: &Settings) -> io::Result<Option<OwnedFd>> {
     inputs::pack(&all).map(Some)
 }
 
-/// The region of the tasks; where address space is short, a smaller one.
+/// Creates the region of the tasks. If address space is short, the region is smaller.
 fn tasks_region() -> io::Result<(Mapping, OwnedFd)> {
     const LEAST: usize = 16 << 20;
     let mut size = REGION;

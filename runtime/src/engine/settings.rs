@@ -29,9 +29,9 @@ pub(crate) struct Settings {
     /// The working directory of the workers if it is not the caller's.
     pub(crate) directory: Option<Kept>,
     pub(crate) nice: i32,
-    /// Whether workers report how long they take for what.
+    /// Whether workers measure and report their times.
     pub(crate) insights: bool,
-    /// Whether records of the workers' loggers reach that of the program.
+    /// Whether log records of workers are forwarded to the logger of the program.
     pub(crate) forward_logs: bool,
     pub(crate) output: OutputCapture,
     /// Keeps the spans open in which calls are made.
@@ -47,7 +47,7 @@ pub(crate) struct Settings {
 /// The difference between the highest and the lowest nice value.
 const MOST_NICE: u32 = 39;
 
-/// Below this not even the heap of a program at its begin fits.
+/// The minimum memory limit, which is about the size of the heap of a program at its start.
 const LEAST_MEMORY: u64 = 1 << 20;
 
 impl Settings {
@@ -56,7 +56,7 @@ impl Settings {
         self
     }
 
-    /// The same settings for another pool, without those that only a [`Process`](crate::Process)
+    /// Returns the same settings for another pool, without those that only a [`Process`](crate::Process)
     /// has, and without what the library added for this pool.
     pub(crate) fn again(&self) -> Settings {
         Settings {
@@ -73,18 +73,18 @@ impl Settings {
         }
     }
 
-    /// The standard streams for a worker; empty from the second call on.
+    /// Takes the standard streams for a worker. From the second call on, there are none.
     pub(crate) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
         std::mem::take(&mut self.stdio.lock().ignore_poison())
     }
 
-    /// The names of the functions that a worker runs before it is ready; empty if there are none.
+    /// Returns the names of the functions that a worker runs before it is ready; empty if there are none.
     pub(crate) fn what_initializes(&self) -> String {
         let preloads = match self.method {
             StartMethod::Spawn => self.preloads.as_slice(),
             _ => &[],
         };
-        // That of the library comes first.
+        // The initializer of the library is the first one, and is not named.
         let initializers = match self.initializers.split_first() {
             Some((first, others)) if first.is_internal() => others,
             _ => &self.initializers,
@@ -98,7 +98,7 @@ impl Settings {
         both.into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
 
-    /// Why a value makes no sense, in a sentence.
+    /// Returns an error message if a setting is invalid.
     pub(crate) fn unreasonable(&mut self) -> Option<String> {
         if self.max_tasks == Some(0) {
             let text = "max_tasks_per_worker(0) lets no worker run a task; allow at least one task, or leave it \
@@ -134,7 +134,7 @@ impl Settings {
         format!("{what} needs workers that are processes; choose another start method than thread")
     }
 
-    /// The first setting that workers which are threads cannot have.
+    /// Returns the first setting that workers which are threads cannot have.
     fn needs_processes(&mut self) -> Option<&'static str> {
         let given = [
             ("memory_limit(..)", self.memory_limit.is_some()),
@@ -148,7 +148,7 @@ impl Settings {
         given.into_iter().find_map(|(what, given)| given.then_some(what))
     }
 
-    /// Whether a standard stream is redirected.
+    /// Returns whether a standard stream is redirected.
     fn has_stdio(&mut self) -> bool {
         let stdio = self.stdio.get_mut().ignore_poison();
         stdio.iter().any(Option::is_some)

@@ -127,7 +127,7 @@ impl Engine {
         }
     }
 
-    /// The meaning of a message of a worker.
+    /// Returns the meaning of a message of a worker.
     fn understand(&self, slot: usize, message: &[u8]) -> Event<super::port::SharedQueue> {
         let instance = self.instance(slot);
         let handshake_seen = instance.is_some_and(|instance| instance.handshake_seen.get());

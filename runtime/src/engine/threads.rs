@@ -30,20 +30,20 @@ pub(crate) struct ThreadInstance {
 }
 
 impl ThreadInstance {
-    /// A thread that is not started yet.
+    /// Creates the view of a thread that is not started yet.
     pub(super) fn expected() -> Self {
         let (initialized, ending, number) = (Arc::default(), Arc::default(), Arc::default());
         ThreadInstance { handle: None, initialized, ending, number, started: false }
     }
 
-    /// The counterpart for the side that starts the thread.
+    /// Returns a second view of the thread, for the side that starts it.
     pub(super) fn shared(&self) -> Self {
         let (initialized, ending) = (Arc::clone(&self.initialized), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
         ThreadInstance { handle: None, initialized, ending, number, started: false }
     }
 
-    /// The thread runs.
+    /// Records that the thread runs.
     pub(super) fn started(&mut self, handle: JoinHandle<()>) {
         (self.handle, self.started) = (Some(handle), true);
     }
@@ -53,21 +53,21 @@ impl ThreadInstance {
         self.initialized.lock().ignore_poison().take()
     }
 
-    /// The thread itself, for a slot that is given to another.
+    /// Takes the thread out of a worker slot that another worker is going to occupy.
     pub(super) fn leave_behind(&mut self) -> ThreadInstance {
         let (initialized, ending) = (Arc::clone(&self.initialized), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
         ThreadInstance { handle: self.handle.take(), initialized, ending, number, started: true }
     }
 
-    /// Whether the thread is gone though it did not come to its end.
+    /// Returns whether the thread has ended without reaching the end of its function.
     pub(super) fn vanished(&self) -> bool {
         let number = self.number.load(Ordering::Acquire);
         number != 0 && !self.is_over() && !crate::sys::threads::is_there(number)
     }
 
-    /// Whether its work is over. It rings for that a moment before it is over itself,
-    /// and not again.
+    /// Returns whether its work is done. The thread wakes the dispatcher when this becomes true, shortly before
+    /// the thread itself ends.
     pub(super) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
@@ -79,7 +79,7 @@ impl ThreadInstance {
     /// Waits for a thread that is over.
     pub(super) fn join(&mut self) {
         if let Some(handle) = self.handle.take() {
-            // It catches the panics of tasks; its own would be reported by the hook.
+            // The thread catches the panics of tasks. Other panics are reported by the hook.
             let _ = handle.join();
         }
     }
@@ -109,7 +109,7 @@ pub(super) fn start(
         number.store(crate::sys::threads::current(), Ordering::Release);
         worker::enter_thread(id, depth, pool, &page);
         if let Some(cpu) = cpu {
-            // A CPU that went away is no reason not to work.
+            // If the CPU does not exist any more, the worker runs without a restriction.
             let _ = crate::sys::limits::pin(cpu);
         }
         crate::state::adopt(&shares);
@@ -137,8 +137,8 @@ pub(super) fn start(
         .map_err(|error| Error::start(format!("failed to start a worker thread: {error}")))
 }
 
-/// Drops what the preloads made, which is the user's code: on a thread of its own, that is
-/// left behind if it does not end in time.
+/// Drops the values of the preloads. Their destructors are code of the program, so they run in a separate thread,
+/// which is abandoned if it does not end in time.
 pub(super) fn drop_shares(shared: &SharedPool, shares: Arc<Vec<Share>>) {
     if shares.is_empty() {
         return;
@@ -159,9 +159,9 @@ pub(super) fn drop_shares(shared: &SharedPool, shares: Arc<Vec<Share>>) {
     }
 }
 
-/// Runs the preloads in a thread of their own and gives what they share.
+/// Runs the preloads in a separate thread and returns the values that they share.
 ///
-/// The thread is left behind when `limit` is over: it cannot be ended.
+/// The thread cannot be ended, so it is abandoned if it exceeds `limit`.
 pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<Vec<Share>> {
     if preloads.is_empty() {
         return Ok(Vec::new());
@@ -169,7 +169,7 @@ pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<V
     let patience = PreloadPatience::new(preloads, limit, Duration::MAX);
     let preloads = preloads.to_vec();
     let run = move || -> Result<Vec<Share>> {
-        worker::watch_panics();
+        worker::capture_panics();
         worker::initialize(preloads.iter().map(Preload::parts))
             .map_err(|failure| failure.into_initializer_error("a preload"))?;
         let shares = crate::state::share_all();
@@ -182,19 +182,19 @@ pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<V
             )
         })
     };
-    let (say, read_control) = mpsc::sync_channel(1);
+    let (sender, receiver) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("preload".to_owned());
     let thread = thread
-        // Nobody hears it any more once the limit is over.
-        .spawn(move || drop(say.send(run())))
+        // After the limit, the receiver does not exist any more.
+        .spawn(move || drop(sender.send(run())))
         .map_err(|e| Error::start(format!("the thread of the preloads could not start: {e}")))?;
     let outcome = match limit {
-        Some(limit) => read_control.recv_timeout(limit),
-        None => read_control.recv().map_err(Into::into),
+        Some(limit) => receiver.recv_timeout(limit),
+        None => receiver.recv().map_err(Into::into),
     };
     match outcome {
         Err(mpsc::RecvTimeoutError::Timeout) => return Err(patience.over()),
-        // It catches what preloads do; its own panics are reported by the hook.
+        // The thread catches the panics of preloads. Other panics are reported by the hook.
         _ => drop(thread.join()),
     }
     outcome.unwrap_or_else(|_| Err(Error::start("the thread of the preloads panicked")))

@@ -38,7 +38,7 @@ impl Engine {
             let mut left = limit.saturating_sub(took);
             if !left.is_zero() {
                 if reports {
-                    // It stays the same meanwhile.
+                    // The remaining time does not change while a report is being created.
                     left = left.max(LOOK);
                 }
                 least = Some(least.map_or(left, |least| least.min(left)));
@@ -49,8 +49,8 @@ impl Engine {
         least
     }
 
-    /// Whether a worker is still at the one input of a chunk; if so it does not begin
-    /// another one (rule Q15).
+    /// Marks a worker for a kill. Returns whether it still runs the only input of its chunk, so that it cannot
+    /// begin another one (rule Q15).
     fn is_marked_for_kill(&mut self, shared: &SharedPool, slot: usize, position: u64) -> bool {
         let Some(instance) = self.instance(slot) else { return false };
         let page = Arc::clone(&instance.page);

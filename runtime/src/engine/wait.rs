@@ -32,7 +32,7 @@ impl SharedPool {
         drop(self.wait_locked(self.lock(), id, patience, seen, end));
     }
 
-    /// The same for a thread that has the lock, and has it again afterwards.
+    /// Does the same for a thread that holds the lock, and returns the lock.
     pub(crate) fn wait_locked<'a>(
         &'a self,
         mut engine: LockedEngine<'a>,
@@ -139,7 +139,7 @@ impl Engine {
         decided
     }
 
-    /// Whether a call has something to be taken, or nothing more to wait for.
+    /// Returns whether a call has answers to take, or no outstanding inputs.
     fn has_answers(&mut self, id: CallId) -> bool {
         self.scheduler.client(id).is_none_or(|client| !client.inbox.is_empty())
             || self.scheduler.outstanding_of(id) == 0

@@ -114,7 +114,7 @@ impl Error {
         Error::new(ErrorKind::Start, detail)
     }
 
-    /// The error of a call of a closed pool.
+    /// Returns the error of a call of a closed pool.
     pub(crate) fn closed(of_process: bool) -> Self {
         let text = match of_process {
             true => {

@@ -1,8 +1,8 @@
 //! The backtrace of a crash, made of the addresses that the worker has recorded.
 //!
-//! Names are looked up when somebody asks for the text, because reading debug information takes a while. The worker was
-//! mapped at other addresses than this process. An address is therefore first turned into a file and an offset, and then into the
-//! address at which this process has mapped that file.
+//! Names are looked up when the text is requested, because reading debug information takes a while. The files are
+//! mapped at other addresses in the worker than in this process. An address is therefore converted to a file and an
+//! offset, and these to the address at which this process has mapped the file.
 
 use std::fmt::Write;
 use std::sync::OnceLock;
@@ -51,7 +51,7 @@ impl NativeTrace {
         NativeTrace { frames, maps, text: OnceLock::new() }
     }
 
-    /// The frames as text, in the format of the standard library.
+    /// Returns the frames as text, in the format of the standard library.
     pub(super) fn text(&self) -> &str {
         self.text.get_or_init(|| self.written())
     }
@@ -81,7 +81,7 @@ impl NativeTrace {
     }
 }
 
-/// The address at which this process has mapped an offset of a file.
+/// Returns the address at which this process has mapped an offset of a file.
 fn address_here(own: &[MappedFile<'_>], path: &str, offset: u64) -> Option<u64> {
     let has = |file: &&MappedFile<'_>| {
         file.path == path && (file.offset..file.offset + (file.end - file.start)).contains(&offset)

@@ -236,7 +236,7 @@ pub(crate) struct Connections {
     generation: u64,
 }
 
-/// The descriptors to close after a fork, which are collected before the fork.
+/// Returns the descriptors to close after a fork, which are collected before the fork.
 pub(crate) fn connections() -> Connections {
     let alive = ALIVE.get().lock().ignore_poison();
     let objects: Vec<_> = alive.values().filter_map(Weak::upgrade).collect();

@@ -23,7 +23,7 @@ impl ActivityClock {
         }
     }
 
-    /// The same clock with the times up to `now`.
+    /// Returns the same clock with the times up to `now`.
     pub(super) fn at(&self, now: u64) -> Self {
         let mut clock = self.clone();
         let passed = now.saturating_sub(clock.since);

@@ -1,4 +1,4 @@
-//! What a pool remembers of its workers, under its lock.
+//! The statistics that a pool collects, under its lock.
 //!
 //! The memory is bounded: one record for each worker slot and for each function, the
 //! [slices](super::slices), the last [`CALLS`] calls and the [`SLOWEST`] slowest inputs.
@@ -19,10 +19,10 @@ const CALLS: usize = 512;
 /// The number of characters of a title.
 const TITLE: usize = 120;
 
-/// The number of calls among which that of a chunk is looked for.
+/// The number of latest calls in which the call of a chunk is searched.
 const NEAR: usize = 64;
 
-/// The record of a worker slot: of its worker, and of those that were there before.
+/// The record of a worker slot, which covers its worker and the previous workers.
 #[derive(Clone, Default)]
 pub(crate) struct WorkerRecord {
     pub(crate) id: usize,
@@ -39,13 +39,13 @@ pub(crate) struct WorkerRecord {
     pub(crate) input: u64,
     pub(crate) output: u64,
     pub(crate) peak: u64,
-    /// Nanoseconds of CPU time of the worker, and of those before it.
+    /// The CPU time of the worker in nanoseconds, and that of the previous workers.
     pub(crate) cpu: u64,
     pub(crate) cpu_before: u64,
     pub(crate) deaths: u64,
-    /// How a worker last died, if one did.
+    /// The description of the last death, if a worker has died.
     pub(crate) last_death: Option<String>,
-    /// When it last ended something; `None` if it does not serve.
+    /// The time at which the worker last became idle; `None` if it does not serve.
     free_since: Option<u64>,
     /// The quiet time of the pool at that moment.
     quiet: u64,
@@ -115,7 +115,7 @@ struct Group {
     took: u64,
 }
 
-/// The groups of inputs in a report on a part that took `span`.
+/// Returns the groups of inputs in a report on a part that took `span`.
 fn groups<'a>(timing: &Timing<'a>, span: u64) -> impl Iterator<Item = Group> + use<'a> {
     let (count, step) = (timing.count, timing.step);
     timing.each.iter().zip(0_u64..).map(move |(took, at)| {
@@ -253,7 +253,7 @@ impl Collector {
         self.task(task).failed += 1;
     }
 
-    /// The call with a number, if it is among the latest.
+    /// Returns the call with a number, if it is among the latest.
     pub(crate) fn call(&mut self, call: u64) -> Option<&mut CallTimes> {
         self.calls.iter_mut().rev().take(NEAR).find(|span| span.call == call)
     }
@@ -278,7 +278,7 @@ impl Collector {
         });
     }
 
-    /// A copy without what is long.
+    /// Returns a copy without slices and calls.
     #[cfg(feature = "dashboard")]
     pub(crate) fn without_slices(&self) -> Self {
         let (slices, calls) = (Slices::new(), VecDeque::new());

@@ -34,12 +34,12 @@ impl Histogram {
         self.max = self.max.max(nanoseconds);
     }
 
-    /// The longest duration.
+    /// Returns the longest duration.
     pub(crate) fn max(&self) -> u64 {
         self.max
     }
 
-    /// The duration that a share of all does not exceed, to 1/32 of itself; 0 if there are none.
+    /// Returns the duration that a share of all does not exceed, to 1/32 of itself; 0 if there are none.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
         let rank = ((self.total as f64 * share).ceil() as u64).clamp(1, self.total.max(1));
         let mut seen = 0_u64;
@@ -62,7 +62,7 @@ fn bucket_of(nanoseconds: u64) -> usize {
     ((shift as usize + 1) << FINE) + (value >> shift) as usize - (1 << FINE)
 }
 
-/// The highest value in a bucket.
+/// Returns the highest value in a bucket.
 fn highest_in(bucket: usize) -> u64 {
     let (group, at) = (bucket >> FINE, bucket as u64 & ((1 << FINE) - 1));
     match group {

@@ -77,7 +77,7 @@ fn task(json: &mut JsonText, task: &TaskInsights) {
 
 #[cfg(feature = "dashboard")]
 impl TaskInsights {
-    /// The number of the function.
+    /// Returns the number of the function.
     pub(crate) fn id(&self) -> u32 {
         self.id
     }

@@ -1,9 +1,9 @@
-//! Where the time of a pool goes.
+//! The statistics of a pool.
 //!
 //! A worker of a pool with [`insights`](crate::PoolBuilder::insights) [measures](crate::worker) how long it runs
-//! and sends, and reports this through its ring of results. The engine adds what it knows itself, and keeps all
-//! of it in a [`Collector`](collector::Collector), whose memory is bounded. A snapshot of that is
-//! [`Insights`]. Without insights nothing is measured.
+//! and sends, and reports this through its result ring. The engine adds its own measurements and stores all of them
+//! in a [`Collector`](collector::Collector), whose memory is bounded. [`Insights`] is a snapshot of the collector.
+//! Without insights, no times are measured.
 
 mod activity;
 mod collector;
@@ -206,7 +206,7 @@ impl WorkerInsights {
         self.last_death.as_deref()
     }
 
-    /// The five times that its life consists of.
+    /// Returns the five times that its life consists of.
     fn times(&self) -> [u64; 5] {
         [self.start, self.initialize, self.wait, self.run, self.send]
     }
@@ -438,7 +438,7 @@ impl Insights {
         write("timeline", path.as_ref(), self.timeline().map(String::into_bytes))
     }
 
-    /// The name of the pool.
+    /// Returns the name of the pool.
     #[cfg(feature = "dashboard")]
     pub(crate) fn pool(&self) -> Option<&str> {
         self.0.as_ref().map(|it| &*it.pool)
@@ -450,12 +450,12 @@ impl Insights {
         self.0.as_ref().map_or(0, |it| it.collector.begun)
     }
 
-    /// The trace for Perfetto.
+    /// Returns the trace for Perfetto.
     pub(crate) fn trace(&self) -> Option<Vec<u8>> {
         self.0.as_deref().map(perfetto::of)
     }
 
-    /// The timeline as SVG.
+    /// Returns the timeline as SVG.
     pub(crate) fn timeline(&self) -> Option<String> {
         self.0.as_deref().map(svg::of)
     }

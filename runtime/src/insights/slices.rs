@@ -1,9 +1,9 @@
-//! What each worker did when, in a bounded amount of memory.
+//! The timeline of each worker, in a bounded amount of memory.
 //!
 //! Consecutive slices of the same kind are merged if the result is not longer than the resolution. When there are
-//! too many slices, the resolution doubles until it helps, and all of them are merged again. A pool that lives long
-//! therefore has a picture of its whole life, in less detail. Only if this does not help, because a worker
-//! does something else each time, the oldest quarter is dropped.
+//! too many slices, the resolution is doubled until enough of them can be merged. The timeline of a long-lived pool
+//! is therefore complete, but less detailed. If too few slices can be merged, because each differs from the
+//! previous one, the oldest quarter is dropped.
 
 /// The maximum number of slices that are kept, besides one for each worker.
 const MOST: usize = 1 << 15;
@@ -11,10 +11,10 @@ const MOST: usize = 1 << 15;
 /// The first resolution in nanoseconds.
 const FINEST: u64 = 100_000;
 
-/// The least number of parts that the time is divided into.
+/// The minimum number of parts into which the time is divided.
 const COARSEST: u64 = 512;
 
-/// What a worker does in a slice.
+/// The activity of a worker in a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// Its process starts.
@@ -23,11 +23,11 @@ pub(crate) enum Doing {
     Initialize,
     /// It runs inputs of this task.
     Run(u32),
-    /// It ran an input of this task and died of it.
+    /// It ran an input of this task and died.
     Lost(u32),
 }
 
-/// What a worker did for some time.
+/// A period in which a worker had one activity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkSlice {
     pub(crate) slot: usize,
@@ -40,12 +40,12 @@ pub(crate) struct WorkSlice {
     pub(crate) call: u64,
     pub(crate) first: usize,
     pub(crate) inputs: u64,
-    /// When its caller handed it in; 0 if it goes on with what another slice began.
+    /// The time at which the chunk was handed in; 0 if the slice continues a chunk of another slice.
     pub(crate) handed_in: u64,
 }
 
 impl WorkSlice {
-    /// Makes another slice, which comes after this one, a part of it if that is possible.
+    /// Merges the next slice into this one if that is possible.
     fn absorbs(&mut self, next: &WorkSlice, resolution: u64) -> bool {
         let same = self.worker == next.worker && self.doing == next.doing;
         let fits = next.ended.saturating_sub(self.begun) <= resolution;
@@ -61,9 +61,9 @@ impl WorkSlice {
 /// The slices of a pool.
 #[derive(Clone)]
 pub(crate) struct Slices {
-    /// Those that are complete; those of one worker are in order.
+    /// The complete slices. Those of one worker are in order.
     closed: Vec<WorkSlice>,
-    /// The last one of each worker slot.
+    /// The last slice of each worker slot.
     open: Vec<Option<WorkSlice>>,
     resolution: u64,
     dropped: u64,
@@ -104,9 +104,9 @@ impl Slices {
         }
     }
 
-    /// Merges what can be merged at the present resolution.
+    /// Merges the slices that can be merged at the current resolution.
     fn merge(&mut self) {
-        // Where the last slice of each slot went.
+        // The index in `kept` of the last slice of each worker slot.
         let mut last: Vec<Option<usize>> = vec![None; self.open.len()];
         let mut kept: Vec<WorkSlice> = Vec::with_capacity(MOST);
         for slice in self.closed.drain(..) {
@@ -119,12 +119,12 @@ impl Slices {
         self.closed = kept;
     }
 
-    /// All slices; those of one worker slot are in order.
+    /// Returns all slices; those of one worker slot are in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &WorkSlice> {
         self.closed.iter().chain(self.open.iter().flatten())
     }
 
-    /// The number of slices that were dropped.
+    /// Returns the number of slices that were dropped.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }

@@ -28,13 +28,13 @@ svg{color-scheme:light dark;font:12px system-ui,sans-serif}\
 @media(prefers-color-scheme:dark){.ground{fill:#14171d}.text{fill:#e8eaf0}.faint{fill:#a3aab8}.lane{fill:#20242d}\
 .line{stroke:#39404d}.c0{fill:#3d9bd8}.c5{fill:#c7a53a}.c6{fill:#a58ddb}.born{fill:#5a6271}.lost{fill:#ff6f61}}";
 
-/// A number for an attribute.
+/// Returns a number for an attribute.
 fn px(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The class of the colour of each function; those with the most time come first.
+/// Returns the class of the colour of each function; those with the most time come first.
 fn colors(snapshot: &Snapshot) -> BTreeMap<u32, usize> {
     let mut tasks: Vec<_> = snapshot.collector.tasks.iter().collect();
     tasks.sort_by_key(|(_, record)| std::cmp::Reverse(record.run));
@@ -129,7 +129,7 @@ pub(super) fn of(snapshot: &Snapshot) -> String {
     svg
 }
 
-/// The bars of a lane. Those of one colour that touch each other on the screen are one bar.
+/// Returns the bars of a lane. Those of one colour that touch each other on the screen are one bar.
 fn bars(
     snapshot: &Snapshot,
     slot: usize,
@@ -188,7 +188,7 @@ fn axis(svg: &mut String, y: f64, span: u64, x: impl Fn(u64) -> f64) {
     }
 }
 
-/// The distance of two marks, of which there are about eight: 1, 2 or 5 times a power of ten.
+/// Returns the distance of two marks, of which there are about eight: 1, 2 or 5 times a power of ten.
 fn step(span: u64) -> u64 {
     let raw = (span / 8).max(1);
     let power = 10_u64.pow(raw.ilog10());

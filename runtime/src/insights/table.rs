@@ -12,7 +12,7 @@ pub(super) struct TimeSummary {
     pub(super) deviation: u64,
 }
 
-/// The statistics of each of the five times.
+/// Returns the statistics of each of the five times.
 pub(super) fn summaries(workers: &[WorkerInsights]) -> [TimeSummary; 5] {
     std::array::from_fn(|at| {
         let times = workers.iter().map(|worker| worker.times()[at]);

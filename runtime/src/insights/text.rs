@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::registry;
 
-/// The name of a task.
+/// Returns the name of a task.
 pub(super) fn name_of(task: u32) -> &'static str {
     registry::get(task).map_or("an unknown function", |entry| entry.name())
 }
@@ -77,7 +77,7 @@ impl TextTable {
     }
 }
 
-/// The text with the characters that have a meaning in XML and HTML replaced.
+/// Returns the text with the characters that have a meaning in XML and HTML replaced.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

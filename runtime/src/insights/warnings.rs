@@ -1,16 +1,16 @@
-//! What a user may want to change, as the times tell.
+//! Hints for the user, derived from the times.
 
 use super::collector::Collector;
 use super::text::{share, time};
 use super::{TaskInsights, WorkerInsights};
 
-/// Below this many nanoseconds of work nothing is concluded from shares.
+/// The minimum number of nanoseconds of work from which hints are derived.
 const LEAST: u64 = 20_000_000;
 
-/// A chunk should take at least as many nanoseconds.
+/// The recommended minimum duration of a chunk in nanoseconds.
 const CHUNK: u64 = 20_000;
 
-/// Returns one sentence for each.
+/// Returns the hints, one sentence each.
 pub(super) fn find(
     collector: &Collector,
     workers: &[WorkerInsights],

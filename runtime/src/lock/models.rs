@@ -45,7 +45,7 @@ fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
-/// A thread of the model, identified by its id.
+/// Starts a thread of the model with an id.
 fn spawn<R: 'static>(tid: u32, run: impl FnOnce() -> R + 'static) -> thread::JoinHandle<R> {
     thread::spawn(move || {
         simulated::set_tid(tid);

@@ -41,7 +41,7 @@ impl CallSpans {
 }
 
 impl ParentSpan {
-    /// The number by which workers name the span.
+    /// Returns the number by which workers name the span.
     pub(crate) fn number(&self) -> u64 {
         self.id.into_u64()
     }

@@ -26,7 +26,7 @@ pub(super) fn hand_on(record: &Record<'_>) {
     );
 }
 
-/// The record as one line.
+/// Returns the record as one line.
 #[cfg(feature = "dashboard")]
 fn line(record: &Record<'_>) -> String {
     let mut fields = String::new();

@@ -35,7 +35,7 @@ impl OutputCollector {
     ///
     /// # Errors
     ///
-    /// If there is no descriptor left.
+    /// Returns an error if there is no descriptor left.
     pub(crate) fn of_pool(pool: &str, capture: &OutputCapture) -> io::Result<Option<Self>> {
         let function = match capture {
             OutputCapture::Off => return Ok(None),
@@ -55,7 +55,7 @@ impl OutputCollector {
     ///
     /// # Errors
     ///
-    /// If there are no descriptors or threads left.
+    /// Returns an error if there are no descriptors or threads left.
     pub(crate) fn add(
         &self,
         worker: usize,
@@ -120,7 +120,7 @@ impl OutputReader {
         }
     }
 
-    /// Waits until there is something to read or to do.
+    /// Waits until a pipe can be read or the wake-up eventfd is signalled.
     fn wait(&self) {
         let working = fork_lock::working();
         let pipes: Vec<Arc<Kept>> =
@@ -129,7 +129,7 @@ impl OutputReader {
         let pipes = pipes.iter().map(|pipe| Awaited::readable(pipe.as_fd()));
         let awaited = std::iter::once(wakeup).chain(pipes).collect();
         drop(working);
-        // After a signal or a shortage, everything is looked at as well.
+        // After an error, such as an interruption by a signal, everything is checked as well.
         let _ = poll(awaited, None);
     }
 
@@ -137,7 +137,7 @@ impl OutputReader {
         self.workers.lock().ignore_poison().clone()
     }
 
-    /// Passes lines on. While it calls a function of the program, this is a thread of the program.
+    /// Passes lines on. While a function of the program runs, the thread is not registered as one of the library.
     fn pass_on(
         &self,
         workers: &[Arc<WorkerOutput>],

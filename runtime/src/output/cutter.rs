@@ -28,7 +28,7 @@ impl LineBatch {
         self.lines.push(CutLine { place: start..self.bytes.len(), stream, input });
     }
 
-    /// The lines in the order in which they were read.
+    /// Returns the lines in the order in which they were read.
     pub(super) fn iter(
         &self,
     ) -> impl DoubleEndedIterator<Item = (&[u8], OutputStream, Option<MarkedInput>)> {
@@ -57,7 +57,7 @@ pub(super) struct LineCutter {
 }
 
 impl LineCutter {
-    /// Adds what was read; `input_at` returns the input that wrote the byte at an index.
+    /// Adds bytes that were read. `input_at` returns the input that has written the byte at an index.
     pub(super) fn feed(
         &mut self,
         read: &[u8],
@@ -84,7 +84,7 @@ impl LineCutter {
         }
     }
 
-    /// The end of the stream: what is left is a line.
+    /// Handles the end of the stream. The remaining bytes are a line.
     pub(super) fn finish(&mut self, stream: OutputStream, batch: &mut LineBatch) {
         let partial = mem::take(&mut self.partial);
         if !partial.is_empty() {
@@ -92,7 +92,7 @@ impl LineCutter {
         }
     }
 
-    /// The beginning of the present line.
+    /// Returns the beginning of the present line.
     pub(super) fn partial(&self) -> &[u8] {
         &self.partial
     }

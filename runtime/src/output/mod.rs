@@ -1,4 +1,4 @@
-//! What workers write to standard output and standard error, when a pool captures it.
+//! The captured standard output and standard error of workers.
 //!
 //! Each worker has a pipe for each of the two streams. A pipe is what native code and the children of a task expect, it keeps what a
 //! dead worker has written until it is read, and it is bounded: a worker that writes faster than its lines are taken waits, as it would

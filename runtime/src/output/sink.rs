@@ -100,7 +100,7 @@ impl LineBuffer {
         };
         // The bars have a lock, which this thread must not have while the program is forked.
         let _working = progress::has_bars().then(fork_lock::working);
-        // Nobody can be told if the stream is closed.
+        // If the stream is closed, the failure cannot be reported.
         let _ = progress::above_bars(|| pipe::write_all(stream, &self.bytes));
         self.bytes.clear();
     }

@@ -59,7 +59,7 @@ impl WorkerOutput {
         Ok((output, [to_stdout, to_stderr]))
     }
 
-    /// The pipes that somebody can still write to.
+    /// Returns the pipes whose writing end is still open.
     pub(super) fn open_pipes(&self) -> impl Iterator<Item = Arc<Kept>> {
         let state = self.state.lock().ignore_poison();
         let is_over = [0, 1].map(|stream: usize| state.streams[stream].is_over);
@@ -68,7 +68,7 @@ impl WorkerOutput {
         open.into_iter()
     }
 
-    /// Whether everything was read and passed on.
+    /// Returns whether everything was read and passed on.
     pub(super) fn is_over(&self) -> bool {
         let state = self.state.lock().ignore_poison();
         state.batch.is_empty() && state.streams.iter().all(|stream| stream.is_over)
@@ -78,7 +78,7 @@ impl WorkerOutput {
         self.page.view().marks.pid()
     }
 
-    /// Reads what there is, and returns the lines.
+    /// Reads the available output, and returns the lines.
     pub(super) fn read(&self, buffer: &mut Vec<u8>) -> LineBatch {
         let mut state = self.state.lock().ignore_poison();
         self.fill(&mut state, buffer, READ as u64);
@@ -139,7 +139,7 @@ impl WorkerOutput {
     /// Cuts what was read into lines (rule O4).
     fn cut(&self, state: &mut SourceState, stream: OutputStream, read: &[u8]) {
         let page = self.page.view();
-        // In this order: what no mark covers was written by the input that runs now.
+        // The current input is read before the marks, because it has written the output that no mark covers.
         let started = || page.started().map(|started| (started.position, started.index));
         let present = page.marks.present(started);
         let SourceState { streams, marks, marks_taken, batch, .. } = state;

@@ -8,7 +8,7 @@ use crate::progress::Tracker;
 use crate::registry::Entry;
 use crate::worker::text_of;
 
-/// The output in an answer.
+/// Decodes the output in an answer.
 #[inline(always)]
 pub(super) fn decoded<R: DeserializeOwned>(
     entry: Entry,
@@ -21,7 +21,7 @@ pub(super) fn decoded<R: DeserializeOwned>(
         Answer::Value(source) => source,
         Answer::Failed(error) => {
             note_failed();
-            // What the inbox finds out by itself names no task.
+            // The errors that the inbox creates name no task.
             return Err(match error.task() {
                 Some(_) => error,
                 None => error.on_task(entry.name()).at(index),

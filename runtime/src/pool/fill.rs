@@ -55,14 +55,14 @@ impl Filled {
         inputs: &mut impl Iterator<Item = T>,
     ) {
         let original = Original::here();
-        // A single input needs no look at the clock.
+        // For a single input the clock is not read.
         let begun = (most > 1).then(Instant::now);
         let mut has_lengths = payload.has_lengths;
         let mut sink = payload.sink();
         while self.count < most && self.len < CHUNK_BYTES {
             let Some(input) = inputs.next() else { break };
             if !original.is_here() {
-                // What follows would be written to the memory of the parent.
+                // This is a forked process, which must not write to the memory of its parent.
                 self.failed = Some(Refused::Foreign);
                 self.count = 0;
                 break;
@@ -91,20 +91,20 @@ impl Filled {
             }
             self.count += 1;
             self.len = sink.len();
-            // A slow iterator does not hold back what it gave so far.
-            let look =
+            // If the iterator is slow, the inputs that it has returned so far are handed in.
+            let check =
                 self.count.is_multiple_of(64) || (self.count < 64 && self.count.is_power_of_two());
-            if look && begun.is_some_and(|begun| begun.elapsed().as_micros() > 500) {
+            if check && begun.is_some_and(|begun| begun.elapsed().as_micros() > 500) {
                 break;
             }
         }
         drop(sink);
-        // What follows in this call is like what came so far.
+        // The following inputs of the call probably differ in length as well.
         payload.has_lengths = has_lengths;
     }
 }
 
-/// One input with its length before it.
+/// Encodes an input, preceded by its length.
 #[inline]
 fn with_length<T: Serialize>(sink: &mut Sink<'_>, input: &T) -> Result<(), String> {
     let at = sink.len();
@@ -118,7 +118,7 @@ fn with_length<T: Serialize>(sink: &mut Sink<'_>, input: &T) -> Result<(), Strin
     Ok(())
 }
 
-/// Puts the lengths before `count` inputs of `stride` bytes and one of another length.
+/// Inserts the lengths before `count` inputs of `stride` bytes and one input of another length.
 #[cold]
 fn insert_lengths(sink: &mut Sink<'_>, count: usize, stride: usize) -> Result<(), String> {
     let len = sink.len();

@@ -274,7 +274,7 @@ impl<R> Handle<R> {
         self.cancel_by(Engine::cancel_running)
     }
 
-    /// Whether all inputs were cancelled by this.
+    /// Cancels the call by a function of the engine. Returns whether all inputs were cancelled by this call.
     fn cancel_by(&self, cancel: impl FnOnce(&mut Engine, &SharedPool, CallId) -> usize) -> bool {
         let Some(HandleState::Open(open)) = &self.state else { return false };
         if open.call.is_foreign() {

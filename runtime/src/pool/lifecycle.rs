@@ -162,7 +162,7 @@ impl Pool {
         self.present().map_or(0, |shared| shared.lock().killed_leaving())
     }
 
-    /// The exit code or the signal of the worker that ended last.
+    /// Returns the exit code or the signal of the worker that ended last.
     pub(crate) fn last_exit(&self) -> Option<(Option<i32>, Option<i32>)> {
         self.present().and_then(|shared| shared.lock().last_exit())
     }
@@ -174,7 +174,7 @@ impl Pool {
         }
     }
 
-    /// Whether the pool and all its workers have ended.
+    /// Returns whether the pool and all its workers have ended.
     pub(crate) fn is_over(&self) -> bool {
         self.present().is_none_or(|shared| shared.lock().life() == Life::Ended)
     }

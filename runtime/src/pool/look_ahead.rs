@@ -116,7 +116,7 @@ impl LookAhead {
     }
 }
 
-/// An average that rises immediately and falls slowly.
+/// Updates an average that rises immediately and falls slowly.
 #[inline]
 fn follow(average: usize, sample: usize) -> usize {
     match sample > average {

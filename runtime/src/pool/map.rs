@@ -59,7 +59,7 @@ where
     }
 }
 
-/// All outputs, or the first failure that was seen.
+/// Returns all outputs, or the first failure that was received.
 pub(super) fn map<I, R>(
     shared: Arc<SharedPool>,
     entry: Entry,
@@ -79,7 +79,7 @@ where
     Ok(outputs.complete())
 }
 
-/// All outcomes.
+/// Returns all outcomes.
 pub(super) fn map_all<I, R>(
     shared: Arc<SharedPool>,
     entry: Entry,

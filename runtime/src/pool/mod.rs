@@ -130,7 +130,7 @@ impl Pool {
         Ok(shared)
     }
 
-    /// The shared part of the pool if the pool runs; does not start it.
+    /// Returns the shared part of the pool if the pool runs; does not start it.
     fn present(&self) -> Option<Arc<SharedPool>> {
         let shared = match &self.inner {
             Inner::Running(started) => Some(Arc::clone(&started.shared)),

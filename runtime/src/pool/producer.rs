@@ -27,12 +27,12 @@ pub(super) type Panic = Box<dyn std::any::Any + Send>;
 /// The result of encoding some inputs.
 pub(super) struct EncodedInputs {
     pub(super) chunk: Option<ChunkIn>,
-    /// Inputs that were taken and will not be run, and why.
+    /// The inputs that were taken and will not be run, with their error.
     pub(super) failed: Option<(Range<usize>, Error)>,
 }
 
 impl EncodedInputs {
-    /// The chunk, where no input may fail.
+    /// Returns the chunk, or the error of the first input that failed.
     pub(super) fn complete(self) -> Result<Option<ChunkIn>> {
         match self.failed {
             None => Ok(self.chunk),
@@ -47,29 +47,29 @@ pub(super) struct CallRef {
     pub(super) shared: Arc<SharedPool>,
     pub(super) id: CallId,
     pub(super) entry: Entry,
-    /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
+    /// The number of nanoseconds after which an input counts as cancelled; 0 for no limit.
     soft_timeout: u64,
     span: SpanOfCall,
 }
 
-/// Who waits for the outcomes of a call.
+/// The waiter for the outcomes of a call.
 pub(super) enum Awaiting {
-    /// The calling thread, until a time.
+    /// The calling thread, until this time if there is one.
     Thread(Option<Instant>),
-    /// The executor that this wakes.
+    /// An executor, which the waker wakes.
     Executor(Waker),
 }
 
-/// What is left to do for a call when its owner drops it.
+/// The action when the owner of a call drops it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AtDrop {
     Close,
-    /// To let it go on by itself.
+    /// The call continues, and its outcomes are discarded.
     Detach,
     Nothing,
 }
 
-/// An open call, closed when dropped.
+/// An open call, which is closed when it is dropped.
 pub(super) struct OpenCall {
     call: CallRef,
     inbox: Inbox,
@@ -85,7 +85,7 @@ impl OpenCall {
         Ok(OpenCall::of(shared, id, entry, options, span))
     }
 
-    /// Owns a call that was just opened.
+    /// Takes ownership of a call that was just opened.
     pub(super) fn of(
         shared: Arc<SharedPool>,
         id: CallId,
@@ -116,7 +116,7 @@ impl OpenCall {
         }
     }
 
-    /// So many of its inputs were handed in, or could not be.
+    /// Records that inputs were handed in, or could not be.
     #[inline]
     pub(super) fn note_handed_in(&self, inputs: usize) {
         if let Some(tracker) = &self.tracker {
@@ -124,7 +124,7 @@ impl OpenCall {
         }
     }
 
-    /// All of its outcomes were received.
+    /// Records that all outcomes were received.
     pub(super) fn finish(&mut self) {
         if let Some(tracker) = self.tracker.take() {
             tracker.finish();
@@ -290,8 +290,7 @@ impl CallRef {
         }
     }
 
-    /// The block of a payload; where memory is short, when chunks of this call gave some
-    /// back.
+    /// Returns the block of a payload. If memory is short, waits until chunks of this call have released some.
     fn block(&self, payload: &mut PayloadBuffer) -> std::io::Result<Block> {
         let mut seen = u64::MAX;
         loop {
@@ -306,7 +305,7 @@ impl CallRef {
         }
     }
 
-    /// Whether this is a copy in a forked process: the pool is its parent's.
+    /// Returns whether this is a copy in a forked process, whose parent owns the pool.
     pub(super) fn is_foreign(&self) -> bool {
         self.shared.generation != crate::start::generation()
     }
@@ -391,7 +390,7 @@ where
         InputProducer { inputs: inputs.fuse(), payload, handed_in: 0, exhausted: false }
     }
 
-    /// The number of remaining inputs, if the iterator knows it.
+    /// Returns the number of remaining inputs, if the iterator knows it.
     pub(super) fn remaining(&self) -> Option<usize> {
         let (least, most) = self.inputs.size_hint();
         (most == Some(least)).then_some(least)
@@ -448,13 +447,13 @@ where
         failed
     }
 
-    /// The inputs that are left.
+    /// Returns the inputs that are left.
     pub(super) fn into_inputs(self) -> Fuse<I> {
         self.inputs
     }
 }
 
-/// The error of a pool that is used in a process forked from the one that built it.
+/// Returns the error of a pool that is used in a process forked from the one that built it.
 pub(super) fn foreign() -> Error {
     Error::new(
         ErrorKind::Configuration,

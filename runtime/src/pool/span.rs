@@ -22,7 +22,7 @@ impl SpanOfCall {
         }
     }
 
-    /// The number by which workers name the span; 0 if there is none.
+    /// Returns the number by which workers name the span; 0 if there is none.
     pub(super) fn number(&self) -> u64 {
         #[cfg(feature = "tracing")]
         let number = self.span.as_ref().map_or(0, |span| span.number());

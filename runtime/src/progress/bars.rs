@@ -38,7 +38,7 @@ impl Default for Display {
 
 static DISPLAY: PerProcess<Display> = PerProcess::new();
 
-/// Whether there are bars on a terminal.
+/// Returns whether there are bars on a terminal.
 pub(super) fn are_drawn() -> bool {
     DISPLAY.get().count.load(Ordering::Acquire) > 0
 }

@@ -94,7 +94,7 @@ pub(crate) fn show_reports() {
     collected::update();
 }
 
-/// Whether bars are drawn on a terminal now.
+/// Returns whether bars are drawn on a terminal now.
 pub(crate) fn has_bars() -> bool {
     #[cfg(feature = "progress")]
     return bars::are_drawn();
@@ -123,7 +123,7 @@ pub(crate) struct Watchers {
 }
 
 impl Watchers {
-    /// Whether there is a bar or a callback.
+    /// Returns whether there is a bar or a callback.
     pub(crate) fn are_set(&self) -> bool {
         self.callback.is_some() || (cfg!(feature = "progress") && self.title.is_some())
     }

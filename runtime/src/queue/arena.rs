@@ -72,7 +72,7 @@ impl Recent {
 }
 
 impl ArenaState {
-    /// A block of a page or more.
+    /// Takes a block of a page or more, and returns its offset.
     fn take(&mut self, size: usize, end: usize) -> io::Result<usize> {
         let free = self.free.entry(size).or_default();
         if let Some(offset) = free.warm.pop_back() {
@@ -220,7 +220,7 @@ impl Block {
         self.arena.mapping.write(self.offset + at, bytes);
     }
 
-    /// The length of the field that precedes an input (see [`Descriptor`](super::Descriptor)).
+    /// Returns the length of the field that precedes an input (see [`Descriptor`](super::Descriptor)).
     pub(crate) fn length_at(&self, at: usize) -> u64 {
         assert!(at + 8 <= self.size, "a block is read within its size");
         self.arena.mapping.load_u64(self.offset + at)

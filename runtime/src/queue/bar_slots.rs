@@ -40,7 +40,7 @@ pub(crate) struct BarReport {
 }
 
 impl BarReport {
-    /// Whether no more reports of the bar follow.
+    /// Returns whether this is the last report of the bar.
     pub(crate) fn is_ended(&self) -> bool {
         self.state != BarState::Running
     }
@@ -63,7 +63,7 @@ struct BarSlot {
     seen: AtomicU64,
 }
 
-/// The part of a worker page that is about its progress bars.
+/// The part of a worker page that contains its progress bars.
 #[cfg_attr(not(all(test, loom)), repr(C))]
 #[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct BarSlots {
@@ -100,24 +100,24 @@ impl BarSlots {
         self.written.fetch_add(1, Ordering::Release);
     }
 
-    /// Caller: the number of reports, which changes with each.
+    /// Caller: returns the number of reports, which changes with each report.
     #[inline]
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Acquire)
     }
 
-    /// Worker: whether the caller has seen the end of the bar that was in a slot.
+    /// Worker: returns whether the caller has seen the end of the bar that was in a slot.
     pub(crate) fn is_seen(&self, slot: usize, number: u64) -> bool {
         self.slots[slot % BARS].seen.load(Ordering::Acquire) == number
     }
 
-    /// Caller: the bars whose end it has not seen, each with its slot.
+    /// Caller: returns the bars whose end it has not seen, each with its slot.
     pub(crate) fn unseen(&self) -> Vec<(usize, BarReport)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(at, slot)| Some((at, slot.read()?))).collect()
     }
 
-    /// Caller: notes that it has seen the end of a bar.
+    /// Caller: records that it has seen the end of a bar.
     pub(crate) fn note_seen(&self, slot: usize, number: u64) {
         self.slots[slot % BARS].seen.store(number, Ordering::Release);
     }

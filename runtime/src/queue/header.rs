@@ -1,29 +1,29 @@
 //! The first word of a message in a ring.
 
-/// The longest payload that goes through the ring itself (rule Q9).
+/// The maximum length of a payload that is written to the ring itself (rule Q9).
 pub(crate) const INLINE_LEN: usize = if cfg!(miri) { 256 } else { 16 << 10 };
 
 /// The contents of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Begins the chunk whose position is the payload.
+    /// A chunk begins. The payload is its position.
     Chunk = 1,
     /// The output of an input.
     Value = 2,
-    /// Why an input has no output.
+    /// The failure of an input.
     Fail = 3,
-    /// An output in a big slot: slot, length and ticket.
+    /// An output in a big slot. The payload consists of slot, length and ticket.
     BigValue = 4,
-    /// A reason in a big slot.
+    /// A failure in a big slot.
     BigFail = 5,
-    /// Ends the chunk; the payload is the nanoseconds it took.
+    /// The chunk ends. The payload is its duration in nanoseconds.
     End = 6,
-    /// The next output holds as many objects as the payload says (rule H5).
+    /// The next output contains objects. The payload is their number (rule H5).
     Held = 7,
     /// Outputs of consecutive inputs, all of one length (rule Q23).
     Run = 8,
-    /// How long a part of the chunk took (rule Q29).
+    /// The times of a part of the chunk (rule Q29).
     Timing = 9,
 }
 
@@ -48,11 +48,11 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// Which input of the chunk; of a run, the first.
+    /// The index of the input in the chunk; for a run, that of the first input.
     pub(crate) index: usize,
-    /// Bytes of the payload; of a run, of each output.
+    /// The length of the payload in bytes; for a run, the length of each output.
     pub(crate) len: usize,
-    /// Of a run, how many outputs it has; 0 while it is open, and of any other message.
+    /// The number of outputs of a closed run. It is 0 for an open run and for other messages.
     pub(crate) count: usize,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Header {
 const COUNT: u64 = 0xffff << COUNT_SHIFT;
 pub(super) const COUNT_SHIFT: u32 = 16;
 
-/// The most outputs of a run.
+/// The maximum number of outputs of a run.
 pub(super) const MOST: usize = 0xffff;
 
 impl Header {
@@ -84,7 +84,7 @@ impl Header {
         possible.then_some(Header { kind, index, len, count })
     }
 
-    /// Words of the payload, or of those outputs of a run that there are.
+    /// Returns the number of words of the payload; for a run, those of the outputs that were written.
     #[inline]
     pub(crate) fn words(self) -> usize {
         match self.kind {
@@ -94,8 +94,8 @@ impl Header {
     }
 }
 
-/// Words of an output in a run. There is always one, so that the place of an output says how many
-/// came before it.
+/// Returns the number of words of an output in a run. It is at least 1, so that the number of outputs follows
+/// from the number of words.
 #[inline]
 pub(crate) fn words_in_run(len: usize) -> usize {
     len.div_ceil(8).max(1)

@@ -33,8 +33,8 @@ pub(crate) use tasks::{Descriptor, LENGTHS, Tasks};
 pub(crate) use timing::{Timing, Usage};
 pub(crate) use worker_page::{BIG_SLOTS, Phase, Started, WorkerPage, WorkerPageMap};
 
-/// A size in a model of loom, under Miri, and in a program: where every step is
-/// followed, memory is to be small.
+/// Returns a size for a model of loom, for Miri, or for a program. Models and Miri need small memory, because they
+/// follow every step.
 const fn sized(model: usize, miri: usize, program: usize) -> usize {
     if cfg!(all(test, loom)) {
         model

@@ -215,7 +215,7 @@ fn rule_23_what_is_published_of_a_run_can_be_read() {
                 let mut producer = Producer::default();
                 let output = |producer: &mut Producer, n: usize| {
                     let output = (n as u64 * 10).to_le_bytes();
-                    if producer.go_on(page.ring(), n, &output) {
+                    if producer.append_to_run(page.ring(), n, &output) {
                         return;
                     }
                     while !producer.output(page.ring(), n, &output) {

@@ -68,7 +68,7 @@ impl OutputMarks {
         self.position.store(position, Ordering::Release);
     }
 
-    /// The number of bytes that were ever written to a stream, given the number that nobody has read; `None` if the
+    /// Returns the number of bytes that were ever written to a stream, given the number that nobody has read; `None` if the
     /// caller was reading (rule Q26).
     pub(crate) fn written(&self, stream: usize, unread: impl FnOnce() -> u64) -> Option<u64> {
         let before = self.read[stream].load(Ordering::Acquire);
@@ -110,7 +110,7 @@ impl OutputMarks {
         self.read[stream].store(count * 2, Ordering::SeqCst);
     }
 
-    /// The input that the worker has begun last, given its position and its index in its chunk.
+    /// Returns the input that the worker has begun last, given its position and its index in its chunk.
     pub(crate) fn present(
         &self,
         started: impl FnOnce() -> Option<(u64, usize)>,

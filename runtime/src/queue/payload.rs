@@ -14,8 +14,8 @@ use crate::codec::{Backing, Sink};
 use crate::sys::clock;
 use crate::sys::original::Original;
 
-/// From this length on inputs are encoded right into a block.
-const STRAIGHT: usize = 64 << 10;
+/// The length from which on inputs are encoded directly into a block.
+const LEAST_IN_BLOCK: usize = 64 << 10;
 
 fn spare(scratch: &mut Vec<u8>) -> NonNull<[u8]> {
     let spare = scratch.spare_capacity_mut();
@@ -23,24 +23,24 @@ fn spare(scratch: &mut Vec<u8>) -> NonNull<[u8]> {
     NonNull::slice_from_raw_parts(NonNull::from(spare).cast(), len)
 }
 
-/// The inputs of a chunk on their way into a block.
+/// The buffer for the inputs of a chunk, before they are in a block.
 pub(crate) struct PayloadBuffer {
     arena: Arc<Arena>,
-    /// Always of length 0; only its room is used.
+    /// A vector of length 0, of which only the capacity is used.
     scratch: Vec<u8>,
     block: Option<Block>,
     len: usize,
-    /// The inputs differ in length, so that each has its length before it.
+    /// Whether the inputs differ in length, so that each is preceded by its length.
     pub(crate) has_lengths: bool,
 }
 
 impl PayloadBuffer {
-    /// For many inputs.
+    /// Creates a buffer for many inputs.
     pub(crate) fn new(arena: &Arc<Arena>) -> Self {
         PayloadBuffer::with_capacity(arena, 4096)
     }
 
-    /// For a single input: most of them are short, and the allocator is fastest with little.
+    /// Creates a buffer for a single input. It is small, because most inputs are short.
     pub(crate) fn for_one(arena: &Arc<Arena>) -> Self {
         PayloadBuffer::with_capacity(arena, 256)
     }
@@ -50,58 +50,57 @@ impl PayloadBuffer {
         PayloadBuffer { arena, scratch, block: None, len: 0, has_lengths: false }
     }
 
-    /// Where to encode the next chunk.
+    /// Returns the sink for the next chunk.
     pub(crate) fn sink(&mut self) -> Sink<'_> {
         self.block = None;
         self.len = 0;
         let region = spare(&mut self.scratch);
-        // SAFETY: the spare room of the scratch is not touched until `grow`.
+        // SAFETY: the spare capacity of `scratch` is not accessed until `grow`.
         let sink = unsafe { Sink::new(self, region) };
         // Blocks begin at multiples of 256 bytes.
         sink.aligned()
     }
 
-    /// The encoded bytes as a block: the one they are in, or a copy in a new one.
+    /// Returns the block that contains the encoded bytes, which are copied if they are not in a block yet.
     pub(crate) fn take(&mut self) -> io::Result<Block> {
         if let Some(block) = self.block.take() {
             return Ok(block);
         }
         let block = self.arena.block(self.len)?;
-        // SAFETY: the sink wrote the first `len` bytes of the scratch's room.
+        // SAFETY: the sink has written the first `len` bytes of the capacity of `scratch`.
         block.write(0, unsafe { std::slice::from_raw_parts(self.scratch.as_ptr(), self.len) });
         Ok(block)
     }
 }
 
-/// Copies what was written to the front of a new region.
+/// Copies the written bytes to the beginning of a new region.
 ///
 /// # Safety
 ///
-/// `filled` must be readable and lie elsewhere than `region`, which must be writable and
-/// at least as long.
-unsafe fn carry_over(filled: NonNull<[u8]>, region: NonNull<[u8]>) {
+/// `filled` must be readable and must not overlap `region`, which must be writable and at least as long.
+unsafe fn copy_front(filled: NonNull<[u8]>, region: NonNull<[u8]>) {
     debug_assert!(filled.len() <= region.len());
     // SAFETY: by contract.
     unsafe { region.cast::<u8>().copy_from_nonoverlapping(filled.cast(), filled.len()) };
 }
 
-// SAFETY: the regions are the spare room of a vector or a block, both kept here until
-// the next growth, and long enough.
+// SAFETY: the regions are the spare capacity of a vector or a block. Both are kept until the next growth, and
+// are long enough.
 unsafe impl Backing for PayloadBuffer {
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
         let need = filled.len().checked_add(more).ok_or(io::ErrorKind::OutOfMemory)?;
-        if need < STRAIGHT && self.block.is_none() {
+        if need < LEAST_IN_BLOCK && self.block.is_none() {
             let mut bigger = Vec::with_capacity(need.next_power_of_two());
             let region = spare(&mut bigger);
-            // SAFETY: a new allocation, and the old one is still there.
-            unsafe { carry_over(filled, region) };
+            // SAFETY: this is a new allocation, and the old one still exists.
+            unsafe { copy_front(filled, region) };
             self.scratch = bigger;
             return Ok(region);
         }
         let block = self.arena.block(need)?;
         let region = block.region();
-        // SAFETY: a new block, and the old region is still there.
-        unsafe { carry_over(filled, region) };
+        // SAFETY: this is a new block, and the old region still exists.
+        unsafe { copy_front(filled, region) };
         self.block = Some(block);
         Ok(region)
     }
@@ -114,34 +113,34 @@ unsafe impl Backing for PayloadBuffer {
 /// The part of a big slot that is kept when the worker has been idle for some time.
 const KEEP: usize = 1 << 20;
 
-/// The output of a task on its way into the ring or a big slot (rule Q9).
+/// The buffer for the output of a task, before it is in the ring or in a big slot (rule Q9).
 pub(crate) struct OutputBuffer {
     page: Arc<WorkerPageMap>,
-    /// Waits a little for the caller to free a slot.
+    /// Waits for a short time for the caller to free a slot.
     wait: Box<dyn Fn()>,
-    /// Always of length 0; only its room is used.
+    /// A vector of length 0, of which only the capacity is used.
     scratch: Vec<u8>,
     slots: [LongSlot; BIG_SLOTS],
     tickets: u64,
-    /// The slot the present output is in.
+    /// The slot that contains the current output.
     current: Option<usize>,
-    /// When an output last went on in a slot.
+    /// The time at which an output was last moved to a slot.
     moved_at: u64,
     len: usize,
-    /// The process whose slots they are.
+    /// The process to which the slots belong.
     original: Original,
 }
 
 /// The state of a big slot in its worker.
 #[derive(Clone, Copy, Default)]
 struct LongSlot {
-    /// Free if the caller freed this ticket.
+    /// The ticket of the last output. The slot is free if the caller has freed this ticket.
     ticket: u64,
     /// The end of the part that was written since the slot was trimmed.
     written: usize,
 }
 
-/// A long output: what the message BIG says.
+/// The location of a long output, which is the payload of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Big {
     pub(crate) slot: usize,
@@ -166,10 +165,10 @@ impl Big {
     }
 }
 
-/// The bytes of words as they came through a ring.
+/// Returns the bytes of words that were read from a ring.
 pub(crate) fn bytes_of(words: &[u64]) -> &[u8] {
     const { assert!(cfg!(target_endian = "little"), "rings carry little-endian words") };
-    // SAFETY: the same memory; bytes have no alignment and no invalid values.
+    // SAFETY: the slice covers the same memory, and bytes have no alignment and no invalid values.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
@@ -196,21 +195,21 @@ impl OutputBuffer {
         }
     }
 
-    /// Where to encode the next output.
+    /// Returns the sink for the next output.
     #[inline]
     pub(crate) fn sink(&mut self) -> Sink<'_> {
         self.current = None;
         let mut region = spare(&mut self.scratch);
         region = NonNull::slice_from_raw_parts(region.cast(), region.len().min(INLINE_LEN));
-        // SAFETY: the spare room of the scratch is not touched while the sink lives.
+        // SAFETY: the spare capacity of `scratch` is not accessed while the sink exists.
         unsafe { Sink::new(self, region) }
     }
 
-    /// The result of the sink.
+    /// Returns the output that was encoded last.
     #[inline]
     pub(crate) fn encoded(&mut self) -> Encoded<'_> {
         match self.current.take() {
-            // SAFETY: the sink wrote the first `len` bytes of the scratch's room.
+            // SAFETY: the sink has written the first `len` bytes of the capacity of `scratch`.
             None => Encoded::Inline(unsafe {
                 std::slice::from_raw_parts(self.scratch.as_ptr(), self.len)
             }),
@@ -224,12 +223,12 @@ impl OutputBuffer {
         }
     }
 
-    /// The time at which the last long output turned out to be long.
+    /// Returns the time at which the last long output turned out to be long.
     pub(crate) fn moved_at(&self) -> u64 {
         self.moved_at
     }
 
-    /// Gives the memory of long outputs back.
+    /// Returns the memory of long outputs to the system.
     pub(crate) fn trim(&mut self) {
         for (at, slot) in self.slots.iter_mut().enumerate() {
             if slot.written > KEEP && self.page.view().big_freed(at) == slot.ticket {
@@ -239,7 +238,7 @@ impl OutputBuffer {
         }
     }
 
-    /// Whether [`trim`](Self::trim) has nothing to do.
+    /// Returns whether [`trim`](Self::trim) has nothing to do.
     pub(crate) fn is_trimmed(&self) -> bool {
         self.slots.iter().all(|slot| slot.written <= KEEP)
     }
@@ -249,8 +248,8 @@ impl OutputBuffer {
     }
 }
 
-// SAFETY: the regions are the spare room of a vector that is never changed, and a big
-// slot that is this worker's until it tells the caller of it (rule Q9).
+// SAFETY: the regions are the spare capacity of a vector that is never changed, and a big slot that belongs to
+// this worker until its message is published (rule Q9).
 unsafe impl Backing for OutputBuffer {
     #[cold]
     unsafe fn grow(&mut self, filled: NonNull<[u8]>, more: usize) -> io::Result<NonNull<[u8]>> {
@@ -267,14 +266,14 @@ unsafe impl Backing for OutputBuffer {
             match self.free_slot() {
                 Some(slot) => break slot,
                 None if self.page.view().is_abandoned() => {
-                    return Err(io::Error::other("nobody waits for it any more"));
+                    return Err(io::Error::other("the worker was abandoned"));
                 }
                 None => (self.wait)(),
             }
         };
         let region = self.page.big_region(slot);
-        // SAFETY: the slot is free and in shared memory, the front is in the scratch.
-        unsafe { carry_over(filled, region) };
+        // SAFETY: the slot is free and in shared memory, and the written bytes are in `scratch`.
+        unsafe { copy_front(filled, region) };
         self.current = Some(slot);
         Ok(region)
     }

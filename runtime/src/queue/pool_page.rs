@@ -94,7 +94,7 @@ impl PoolPage {
         Claims::new(&self.words, &self.cursor.0)
     }
 
-    /// The approximate number of chunks that have ended, which a spinning caller reads.
+    /// Returns the approximate number of chunks that have ended, which a spinning caller reads.
     #[inline]
     pub(crate) fn ended(&self) -> u64 {
         self.ended.0.load(Ordering::Relaxed)

@@ -9,14 +9,14 @@
 use super::header::{COUNT_SHIFT, Header, Kind, MOST, words_in_run};
 use crate::atomics::{AtomicU64, Ordering};
 
-/// The worker broke the protocol (rule Q20).
+/// A violation of the protocol by a worker (rule Q20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// The shared part of a ring.
 #[derive(Clone, Copy)]
 pub(crate) struct Ring<'a> {
-    /// A power of two of words.
+    /// The words, whose number is a power of two.
     pub(crate) data: &'a [AtomicU64],
     pub(crate) produced: &'a AtomicU64,
     pub(crate) consumed: &'a AtomicU64,
@@ -29,15 +29,15 @@ impl<'a> Ring<'a> {
     }
 }
 
-/// The worker's end.
+/// The end of a ring that the worker writes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Producer {
     at: u64,
-    /// Up to where it may write, as far as it is known.
+    /// The position up to which the worker may write, as of the last check.
     limit: u64,
-    /// The open run goes on up to the output of this input; 0 if there is none.
+    /// The index of the input before which the open run ends at the latest; 0 if no run is open.
     end: usize,
-    /// The length of the output before, and the words of each in a run.
+    /// The length of the previous output, and the number of words of each output in a run.
     len: usize,
     words: usize,
     run: OpenRun,
@@ -51,7 +51,7 @@ struct OpenRun {
 }
 
 impl Producer {
-    /// Whether a payload of `len` bytes fits now.
+    /// Returns whether a payload of `len` bytes fits now.
     #[inline]
     pub(crate) fn fits(&mut self, ring: Ring<'_>, len: usize) -> bool {
         let end = self.at + 1 + words_in_run(len) as u64;
@@ -62,7 +62,7 @@ impl Producer {
         end <= self.limit
     }
 
-    /// The number of words that were written.
+    /// Returns the number of words that were written.
     pub(crate) fn written(&self) -> u64 {
         self.at
     }
@@ -76,26 +76,26 @@ impl Producer {
         self.publish(ring);
     }
 
-    /// Writes the output of an input if it goes on with the open run and fits as far as is known; tells
-    /// whether it did.
+    /// Appends the output of an input to the open run, if it has the length of the run and fits without
+    /// another check. Returns whether the output was written.
     #[inline]
-    pub(crate) fn go_on(&mut self, ring: Ring<'_>, index: usize, output: &[u8]) -> bool {
-        let goes_on = index < self.end
+    pub(crate) fn append_to_run(&mut self, ring: Ring<'_>, index: usize, output: &[u8]) -> bool {
+        let fits_run = index < self.end
             && output.len() == self.len
             && self.at + self.words as u64 <= self.limit;
-        if goes_on {
+        if fits_run {
             match <[u8; 8]>::try_from(output) {
                 Ok(word) => self.put(ring, u64::from_le_bytes(word)),
                 Err(_) => self.put_in_run(ring, output),
             }
             self.publish(ring);
         }
-        goes_on
+        fits_run
     }
 
-    /// Writes the output of an input, if it fits now; tells whether it did.
+    /// Writes the output of an input if it fits now. Returns whether it was written.
     ///
-    /// An output that is as long as the one before goes on with its run, or begins one.
+    /// An output that is as long as the previous one is appended to the open run, or begins a run.
     pub(crate) fn output(&mut self, ring: Ring<'_>, index: usize, output: &[u8]) -> bool {
         let is_like_before = output.len() == self.len;
         if index >= self.end || !is_like_before {
@@ -104,7 +104,7 @@ impl Producer {
         if !self.fits(ring, output.len()) {
             return false;
         }
-        if self.go_on(ring, index, output) {
+        if self.append_to_run(ring, index, output) {
             return true;
         }
         self.len = output.len();
@@ -113,7 +113,7 @@ impl Producer {
             return true;
         }
         self.words = words_in_run(output.len());
-        // The reader frees a run when it is closed; it may not fill the ring before.
+        // The reader frees the memory of a run when the run is closed, so a run must not fill the ring.
         let most = ring.data.len() / 4 / self.words;
         let header = Header::new(Kind::Run, index, output.len()).to_word();
         self.run = OpenRun { header_at: self.at, header };
@@ -124,8 +124,8 @@ impl Producer {
         true
     }
 
-    /// Writes into the header of the open run how many outputs it has. Whoever reads what is published
-    /// behind it sees that.
+    /// Writes the number of outputs to the header of the open run. A reader that sees a later message also sees
+    /// this number.
     #[inline]
     fn close_run(&mut self, ring: Ring<'_>) {
         if self.end != 0 {
@@ -171,8 +171,8 @@ impl Producer {
     }
 }
 
-/// The caller's end. Its place is private to the caller; the shared word only tells
-/// the worker.
+/// The end of a ring that the caller reads. Its position is private to the caller; the shared word only
+/// informs the worker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Consumer {
     at: u64,
@@ -183,19 +183,20 @@ pub(crate) struct Consumer {
 #[derive(Clone, Copy, Debug)]
 struct SeenRun {
     header_at: u64,
-    /// As it was when it was first read.
+    /// The header when it was first read.
     header: Header,
+    /// The number of outputs that were taken.
     taken: usize,
 }
 
 impl Consumer {
-    /// One that has read up to a place.
+    /// Creates a consumer that has read up to a position.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn at(at: u64) -> Self {
         Consumer { at, run: None }
     }
 
-    /// Whether something came since.
+    /// Returns whether the ring has unread messages.
     #[inline]
     pub(crate) fn has_messages(&self, ring: Ring<'_>) -> bool {
         ring.produced.load(Ordering::Acquire) != self.at
@@ -205,7 +206,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// If that cannot be (rule Q20).
+    /// Returns an error if the position is impossible (rule Q20).
     #[inline]
     pub(crate) fn end(&self, ring: Ring<'_>) -> Result<u64, Malformed> {
         let end = ring.produced.load(Ordering::Acquire);
@@ -215,12 +216,12 @@ impl Consumer {
         }
     }
 
-    /// The message that comes next before `end`, if there is one. Of a run, what of it lies
-    /// before `end` and was not taken.
+    /// Returns the header of the next message before `end`, if there is one. For a run, the header describes
+    /// the outputs before `end` that were not taken.
     ///
     /// # Errors
     ///
-    /// If its header makes no sense, or it does not end before `end` (rule Q20).
+    /// Returns an error if the header is invalid, or if the message does not end before `end` (rule Q20).
     #[inline]
     pub(crate) fn peek(&mut self, ring: Ring<'_>, end: u64) -> Result<Option<Header>, Malformed> {
         loop {
@@ -243,7 +244,7 @@ impl Consumer {
             if self.at == end {
                 return Ok(None);
             }
-            // Read once: it may change under our eyes.
+            // The word is read only once, because the worker may change it at any time.
             let word = ring.word(self.at).load(Ordering::Relaxed);
             let header =
                 Header::from_word(word).ok_or(Malformed("a result has no valid header"))?;
@@ -260,7 +261,7 @@ impl Consumer {
         }
     }
 
-    /// Appends the payload of a message that was [peeked](Self::peek), and steps over it.
+    /// Appends the payload of a message whose header [`peek`](Self::peek) has returned, and advances past it.
     #[inline]
     pub(crate) fn take(&mut self, ring: Ring<'_>, header: Header, to: &mut Vec<u64>) {
         match &mut self.run {
@@ -273,14 +274,14 @@ impl Consumer {
         let straight = words.min(rest.len());
         to.extend(rest[..straight].iter().map(|word| word.load(Ordering::Relaxed)));
         if straight < words {
-            // It goes on at the start of the ring.
+            // The payload continues at the beginning of the ring.
             to.extend(before[..words - straight].iter().map(|word| word.load(Ordering::Relaxed)));
         }
         self.at = self.at.wrapping_add(words as u64);
     }
 
-    /// Tells the worker what was read, so that it may write there again (rule Q8). The header of a run
-    /// is read until the run is closed.
+    /// Publishes the position up to which the ring was read, so that the worker may reuse the memory (rule Q8).
+    /// The header of a run is read until the run is closed.
     #[inline]
     pub(crate) fn publish_consumed(&self, ring: Ring<'_>) {
         let read = self.run.map_or(self.at, |run| run.header_at);

@@ -5,31 +5,31 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::{MAX_WORKERS, SLOTS};
 use crate::sys::memory::SharedMemory;
 
-/// Where a chunk's inputs lie and which task they are for.
+/// The location of the inputs of a chunk, and their task.
 ///
-/// The payload is the inputs one after the other, if all have the same length, and else, for each
-/// input, its length in eight bytes and then its bytes.
+/// The payload contains the inputs in sequence if all of them have the same length. Otherwise each input is
+/// preceded by its length in eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptor {
-    /// Offset of the payload in the region of the tasks.
+    /// The offset of the payload in the region of the tasks.
     pub(crate) offset: u64,
-    /// Its length in bytes.
+    /// The length of the payload in bytes.
     pub(crate) len: u64,
-    /// The task: its place in the registry.
+    /// The index of the task in the registry.
     pub(crate) task: u32,
     /// The number of inputs.
     pub(crate) count: u32,
-    /// The index of the first input in its call, for whoever tells where something comes from.
+    /// The index of the first input in its call, for messages that name inputs.
     pub(crate) first: u64,
     /// The length of each input, or [`LENGTHS`].
     pub(crate) stride: u64,
-    /// Nanoseconds after which an input counts as cancelled; 0 for no limit.
+    /// The number of nanoseconds after which an input counts as cancelled; 0 for no limit.
     pub(crate) soft_timeout: u64,
     /// The span in which the call was made; 0 if there is none.
     pub(crate) span: u64,
 }
 
-/// In a descriptor: each input has its length before it.
+/// The stride of a payload in which each input is preceded by its length.
 pub(crate) const LENGTHS: u64 = u64::MAX;
 
 #[repr(C, align(64))]
@@ -57,8 +57,8 @@ impl DescriptorCell {
         self.span.store(descriptor.span, Ordering::Relaxed);
     }
 
-    /// May be half of one descriptor and half of the next: valid only if the swap of
-    /// rule Q2 succeeds afterwards.
+    /// Reads a descriptor while the caller may be writing the next one. The result is valid only if the
+    /// compare-and-swap of rule Q2 succeeds afterwards.
     fn read(&self) -> Descriptor {
         Descriptor {
             offset: self.offset.load(Ordering::Relaxed),
@@ -86,41 +86,40 @@ pub(crate) struct Tasks {
 unsafe impl SharedMemory for Tasks {}
 
 impl Tasks {
-    /// Positions below this one are published.
+    /// Returns the position below which all positions are published.
     #[inline]
     pub(crate) fn tail(&self) -> u64 {
         self.tail.load(Ordering::Acquire)
     }
 
-    /// Caller: the last step of publishing (rule Q1).
+    /// Caller: performs the last step of publishing (rule Q1).
     pub(crate) fn set_tail(&self, tail: u64) {
         self.tail.store(tail, Ordering::Release);
     }
 
-    /// Caller: the first step of publishing.
+    /// Caller: performs the first step of publishing.
     pub(crate) fn describe(&self, position: u64, descriptor: &Descriptor) {
         self.slots[position as usize % SLOTS].write(descriptor);
     }
 
-    /// Worker: reads before claiming.
+    /// Worker: reads the descriptor of a chunk before claiming it.
     #[inline]
     pub(crate) fn described(&self, position: u64) -> Descriptor {
         self.slots[position as usize % SLOTS].read()
     }
 
-    /// Caller: gives a chunk to one worker; it has ended the one before.
+    /// Caller: gives a direct chunk to a worker that has ended the previous one.
     pub(crate) fn direct(&self, worker: usize, position: u64, descriptor: &Descriptor) {
         self.direct[worker].write(descriptor);
         self.direct[worker].position.store(position, Ordering::Release);
     }
 
-    /// Caller: before a worker sits where another one sat, which took what was given
-    /// to that one with it.
+    /// Caller: removes the direct chunk of a worker slot before another worker occupies the slot.
     pub(crate) fn vacate(&self, worker: usize) {
         self.direct[worker].position.store(0, Ordering::Release);
     }
 
-    /// Worker: the chunk that was last given to it alone.
+    /// Worker: returns its last direct chunk.
     #[inline]
     pub(crate) fn directed(&self, worker: usize) -> Option<(u64, Descriptor)> {
         let cell = &self.direct[worker];

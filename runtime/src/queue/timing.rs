@@ -1,9 +1,9 @@
-//! How long a worker took for what (rule Q29).
+//! The times that a worker reports (rule Q29).
 
 /// The message by which a worker reports a part of its chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Timing<'a> {
-    /// When the part began and ended, in nanoseconds of the clock that all processes share.
+    /// The times at which the part began and ended, in nanoseconds of the clock that all processes share.
     pub(crate) begun: u64,
     pub(crate) ended: u64,
     /// The number of inputs; 0 if only the usage is reported.
@@ -15,16 +15,16 @@ pub(crate) struct Timing<'a> {
     pub(crate) usage: Usage,
     /// The number of inputs that were timed together; at least 1.
     pub(crate) step: u64,
-    /// The nanoseconds of each so many inputs.
+    /// The nanoseconds of each group of `step` inputs.
     pub(crate) each: &'a [u64],
 }
 
-/// What a worker has used since its start; 0 where that was not looked at.
+/// The resources that a worker has used since its start. A value that was not measured is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Nanoseconds of CPU time.
+    /// The CPU time in nanoseconds.
     pub(crate) cpu: u64,
-    /// The most bytes of memory.
+    /// The maximum memory in bytes.
     pub(crate) peak: u64,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Timing<'a> {
         to.extend(head.iter().chain(each).flat_map(|word| word.to_le_bytes()));
     }
 
-    /// Reads a payload; `None` if it is none.
+    /// Reads a payload. Returns `None` if it is invalid.
     pub(crate) fn from_words(words: &'a [u64]) -> Option<Self> {
         let (&[begun, ended, count, sending, output, cpu, peak, step], each) =
             words.split_first_chunk()?;

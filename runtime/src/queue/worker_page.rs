@@ -11,19 +11,20 @@ use crate::sys::clock;
 use crate::sys::crash::FaultRecord;
 use crate::sys::memory::{Mapping, PAGE, SharedMemory};
 
-/// Words of the result ring.
+/// The number of words in the result ring.
 const RING_WORDS: usize = sized(8, 1 << 8, 1 << 16);
 
-/// Results too long for the ring that can be out at a time (rule Q9).
+/// The number of long results that a worker can have sent and the caller not yet freed (rule Q9).
 pub(crate) const BIG_SLOTS: usize = sized(1, 2, 16);
 
-/// The longest result: address space of a big slot; its pages exist when written.
+/// The maximum length of a result in bytes, and the address space of a big slot. Its pages are allocated when
+/// they are written.
 pub(crate) const BIG_LEN: usize = 4 << 30;
 
-/// Words of the crash box.
-const CRASH_WORDS: usize = sized(1, 64, 2048);
+/// The number of words in the panic record.
+const PANIC_WORDS: usize = sized(1, 64, 2048);
 
-/// Where a worker is in its life.
+/// The phase of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Phase {
@@ -33,7 +34,7 @@ pub(crate) enum Phase {
     Leaving = 3,
 }
 
-/// Which input a worker has begun: a position and an index in one word (rule Q7).
+/// The input that a worker has begun. The position and the index are stored in one word (rule Q7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Started {
     pub(crate) position: u64,
@@ -59,7 +60,7 @@ struct FromCaller {
     kill_mark: AtomicU64,
     leave: AtomicU32,
     spin: AtomicU32,
-    /// For a chunk of the queue, and for a direct one.
+    /// The cancelled chunk of the queue, and the cancelled direct chunk.
     cancelled: [AtomicU64; 2],
     measure: AtomicU32,
     big_freed: [AtomicU64; BIG_SLOTS],
@@ -96,8 +97,8 @@ pub(crate) struct WorkerPage {
     pub(crate) faults: FaultRecord,
     pub(crate) marks: OutputMarks,
     pub(crate) bars: BarSlots,
-    crash_len: AtomicU64,
-    crash: [AtomicU64; CRASH_WORDS],
+    panic_len: AtomicU64,
+    panic: [AtomicU64; PANIC_WORDS],
     ring: [AtomicU64; RING_WORDS],
 }
 
@@ -108,7 +109,7 @@ unsafe impl SharedMemory for WorkerPage {}
 impl WorkerPage {
     // The words that the worker writes and the caller reads.
 
-    /// The ring of results.
+    /// Returns the ring of results.
     #[inline]
     pub(crate) fn ring(&self) -> Ring<'_> {
         Ring { data: &self.ring, produced: &self.worker.produced, consumed: &self.caller.consumed }
@@ -143,8 +144,8 @@ impl WorkerPage {
         (position, self.worker.since.load(Ordering::Relaxed))
     }
 
-    /// Notes the time that `report` takes: the report of the first panic of a chunk, for which the
-    /// names in a backtrace may have to be read from files.
+    /// Records the time that `report` takes. Only the report of the first panic of a chunk is timed, because
+    /// the names in a backtrace may have to be read from files.
     pub(crate) fn time_report<R>(&self, report: impl FnOnce() -> R) -> R {
         let FromWorker { report_begun, report_took, .. } = &self.worker;
         let begun = clock::now();
@@ -157,7 +158,8 @@ impl WorkerPage {
         report
     }
 
-    /// The nanoseconds that a report of the current chunk has taken until now, and whether it still does.
+    /// Returns the nanoseconds that a report of the current chunk has taken, and whether it is still being
+    /// created.
     pub(crate) fn reported(&self, now: u64) -> (u64, bool) {
         let begun = self.worker.report_begun.load(Ordering::Acquire);
         match self.worker.report_took.load(Ordering::Acquire) {
@@ -189,12 +191,12 @@ impl WorkerPage {
         }
     }
 
-    /// Has the caller look at the socket for objects.
+    /// Asks the caller to read the socket for objects.
     pub(crate) fn ask(&self) {
         self.worker.asks.fetch_add(1, Ordering::Release);
     }
 
-    /// The number of requests of the worker.
+    /// Returns the number of requests of the worker.
     pub(crate) fn asks(&self) -> u32 {
         self.worker.asks.load(Ordering::Acquire)
     }
@@ -211,37 +213,37 @@ impl WorkerPage {
         self.caller.skip.load(Ordering::Relaxed)
     }
 
-    /// Tells the worker that a chunk which it has is cancelled (rule Q28).
+    /// Marks a chunk that the worker has as cancelled (rule Q28).
     pub(crate) fn cancel(&self, position: u64) {
         let word = &self.caller.cancelled[usize::from(position >= DIRECT)];
         word.fetch_max(position, Ordering::Relaxed);
     }
 
-    /// Whether the chunk at a position is cancelled.
+    /// Returns whether the chunk at a position is cancelled.
     #[inline]
     pub(crate) fn is_cancelled(&self, position: u64) -> bool {
         let word = &self.caller.cancelled[usize::from(position >= DIRECT)];
         word.load(Ordering::Relaxed) == position
     }
 
-    /// Announces the death of the worker for what it has begun (rule Q15).
+    /// Marks an input whose worker is about to be killed, or removes the mark (rule Q15).
     pub(crate) fn set_kill_mark(&self, kill_mark: Option<Started>) {
         self.caller.kill_mark.store(kill_mark.map_or(0, Started::to_word), Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// Whether this input is marked for a kill; the worker asks after it answered (rule Q15).
+    /// Returns whether an input is marked for a kill. The worker checks this after its answer (rule Q15).
     pub(crate) fn is_marked_for_kill(&self, started: Started) -> bool {
         fence(Ordering::SeqCst);
         self.caller.kill_mark.load(Ordering::SeqCst) == started.to_word()
     }
 
-    /// Asks the worker to leave as soon as it holds no chunk.
+    /// Asks the worker to leave when it has no chunk.
     pub(crate) fn ask_to_leave(&self) {
         self.caller.leave.fetch_max(1, Ordering::SeqCst);
     }
 
-    /// Tells a worker that is a thread that it is not waited for: it drops what it has.
+    /// Tells a worker thread that it was abandoned, so that it takes no further input.
     pub(crate) fn abandon(&self) {
         self.caller.leave.store(2, Ordering::SeqCst);
     }
@@ -256,7 +258,7 @@ impl WorkerPage {
         self.caller.leave.load(Ordering::SeqCst) != 0
     }
 
-    /// The maximum number of workers that spin at the same time (rule Q17).
+    /// Sets the maximum number of workers that spin at the same time (rule Q17).
     pub(crate) fn set_spin(&self, limit: u32) {
         self.caller.spin.store(limit, Ordering::Relaxed);
     }
@@ -265,7 +267,7 @@ impl WorkerPage {
         self.caller.spin.load(Ordering::Relaxed) as usize
     }
 
-    /// Has the worker report how long it takes for what (rule Q29).
+    /// Makes the worker report its times (rule Q29).
     pub(crate) fn set_measured(&self) {
         self.caller.measure.store(1, Ordering::Relaxed);
     }
@@ -283,7 +285,7 @@ impl WorkerPage {
         self.caller.big_freed[slot].load(Ordering::Acquire)
     }
 
-    /// The word the worker sleeps on (rule Q16).
+    /// Returns the word on which the worker sleeps (rule Q16).
     pub(crate) fn wake_word(&self) -> &AtomicU32 {
         &self.both.wake
     }
@@ -294,8 +296,8 @@ impl WorkerPage {
         crate::sys::futex::wake(&self.both.wake, 1);
     }
 
-    /// Worker: it waits for the caller to read or to free; a hint, as the worker looks
-    /// again by itself.
+    /// Worker: records whether it waits for the caller to read results or to free a slot. This is only a hint,
+    /// because the worker also checks periodically.
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.both.stuck.store(u32::from(stuck), Ordering::SeqCst);
     }
@@ -307,34 +309,34 @@ impl WorkerPage {
         }
     }
 
-    // The crash box: the last panic, in case the process does not survive it.
+    // The panic record contains the report of the last panic, in case the process does not survive it.
 
-    /// Leaves a report; what does not fit is cut off.
-    pub(crate) fn leave_crash(&self, report: &[u8]) {
-        let report = &report[..report.len().min(CRASH_WORDS * 8)];
-        for (cell, bytes) in self.crash.iter().zip(report.chunks(8)) {
+    /// Stores a report, which is cut off if it is too long.
+    pub(crate) fn record_panic(&self, report: &[u8]) {
+        let report = &report[..report.len().min(PANIC_WORDS * 8)];
+        for (cell, bytes) in self.panic.iter().zip(report.chunks(8)) {
             let mut word = [0; 8];
             word[..bytes.len()].copy_from_slice(bytes);
             cell.store(u64::from_le_bytes(word), Ordering::Relaxed);
         }
-        self.crash_len.store(report.len() as u64, Ordering::Release);
+        self.panic_len.store(report.len() as u64, Ordering::Release);
     }
 
-    /// Forgets it: the panic was survived.
+    /// Clears the record after the process has survived the panic.
     #[inline]
-    pub(crate) fn clear_crash(&self) {
-        if self.crash_len.load(Ordering::Relaxed) != 0 {
-            self.crash_len.store(0, Ordering::Relaxed);
+    pub(crate) fn clear_panic(&self) {
+        if self.panic_len.load(Ordering::Relaxed) != 0 {
+            self.panic_len.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The report of a dead worker.
-    pub(crate) fn crash(&self) -> Option<Vec<u8>> {
-        let len = self.crash_len.load(Ordering::Acquire) as usize;
-        if len == 0 || len > CRASH_WORDS * 8 {
+    /// Returns the report of a dead worker.
+    pub(crate) fn panic_record(&self) -> Option<Vec<u8>> {
+        let len = self.panic_len.load(Ordering::Acquire) as usize;
+        if len == 0 || len > PANIC_WORDS * 8 {
             return None;
         }
-        let words = self.crash[..len.div_ceil(8)].iter();
+        let words = self.panic[..len.div_ceil(8)].iter();
         let mut bytes: Vec<u8> =
             words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
         bytes.truncate(len);
@@ -346,14 +348,14 @@ impl WorkerPage {
 pub(crate) struct WorkerPageMap {
     mapping: Mapping,
     big_len: usize,
-    /// Caller: the tickets it freed, in memory of its own.
+    /// Caller: the freed tickets, in memory that the worker cannot overwrite.
     freed: [std::sync::atomic::AtomicU64; BIG_SLOTS],
 }
 
 impl WorkerPageMap {
     const HEAD: usize = size_of::<WorkerPage>().next_multiple_of(PAGE);
 
-    /// Makes a worker page; where address space is short, with less room for big results.
+    /// Creates a worker page. If address space is short, there is less room for long results.
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
         let mut big_len = BIG_LEN;
         loop {
@@ -387,13 +389,13 @@ impl WorkerPageMap {
         self.mapping.view(0)
     }
 
-    /// Caller: has read a long result, whose place is the worker's again.
+    /// Caller: returns a big slot to the worker after its result was read.
     pub(crate) fn free_big(&self, slot: usize, ticket: u64) {
         self.freed[slot].store(ticket, Ordering::Relaxed);
         self.view().free_big(slot, ticket);
     }
 
-    /// Caller: says again what it said, in case the worker overwrote it.
+    /// Caller: writes the freed tickets again, in case the worker has overwritten them.
     pub(crate) fn free_again(&self) {
         for (slot, ticket) in self.freed.iter().enumerate() {
             let ticket = ticket.load(Ordering::Relaxed);
@@ -403,24 +405,24 @@ impl WorkerPageMap {
         }
     }
 
-    /// The bytes a big slot has room for.
+    /// Returns the length of a big slot in bytes.
     pub(crate) fn big_len(&self) -> usize {
         self.big_len
     }
 
-    /// Worker: all of a big slot that it has, to encode into.
+    /// Worker: returns the memory of a free big slot.
     pub(super) fn big_region(&self, slot: usize) -> std::ptr::NonNull<[u8]> {
         let start = self.mapping.at(Self::HEAD + slot * self.big_len, self.big_len);
         std::ptr::NonNull::slice_from_raw_parts(start, self.big_len)
     }
 
-    /// Caller: the bytes of a big slot, if slot and length are possible (rule Q20).
+    /// Caller: returns the bytes of a big slot if the slot and the length are possible (rule Q20).
     pub(crate) fn big(&self, slot: usize, len: usize) -> Option<Source<'_>> {
         let possible = slot < BIG_SLOTS && len <= self.big_len;
         possible.then(|| self.mapping.source(Self::HEAD + slot * self.big_len, len))
     }
 
-    /// Caller: a copy of the bytes of a big slot.
+    /// Caller: returns a copy of the bytes of a big slot.
     pub(crate) fn copy_big(&self, slot: usize, len: usize) -> Option<Vec<u8>> {
         if slot >= BIG_SLOTS || len > self.big_len {
             return None;
@@ -431,8 +433,7 @@ impl WorkerPageMap {
         Some(bytes)
     }
 
-    /// Caller: leaves bytes for a worker that does not exist yet, where its first big
-    /// slot will be.
+    /// Caller: writes bytes for a worker that does not exist yet to the beginning of its first big slot.
     pub(crate) fn write_first(&self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() + 8 > self.big_len {
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -442,7 +443,7 @@ impl WorkerPageMap {
         Ok(())
     }
 
-    /// Worker: what was left for it.
+    /// Worker: reads the bytes that the caller has written by [`write_first`](Self::write_first).
     pub(crate) fn read_first(&self) -> Vec<u8> {
         let len =
             self.mapping.view::<std::sync::atomic::AtomicU64>(Self::HEAD).load(Ordering::Acquire)
@@ -454,7 +455,7 @@ impl WorkerPageMap {
         bytes
     }
 
-    /// Gives the memory of a big slot back, but for its first part.
+    /// Returns the memory of a big slot to the system, except for the first `keep` bytes.
     pub(crate) fn trim_big(&self, slot: usize, keep: usize, len: usize) {
         if keep < len && len <= self.big_len {
             self.mapping.discard(Self::HEAD + slot * self.big_len + keep, len - keep);

@@ -23,7 +23,7 @@ pub(crate) struct CallOptions {
 }
 
 impl CallOptions {
-    /// Whether each chunk must consist of one input.
+    /// Returns whether each chunk must consist of one input.
     pub(super) fn is_single(&self) -> bool {
         self.timeout.is_some() || self.max_active.is_some()
     }

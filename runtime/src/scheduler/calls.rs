@@ -265,7 +265,7 @@ impl<P: Port> Scheduler<P> {
         call.map(|call| call.client)
     }
 
-    /// The engine's data of a call that has ended on its own.
+    /// Returns the engine's data of a call that has ended on its own.
     #[inline]
     pub(crate) fn next_closed(&mut self) -> Option<P::Client> {
         self.calls.closed.pop()

@@ -5,13 +5,13 @@
 pub(crate) struct CallId(pub(super) u64);
 
 impl CallId {
-    /// The call with a number.
+    /// Returns the call with a number.
     #[cfg(feature = "dashboard")]
     pub(crate) fn of_number(number: u64) -> Self {
         CallId(number)
     }
 
-    /// The number of the call in its pool.
+    /// Returns the number of the call in its pool.
     pub(crate) fn number(self) -> u64 {
         self.0
     }

@@ -10,7 +10,7 @@ use super::{Action, KillReason, Life, Limits, Port, Scheduler, Time, Worker};
 /// prolonging it, as for an idle worker while there is work, would repeat forever.
 pub(super) const LEAST: Duration = Duration::from_millis(1);
 
-/// The next time at which [`overdue`](Scheduler::overdue) has to act on a worker if its state does not
+/// Returns the next time at which [`overdue`](Scheduler::overdue) has to act on a worker if its state does not
 /// change before.
 pub(super) fn deadline<E>(slot: &Slot<E>, limits: &Limits) -> Option<Time> {
     match &slot.worker {
@@ -23,7 +23,7 @@ pub(super) fn deadline<E>(slot: &Slot<E>, limits: &Limits) -> Option<Time> {
 }
 
 impl<P: Port> Scheduler<P> {
-    /// The next time at which [`Event::TimePassed`](super::Event::TimePassed) is due, or `None` if there
+    /// Returns the next time at which [`Event::TimePassed`](super::Event::TimePassed) is due, or `None` if there
     /// is no deadline. `left` is the shortest remaining time of the running inputs with a timeout. The
     /// tick is not included, because it only repairs damage by workers that overwrite the queue.
     pub(crate) fn next_deadline(&self, now: Time, left: Option<Duration>) -> Option<Time> {

@@ -217,18 +217,18 @@ impl<P: Port> Scheduler<P> {
         self.calls.len()
     }
 
-    /// The task of a call.
+    /// Returns the task of a call.
     pub(crate) fn task_of(&self, call: CallId) -> Option<u32> {
         self.calls.get(call).map(|call| call.task)
     }
 
-    /// The number of inputs of a call without an outcome, and whether more will be handed in.
+    /// Returns the number of inputs of a call without an outcome, and whether more will be handed in.
     #[cfg(feature = "dashboard")]
     pub(crate) fn progress_of(&self, call: CallId) -> (usize, bool) {
         self.calls.get(call).map_or((0, false), |call| (call.outstanding, call.open_inputs))
     }
 
-    /// Whether the owner of any call will hand in more.
+    /// Returns whether the owner of any call will hand in more.
     pub(crate) fn has_open_inputs(&self) -> bool {
         self.calls.with_open_inputs() > 0
     }
@@ -264,7 +264,7 @@ impl<P: Port> Scheduler<P> {
         self.calls.get(call).is_some_and(|call| call.active > 0)
     }
 
-    /// The chunk at a position.
+    /// Returns the chunk at a position.
     pub(crate) fn chunk_at(&self, position: u64) -> Option<&Chunk<P::Payload>> {
         self.in_flight.get(position)
     }

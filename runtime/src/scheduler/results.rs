@@ -58,8 +58,8 @@ impl<P: Port> Scheduler<P> {
         Ok(CurrentChunk { call, first, answered: chunk.answered, count: chunk.count, wanted })
     }
 
-    /// A worker has answered the next inputs of its chunk. `failed` means that the last answer is a
-    /// failure, which wakes the thread that waits for the call.
+    /// Handles the report that a worker has answered the next inputs of its chunk. `failed` means that the last
+    /// answer is a failure, which wakes the thread that waits for the call.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ pub(super) struct Peer {
     pid: u32,
     /// The process that started it. A forked copy of that process does not end it.
     owner: u32,
-    /// Whether nothing waits for it any more.
+    /// Whether it was given up, so that its answers are not awaited.
     given_up: AtomicBool,
 }
 

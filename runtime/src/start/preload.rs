@@ -29,7 +29,7 @@ impl PreloadPatience {
         PreloadPatience { limit, stopped, preloads: phrase(preloads) }
     }
 
-    /// The error when the time is over.
+    /// Returns the error when the time is over.
     pub(crate) fn over(&self) -> Error {
         let limit = self.limit.unwrap_or_default();
         if self.preloads.is_empty() {
@@ -56,7 +56,7 @@ pub(super) fn phrase(preloads: &[Preload]) -> String {
     }
 }
 
-/// The functions of preloads or initializers by their names, as a person lists them.
+/// Returns the functions of preloads or initializers by their names, as a person lists them.
 pub(crate) fn names<'a>(preloads: impl IntoIterator<Item = &'a Preload>) -> String {
     let names = preloads.into_iter().filter_map(|p| Some(registry::get(p.task)?.name()));
     let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();

@@ -106,16 +106,16 @@ impl Server {
         }
     }
 
-    /// Ends, after every process it made. What the preloads made is dropped, which is the
-    /// user's code and gets a second: the caller may have ended.
+    /// Ends this process after all processes that it has started. The destructors of the values of preloads run
+    /// before; they are code of the program, and have one second, because the caller may have ended.
     fn end(self) -> ! {
         let children = || self.workers.iter().map(|w| &w.pidfd).chain(&self.standby);
-        // What may not be killed is not waited for by `bury`; it ends with this process.
+        // A process that this one is not permitted to kill is not waited for. It ends with this process.
         children().for_each(|child| drop(process::signal(child.as_fd(), SIGKILL)));
         children().for_each(|child| process::kill_and_reap(child.as_fd()));
         process::end_within(1);
         let original = Original::here();
-        // It is the user's code.
+        // Destructors may panic.
         let _ = catch_unwind(crate::state::clear);
         original.or_end(0);
         process::leave(0, self.role.method == StartMethod::Fork)
@@ -227,9 +227,9 @@ impl Server {
                 }
             }
             Request::End => {
-                // Nobody asks for the workers of a closed connection any more.
+                // The workers of a closed connection are not used any more.
                 for worker in self.workers.iter().filter(|worker| worker.connection == name) {
-                    // One that it may not kill sees the end of its caller's socket.
+                    // A worker that this process is not permitted to kill ends with the socket of its caller.
                     let _ = process::signal(worker.pidfd.as_fd(), SIGKILL);
                 }
                 self.sweep();

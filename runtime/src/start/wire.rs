@@ -98,7 +98,7 @@ impl Frame {
         }
     }
 
-    /// The number of descriptors of the message.
+    /// Returns the number of descriptors of the message.
     fn fds(&self) -> usize {
         match self {
             Frame::Setup(setup) => setup.count(),
@@ -216,7 +216,7 @@ impl Frame {
     }
 }
 
-/// The start of a text, at a border of characters.
+/// Returns the start of a text, at a border of characters.
 fn cut(text: &str) -> &[u8] {
     &text.as_bytes()[..text.floor_char_boundary(TEXT)]
 }

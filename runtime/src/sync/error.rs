@@ -32,7 +32,7 @@ impl<D> LockError<D> {
         }
     }
 
-    /// The error of a call that does not wait.
+    /// Returns the error of a call that does not wait.
     pub(super) fn of_try(self) -> Self {
         match self {
             LockError::TimedOut => LockError::WouldBlock,

@@ -24,13 +24,14 @@ pub(crate) fn cpu(of_thread: bool) -> u64 {
     }
 }
 
-/// The time at which a wait ends that begins now. Never 0, which stands for no wait at all.
+/// Returns the time at which a wait that begins now ends. It is never 0, which stands for no wait.
 pub(crate) fn after(timeout: std::time::Duration) -> u64 {
     let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
     now().saturating_add(nanos).max(1)
 }
 
-/// The same clock as of the last tick of the kernel: cheaper to read, and some milliseconds late.
+/// Returns the time of the same clock at the last tick of the kernel. It is faster to read, and some milliseconds
+/// late.
 #[inline]
 pub(crate) fn coarse() -> u64 {
     #[cfg(miri)]

@@ -69,12 +69,13 @@ impl Default for FaultRecord {
 }
 
 impl FaultRecord {
-    /// Whether the stack of a process overflowed that ended by this signal.
+    /// Returns whether the process, which has ended by this signal, has overflowed its stack.
     pub(crate) fn is_overflow(&self, signal: i32) -> bool {
         self.is_of(signal) && self.overflow.load(Ordering::Relaxed) != 0
     }
 
-    /// The addresses of the frames of a process that ended by this signal, and the lines about its mappings.
+    /// Returns the addresses of the frames of the process, which has ended by this signal, and the lines about its
+    /// mappings.
     pub(crate) fn frames(&self, signal: i32) -> Option<(Vec<u64>, String)> {
         if !self.is_of(signal) {
             return None;
@@ -201,8 +202,8 @@ unsafe fn restore(signal: c_int) {
     }
 }
 
-/// Whether the calling thread is to record its crash. If another thread does so, waits for it. A fault of this handler itself
-/// ends the process by the signal of the crash; what was recorded until then remains.
+/// Returns whether the calling thread has to record its crash. If another thread is recording one, waits for it. If
+/// this handler itself crashes, the process ends by the signal of the first crash, and the record so far remains.
 fn is_first(record: &FaultRecord, signal: c_int) -> bool {
     // SAFETY: system calls without memory.
     let own = unsafe { libc::gettid() };
@@ -226,11 +227,12 @@ fn is_first(record: &FaultRecord, signal: c_int) -> bool {
     }
 }
 
-/// How long a thread waits for the process to end by the crash of another thread.
+/// The time for which a thread waits until the crash of another thread has ended the process.
 const ENDS_WITHIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Whether the process is about to end by a crash that another thread has recorded, and which must stay recorded. A handler of
-/// the program may have recovered from that crash. If its signal is this one, it handles this one as well.
+/// Returns whether the process is about to end by a crash that another thread has recorded, and whose record must
+/// remain. A handler of the program may have recovered from that crash. In this case it also handles this crash if
+/// the signal is the same.
 fn is_ending(record: &FaultRecord, signal: c_int) -> bool {
     let recorded = record.signal.load(Ordering::Acquire);
     if recorded != 0 && recorded != signal as u32 {
@@ -437,7 +439,7 @@ fn hex(text: &[u8]) -> Option<(u64, &[u8])> {
     (digits > 0).then_some((number, text.get(digits + 1..).unwrap_or_default()))
 }
 
-/// The instruction and the stack pointer when the signal came.
+/// Returns the instruction and the stack pointer when the signal came.
 ///
 /// # Safety
 ///

@@ -66,7 +66,7 @@ extern "C" fn in_copy() {
     }
 }
 
-/// The number is the same in a copy that a thread makes.
+/// Returns a number of this thread, which is the same in a process that the thread forks.
 fn this_thread() -> usize {
     // SAFETY: no memory is passed.
     unsafe { libc::pthread_self() as usize }

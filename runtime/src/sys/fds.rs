@@ -25,7 +25,7 @@ use crate::poison::IgnorePoison;
 /// The maximum length of a blob that is read into memory, far above that of any environment or report.
 const BLOB_LIMIT: u64 = 1 << 32;
 
-/// The bytes of a file.
+/// Returns the bytes of a file.
 pub(crate) fn size(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let size = nix::sys::stat::fstat(fd)?.st_size;
     usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData.into())

@@ -6,7 +6,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-/// The CPUs this process may run on.
+/// Returns the CPUs this process may run on.
 pub(crate) fn cpus() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else {
         return Vec::new();
@@ -14,7 +14,7 @@ pub(crate) fn cpus() -> Vec<usize> {
     (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
 }
 
-/// The CPU for a worker slot when workers are pinned.
+/// Returns the CPU for a worker slot when workers are pinned.
 pub(crate) fn cpu_of(slot: usize) -> Option<usize> {
     let cpus = cpus();
     (!cpus.is_empty()).then(|| cpus[slot % cpus.len()])
@@ -43,18 +43,18 @@ pub(crate) fn memory_left() -> Option<u64> {
     Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) << 10)
 }
 
-/// The most memory that a process has had, in bytes.
+/// Returns the most memory that a process has had, in bytes.
 pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     of_process(&format!("/proc/{pid}/status"), "VmHWM:")
 }
 
-/// The memory that a process has now, in bytes.
+/// Returns the memory that a process has now, in bytes.
 #[cfg(feature = "dashboard")]
 pub(crate) fn resident_memory(pid: u32) -> Option<u64> {
     of_process(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
-/// A number of kilobytes in `/proc/self/status`, in bytes.
+/// Returns a number of kilobytes in `/proc/self/status`, in bytes.
 fn own(name: &str) -> Option<u64> {
     of_process("/proc/self/status", name)
 }
@@ -68,24 +68,24 @@ fn of_process(status: &str, name: &str) -> Option<u64> {
 /// The addresses that a process has, in bytes.
 const ADDRESSES: u64 = 1 << 47;
 
-/// The bytes that this process may still map.
+/// Returns the bytes that this process may still map.
 pub(crate) fn address_space_left() -> u64 {
     let limit = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(soft, _)| soft);
     limit.min(ADDRESSES).saturating_sub(mapped().unwrap_or(0))
 }
 
-/// The bytes that this process could still map if nothing limited it.
+/// Returns the bytes that this process could still map if nothing limited it.
 pub(crate) fn addresses_left() -> u64 {
     ADDRESSES.saturating_sub(mapped().unwrap_or(0))
 }
 
-/// The bytes of all mappings of this process.
+/// Returns the bytes of all mappings of this process.
 fn mapped() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     Some(text.split(' ').next()?.parse::<u64>().ok()? * super::PAGE as u64)
 }
 
-/// The bytes of the mappings of this process that are locked into memory.
+/// Returns the bytes of the mappings of this process that are locked into memory.
 pub(crate) fn locked() -> u64 {
     own("VmLck:").unwrap_or(0)
 }
@@ -104,12 +104,12 @@ pub(crate) fn limit_data(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?)
 }
 
-/// The bytes of private writable memory that this process has.
+/// Returns the bytes of private writable memory that this process has.
 pub(crate) fn data() -> Option<u64> {
     own("VmData:")
 }
 
-/// The bytes of private memory of this process that are in RAM.
+/// Returns the bytes of private memory of this process that are in RAM.
 pub(crate) fn resident() -> Option<u64> {
     // size resident shared .., in pages; what is shared is memory of several processes, and files.
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
@@ -118,7 +118,7 @@ pub(crate) fn resident() -> Option<u64> {
     Some(resident.saturating_sub(shared) * super::PAGE as u64)
 }
 
-/// The stack that the main thread of a process may have; `None` without a limit.
+/// Returns the stack that the main thread of a process may have; `None` without a limit.
 pub(crate) fn stack() -> Option<usize> {
     let limit = getrlimit(Resource::RLIMIT_STACK).ok()?.0;
     (limit != libc::RLIM_INFINITY).then_some(usize::try_from(limit).ok()?)
@@ -163,7 +163,7 @@ impl ResourceLimits {
     }
 }
 
-/// The soft and hard limit of a resource, if this kernel has it.
+/// Returns the soft and hard limit of a resource, if this kernel has it.
 #[allow(unsafe_code, reason = "resources by their numbers")]
 fn limit(resource: usize) -> Option<(u64, u64)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

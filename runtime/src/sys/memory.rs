@@ -54,7 +54,7 @@ fn unlinked_file() -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// If there is not that much memory.
+/// Returns an error if there is not that much memory.
 pub(crate) fn object_file(size: usize) -> io::Result<OwnedFd> {
     if size >= CHECKED && super::limits::memory_left().is_some_and(|left| size as u64 > left) {
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
@@ -70,7 +70,7 @@ pub(crate) fn object_file(size: usize) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// If there is not that much memory.
+/// Returns an error if there is not that much memory.
 pub(crate) fn sparse_object_file(size: usize, present: usize) -> io::Result<OwnedFd> {
     let fd = anonymous_file(c"procession-object", size)?;
     make_present(fd.as_fd(), 0, present)?;
@@ -82,7 +82,7 @@ pub(crate) fn sparse_object_file(size: usize, present: usize) -> io::Result<Owne
 ///
 /// # Errors
 ///
-/// If there is not that much memory.
+/// Returns an error if there is not that much memory.
 pub(crate) fn make_present(fd: BorrowedFd<'_>, from: usize, len: usize) -> io::Result<()> {
     if len >= CHECKED && super::limits::memory_left().is_some_and(|left| len as u64 > left) {
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
@@ -91,16 +91,16 @@ pub(crate) fn make_present(fd: BorrowedFd<'_>, from: usize, len: usize) -> io::R
     Ok(nix::fcntl::fallocate(fd, flags, from as i64, len as i64)?)
 }
 
-/// From this size on a mapping is one of which few pages are used.
+/// The size from which on only few pages of a mapping are expected to be used.
 const SPARSE: usize = 1 << 20;
 
-/// The size above which a mapping takes only a small part of the addresses that are left. Of a region
-/// of this size few programs fill more than a part.
+/// The size above which a mapping may take only a small part of the addresses that are left. Few programs fill
+/// more than a part of a region of this size.
 const ROOMY: u64 = 1 << 30;
 
-/// Whether a mapping of this size leaves the program most of the address space that it may have:
-/// where there is none left its next allocation fails, which ends it. A large mapping also
-/// leaves room for many others, so that a program can have a thousand pools.
+/// Returns whether a mapping of this size leaves the program most of its address space. If none were left, the
+/// next allocation of the program would fail. A large mapping also leaves room for many others, so that a program
+/// can have a thousand pools.
 pub(crate) fn leaves_room(size: usize) -> bool {
     let size = size as u64;
     cfg!(miri)
@@ -108,35 +108,35 @@ pub(crate) fn leaves_room(size: usize) -> bool {
             && (size <= ROOMY || size <= super::limits::addresses_left() / 64)
 }
 
-/// From this size on memory is asked for only if there is as much: the kernel would go on
-/// until it has to kill processes.
+/// The size from which on memory is requested only if that much is available. The kernel would otherwise overcommit
+/// memory and kill processes later.
 const CHECKED: usize = 16 << 20;
 
-/// Has the kernel refuse every change of the bytes from now on. Where some process still has
-/// a mapping that it may write to, the kernel refuses further such mappings instead.
+/// Makes the kernel refuse every change of the bytes from now on. If a process has a writable mapping of the file,
+/// the kernel refuses further writable mappings instead.
 pub(crate) fn seal_bytes(fd: BorrowedFd<'_>) {
     // SAFETY: fcntl with integers only.
     let add = |seal: i32| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seal) } == 0;
     let _ = add(libc::F_SEAL_WRITE) || add(libc::F_SEAL_FUTURE_WRITE);
 }
 
-/// Fixes the size of the file. A file that is no memfd has no seals; that is left so.
+/// Fixes the size of the file. A file that is not a memfd has no seals and remains as it is.
 pub(crate) fn seal(fd: &OwnedFd) {
     add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW);
 }
 
-/// Fixes the size and the bytes of the file, where it has seals.
+/// Fixes the size and the bytes of the file, if it can be sealed.
 pub(crate) fn freeze(fd: &OwnedFd) {
     add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL);
 }
 
-/// Whether nobody can change the size of the file any more, so that no access to a mapping of
-/// it can fail. False for a file that is no memfd.
+/// Returns whether the size of the file is fixed, so that no access to a mapping of it can fail. It is false for a
+/// file that is not a memfd.
 pub(crate) fn is_sealed(fd: BorrowedFd<'_>) -> bool {
     has_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW)
 }
 
-/// Whether nobody can change the bytes of the file any more.
+/// Returns whether the bytes of the file are fixed.
 pub(crate) fn are_bytes_sealed(fd: BorrowedFd<'_>) -> bool {
     has_seals(fd, libc::F_SEAL_WRITE)
 }
@@ -234,14 +234,13 @@ impl Mapping {
         Self::mapped(fd, offset, size, prot, MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE)
     }
 
-    /// Keeps the mapping from processes that are forked from this one: what they could
-    /// write there is not theirs.
+    /// Excludes the mapping from processes that are forked from this one, because they must not write to it.
     pub(crate) fn keep_from_copies(&mut self) {
         self.only_in = Some(super::generation::generation());
         self.advise(0, self.len, libc::MADV_DONTFORK);
     }
 
-    /// A new anonymous file of the given size with its mapping.
+    /// Creates an anonymous file of the given size, and maps it.
     pub(crate) fn with_file(name: &CStr, len: usize) -> io::Result<(Self, OwnedFd)> {
         if cfg!(miri) {
             return Self::without_file(len);
@@ -323,7 +322,7 @@ impl Mapping {
         self.len
     }
 
-    /// The address of a byte of the mapping.
+    /// Returns the address of a byte of the mapping.
     ///
     /// # Panics
     ///
@@ -348,7 +347,7 @@ impl Mapping {
         panic!("{len} bytes at {offset} of a mapping of {}", self.len)
     }
 
-    /// A structure of atomics that lies in the mapping.
+    /// Returns a structure of atomics that lies in the mapping.
     ///
     /// # Panics
     ///
@@ -381,7 +380,7 @@ impl Mapping {
         Some(unsafe { Source::stable(start, len) })
     }
 
-    /// The eight bytes at an offset, in one piece or in parts.
+    /// Returns the eight bytes at an offset, in one piece or in parts.
     #[inline]
     pub(crate) fn load_u64(&self, offset: usize) -> u64 {
         #[repr(C, packed)]

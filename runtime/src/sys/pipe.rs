@@ -33,7 +33,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
     }
 }
 
-/// The number of bytes in a pipe, or 0 if the file is none.
+/// Returns the number of bytes in a pipe, or 0 if the file is none.
 pub(crate) fn unread(fd: BorrowedFd<'_>) -> u64 {
     let mut count: libc::c_int = 0;
     // SAFETY: the request writes one number.
@@ -45,7 +45,7 @@ pub(crate) fn unread(fd: BorrowedFd<'_>) -> u64 {
 ///
 /// # Errors
 ///
-/// If the stream is closed, or has no reader.
+/// Returns an error if the stream is closed, or has no reader.
 pub(crate) fn write_all(stream: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match nix::unistd::write(stream, bytes) {

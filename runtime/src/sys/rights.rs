@@ -139,7 +139,7 @@ impl Rights {
     }
 }
 
-/// The information in `/proc` about a thread.
+/// Returns the information in `/proc` about a thread.
 fn read(place: &str, root_of: &str) -> Option<PresentRights> {
     let status = contents(&format!("{place}/status")).ok()?;
     let (mut ids, mut capabilities, mut filters) = (Vec::new(), Vec::new(), Vec::new());
@@ -226,7 +226,7 @@ struct CapabilityHeader(u32, i32);
 /// The version of the system call that supports 64 capabilities.
 const VERSION: u32 = 0x2008_0522;
 
-/// The effective, permitted and inheritable capabilities, each in a lower and an upper half.
+/// Returns the effective, permitted and inheritable capabilities, each in a lower and an upper half.
 fn capabilities() -> Option<[u32; 6]> {
     let (mut header, mut sets) = (CapabilityHeader(VERSION, 0), [0_u32; 6]);
     // SAFETY: both have the layout of this version.

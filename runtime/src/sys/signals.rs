@@ -9,7 +9,7 @@ use std::ptr;
 pub(crate) use libc::SIGSTOP;
 pub(crate) use libc::{SIGABRT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGTERM};
 
-/// The name of a signal, for the signals that end processes.
+/// Returns the name of a signal, for the signals that end processes.
 pub(crate) fn name(signal: i32) -> Option<&'static str> {
     nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
 }

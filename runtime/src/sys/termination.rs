@@ -68,7 +68,7 @@ extern "C" fn arrived(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void)
     }
 }
 
-/// Whether a process handles or ignores a signal; false if that cannot be known. Called in a handler.
+/// Returns whether a process handles or ignores a signal; false if that cannot be known. Called in a handler.
 fn has_action(pid: u32, signal: c_int) -> bool {
     let mut path = [0_u8; 32];
     let mut digits = [0_u8; 10];
@@ -89,8 +89,8 @@ fn has_action(pid: u32, signal: c_int) -> bool {
 /// Passes on the bytes of a file.
 fn read(path: &CStr, mut each: impl FnMut(&[u8])) {
     let mut bytes = [0_u8; 256];
-    // SAFETY: the path ends in NUL, the kernel writes at most as many bytes as there are, and the
-    // descriptor is nobody else's.
+    // SAFETY: the path ends in NUL, the kernel writes at most as many bytes as the array has, and no other code
+    // uses the descriptor.
     unsafe {
         let fd = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if fd < 0 {
@@ -116,7 +116,7 @@ fn read(path: &CStr, mut each: impl FnMut(&[u8])) {
 struct SignalSets {
     all: u64,
     column: usize,
-    /// Of the present line, as far as it is one of these.
+    /// Whether the current line begins with each of the names, as far as it was read.
     names: [bool; 2],
     line: u64,
 }

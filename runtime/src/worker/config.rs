@@ -11,39 +11,39 @@ use crate::codec::Source;
 use crate::failure::encoded;
 use crate::queue::WorkerPageMap;
 
-/// Everything a worker needs to know that is no file descriptor.
+/// The configuration of a worker, without its file descriptors.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct WorkerConfig {
-    /// Its slot in the pool: its bit on the pool page.
+    /// The worker slot, which is also the number of its bit on the pool page.
     pub(crate) slot: usize,
-    /// The id, which no other worker of the pool ever has.
+    /// The id, which is never reused in the pool.
     pub(crate) id: usize,
     /// The nesting depth.
     pub(crate) depth: usize,
-    /// Leaves after this many tasks.
+    /// The number of tasks after which the worker leaves.
     pub(crate) max_tasks: Option<u64>,
-    /// Leaves when it has more bytes of private memory in RAM than this.
+    /// The number of bytes of resident private memory above which the worker leaves.
     pub(crate) restart_above: Option<u64>,
-    /// Added to its nice value.
+    /// The increment of its nice value.
     pub(crate) nice: i32,
-    /// The only CPU it shall run on.
+    /// The CPU to which the worker is pinned.
     pub(crate) cpu: Option<usize>,
-    /// Bytes of private memory it may have.
+    /// The maximum number of bytes of private memory.
     pub(crate) memory_limit: Option<u64>,
-    /// Its standard output and standard error are pipes of the caller.
+    /// Whether its standard output and standard error are pipes of the caller.
     pub(crate) captures_output: bool,
 }
 
-/// What a worker needs for itself after its start, of the memory that it may have.
+/// The minimum number of bytes below the memory limit that a worker needs after its start.
 const LEAST_LEFT: u64 = 256 << 10;
 
 impl WorkerConfig {
-    /// Writes it to a worker page that no worker has yet.
+    /// Writes the configuration to a worker page whose worker does not exist yet.
     pub(crate) fn write(&self, page: &WorkerPageMap) -> io::Result<()> {
         page.write_first(&encoded(self))
     }
 
-    /// Reads it from the worker's own worker page.
+    /// Reads the configuration from the worker page of this worker.
     pub(super) fn read(page: &WorkerPageMap) -> Result<Self, crate::codec::DecodeError> {
         crate::codec::decode(&mut Source::new(&page.read_first()))
     }

@@ -1,28 +1,28 @@
-//! Workers that are replaced because they have grown (`restart_above`).
+//! The check for workers that are replaced because of their memory (`restart_above`).
 
 use crate::sys::{clock, limits, memory};
 
-/// A worker looks no more often than this, in nanoseconds: a look takes some microseconds.
+/// The minimum interval of checks in nanoseconds. A check takes some microseconds.
 const INTERVAL: u64 = 1_000_000;
 
-/// The most inputs between two readings of the clock.
+/// The maximum number of inputs between two readings of the clock.
 const MOST: usize = 1024;
 
-/// The memory that a worker may have, and when it looked last.
+/// The memory limit of a worker, and the time of the last check.
 pub(super) struct Growth {
     limit: u64,
-    looked: u64,
-    /// Inputs that run until it reads the clock again.
+    checked: u64,
+    /// The number of inputs to run before the clock is read again.
     pub(super) inputs: usize,
 }
 
 impl Growth {
-    /// With a limit in bytes.
+    /// Creates a check with a limit in bytes.
     pub(super) fn new(limit: u64) -> Self {
-        Growth { limit, looked: 0, inputs: 1 }
+        Growth { limit, checked: 0, inputs: 1 }
     }
 
-    /// Says why a new worker is above the limit already, or cannot know.
+    /// Returns an error message if a new worker exceeds the limit already, or if its memory is not known.
     pub(super) fn refuse(limit: u64) -> Option<String> {
         match limits::resident() {
             None => Some(format!("restart_above({limit}) needs /proc, which cannot be read")),
@@ -38,21 +38,21 @@ impl Growth {
         }
     }
 
-    /// Whether the worker is above the limit now, after some inputs that began at `begun`.
+    /// Returns whether the worker exceeds the limit, after some inputs that began at `begun`.
     pub(super) fn is_above(&mut self, begun: u64) -> bool {
         let now = clock::now();
-        // So many inputs take about half of the interval.
+        // The number of inputs is adjusted so that they take between a quarter of the interval and all of it.
         match now.saturating_sub(begun) {
             took if took > INTERVAL => self.inputs = (self.inputs / 2).max(1),
             took if took < INTERVAL / 4 => self.inputs = (self.inputs * 2).min(MOST),
             _ => {}
         }
-        if now.saturating_sub(self.looked) < INTERVAL {
+        if now.saturating_sub(self.checked) < INTERVAL {
             return false;
         }
-        self.looked = now;
+        self.checked = now;
         let is_above = || limits::resident().is_some_and(|bytes| bytes > self.limit);
-        // What tasks have freed, and the allocator keeps, is no growth.
+        // Memory that tasks have freed and the allocator still holds does not count.
         is_above() && {
             memory::trim_heap();
             is_above()

@@ -1,4 +1,4 @@
-//! Marking which input has written what, if the output of the worker is captured (rule Q27).
+//! Marks that assign captured output to inputs (rule Q27).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -7,20 +7,22 @@ use std::time::Duration;
 use crate::queue::{Descriptor, MarkedInput, OutputMark, WorkerPageMap};
 use crate::sys::{clock, pipe, stdio};
 
-/// The maximum time to wait until the caller is not reading.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The maximum time to wait for the end of a read by the caller.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The interval at which a worker looks whether the caller has read marks.
+/// The interval at which a worker checks whether the caller has read marks.
 const PAUSE: Duration = Duration::from_micros(200);
 
+/// Writes the marks of a worker.
 pub(super) struct OutputMarker {
     page: Arc<WorkerPageMap>,
-    /// Copies of the standard streams. A task may put other files in their place.
+    /// Duplicates of the standard streams, because a task may replace the streams by other files.
     streams: [OwnedFd; 2],
     ends: [u64; 2],
     task: u32,
     first: u64,
-    /// A mark is missing, so that the next one does not name the input.
+    /// Whether a mark is missing. The next mark then also covers the output of an earlier input, so it names no
+    /// input.
     is_behind: bool,
 }
 
@@ -34,17 +36,18 @@ impl OutputMarker {
         Ok(OutputMarker { page, streams, ends: [0; 2], task: 0, first: 0, is_behind: false })
     }
 
-    /// Notes what was written before there was an input.
+    /// Marks the output that was written before the first input.
     pub(super) fn ready(&mut self) {
         self.mark(None);
     }
 
+    /// Records that a chunk begins.
     pub(super) fn chunk(&mut self, position: u64, descriptor: &Descriptor) {
         (self.task, self.first) = (descriptor.task, descriptor.first);
         self.page.view().marks.set_chunk(position, self.task, self.first);
     }
 
-    /// Notes what the input has written that ends now.
+    /// Marks the output of the input that has ended.
     pub(super) fn input_ended(&mut self, index: usize) {
         let index = self.first.wrapping_add(index as u64);
         self.mark(Some(MarkedInput { task: self.task, index }));
@@ -59,7 +62,7 @@ impl OutputMarker {
             return;
         }
         let mark = OutputMark { ends, input: input.filter(|_| !self.is_behind) };
-        // The caller reads marks when it reads output, of which there is some.
+        // The caller takes marks when it reads output, and there is unread output.
         while !self.page.view().marks.push(mark) {
             std::thread::sleep(PAUSE);
         }
@@ -67,7 +70,7 @@ impl OutputMarker {
     }
 
     fn written(&self) -> Option<[u64; 2]> {
-        let until = clock::now() + PATIENCE.as_nanos() as u64;
+        let until = clock::now() + READ_TIMEOUT.as_nanos() as u64;
         Some([self.written_to(0, until)?, self.written_to(1, until)?])
     }
 

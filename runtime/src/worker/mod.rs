@@ -40,10 +40,10 @@ use growth::Growth;
 
 /// The messages of a worker on its control socket after the hello.
 pub(crate) const READY: u8 = 1;
-/// Like the one above, followed by an encoded [`Failure`].
+/// A worker could not get ready; an encoded [`Failure`] follows.
 pub(crate) const FAILED: u8 = 2;
 
-/// The longest message on a control socket.
+/// The maximum length of a message on a control socket in bytes.
 pub(crate) const MESSAGE_LEN: usize = 48 << 10;
 
 /// The arguments of a new worker process.
@@ -62,23 +62,23 @@ pub(crate) fn enter_thread(id: usize, depth: usize, pool: u64, page: &Arc<Worker
     panic::install_in_worker_thread(Arc::clone(page));
 }
 
-/// Takes the panics of this thread down instead of printing them.
-pub(crate) fn watch_panics() {
+/// Captures the panics of this thread instead of printing them.
+pub(crate) fn capture_panics() {
     panic::install_in_thread();
 }
 
-/// The report of a panic that ended a call of an actor on this thread.
+/// Returns the report of the panic that ended a call of an actor on this thread.
 pub(crate) fn report_of_panic(payload: &(dyn std::any::Any + Send)) -> PanicReport {
     panic::report(payload)
 }
 
-/// After a call of an actor that did not panic: what it saw of panics is printed.
+/// Prints the panics that a call of an actor has caught.
 #[inline]
-pub(crate) fn survived_in_thread() {
-    panic::survived_in_thread();
+pub(crate) fn print_caught_panics() {
+    panic::print_caught_in_thread();
 }
 
-/// A new worker process: never returns.
+/// Runs a new worker process, and ends it.
 pub(crate) fn process(inherited: Inherited) -> ! {
     let (method, original) = (inherited.method, Original::here());
     let code = match run_process(inherited) {
@@ -96,10 +96,10 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     crate::config::inherit(method);
     crate::sys::termination::follow(parent);
     if method != StartMethod::Fork {
-        // A fork of the caller leaves without `exit`.
+        // A fork of the caller does not call `exit`.
         crate::sys::exiting::end_copies();
     }
-    // Rule Q11 of `start`. A kernel that refuses leaves what else ends a worker.
+    // If the kernel does not support this, the worker still ends when it next uses the socket.
     let _ = crate::sys::process::die_with_socket(control.as_fd());
     crate::handshake::send_hello(&control)?;
     let mut fds = fds.into_iter();
@@ -133,7 +133,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
         let mut message = vec![FAILED];
         message.extend(failure.shortened().encoded());
         message.truncate(MESSAGE_LEN);
-        say(&control, &message)?;
+        send_message(&control, &message)?;
         return Ok(());
     }
     present::set_page(Arc::clone(&page), Arc::clone(&wakeup));
@@ -141,18 +141,20 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     if let Some(marker) = marker {
         worker.mark_output(marker);
     }
-    // Mapped; a task may close what is open and give the numbers to files of its own.
+    // The files are mapped, so their descriptors are not needed. A task might close them and open other files
+    // with the same numbers.
     drop((tasks, pool_page, page_file));
-    say(&control, &[READY])?;
+    send_message(&control, &[READY])?;
     worker.serve();
-    // It ends with this socket, also in what it runs when it leaves.
+    // The socket stays open until the process ends, so that the worker also ends with its caller while it runs
+    // destructors and exit hooks.
     std::mem::forget(control);
-    // Its wake-up eventfd too may be a file of the user by now, who closes it.
+    // A task may have closed the wake-up eventfd and opened another file with the same number.
     std::mem::forget(worker);
     Ok(())
 }
 
-/// The way to the objects of the caller.
+/// Creates the link over which objects are exchanged with the caller.
 fn link_to_caller(
     socket: OwnedFd,
     page: Arc<WorkerPageMap>,
@@ -164,12 +166,12 @@ fn link_to_caller(
     })
 }
 
-fn say(control: &OwnedFd, message: &[u8]) -> io::Result<()> {
+fn send_message(control: &OwnedFd, message: &[u8]) -> io::Result<()> {
     use crate::sys::socket::{Wait, send};
     send(control.as_fd(), message, &[], Wait::Block)
 }
 
-/// The record lives as long as the process: its worker page is never unmapped.
+/// Returns the fault record of this process. Its worker page is never unmapped.
 fn fault_record(page: &Arc<WorkerPageMap>) -> &'static crate::sys::crash::FaultRecord {
     let leaked: &'static Arc<WorkerPageMap> = Box::leak(Box::new(Arc::clone(page)));
     &leaked.view().faults
@@ -185,7 +187,7 @@ fn initialize_from(inputs: Option<OwnedFd>) -> Result<(), Box<Failure>> {
     initialize(inputs.iter())
 }
 
-/// Runs initializers, by their numbers, one after the other, up to the first that fails.
+/// Runs initializers, given by their numbers, in order, and stops at the first one that fails.
 pub(crate) fn initialize<'a>(
     mut initializers: impl Iterator<Item = (u32, Source<'a>)>,
 ) -> Result<(), Box<Failure>> {
@@ -198,20 +200,20 @@ pub(crate) fn initialize<'a>(
         let run = || catch_unwind(AssertUnwindSafe(|| (entry.registration.thunk)(&mut call)));
         let (outcome, twice) = crate::state::made_by(task, run);
         original.or_end(if outcome.is_ok() { 0 } else { PANICKED });
-        panic::survived();
+        panic::clear_panic_record();
         let failure = match outcome {
             Ok(Ok(())) => match twice {
                 None => return Ok(()),
                 Some(twice) => Failure::plain(FailureKind::Initializer, made_twice(twice)),
             },
-            Ok(Err(stop)) => *stop.0.unwrap_or_else(|| Box::new(crate::chunk::nonsense())),
+            Ok(Err(stop)) => *stop.0.unwrap_or_else(|| Box::new(crate::chunk::invalid_chunk())),
             Err(payload) => Failure::of_panic(call.phase, panic::report(&*payload)),
         };
         Err(Box::new(failure.of_initializer(entry.name())))
     })
 }
 
-/// That a value of this type was there already.
+/// Returns the message for an initializer that creates a second state of the same type.
 fn made_twice(twice: crate::state::Twice) -> String {
     let of = crate::call::without_path(twice.of);
     let first = twice.first.and_then(registry::get);
@@ -222,7 +224,8 @@ fn made_twice(twice: crate::state::Twice) -> String {
     )
 }
 
-/// Runs the preloads in a server process; the bytes are for [`preload_error`].
+/// Runs the preloads in a server process. If one fails, returns its failure in the form that
+/// [`preload_error`] decodes.
 pub(crate) fn preload<'a>(
     preloads: impl Iterator<Item = (u32, Source<'a>)>,
 ) -> Result<(), Vec<u8>> {
@@ -230,13 +233,13 @@ pub(crate) fn preload<'a>(
     initialize(preloads).map_err(|failure| failure.shortened().encoded())
 }
 
-/// The error of a preload that failed in a server.
+/// Returns the error of a preload that failed in a server.
 pub(crate) fn preload_error(bytes: &[u8]) -> Error {
     Failure::decoded(bytes).into_initializer_error("a preload")
 }
 
-/// The contents of a fault record.
-pub(crate) fn crash_report(bytes: &[u8]) -> PanicReport {
+/// Decodes the panic report of a panic record.
+pub(crate) fn panic_report(bytes: &[u8]) -> PanicReport {
     crate::codec::decode(&mut Source::new(bytes)).unwrap_or_else(|_| PanicReport {
         message: "a panic whose report was damaged".to_owned(),
         location: None,

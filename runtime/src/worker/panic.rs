@@ -3,7 +3,7 @@
 //! The hook records the message, location, thread and backtrace. If the panic ends the task, the report
 //! is sent to the caller. If the task has caught the panic, or if it has ended a thread that nobody
 //! joined, the report is printed as the standard library would print it. The report is also stored in
-//! the fault record of the worker page, in case the process does not survive.
+//! the panic record of the worker page, in case the process does not survive.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -21,55 +21,60 @@ use crate::poison::IgnorePoison;
 use crate::queue::WorkerPageMap;
 use crate::sys::original::Original;
 
-/// The longest backtrace kept.
+/// The maximum length of a backtrace in bytes.
 const TRACE_LEN: usize = 64 << 10;
 
-struct Seen {
+/// A panic that the hook has captured.
+struct CapturedPanic {
     report: PanicReport,
+    /// Whether the thread that runs the tasks has panicked, and not a thread that a task has started.
     own: bool,
 }
 
-/// The panics in a worker process since its last task, of all its threads.
+/// The panics in all threads of a worker process since its last task.
 struct ProcessPanics {
+    /// The thread that runs the tasks.
     worker: ThreadId,
     page: Option<Arc<WorkerPageMap>>,
-    seen: Vec<Seen>,
+    captured: Vec<CapturedPanic>,
 }
 
 static PROCESS: Mutex<Option<ProcessPanics>> = Mutex::new(None);
 
 thread_local! {
-    static WATCHED: Cell<bool> = const { Cell::new(false) };
-    /// Of a worker that is a thread.
+    /// Whether the panics of this thread are captured in [`CAPTURED`].
+    static IS_CAPTURED: Cell<bool> = const { Cell::new(false) };
+    /// The worker page, if this thread is a worker.
     static PAGE: RefCell<Option<Arc<WorkerPageMap>>> = const { RefCell::new(None) };
-    static SEEN: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
+    static CAPTURED: RefCell<Vec<CapturedPanic>> = const { RefCell::new(Vec::new()) };
 }
 
 fn process() -> std::sync::MutexGuard<'static, Option<ProcessPanics>> {
     PROCESS.lock().ignore_poison()
 }
 
-/// In a new worker process.
+/// Captures the panics of all threads of a new worker process.
 pub(super) fn install_in_process(page: Arc<WorkerPageMap>) {
     install(Some(page));
 }
 
-/// In a server, for its preloads.
+/// Captures the panics of the preloads in a server.
 pub(super) fn install_in_server() {
     install(None);
 }
 
 fn install(page: Option<Arc<WorkerPageMap>>) {
     let worker = std::thread::current().id();
-    // A forked worker has its server's, or its caller's, record: not its own.
     let own_page = page.clone();
-    let old = process().replace(ProcessPanics { worker, page, seen: Vec::new() });
+    // A forked worker has inherited the state of its server or caller, which is not dropped here.
+    let old = process().replace(ProcessPanics { worker, page, captured: Vec::new() });
     std::mem::forget(old);
     let original = Original::here();
     set_hook(Box::new(move |info| {
         if !original.is_here() {
-            // Of a copy nobody else tells, and what is locked here may stay so.
-            return print_all(vec![Seen { report: report_of(info), own: true }]);
+            // This is a fork of the worker. Its panics reach no caller, and the lock may have been held when it
+            // was forked.
+            return print_all(vec![CapturedPanic { report: report_of(info), own: true }]);
         }
         let report = timed(own_page.as_deref(), || report_of(info));
         let mut process = process();
@@ -80,14 +85,14 @@ fn install(page: Option<Arc<WorkerPageMap>>) {
         let report =
             if own { report } else { PanicReport { thread: Some(thread_name()), ..report } };
         if let Some(page) = &process.page {
-            page.view().leave_crash(&encoded(&for_crash_box(&report)));
+            page.view().record_panic(&encoded(&shortened(&report)));
         }
-        process.seen.push(Seen { report, own });
+        process.captured.push(CapturedPanic { report, own });
         ATTENTION.fetch_or(PANIC_SEEN, Ordering::Release);
     }));
 }
 
-/// Makes the report of a panic, whose time does not count for the timeout of the task.
+/// Creates the report of a panic. The time that this takes does not count towards the timeout of the task.
 fn timed<R>(page: Option<&WorkerPageMap>, report: impl FnOnce() -> R) -> R {
     match page {
         Some(page) => page.view().time_report(report),
@@ -95,14 +100,14 @@ fn timed<R>(page: Option<&WorkerPageMap>, report: impl FnOnce() -> R) -> R {
     }
 }
 
-/// In a new worker thread.
+/// Captures the panics of a new worker thread.
 pub(super) fn install_in_worker_thread(page: Arc<WorkerPageMap>) {
     PAGE.set(Some(page));
     install_in_thread();
 }
 
-/// In a thread that is a worker: its panics are taken down, those of other threads go
-/// where they went before.
+/// Captures the panics of this thread and of the threads that it starts. Other threads keep the previous
+/// hook.
 pub(crate) fn install_in_thread() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -111,67 +116,68 @@ pub(crate) fn install_in_thread() {
             if !original.is_here() {
                 return before(info);
             }
-            if WATCHED.try_with(Cell::get).unwrap_or(false) {
+            if IS_CAPTURED.try_with(Cell::get).unwrap_or(false) {
                 let page = PAGE.try_with(|page| page.borrow().clone()).ok().flatten();
                 let report = timed(page.as_deref(), || report_of(info));
-                let _ = SEEN.try_with(|seen| seen.borrow_mut().push(Seen { report, own: true }));
-            } else if let Some(seen) = seen_below() {
+                let panic = CapturedPanic { report, own: true };
+                let _ = CAPTURED.try_with(|captured| captured.borrow_mut().push(panic));
+            } else if let Some(captured) = panics_of_ancestor() {
                 let report = PanicReport { thread: Some(thread_name()), ..report_of(info) };
-                let mut seen = seen.lock().ignore_poison();
-                seen.push(Seen { report, own: false });
+                captured.lock().ignore_poison().push(CapturedPanic { report, own: false });
             } else {
                 return before(info);
             }
             ATTENTION.fetch_or(PANIC_SEEN, Ordering::Release);
         }));
     });
-    WATCHED.set(true);
-    mark_below();
+    IS_CAPTURED.set(true);
+    mark_descendants();
 }
 
-/// The panics in threads that a worker thread has started.
-type Below = Arc<Mutex<Vec<Seen>>>;
+/// The panics of the descendants of a worker thread: the threads that it has started, and those that they
+/// have started.
+type DescendantPanics = Arc<Mutex<Vec<CapturedPanic>>>;
 
-/// The mark that a worker thread and all threads below it have, and what those have seen.
-type Marked = (u64, Weak<Mutex<Vec<Seen>>>);
+/// The mark of a worker thread and its descendants, and the panics of the descendants.
+type MarkedPanics = (u64, Weak<Mutex<Vec<CapturedPanic>>>);
 
-static BELOW: Mutex<Vec<Marked>> = Mutex::new(Vec::new());
+static DESCENDANTS: Mutex<Vec<MarkedPanics>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static OWN_BELOW: RefCell<Option<Below>> = const { RefCell::new(None) };
+    static OWN_DESCENDANTS: RefCell<Option<DescendantPanics>> = const { RefCell::new(None) };
 }
 
-/// Gives this worker thread a mark that the threads it starts inherit. The only one that
-/// the kernel passes on from thread to thread and that is free: some nanoseconds more of timer
-/// slack, which is 50,000 by default.
-fn mark_below() {
+/// Gives this worker thread a mark that its descendants inherit. The mark is the timer slack of the thread,
+/// because the kernel copies it to new threads and programs seldom use it. The marks are a little above the
+/// default of 50,000 ns.
+fn mark_descendants() {
     static MARKS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(50_001);
     let mark = MARKS.fetch_add(1, Ordering::Relaxed);
     if !crate::sys::threads::set_mark(mark) {
         return;
     }
-    let seen = Below::default();
-    let mut below = BELOW.lock().ignore_poison();
-    below.retain(|(_, seen)| seen.strong_count() > 0);
-    below.push((mark, Arc::downgrade(&seen)));
-    OWN_BELOW.set(Some(seen));
+    let panics = DescendantPanics::default();
+    let mut descendants = DESCENDANTS.lock().ignore_poison();
+    descendants.retain(|(_, panics)| panics.strong_count() > 0);
+    descendants.push((mark, Arc::downgrade(&panics)));
+    OWN_DESCENDANTS.set(Some(panics));
 }
 
-/// Where the panic of a thread belongs that some worker thread started.
-fn seen_below() -> Option<Below> {
+/// Returns the list for the panics of this thread, if it is a descendant of a worker thread.
+fn panics_of_ancestor() -> Option<DescendantPanics> {
     let mark = crate::sys::threads::mark()?;
-    let below = BELOW.lock().ignore_poison();
-    below.iter().find(|(other, _)| *other == mark)?.1.upgrade()
+    let descendants = DESCENDANTS.lock().ignore_poison();
+    descendants.iter().find(|(other, _)| *other == mark)?.1.upgrade()
 }
 
-/// The panics that this worker thread and those below it saw.
-fn take_seen_of_thread() -> Vec<Seen> {
-    let mut seen = OWN_BELOW.with_borrow(|below| {
-        let below = below.as_ref().map(|b| b.lock().ignore_poison());
-        below.map(|mut below| std::mem::take(&mut *below)).unwrap_or_default()
+/// Takes the captured panics of this worker thread and its descendants.
+fn take_captured_of_thread() -> Vec<CapturedPanic> {
+    let mut captured = OWN_DESCENDANTS.with_borrow(|descendants| {
+        let panics = descendants.as_ref().map(|panics| panics.lock().ignore_poison());
+        panics.map(|mut panics| std::mem::take(&mut *panics)).unwrap_or_default()
     });
-    seen.extend(SEEN.take());
-    seen
+    captured.extend(CAPTURED.take());
+    captured
 }
 
 fn thread_name() -> String {
@@ -191,7 +197,8 @@ fn report_of(info: &PanicHookInfo<'_>) -> PanicReport {
     PanicReport { message, location, backtrace: Some(backtrace), thread: None }
 }
 
-fn for_crash_box(report: &PanicReport) -> PanicReport {
+/// Returns a report that fits into the panic record.
+fn shortened(report: &PanicReport) -> PanicReport {
     fn cut(text: &str, len: usize) -> String {
         text[..text.floor_char_boundary(len)].to_owned()
     }
@@ -203,7 +210,7 @@ fn for_crash_box(report: &PanicReport) -> PanicReport {
     }
 }
 
-/// The message of a panic.
+/// Returns the message of a panic.
 pub(crate) fn text_of(payload: &dyn Any) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
@@ -214,82 +221,82 @@ pub(crate) fn text_of(payload: &dyn Any) -> String {
     }
 }
 
-fn take_seen() -> Vec<Seen> {
-    if WATCHED.get() {
-        // The flag belongs to all worker threads of the process, so that none of them may clear it: for an
-        // instant another thread would take its own panics for none.
-        return take_seen_of_thread();
+fn take_captured() -> Vec<CapturedPanic> {
+    if IS_CAPTURED.get() {
+        // All worker threads of the process share the flag. None of them may clear it, because another one
+        // would then overlook its own panics.
+        return take_captured_of_thread();
     }
     if ATTENTION.fetch_and(!PANIC_SEEN, Ordering::Acquire) & PANIC_SEEN == 0 {
         return Vec::new();
     }
-    process().as_mut().map(|process| std::mem::take(&mut process.seen)).unwrap_or_default()
+    process().as_mut().map(|process| std::mem::take(&mut process.captured)).unwrap_or_default()
 }
 
-/// The report of the panic that ended a task with this payload.
+/// Returns the report of the panic that ended a task with this payload.
 ///
-/// Where the task's own panic only passes on that a thread it joined had panicked, the
-/// report is that thread's.
+/// If the panic of the task only reports that a thread that it joined has panicked, the report of that thread
+/// is returned.
 pub(super) fn report(payload: &(dyn Any + Send)) -> PanicReport {
-    let mut seen = take_seen();
+    let mut captured = take_captured();
     let text = text_of(payload);
-    let own = seen.iter().rposition(|seen| seen.own);
-    let other = seen.iter().position(|seen| !seen.own);
-    let relays = own.is_none_or(|own| passes_on(&seen[own].report.message));
+    let own = captured.iter().rposition(|panic| panic.own);
+    let other = captured.iter().position(|panic| !panic.own);
+    let relays = own.is_none_or(|own| reports_another_thread(&captured[own].report.message));
     let chosen = match (own, other) {
         (_, Some(other)) if relays => other,
         (Some(own), _) => own,
         (None, _) => {
-            print_all(seen);
+            print_all(captured);
             return PanicReport { message: text, location: None, backtrace: None, thread: None };
         }
     };
-    let report = seen.remove(chosen).report;
+    let report = captured.remove(chosen).report;
     if let Some(own) = own.filter(|_| relays && other.is_some()) {
-        // The passing on itself says nothing.
-        seen.remove(if own > chosen { own - 1 } else { own });
+        // The panic of the task itself contains no further information.
+        captured.remove(if own > chosen { own - 1 } else { own });
     }
-    print_all(seen);
+    print_all(captured);
     report
 }
 
-/// Whether a message only says that another thread panicked.
-fn passes_on(message: &str) -> bool {
+/// Returns whether a message only reports that another thread has panicked.
+fn reports_another_thread(message: &str) -> bool {
     ["a scoped thread panicked", "Any { .. }", "PoisonError"]
         .iter()
         .any(|sign| message.contains(sign))
 }
 
-/// After a task that did not panic: what it saw of panics is printed, and no longer
-/// blamed if the process dies later.
+/// Prints the panics that a task has caught, and clears the panic record, because a later end of the process
+/// has another cause.
 #[inline]
-pub(super) fn survived_quietly(page: &WorkerPageMap) {
+pub(super) fn print_caught(page: &WorkerPageMap) {
     if ATTENTION.load(Ordering::Relaxed) & PANIC_SEEN != 0 {
-        print_all(take_seen());
-        page.view().clear_crash();
+        print_all(take_captured());
+        page.view().clear_panic();
     }
 }
 
-/// The same for a thread that is watched and has no worker page.
+/// Prints the panics that a call of an actor has caught. Its thread has no worker page.
 #[inline]
-pub(super) fn survived_in_thread() {
+pub(super) fn print_caught_in_thread() {
     if ATTENTION.load(Ordering::Relaxed) & PANIC_SEEN != 0 {
-        print_all(take_seen());
+        print_all(take_captured());
     }
 }
 
-/// After an initializer: its report is not that of a later task.
-pub(super) fn survived() {
+/// Clears the panic record after an initializer, so that its panics are not attributed to a later task.
+pub(super) fn clear_panic_record() {
     if let Some(ProcessPanics { page: Some(page), .. }) = process().as_ref() {
-        page.view().clear_crash();
+        page.view().clear_panic();
     }
 }
 
-fn print_all(seen: Vec<Seen>) {
-    for Seen { report, .. } in seen {
+fn print_all(captured: Vec<CapturedPanic>) {
+    for CapturedPanic { report, .. } in captured {
         let thread = report.thread.as_deref().unwrap_or("worker");
         let at = report.location.map(|at| at.to_string()).unwrap_or_default();
-        // Nobody to tell if standard error is closed.
+        // If standard error is closed, the failure cannot be reported.
         let text = format!("\nthread '{thread}' panicked at {at}:\n{}\n", report.message);
         let _ = std::io::stderr().write_all(text.as_bytes());
     }

@@ -30,29 +30,29 @@ use crate::sys::memory::Mapping;
 use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, fds};
 
-/// A worker at work.
+/// The main loop of a worker, and its state.
 pub(crate) struct WorkerLoop {
     sleeper: Sleeper,
     tasks: Arc<Mapping>,
     output: OutputBuffer,
     producer: Producer,
-    /// Where the objects of outputs go.
+    /// The link over which the objects of outputs are sent.
     link: Arc<ObjectLink>,
-    /// The last chunk that was given to this worker alone.
+    /// The position of the last direct chunk.
     last_direct: u64,
     done: u64,
     max_tasks: u64,
     growth: Option<Growth>,
     leaving: bool,
     original: Original,
-    /// If its output is captured.
+    /// Writes marks if the output of the worker is captured.
     marker: Option<OutputMarker>,
-    /// Made when the pool first has insights.
+    /// Measures times; created when the pool first has insights.
     stopwatch: Option<Box<Stopwatch>>,
 }
 
 impl WorkerLoop {
-    /// A worker in a process of its own: maps what it was given.
+    /// Creates the loop of a worker process, and maps the files that the process has inherited.
     pub(super) fn open(
         config: &WorkerConfig,
         page: Arc<WorkerPageMap>,
@@ -75,7 +75,7 @@ impl WorkerLoop {
         Ok(WorkerLoop { growth: restart_above.map(Growth::new), ..worker })
     }
 
-    /// A worker over regions that are mapped already.
+    /// Creates the loop of a worker whose regions are mapped.
     pub(crate) fn new(
         number: usize,
         page: Arc<WorkerPageMap>,
@@ -106,14 +106,14 @@ impl WorkerLoop {
         }
     }
 
-    /// From here on notes which input has written what.
+    /// Marks from now on which output belongs to which input.
     pub(super) fn mark_output(&mut self, mut marker: OutputMarker) {
         marker.ready();
         ATTENTION.fetch_or(OUTPUT_MARKED, Ordering::Relaxed);
         self.marker = Some(marker);
     }
 
-    /// Works until asked to leave.
+    /// Runs chunks until the worker has to leave.
     pub(crate) fn serve(&mut self) {
         let page = Arc::clone(&self.sleeper.page);
         let page = page.view();
@@ -132,7 +132,7 @@ impl WorkerLoop {
             self.report_usage();
         }
         page.set_phase(Phase::Leaving);
-        // From here on its time is watched.
+        // The dispatcher has to start the timeout for leaving.
         self.sleeper.ring();
     }
 
@@ -146,7 +146,7 @@ impl WorkerLoop {
         directed.is_some_and(|(position, _)| position != self.last_direct)
     }
 
-    /// Claims a chunk, one for this worker alone first.
+    /// Claims a chunk. A direct chunk of this worker goes before the others.
     #[inline]
     fn next(&mut self) -> Option<(u64, Descriptor)> {
         let number = self.sleeper.number;
@@ -215,7 +215,7 @@ impl WorkerLoop {
         // Only chunks of one input are timed, cancelled or direct, so only they are marked for a kill.
         let started = Started { position, index: 0 };
         if descriptor.count == 1 && progress.taken() == 1 && page.is_marked_for_kill(started) {
-            self.sleeper.stand_still(|| page.is_marked_for_kill(started));
+            self.sleeper.wait_for_kill(|| page.is_marked_for_kill(started));
         }
         if descriptor.soft_timeout != 0 {
             cancellation::end_time();
@@ -254,10 +254,10 @@ impl WorkerLoop {
         }
     }
 
-    /// The present input has no output, or one that is not answered where it is encoded.
+    /// Answers the present input if it has no output, or an output that the task code has not answered itself.
     #[cold]
     fn stopped(&mut self, index: usize, stop: Stop) {
-        panic::survived_quietly(&self.sleeper.page);
+        panic::print_caught(&self.sleeper.page);
         match stop.0 {
             Some(failure) => self.fail(index, &failure),
             None if handle::is_empty() => self.answer(Kind::Value, Kind::BigValue, index),
@@ -273,17 +273,17 @@ impl WorkerLoop {
         payload: Box<dyn Any + Send>,
     ) {
         let failure = Failure::of_panic(phase, panic::report(&*payload));
-        // Its destructor is the task's code and may panic again.
+        // The destructor of the payload is code of the task and may panic again.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
         self.original.or_end(PANICKED);
-        self.sleeper.page.view().clear_crash();
+        self.sleeper.page.view().clear_panic();
         self.leaving |= crate::state::half_changed();
         self.fail(index, &failure);
     }
 
-    /// Fails the inputs of a chunk for a task that is not there.
+    /// Fails the inputs of a chunk whose task is not registered.
     #[cold]
     fn unknown_task(&mut self, progress: &mut ChunkProgress, page: &WorkerPage) {
         let tasks = Arc::clone(&self.tasks);
@@ -294,7 +294,7 @@ impl WorkerLoop {
                 return;
             }
             let _ = chunk.next();
-            self.fail(progress.present(), &crate::chunk::nonsense());
+            self.fail(progress.present(), &crate::chunk::invalid_chunk());
         }
     }
 
@@ -317,12 +317,12 @@ impl WorkerLoop {
     #[cold]
     fn fail(&mut self, index: usize, failure: &Failure) {
         if !handle::is_empty() {
-            // These belong to an output that was not encoded completely.
+            // The objects belong to an output that was not encoded completely.
             drop(handle::take());
         }
         self.leaving |= self.link.is_lost();
         let outcome = crate::codec::encode(failure, &mut self.output.sink());
-        debug_assert!(outcome.is_ok(), "our own messages encode");
+        debug_assert!(outcome.is_ok(), "failures can be encoded");
         self.answer(Kind::Fail, Kind::BigFail, index);
     }
 
@@ -345,7 +345,7 @@ impl WorkerLoop {
     }
 }
 
-/// Writes a message to the ring, as soon as there is room.
+/// Writes a message to the ring when there is room.
 #[inline]
 fn push(producer: &mut Producer, sleeper: &Sleeper, kind: Kind, index: usize, payload: &[u8]) {
     let ring = sleeper.page.view().ring();
@@ -354,7 +354,8 @@ fn push(producer: &mut Producer, sleeper: &Sleeper, kind: Kind, index: usize, pa
     }
 }
 
-/// Waits until there is room for a message; false if nobody reads the ring any more.
+/// Waits until there is room for a message. Returns false if the worker was abandoned, so that the ring is not
+/// read any more.
 #[cold]
 fn wait_for_room(producer: &mut Producer, sleeper: &Sleeper, len: usize) -> bool {
     let ring = sleeper.page.view().ring();
@@ -370,8 +371,8 @@ fn wait_for_room(producer: &mut Producer, sleeper: &Sleeper, len: usize) -> bool
     true
 }
 
-/// Writes out what the standard library still holds of the worker's output.
+/// Flushes the standard output of the worker.
 pub(super) fn flush() {
-    // Nobody to tell: the other end of the output may be closed.
+    // If the other end is closed, the failure cannot be reported.
     let _ = io::Write::flush(&mut io::stdout());
 }

@@ -11,12 +11,12 @@ use crate::sys::futex;
 use crate::sys::memory::Mapping;
 use crate::sys::wakeup::Wakeup;
 
-/// How long an idle worker looks out for work before it sleeps, in nanoseconds: about
-/// what a sleep and a wake-up cost, so that it loses at most twice the best.
+/// The time in nanoseconds for which an idle worker polls for work before it sleeps. It is about the cost of a
+/// sleep and a wake-up, so the total cost is at most twice the minimum.
 const SPIN_NS: u64 = 50_000;
 
-/// The time that a worker sleeps before it releases resources.
-const NAP: Duration = Duration::from_secs(1);
+/// The time after which a sleeping worker releases resources.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// The parts of a worker that wait and wake.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub(super) struct Sleeper {
     pub(super) page: Arc<WorkerPageMap>,
     pub(super) pool_page: Arc<Mapping>,
     pub(super) wakeup: Arc<Wakeup>,
-    /// Nanoseconds that this one has waited for room in its ring.
+    /// The number of nanoseconds for which the worker has waited for room in its ring.
     pub(super) blocked: Cell<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Sleeper {
         self.wakeup.ring();
     }
 
-    /// Waits a little for the caller to read results or to free a big slot.
+    /// Waits up to a millisecond for the caller to read results or to free a big slot.
     #[cold]
     pub(super) fn wait_for_caller(&self) {
         let page = self.page.view();
@@ -63,10 +63,10 @@ impl Sleeper {
         page.set_stuck(false);
     }
 
-    /// Stands still while it is marked for a kill (rule Q15): until it is killed, the mark is withdrawn or, being
-    /// a thread, asked to leave.
+    /// Waits while the worker is marked for a kill (rule Q15). A process is killed, or the mark is withdrawn; a
+    /// thread is asked to leave.
     #[cold]
-    pub(super) fn stand_still(&self, is_marked_for_kill: impl Fn() -> bool) {
+    pub(super) fn wait_for_kill(&self, is_marked_for_kill: impl Fn() -> bool) {
         let page = self.page.view();
         while is_marked_for_kill() && !page.is_asked_to_leave() {
             let seen = page.wake_word().load(Ordering::SeqCst);
@@ -74,7 +74,7 @@ impl Sleeper {
         }
     }
 
-    /// Spins for a short time, if not too many do; tells whether there is work.
+    /// Polls for work for a short time, unless too many workers do so already. Returns whether there is work.
     pub(super) fn spin(&self, has_work: impl Fn() -> bool) -> bool {
         let pool_page = self.pool_page();
         if pool_page.spinning.count() >= self.page.view().spin() {
@@ -86,7 +86,7 @@ impl Sleeper {
         found
     }
 
-    /// Sleeps until there may be work (rule Q16); `tidy` is called after a while without.
+    /// Sleeps until there may be work (rule Q16). `tidy` is called once after [`TIDY_AFTER`].
     pub(super) fn sleep(&self, has_work: impl Fn() -> bool, mut tidy: Option<impl FnMut()>) {
         let page = self.page.view();
         loop {
@@ -97,7 +97,7 @@ impl Sleeper {
                 break;
             }
             page.set_phase(Phase::Idle);
-            futex::wait(page.wake_word(), seen, tidy.is_some().then_some(NAP));
+            futex::wait(page.wake_word(), seen, tidy.is_some().then_some(TIDY_AFTER));
             if page.wake_word().load(Ordering::SeqCst) != seen {
                 break;
             }

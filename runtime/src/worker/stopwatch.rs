@@ -10,13 +10,13 @@ use crate::identity;
 use crate::queue::{Timing, Usage};
 use crate::sys::{clock, limits};
 
-/// The nanoseconds between two looks at the clock, unless an input takes longer.
+/// The nanoseconds between two readings of the clock, unless an input takes longer.
 const STEP: u64 = 4_000;
 
 /// The maximum number of times in a report.
 const ROOM: usize = 256;
 
-/// The intervals, in nanoseconds, at which CPU time and memory are looked at.
+/// The intervals, in nanoseconds, at which CPU time and memory are measured.
 const CPU_INTERVAL: u64 = 10_000_000;
 const PEAK_INTERVAL: u64 = 1_000_000_000;
 
@@ -33,7 +33,7 @@ pub(super) struct Stopwatch {
     /// The number of inputs that are timed together, and the times.
     step: usize,
     each: Vec<u64>,
-    /// The state of the ring at the begin, in words, and the bytes of long outputs.
+    /// The position of the ring at the beginning, in words, and the number of bytes of long outputs.
     written: u64,
     long: u64,
     sending: u64,
@@ -45,13 +45,13 @@ pub(super) struct Stopwatch {
     payload: Vec<u8>,
 }
 
-/// When what was looked at.
+/// The times of the last measurements of CPU time and memory.
 #[derive(Default)]
 struct UsageClock {
     cpu_at: u64,
     peak_at: u64,
     peak: u64,
-    /// Inputs were run since CPU time was last looked at.
+    /// Whether inputs were run since CPU time was last measured.
     has_run: bool,
 }
 
@@ -78,7 +78,7 @@ impl Default for Stopwatch {
 }
 
 impl Stopwatch {
-    /// A chunk of a task begins.
+    /// Records that a chunk of a task begins.
     pub(super) fn begin(&mut self, task: u32, now: u64, written: u64, blocked: u64) {
         self.step = self.paces.get(&task).map_or(1, |pace| (STEP / (*pace).max(1)).max(1) as usize);
         (self.begun, self.last) = (now, now);
@@ -88,18 +88,18 @@ impl Stopwatch {
         self.each.clear();
     }
 
-    /// The number of inputs to run before the next look at the clock.
+    /// Returns the number of inputs to run before the clock is read again.
     pub(super) fn step(&self) -> usize {
         self.step
     }
 
-    /// A long output was answered, which was found to be long at `since`.
+    /// Records that a long output was sent. At `since` it turned out to be long.
     pub(super) fn sent(&mut self, bytes: usize, since: u64) {
         self.long += bytes as u64;
         self.sending_now += clock::now().saturating_sub(since);
     }
 
-    /// Some inputs from `first` on were run up to now.
+    /// Records that `count` inputs from `first` on were run up to now.
     pub(super) fn ran(&mut self, now: u64, first: usize, count: usize, blocked: u64) {
         let waited = blocked - std::mem::replace(&mut self.blocked, blocked);
         let sending = std::mem::take(&mut self.sending_now) + waited;
@@ -114,12 +114,13 @@ impl Stopwatch {
         self.last = now;
     }
 
-    /// Whether it is time to report: what was run is known exactly only as long as nothing was sent in between.
+    /// Returns whether the times have to be reported. The times of inputs are exact only if nothing was sent in
+    /// between.
     pub(super) fn is_full(&self) -> bool {
         self.each.len() == ROOM || self.sending > 0
     }
 
-    /// Remembers how long inputs of a task take; returns whether there are any to report.
+    /// Updates the duration of an input of a task. Returns whether inputs were run and not reported.
     pub(super) fn learn(&mut self, task: u32) -> bool {
         if self.count == 0 {
             return false;
@@ -130,11 +131,11 @@ impl Stopwatch {
         true
     }
 
-    /// The worker is going to sleep, or to leave. Returns whether there is something to report.
+    /// Prepares a report before the worker sleeps or leaves. Returns whether there is something to report.
     pub(super) fn pause(&mut self) -> bool {
         let has_run = self.usage.has_run;
         if has_run {
-            // Looked at in the report.
+            // The report measures CPU time again.
             self.usage.cpu_at = 0;
             (self.begun, self.count, self.sending) = (self.last, 0, 0);
             self.each.clear();
@@ -142,9 +143,9 @@ impl Stopwatch {
         has_run
     }
 
-    /// The index of the first input and the payload of the report.
+    /// Returns the index of the first input and the payload of the report.
     pub(super) fn report(&mut self, written: u64) -> (usize, &[u8]) {
-        let usage = self.usage.look(self.last, self.is_thread);
+        let usage = self.usage.measure(self.last, self.is_thread);
         self.payload.clear();
         Timing {
             begun: self.begun,
@@ -160,7 +161,7 @@ impl Stopwatch {
         (self.first, &self.payload)
     }
 
-    /// The report was written; the next part of the chunk begins.
+    /// Records that the report was written, so that the next part of the chunk begins.
     pub(super) fn reported(&mut self, written: u64) {
         (self.begun, self.written) = (self.last, written);
         (self.long, self.sending, self.count) = (0, 0, 0);
@@ -169,7 +170,7 @@ impl Stopwatch {
 }
 
 impl UsageClock {
-    fn look(&mut self, now: u64, is_thread: bool) -> Usage {
+    fn measure(&mut self, now: u64, is_thread: bool) -> Usage {
         if now.saturating_sub(self.cpu_at) < CPU_INTERVAL {
             return Usage::default();
         }

@@ -56,7 +56,7 @@ impl<'d, 'a> NamedFields<'d, 'a> {
         NamedFields { fields, has_aliases: written != names, mismatch: false }
     }
 
-    /// Whether the visitor has requested more fields than were written, or has read fewer.
+    /// Returns whether the visitor has requested more fields than were written, or has read fewer.
     #[inline]
     pub(super) fn is_mismatch(&self, is_read: bool) -> bool {
         self.mismatch || is_read && self.fields.left != 0
@@ -208,7 +208,7 @@ impl<'d, 'a> Variant<'d, 'a> {
         Variant { level, name, variants, index: 0, written: Form::UNIT }
     }
 
-    /// The level of the fields, if they are written in the order in which they are read.
+    /// Returns the level of the fields, if they are written in the order in which they are read.
     #[inline]
     fn read(self, form: Form) -> Result<DecodeLevel<'d, 'a>, DecodeError> {
         match self.written == form {
@@ -221,7 +221,7 @@ impl<'d, 'a> Variant<'d, 'a> {
     }
 }
 
-/// A variant of an enum, for an error.
+/// Returns a variant of an enum, for an error.
 #[cold]
 fn place(name: &str, variants: &[&str], index: u32) -> String {
     let variant = variants.get(index as usize).unwrap_or(&"?");

@@ -1,4 +1,4 @@
-//! What is counted as what.
+//! Tests of the classification of times.
 
 use super::*;
 use crate::queue::Usage;
@@ -13,7 +13,7 @@ fn timing(begun: u64, ended: u64, each: &[u64]) -> Timing<'_> {
     Timing { begun, ended, count, sending: 0, output: 16, usage, step, each }
 }
 
-/// A collector with one worker, which serves since 1,000.
+/// Returns a collector with one worker, which serves since 1,000.
 fn serving() -> Collector {
     let mut collector = Collector::new(0);
     collector.name(0, (3, 77));

@@ -1,4 +1,5 @@
-//! Pauses within a chunk, in which a worker looks at the clock or at its memory, or begins the time of an input.
+//! Pauses within a chunk, in which a worker reads the clock, measures its memory, or starts the timeout of an
+//! input.
 
 use super::{WorkerLoop, push};
 use crate::call::Thunk;
@@ -10,7 +11,7 @@ use crate::sys::clock;
 impl WorkerLoop {
     /// Runs the inputs of a chunk, which was claimed at `begun`, some inputs at a time.
     ///
-    /// The code that is compiled into the task knows nothing of this.
+    /// The code that is compiled into the task is the same as without pauses.
     #[cold]
     pub(super) fn paused_inputs(
         &mut self,
@@ -31,7 +32,7 @@ impl WorkerLoop {
             let of_stopwatch = self.stopwatch.as_ref().map(|stopwatch| stopwatch.step());
             let step = match soft_timeout {
                 0 => of_stopwatch.or(of_growth).unwrap_or(usize::MAX),
-                // Each input has a time of its own.
+                // Each input has its own timeout.
                 _ => 1,
             };
             if !progress.pause_after(step) {
@@ -57,14 +58,14 @@ impl WorkerLoop {
         self.report_times(task);
     }
 
-    /// Reports the times of what was run since the last report.
+    /// Reports the times of the inputs that were run since the last report.
     fn report_times(&mut self, task: u32) {
         if self.stopwatch.as_mut().is_some_and(|stopwatch| stopwatch.learn(task)) {
             self.report();
         }
     }
 
-    /// Reports what the worker has used, if it has run something since.
+    /// Reports the CPU time and memory of the worker, if inputs were run since the last report.
     #[cold]
     pub(super) fn report_usage(&mut self) {
         if self.stopwatch.as_mut().is_some_and(|stopwatch| stopwatch.pause()) {
