@@ -300,3 +300,27 @@ fn a_thread_waits_for_the_end_of_its_last_chunk() {
     let decided = few.scheduler.wait(call, Patience::None, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Return);
 }
+
+#[test]
+fn an_input_whose_slot_was_removed_stays_with_its_new_worker() {
+    let limits = Limits { ordered: true, ..Limits::new(2, 16, 1 << 32) };
+    let mut few = Few::ready(limits);
+    let call = few.open(CallOptions { chunk_size: Some(2), ..CallOptions::default() });
+    few.die(1);
+    few.hand_in(call, 0, 4);
+    few.event(Event::Resized { workers: 1 });
+    for first in [0, 2] {
+        let (position, inputs) = few.table.directed(0).unwrap();
+        assert_eq!((inputs.first, inputs.count), (first, 2));
+        few.scheduler.claimed(0, position, &few.table).unwrap();
+        if first == 0 {
+            few.scheduler.answered(0, 2, false).unwrap();
+            few.scheduler.ended(0, 1_000, few.now, &mut few.table).unwrap();
+        } else {
+            few.end(0);
+        }
+    }
+    // The worker has ended the second chunk after one of its inputs.
+    let (_, inputs) = few.table.directed(0).unwrap();
+    assert_eq!((inputs.first, inputs.count), (3, 1));
+}
