@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use runtime::{ErrorKind, Pool, StartMethod, State, initializer, worker};
+use runtime::sync::{Atomics, Mutex};
+use runtime::{ErrorKind, Pool, Shared, SharedMut, StartMethod, State, initializer, worker};
 
 /// Inputs of a call.
 const N: u64 = if cfg!(miri) { 24 } else { 5000 };
@@ -137,4 +138,71 @@ fn a_pool_can_be_left_while_it_works() {
             assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         }
     }
+}
+
+#[worker]
+fn longest(words: Vec<&str>, separator: &str) -> String {
+    let longest = words.iter().max_by_key(|word| word.len()).copied().unwrap_or(separator);
+    format!("{separator}{longest}")
+}
+
+#[worker]
+fn total(values: &[f64], weights: &[u16]) -> f64 {
+    values.iter().zip(weights).map(|(value, weight)| value * f64::from(*weight)).sum()
+}
+
+/// Workers read the memory that the caller wrote, while other inputs are written and answered.
+#[test]
+fn parameters_borrow_from_the_inputs() {
+    let pool = pool(2);
+    let texts: Vec<String> = (0..N as usize).map(|n| "a".repeat(n % 50)).collect();
+    let words = texts.iter().map(|text| (vec![text.as_str(), "bb"], "-"));
+    let found = pool.map(longest, words).unwrap();
+    for (n, found) in (0..N as usize).zip(found) {
+        let expected = if n % 50 > "bb".len() { "a".repeat(n % 50) } else { "bb".to_owned() };
+        assert_eq!(found, format!("-{expected}"));
+    }
+    let values = |n: u64| (0..n % 40).map(|x| x as f64 / 2.0).collect::<Vec<_>>();
+    let inputs = (0..N).map(|n| (values(n), vec![2; n as usize % 40]));
+    let totals = pool.map(total, inputs).unwrap();
+    assert!(totals.into_iter().eq((0..N).map(|n| values(n).iter().sum::<f64>() * 2.0)));
+}
+
+#[worker]
+fn double(mut part: SharedMut<[u32]>) -> SharedMut<[u32]> {
+    part.iter_mut().for_each(|value| *value *= 2);
+    part
+}
+
+#[worker]
+fn element(values: Shared<[u32]>, at: usize) -> u32 {
+    values[at]
+}
+
+#[test]
+fn shared_memory_is_written_by_one_and_then_read_by_all() {
+    let pool = pool(2);
+    let values: Vec<u32> = (0..N as u32).collect();
+    let parts = SharedMut::from_slice(&values).unwrap().split(5);
+    let doubled = SharedMut::join(pool.map(double, parts).unwrap()).unwrap().freeze();
+    let inputs = (0..N as usize).map(|at| (doubled.slice(at / 2 * 2..), at % 2));
+    let read = pool.map(element, inputs).unwrap();
+    assert!(read.into_iter().eq(values.iter().map(|value| 2 * value)));
+}
+
+#[worker]
+fn count(counters: Atomics<AtomicU64>, sum: Mutex<[u64; 2]>, x: u64) {
+    counters[x as usize % 3].fetch_add(x, Ordering::Relaxed);
+    let mut sum = sum.lock().unwrap();
+    *sum = [sum[0] + 1, sum[1] + x];
+}
+
+#[test]
+fn locks_and_atomics_are_shared_by_workers() {
+    let pool = pool(3);
+    let counters = Atomics::<AtomicU64>::zeroed(3).unwrap();
+    let sum = Mutex::new([0_u64; 2]).unwrap();
+    pool.map(count, (0..N).map(|x| (&counters, &sum, x))).unwrap();
+    let counted: u64 = counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
+    assert_eq!((counted, *sum.lock().unwrap()), (N * (N - 1) / 2, [N, N * (N - 1) / 2]));
 }

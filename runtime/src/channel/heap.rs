@@ -126,6 +126,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+
         #[test]
         fn messages_do_not_overlap(steps in prop::collection::vec((any::<bool>(), 1..SIZE), 1..400)) {
             let mut heap = empty(1024);

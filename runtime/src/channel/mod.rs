@@ -74,6 +74,8 @@ mod ring;
 mod select;
 mod send;
 mod sender;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod value;
 mod wait;
 mod watcher;

@@ -120,6 +120,9 @@ pub(crate) fn resident() -> Option<u64> {
 
 /// Returns the stack that the main thread of a process may have; `None` without a limit.
 pub(crate) fn stack() -> Option<usize> {
+    if cfg!(miri) {
+        return None;
+    }
     let limit = getrlimit(Resource::RLIMIT_STACK).ok()?.0;
     (limit != libc::RLIM_INFINITY).then_some(usize::try_from(limit).ok()?)
 }

@@ -13,6 +13,8 @@ use crate::codec::Source;
 use nix::sys::mman::{MapFlags, ProtFlags};
 
 pub(crate) use super::PAGE;
+use super::emulated;
+pub(crate) use super::seals::{are_bytes_sealed, freeze, is_sealed, seal, seal_bytes};
 
 /// Makes an anonymous file of `size` bytes; no page of it exists yet.
 ///
@@ -59,6 +61,9 @@ pub(crate) fn object_file(size: usize) -> io::Result<OwnedFd> {
     if size >= CHECKED && super::limits::memory_left().is_some_and(|left| size as u64 > left) {
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
     }
+    if cfg!(miri) {
+        return emulated::file(size);
+    }
     let fd = anonymous_file(c"procession-object", size)?;
     nix::fcntl::fallocate(&fd, nix::fcntl::FallocateFlags::empty(), 0, size as i64)?;
     seal(&fd);
@@ -72,6 +77,9 @@ pub(crate) fn object_file(size: usize) -> io::Result<OwnedFd> {
 ///
 /// Returns an error if there is not that much memory.
 pub(crate) fn sparse_object_file(size: usize, present: usize) -> io::Result<OwnedFd> {
+    if cfg!(miri) {
+        return emulated::file(size);
+    }
     let fd = anonymous_file(c"procession-object", size)?;
     make_present(fd.as_fd(), 0, present)?;
     seal(&fd);
@@ -84,6 +92,9 @@ pub(crate) fn sparse_object_file(size: usize, present: usize) -> io::Result<Owne
 ///
 /// Returns an error if there is not that much memory.
 pub(crate) fn make_present(fd: BorrowedFd<'_>, from: usize, len: usize) -> io::Result<()> {
+    if cfg!(miri) {
+        return Ok(());
+    }
     if len >= CHECKED && super::limits::memory_left().is_some_and(|left| len as u64 > left) {
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
     }
@@ -112,49 +123,6 @@ pub(crate) fn leaves_room(size: usize) -> bool {
 /// memory and kill processes later.
 const CHECKED: usize = 16 << 20;
 
-/// Makes the kernel refuse every change of the bytes from now on. If a process has a writable mapping of the file,
-/// the kernel refuses further writable mappings instead.
-pub(crate) fn seal_bytes(fd: BorrowedFd<'_>) {
-    // SAFETY: fcntl with integers only.
-    let add = |seal: i32| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seal) } == 0;
-    let _ = add(libc::F_SEAL_WRITE) || add(libc::F_SEAL_FUTURE_WRITE);
-}
-
-/// Fixes the size of the file. A file that is not a memfd has no seals and remains as it is.
-pub(crate) fn seal(fd: &OwnedFd) {
-    add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW);
-}
-
-/// Fixes the size and the bytes of the file, if it can be sealed.
-pub(crate) fn freeze(fd: &OwnedFd) {
-    add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL);
-}
-
-/// Returns whether the size of the file is fixed, so that no access to a mapping of it can fail. It is false for a
-/// file that is not a memfd.
-pub(crate) fn is_sealed(fd: BorrowedFd<'_>) -> bool {
-    has_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW)
-}
-
-/// Returns whether the bytes of the file are fixed.
-pub(crate) fn are_bytes_sealed(fd: BorrowedFd<'_>) -> bool {
-    has_seals(fd, libc::F_SEAL_WRITE)
-}
-
-fn has_seals(fd: BorrowedFd<'_>, wanted: i32) -> bool {
-    // SAFETY: fcntl with integers only.
-    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
-    cfg!(miri) || (seals >= 0 && seals & wanted == wanted)
-}
-
-fn add_seals(fd: &OwnedFd, seals: i32) {
-    if cfg!(miri) {
-        return;
-    }
-    // SAFETY: fcntl with integers only.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) };
-}
-
 /// Opens the same file for processes that must not write to it.
 ///
 /// It is opened again for reading only, which leaves its owner free to give pages back
@@ -169,7 +137,7 @@ pub(crate) fn read_only(fd: &OwnedFd) -> io::Result<OwnedFd> {
     match std::fs::File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
         Ok(file) => super::stdio::above_stdio(file.into()),
         Err(_) => {
-            add_seals(fd, libc::F_SEAL_FUTURE_WRITE);
+            super::seals::add_seals(fd, libc::F_SEAL_FUTURE_WRITE);
             fd.try_clone()
         }
     }
@@ -220,6 +188,11 @@ impl Mapping {
         flags: MapFlags,
     ) -> io::Result<Self> {
         let (len, writable) = (size.get(), prot.contains(ProtFlags::PROT_WRITE));
+        if cfg!(miri) {
+            let start = emulated::map(fd, offset, len)?;
+            // It is in no process, so that it is never unmapped.
+            return Ok(Mapping { start, len, writable, only_in: Some(u64::MAX) });
+        }
         // SAFETY: a new mapping at an address the kernel chooses.
         let start = unsafe { nix::sys::mman::mmap(None, size, prot, flags, fd, offset as i64)? };
         let mapping = Mapping { start: start.cast(), len, writable, only_in: None };
@@ -243,7 +216,9 @@ impl Mapping {
     /// Creates an anonymous file of the given size, and maps it.
     pub(crate) fn with_file(name: &CStr, len: usize) -> io::Result<(Self, OwnedFd)> {
         if cfg!(miri) {
-            return Self::without_file(len);
+            let start = emulated::allocate(len)?;
+            let mapping = Mapping { start, len, writable: true, only_in: None };
+            return Ok((mapping, emulated::stand_in()?));
         }
         let fd = anonymous_file(name, len)?;
         let mapping = if len < SPARSE {
@@ -259,6 +234,9 @@ impl Mapping {
     /// mapping is made without access, of which nothing is made, and of what is used
     /// later the pages are locked as they come.
     pub(crate) fn sparse(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        if cfg!(miri) {
+            return Self::new(fd, len, true);
+        }
         let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
         let locked = super::limits::locked();
@@ -283,19 +261,6 @@ impl Mapping {
         check(unsafe { libc::mprotect(start, len, libc::PROT_READ | libc::PROT_WRITE) })?;
         mapping.writable = true;
         Ok(mapping)
-    }
-
-    /// Miri has no shared mappings: memory of this process alone, and an fd that stands in.
-    fn without_file(len: usize) -> io::Result<(Self, OwnedFd)> {
-        if len > 32 << 20 {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
-        let (prot, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
-        // SAFETY: a new mapping at an address of the interpreter's choice.
-        let start = unsafe { nix::sys::mman::mmap_anonymous(None, size, prot, flags)? };
-        let stand_in = nix::sys::eventfd::EventFd::new()?;
-        Ok((Mapping { start: start.cast(), len, writable: true, only_in: None }, stand_in.into()))
     }
 
     fn advise(&self, offset: usize, len: usize, advice: i32) {

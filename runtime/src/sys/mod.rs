@@ -6,6 +6,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod crash;
+mod emulated;
 pub(crate) mod entry;
 pub(crate) mod execute;
 pub(crate) mod exiting;
@@ -22,6 +23,7 @@ pub(crate) mod prefetch;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod rights;
+mod seals;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stdio;

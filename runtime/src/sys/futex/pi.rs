@@ -9,7 +9,7 @@
 
 #[cfg(not(any(miri, all(test, loom))))]
 use super::FutexAnswer;
-
+#[cfg(not(any(miri, all(test, loom))))]
 use crate::atomics::{AtomicU32, Ordering};
 
 /// Waits for the word until a time of [`clock::now`](crate::sys::clock::now).
