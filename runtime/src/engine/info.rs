@@ -15,7 +15,7 @@ pub enum WorkerState {
     Starting,
     /// The worker is waiting for work.
     Idle,
-    /// The worker is running a task.
+    /// The worker has received inputs of a task.
     Busy,
     /// The worker was told to leave, or is being killed.
     Leaving,
@@ -66,6 +66,9 @@ impl WorkerInfo {
     }
 
     /// Returns the name of the task that the worker is running, if any.
+    ///
+    /// If the worker dies now, the input that it is running is lost, and its call gets an error. An input that the worker
+    /// has received but not begun is run by another worker instead.
     pub fn task(&self) -> Option<&str> {
         self.task
     }
@@ -88,7 +91,10 @@ impl Engine {
             let instance = self.instance(at);
             let page = instance.map(|instance| instance.page.view());
             let (position, since) = page.map_or((0, 0), |page| page.chunk());
-            let task = self.scheduler.task_at(position).map(|(task, _)| task);
+            let chunk = self.scheduler.task_at(position).map(|(task, _)| task);
+            // The same evidence decides whether the input is lost if the worker dies now.
+            let started = page.and_then(|page| page.started());
+            let task = chunk.filter(|_| started.is_some_and(|at| at.position == position));
             let task = task.and_then(crate::registry::get).map(|entry| entry.name());
             let leaves = page.is_some_and(|page| page.phase() == Phase::Leaving);
             let state = match &slot.worker {
@@ -97,12 +103,12 @@ impl Engine {
                 }
                 Worker::Starting | Worker::Initializing { .. } => WorkerState::Starting,
                 _ if leaves => WorkerState::Leaving,
-                _ if task.is_some() => WorkerState::Busy,
+                _ if chunk.is_some() => WorkerState::Busy,
                 _ => WorkerState::Idle,
             };
             let pid = instance.filter(|_| slot.known).map_or(0, |instance| instance.pid());
             let name = format!("{}-worker-{}", shared.settings.name, slot.id);
-            let since = task.map(|_| Duration::from_nanos(clock::now().saturating_sub(since)));
+            let since = chunk.map(|_| Duration::from_nanos(clock::now().saturating_sub(since)));
             let done = page.map_or(0, |page| page.done());
             WorkerInfo { id: slot.id, pid, name, state, task, since, tasks_done: done }
         });
