@@ -6,8 +6,8 @@ use super::{Pool, PoolBuilder};
 use crate::insights::Insights;
 use crate::sys::clock;
 
-/// How long to wait for the times of inputs whose outcomes are there, in nanoseconds. A worker may have been stopped in between.
-const LAST_TIMES_NS: u64 = 100_000_000;
+/// How long to wait for the times of inputs whose outcomes are there, in nanoseconds. A stopped worker does not report them.
+const LAST_TIMES_NS: u64 = 1_000_000_000;
 
 impl PoolBuilder {
     /// Sets whether the pool measures where its time goes; see [`Insights`](crate::Insights). Off by default.
@@ -25,7 +25,8 @@ impl Pool {
     /// Returns where the time of this pool went, if it was built with
     /// [`insights(true)`](crate::PoolBuilder::insights); see [`Insights`].
     ///
-    /// The times of chunks that are not finished are not contained. After the pool has ended, this still returns what was
+    /// The times of chunks that are not finished are not contained. A worker reports the last times just after its last outcome;
+    /// this waits for them, for at most one second if the worker is stopped. After the pool has ended, this still returns what was
     /// collected, except for the process-wide pool.
     pub fn insights(&self) -> Insights {
         let Some(shared) = self.present() else { return Insights::none() };
