@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Returns the bytes of the heaps of all threads that are in use, and those that are free.
@@ -340,6 +341,44 @@ pub(crate) fn wait_for(pid: u32) -> i32 {
             _ if libc::WIFSIGNALED(status) => return 1000 + libc::WTERMSIG(status),
             _ => return libc::WEXITSTATUS(status),
         }
+    }
+}
+
+/// A thread that the standard library does not know.
+///
+/// When one of its own threads starts or ends, the standard library takes a lock of the whole process. A copy of the process
+/// that another thread makes at that moment has the lock taken for ever, and hangs when its only thread ends.
+pub(crate) struct RawThread(libc::pthread_t);
+
+type RunThread = Box<dyn FnOnce() + Send>;
+
+impl RawThread {
+    pub(crate) fn spawn(run: impl FnOnce() + Send + 'static) -> Self {
+        extern "C" fn main(run: *mut libc::c_void) -> *mut libc::c_void {
+            // SAFETY: `spawn` has made it for this thread alone.
+            let run = unsafe { Box::from_raw(run.cast::<RunThread>()) };
+            // The message of a panic is printed, and the thread ends like others.
+            let _ = catch_unwind(AssertUnwindSafe(run));
+            std::ptr::null_mut()
+        }
+        let run: Box<RunThread> = Box::new(Box::new(run));
+        let mut thread = 0;
+        // SAFETY: the number is written before the call returns, and `main` frees its argument.
+        let failed = unsafe {
+            libc::pthread_create(&mut thread, std::ptr::null(), main, Box::into_raw(run).cast())
+        };
+        assert_eq!(failed, 0, "a thread can be started");
+        RawThread(thread)
+    }
+
+    pub(crate) fn join(self) {
+        // SAFETY: the thread is neither joined nor detached elsewhere.
+        unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
+    }
+
+    pub(crate) fn detach(self) {
+        // SAFETY: the thread is neither joined nor detached elsewhere.
+        unsafe { libc::pthread_detach(self.0) };
     }
 }
 

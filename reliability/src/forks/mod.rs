@@ -4,7 +4,8 @@
 mod values;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use runtime::{ErrorKind, Pool, StartMethod, worker};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grid::Grid;
 use crate::group::tell;
-use crate::sys::{self, By};
+use crate::sys::{self, By, RawThread};
 use crate::tasks::{bytes, double, pattern};
 use crate::{Options, counts, usage};
 
@@ -112,19 +113,26 @@ fn fork_and(x: u64, by: By, then: Then, wait: bool) -> (Vec<u64>, i32) {
 /// Forks in two threads at the same time.
 #[worker]
 fn fork_in_threads(x: u64, then: Then) -> (u64, Vec<i32>) {
-    let fork = move || match sys::fork(By::Library) {
-        Some(pid) => sys::wait_for(pid),
-        None => then.act().len() as i32 - 20_000,
-    };
-    let threads = [(); 2].map(|()| std::thread::spawn(fork));
-    let codes = threads.map(|thread| thread.join().unwrap_or(-2)).to_vec();
+    let codes = [(); 2].map(|()| Arc::new(AtomicI32::new(-2)));
+    let threads = codes.each_ref().map(|code| {
+        let code = Arc::clone(code);
+        RawThread::spawn(move || {
+            let ended = match sys::fork(By::Library) {
+                Some(pid) => sys::wait_for(pid),
+                None => then.act().len() as i32 - 20_000,
+            };
+            code.store(ended, Ordering::Relaxed);
+        })
+    });
+    threads.into_iter().for_each(RawThread::join);
+    let codes = codes.map(|code| code.load(Ordering::Relaxed)).to_vec();
     if codes.iter().any(|code| *code < 0) { (WRONG, codes) } else { (x, codes) }
 }
 
 /// Starts a thread that forks a few times, mostly after this task has ended, and also while its worker exits.
 #[worker]
 fn fork_later(x: u64) -> u64 {
-    std::thread::spawn(|| {
+    let thread = RawThread::spawn(|| {
         for _ in 0..3 {
             std::thread::sleep(Duration::from_micros(300));
             match sys::fork(By::Library) {
@@ -133,6 +141,7 @@ fn fork_later(x: u64) -> u64 {
             };
         }
     });
+    thread.detach();
     x
 }
 
