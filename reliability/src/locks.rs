@@ -67,8 +67,11 @@ const POINTS: [(&str, u32); 49] = [
     ("event-waits", 5),
 ];
 
-/// A worker passes these points only after it has found a dead worker.
-const AFTER_A_DEATH: [&str; 2] = ["lock-claimed", "barrier-breaks"];
+/// A worker passes this point only when it locks a lock whose owner has died while no thread waited.
+const AFTER_AN_OWNER: &str = "lock-claimed";
+
+/// A worker passes this point only after it has found a dead worker at the barrier.
+const AFTER_A_PARTY: &str = "barrier-breaks";
 
 /// The objects that workers and caller share.
 #[derive(Clone, Serialize, Deserialize)]
@@ -378,6 +381,13 @@ pub(crate) fn case(words: &[&str]) -> bool {
     true
 }
 
+/// Ends its worker while it owns the mutex and no other thread waits for it. (If a thread waits, the kernel hands the lock over.)
+#[worker]
+fn die_as_owner(all: All) {
+    let _guard = all.recovered(all.mutex.lock(), |died| died.recover());
+    sys::raise(libc::SIGKILL);
+}
+
 /// Makes a worker die once at a point, while other workers and the caller continue.
 fn step(method: StartMethod, point: &str, nth: u32) -> Result<(), String> {
     let text = |error: runtime::Error| error.to_string();
@@ -387,14 +397,15 @@ fn step(method: StartMethod, point: &str, nth: u32) -> Result<(), String> {
     let pool = Pool::builder().workers(3).start_method(method).env("PROCESSION_FAULT", armed);
     let pool = pool.build().map_err(text)?;
     let all = All::new().map_err(text)?;
-    let kills = AFTER_A_DEATH.contains(&point);
     let mut deaths = 0;
     for attempt in 0..100 {
+        let needs_owner = point == AFTER_AN_OWNER && !mark.exists();
+        let owner = needs_owner.then(|| pool.apply(die_as_owner, &all));
         let inputs = (0..6).map(|n| (&all, 30, n * 7));
         let call = pool.task(exercise).chunk_size(1);
         let outcomes = std::thread::scope(|scope| {
             let own = scope.spawn(|| (0..30).for_each(|n| all.round(n)));
-            if kills && !mark.exists() {
+            if point == AFTER_A_PARTY && !mark.exists() {
                 scope.spawn(|| {
                     std::thread::sleep(Duration::from_millis(5 + attempt % 7));
                     pool.workers()
@@ -406,9 +417,9 @@ fn step(method: StartMethod, point: &str, nth: u32) -> Result<(), String> {
             let outcomes = call.map_all(inputs);
             own.join().map_err(|_| "the caller panicked".to_owned()).map(|()| outcomes)
         })?;
-        for outcome in outcomes {
+        for outcome in outcomes.into_iter().map(|outcome| outcome.map(drop)).chain(owner) {
             match outcome {
-                Ok(_) => {}
+                Ok(()) => {}
                 Err(error) if error.signal() == Some(libc::SIGKILL) => deaths += 1,
                 Err(error) => return Err(error.to_string()),
             }
