@@ -42,8 +42,8 @@ pub(super) trait PullerLink: Send + Sync {
     /// Publishes the inputs in the buffer.
     fn hand_out(&self, call: &CallRef) -> PullerNews;
 
-    /// Permits the thread to pull `free` more inputs, and to publish `together` inputs at once.
-    fn allow(&self, free: usize, together: usize);
+    /// Permits the thread to pull inputs until it has published `allowed` in total, and to publish `together` inputs at once.
+    fn allow(&self, allowed: usize, together: usize);
 
     /// Waits until there are more than `handed_in` inputs, until the iterator has ended, or until `end`.
     fn wait(&self, handed_in: usize, end: Option<Instant>);
@@ -252,10 +252,9 @@ impl<T: Serialize + Send> PullerLink for Channel<T> {
         PullerNews { handed_in: state.handed_in, fresh, over, panic: state.panic.take() }
     }
 
-    fn allow(&self, free: usize, together: usize) {
+    fn allow(&self, allowed: usize, together: usize) {
         let mut state = self.lock();
         state.together = together;
-        let allowed = state.handed_in.saturating_add(free);
         if state.allowed < allowed {
             state.allowed = allowed;
             self.may.notify_one();

@@ -255,7 +255,8 @@ where
             return true;
         }
         let (free, together) = look.free(now);
-        puller.allow(free, together);
+        // Counted from what this thread has seen: the other one may have published more meanwhile.
+        puller.allow(look.handed_in.saturating_add(free), together);
         if over || !look.has_all() {
             return false;
         }
