@@ -21,7 +21,8 @@ const LIST: &str = "survivors.txt";
 /// A part of the library that does not depend on the rest.
 struct Part {
     name: &'static str,
-    manifest: &'static str,
+    /// The sections of its `Cargo.toml` after `[package]`.
+    sections: &'static str,
     /// The files that only tests use.
     excluded: &'static str,
     /// The functions that only tests use, as a regular expression.
@@ -40,11 +41,7 @@ struct Round {
 const PARTS: [Part; 2] = [
     Part {
         name: "scheduler",
-        manifest: "
-[package]
-name = \"scheduler\"
-edition = \"2024\"
-
+        sections: "
 [features]
 simulation = []
 dashboard = []
@@ -59,11 +56,7 @@ dashboard = []
     },
     Part {
         name: "codec",
-        manifest: "
-[package]
-name = \"codec\"
-edition = \"2024\"
-
+        sections: "
 [dependencies]
 bincode = { version = \"=2.0.1\", default-features = false, features = [\"std\", \"serde\"] }
 libc = \"0.2.180\"
@@ -166,11 +159,12 @@ fn run_round(
     expressions: &[String],
     shard: Option<&str>,
 ) -> io::Result<PathBuf> {
-    let profile = format!(
-        "\n[profile.dev]\nopt-level = {}\ndebug = 0\nincremental = true\n\n[workspace]\n",
-        round.opt_level
+    let manifest = format!(
+        "[package]\nname = \"{}\"\nedition = \"2024\"\n{}\n[profile.dev]\nopt-level = {}\ndebug = 0\nincremental = \
+         true\n\n[workspace]\n",
+        part.name, part.sections, round.opt_level
     );
-    fs::write(package.join("Cargo.toml"), [part.manifest, &profile].concat())?;
+    fs::write(package.join("Cargo.toml"), manifest)?;
     let mut command = Command::new("cargo");
     command.arg("mutants").current_dir(package);
     command.args(["--no-shuffle", "--jobs=1", "--timeout=600", "--colors=never"]);

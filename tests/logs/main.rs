@@ -68,6 +68,9 @@ struct Collect<'a>(&'a mut BTreeMap<String, String>);
 
 impl<'kvs> VisitSource<'kvs> for Collect<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        if ["worker", "pid", "index"].contains(&key.as_str()) {
+            assert!(value.to_u64().is_some(), "{key} is no number: {value}");
+        }
         let before = self.0.insert(key.to_string(), value.to_string());
         assert_eq!(before, None, "{key} comes twice");
         Ok(())
@@ -320,6 +323,8 @@ fn forwarding_can_be_switched_off(method: StartMethod) {
     let builder = Pool::builder().workers(1).start_method(method).forward_logs(false);
     let pool = builder.build().unwrap();
     pool.apply(greet, "ann").unwrap();
+    // The same thread would read spans and events.
+    assert_no_reader();
     drop(pool);
     assert!(seen().is_empty());
 }
@@ -385,6 +390,11 @@ fn records_come_while_other_pools_are_made(method: StartMethod) {
 fn a_program_without_a_logger_has_no_thread_for_it(method: StartMethod) {
     let pool = pool(method, 1);
     pool.apply(greet, "ann").unwrap();
+    assert_no_reader();
+}
+
+/// Checks that no thread of this process reads the messages of workers.
+fn assert_no_reader() {
     let names: Vec<_> = std::fs::read_dir("/proc/self/task")
         .unwrap()
         .map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap())

@@ -85,7 +85,7 @@ impl LogSender {
 pub(super) enum ReceivedLog<'a> {
     Message(LogMessage<'a>),
     Nothing,
-    /// No sender is left, or the channel is damaged.
+    /// No sender is left.
     Disconnected,
 }
 
@@ -107,8 +107,9 @@ impl LogReceiver {
         }
         match self.lanes[lane].receive(&mut self.bytes, 0) {
             Ok(_) => {}
-            Err(ChannelError::TimedOut) => return ReceivedLog::Nothing,
-            Err(_) => return ReceivedLog::Disconnected,
+            Err(ChannelError::Disconnected) => return ReceivedLog::Disconnected,
+            // There is none, or this process has no descriptors left for a long one, which stays.
+            Err(_) => return ReceivedLog::Nothing,
         }
         match codec::decode(&mut Source::new(&self.bytes)) {
             Ok(message) => ReceivedLog::Message(message),

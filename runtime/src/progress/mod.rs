@@ -279,6 +279,19 @@ impl Drop for Tracker {
 mod tests {
     use super::*;
 
+    /// The thread that draws may still have a reference to a call that ends.
+    #[cfg(feature = "progress")]
+    #[test]
+    fn nothing_is_drawn_after_the_end_of_a_call() {
+        let watchers = Watchers { title: Some("a".to_owned()), callback: None };
+        let tracker = Tracker::start(&watchers, || Some(0));
+        let tracked = Arc::clone(&tracker.tracked);
+        assert!(tracked.bar.lock().unwrap().is_some());
+        tracker.finish();
+        assert!(tracked.bar.lock().unwrap().is_none());
+        tracked.show();
+    }
+
     fn at(done: u64, total: Option<u64>, seconds: u64) -> Progress {
         let elapsed = Duration::from_secs(seconds);
         Progress { done, total, failed: 0, elapsed, is_over: false }
