@@ -72,6 +72,6 @@ pub(crate) fn page() -> Option<Arc<WorkerPageMap>> {
 
 /// Makes the dispatcher of the caller look at the page.
 #[cfg(feature = "progress")]
-pub(crate) fn ring() {
-    WAKEUP.get().lock().ignore_poison().iter().for_each(|wakeup| wakeup.ring());
+pub(crate) fn wake_dispatcher() {
+    WAKEUP.get().lock().ignore_poison().iter().for_each(|wakeup| wakeup.wake());
 }

@@ -232,7 +232,7 @@ fn a_timeline_and_a_trace_are_written(method: StartMethod) {
     insights.write_trace(&trace).unwrap();
     let svg = fs::read_to_string(timeline).unwrap();
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
-    for word in ["worker 0", "worker 1", "::nap: 20 inputs", "class=\"c0\"", "class=\"born\""] {
+    for word in ["worker 0", "worker 1", "::nap: 20 inputs", "class=\"c0\"", "class=\"start\""] {
         assert!(svg.contains(word), "no {word} in\n{svg}");
     }
     let trace = fs::read(trace).unwrap();

@@ -27,7 +27,7 @@ const SLICE: u64 = 100_000_000;
 
 /// The time that an actor waits for room in its own queue, in nanoseconds. No room will become free, but
 /// another thread may have the lock of the queue for a moment.
-const OWN_PATIENCE: u64 = 100_000_000;
+const OWN_QUEUE_TIMEOUT: u64 = 100_000_000;
 
 /// The maximum number of reply links that are kept for later calls.
 const MOST_IDLE: usize = 16;
@@ -224,12 +224,12 @@ impl CallTarget<'_> {
         let mut bytes = Vec::with_capacity(256);
         let objects = self.write(&mut bytes, &request, arguments)?;
         // An actor that waits for room in its own queue would wait forever.
-        let patience = match self.calls_itself() {
-            true => Some(clock::now() + OWN_PATIENCE),
+        let timeout = match self.calls_itself() {
+            true => Some(clock::now() + OWN_QUEUE_TIMEOUT),
             false => until,
         };
         fault("casting");
-        self.sender.send(&bytes, &objects, patience).map_err(|error| self.unsent(error))
+        self.sender.send(&bytes, &objects, timeout).map_err(|error| self.unsent(error))
     }
 
     /// Makes a call and waits for the answer.

@@ -14,7 +14,7 @@ use crate::poison::IgnorePoison;
 use crate::sys::clock;
 
 /// The maximum time that an answer waits for room in the reply link, in nanoseconds.
-const PATIENCE: u64 = 1_000_000_000;
+const REPLY_TIMEOUT: u64 = 1_000_000_000;
 
 /// The actors of a manager.
 pub(super) struct ActorHost {
@@ -135,7 +135,7 @@ impl ActorHost {
         let sender = self.link(link)?;
         // One answer at a time is expected, so the link has room. A caller that goes to sleep may have the
         // lock for a moment. A caller that is stopped during that time gets no answer.
-        match sender.send(reply, objects, Some(clock::now() + PATIENCE)) {
+        match sender.send(reply, objects, Some(clock::now() + REPLY_TIMEOUT)) {
             Ok(()) => None,
             Err(Unsent::Failed(error)) => Some(error),
             Err(Unsent::Gone | Unsent::Full) => {

@@ -68,7 +68,7 @@ struct Leadership {
     /// Whether no thread leads. The first standby thread then takes the lead.
     is_vacant: bool,
     is_over: bool,
-    standing_by: usize,
+    waiting_to_lead: usize,
     threads: usize,
 }
 
@@ -91,7 +91,7 @@ impl ServedActor {
         let runs = Arc::new(Runs::default());
         chain::appear(id, &runs);
         let leadership =
-            Leadership { is_vacant: false, is_over: false, standing_by: 0, threads: 1 };
+            Leadership { is_vacant: false, is_over: false, waiting_to_lead: 0, threads: 1 };
         Arc::new(ServedActor {
             id,
             kind,
@@ -116,7 +116,7 @@ impl ServedActor {
     pub(super) fn work(self: &Arc<Self>, mut leads: bool) {
         worker::capture_panics();
         let (mut buffer, mut reply) = (MessageBuffer::new(), Vec::new());
-        while leads || self.stand_by() {
+        while leads || self.wait_to_lead() {
             match self.lead(&mut buffer, &mut reply) {
                 LeadEnd::Over => {
                     self.leadership().is_over = true;
@@ -154,9 +154,9 @@ impl ServedActor {
     }
 
     /// Waits until this thread leads; returns `false` if it has to end.
-    fn stand_by(self: &Arc<Self>) -> bool {
+    fn wait_to_lead(self: &Arc<Self>) -> bool {
         let mut leadership = self.leadership();
-        leadership.standing_by += 1;
+        leadership.waiting_to_lead += 1;
         let mut quiet = 0;
         let leads = loop {
             if leadership.is_over {
@@ -183,7 +183,7 @@ impl ServedActor {
             let began = self.began.load(Ordering::SeqCst);
             if began == 0 || began == TAKEN {
                 quiet = if waited.timed_out() { quiet + 1 } else { 0 };
-                if !watches && waited.timed_out() && leadership.standing_by > 1 {
+                if !watches && waited.timed_out() && leadership.waiting_to_lead > 1 {
                     break false;
                 }
                 continue;
@@ -198,7 +198,7 @@ impl ServedActor {
                 break true;
             }
         };
-        leadership.standing_by -= 1;
+        leadership.waiting_to_lead -= 1;
         // The other standby threads may not be watching.
         self.unwatched.store(true, Ordering::SeqCst);
         leads
@@ -250,7 +250,7 @@ impl ServedActor {
                     let actor = self.actor.read().ignore_poison();
                     let Some(shared) = actor.as_ref() else { return LeadEnd::Over };
                     let pace = self.paces[request.method as usize].load(Ordering::Relaxed);
-                    let passed = pace > SHORT && self.appoint();
+                    let passed = pace > SHORT && self.hand_over_lead();
                     let began = clock::now();
                     if !passed {
                         self.began.store(began, Ordering::SeqCst);
@@ -294,9 +294,9 @@ impl ServedActor {
     }
 
     /// Hands the lead to another thread, if there is one or one can be started.
-    fn appoint(self: &Arc<Self>) -> bool {
+    fn hand_over_lead(self: &Arc<Self>) -> bool {
         let mut leadership = self.leadership();
-        if leadership.standing_by > 0 {
+        if leadership.waiting_to_lead > 0 {
             leadership.is_vacant = true;
             drop(leadership);
             self.changed.notify_one();
@@ -316,7 +316,7 @@ impl ServedActor {
             return;
         }
         let mut leadership = self.leadership();
-        if leadership.standing_by > 0 {
+        if leadership.waiting_to_lead > 0 {
             drop(leadership);
             self.changed.notify_one();
         } else if leadership.threads < self.host.threads() {

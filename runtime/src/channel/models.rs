@@ -18,7 +18,7 @@ struct Socket {
 }
 
 impl Socket {
-    fn ring(&self) {
+    fn wake(&self) {
         *self.tokens.lock().unwrap() += 1;
         self.changed.notify_one();
     }
@@ -71,7 +71,7 @@ impl Channel {
             self.wait_for_room(head);
         }
         if *receiver_sleeps {
-            self.to_receivers.ring();
+            self.to_receivers.wake();
             if dies == Dies::Woken {
                 return;
             }
@@ -117,7 +117,7 @@ impl Channel {
             }
         }
         if *sender_sleeps {
-            self.to_senders.ring();
+            self.to_senders.wake();
             *sender_sleeps = false;
         }
         let head = self.head.load(Ordering::Relaxed);

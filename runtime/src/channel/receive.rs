@@ -173,7 +173,7 @@ fn take_with_packets(
 fn wake_sender(end: &ChannelEnd) {
     let sleeps = &end.page().receivers.sender_sleeps;
     if sleeps.load(Ordering::Relaxed) != 0 {
-        socket::ring(end.socket());
+        socket::wake(end.socket());
         fault("channel-sender-woken");
         sleeps.store(0, Ordering::Relaxed);
     }
@@ -195,8 +195,8 @@ fn wait(end: &ChannelEnd, until: u64) -> Result<(), ChannelError> {
         fault("channel-receiver-sleeps");
         let ready = hangup::wait(end.socket(), until);
         // A message follows a wake-up immediately (rule C7).
-        let patience = if ready.readable { WOKEN_NS } else { 0 };
-        if clock::spin(patience.min(left()), || ring.has_message()) || ring.has_message() {
+        let timeout = if ready.readable { WOKEN_NS } else { 0 };
+        if clock::spin(timeout.min(left()), || ring.has_message()) || ring.has_message() {
             return Ok(());
         }
         if ready.hung_up {

@@ -123,7 +123,7 @@ fn put_with_packets(
 fn wake_receiver(end: &ChannelEnd) {
     let sleeps = &end.page().senders.receiver_sleeps;
     if sleeps.load(Ordering::Relaxed) != 0 {
-        socket::ring(end.socket());
+        socket::wake(end.socket());
         fault("channel-woken");
         sleeps.store(0, Ordering::Relaxed);
     }

@@ -47,8 +47,8 @@ impl WaitForAny<'_> {
             let mut ready = Vec::new();
             around(&mut || ready = hangup::wait_for_any(&fds, sleep_until));
             let woken = |end: &ChannelEnd, readable| {
-                let patience = if readable { WOKEN_NS } else { 0 };
-                clock::spin(patience, || end.ring().len() > 0)
+                let timeout = if readable { WOKEN_NS } else { 0 };
+                clock::spin(timeout, || end.ring().len() > 0)
             };
             let found = self
                 .order()

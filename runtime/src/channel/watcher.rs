@@ -60,7 +60,7 @@ pub(super) fn watch(end: &ChannelEnd, waker: Waker) -> Result<AsyncWatch> {
     state.next += 1;
     state.waits.push(AsyncWait { name, end: end.clone(), waker });
     drop(state);
-    thread.ring();
+    thread.wake();
     Ok(AsyncWatch { name })
 }
 
@@ -75,7 +75,7 @@ impl Drop for AsyncWatch {
         drop(state);
         drop(entry);
         // The thread drops its clone of the end.
-        thread.inspect(|thread| thread.ring());
+        thread.inspect(|thread| thread.wake());
     }
 }
 

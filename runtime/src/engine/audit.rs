@@ -38,39 +38,39 @@ impl Engine {
 
     /// Returns the chunks that were claimed in the name of an idle worker, now and at the last check, with the
     /// slots of the workers. With an honest worker this state lasts only for a moment.
-    pub(super) fn stray_claims(
+    pub(super) fn unbacked_claims(
         &mut self,
         shared: &SharedPool,
         before: &[u64],
     ) -> (Vec<u64>, Vec<usize>) {
-        let (mut strays, mut orphans, mut guilty) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut unbacked, mut unowned, mut violators) = (Vec::new(), Vec::new(), Vec::new());
         for (position, owner) in self.scheduler.unheld(&self.queue) {
             let slot = match owner {
                 Owner::Free => continue,
                 Owner::Worker(slot) => slot,
                 // The word is invalid, because the caller does not keep withdrawn chunks.
                 Owner::Nobody => {
-                    orphans.push(position);
+                    unowned.push(position);
                     continue;
                 }
             };
             let Some(instance) = self.instance(slot) else {
-                orphans.push(position);
+                unowned.push(position);
                 continue;
             };
             let page = instance.page.view();
             let idle = page.phase() == Phase::Idle && page.chunk().0 != position;
             if idle && !instance.has_messages() {
-                strays.push(position);
+                unbacked.push(position);
                 if before.contains(&position) {
-                    guilty.push(slot);
+                    violators.push(slot);
                 }
             }
         }
-        for position in orphans {
+        for position in unowned {
             self.scheduler.reclaim(position, &mut self.queue);
         }
         self.carry_out(shared);
-        (strays, guilty)
+        (unbacked, violators)
     }
 }

@@ -27,7 +27,7 @@ use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, process, socket};
 
 /// The maximum time between the end of a process and the report of its exit status.
-const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+const EXIT_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The time that a process which this one is not permitted to kill has to end in another way, and the
 /// interval of the checks.
@@ -40,7 +40,7 @@ pub(crate) struct Dispatcher {
     /// The abandoned workers, with the memory that they may still read.
     left_behind: Vec<LeftBehind>,
     audited: Instant,
-    suspects: Vec<u64>,
+    unbacked_before: Vec<u64>,
     stopped: StoppedWorkers,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn start(
         shares: Arc::new(shares),
         left_behind: Vec::new(),
         audited: Instant::now(),
-        suspects: Vec::new(),
+        unbacked_before: Vec::new(),
         stopped: StoppedWorkers::default(),
     };
     std::thread::Builder::new()
@@ -269,7 +269,7 @@ impl Dispatcher {
                     let exit = launcher.and_then(|l| l.exit_of(ticket, pidfd.as_fd()));
                     match exit {
                         Some(exit) => engine.reap(shared, slot, exit),
-                        None if since.elapsed() > EXIT_PATIENCE => {
+                        None if since.elapsed() > EXIT_STATUS_TIMEOUT => {
                             engine.reap(shared, slot, Exit::Unknown);
                         }
                         None => engine.event(shared, Event::ProcessOver { slot }),
@@ -407,9 +407,10 @@ impl Dispatcher {
         }
         self.audited = Instant::now();
         engine.audit_cursor(&self.shared);
-        let (suspects, guilty) = engine.stray_claims(&self.shared, &self.suspects);
-        self.suspects = suspects;
-        for slot in guilty {
+        let (unbacked_before, violators) =
+            engine.unbacked_claims(&self.shared, &self.unbacked_before);
+        self.unbacked_before = unbacked_before;
+        for slot in violators {
             let error = Error::start("a chunk was claimed in its name that it does not run");
             engine.event(&self.shared, Event::Misbehaved { slot, error: error.into() });
         }

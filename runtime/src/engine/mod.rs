@@ -45,7 +45,7 @@ mod threads;
 mod timeouts;
 mod wait;
 
-pub(crate) use crate::scheduler::{CallId, Life, Patience};
+pub(crate) use crate::scheduler::{CallId, Life, WakePolicy};
 pub(crate) use call_ref::{ChunkIn, Options};
 pub(crate) use dispatcher::{join, start};
 pub(crate) use inbox::{Answer, Inbox};

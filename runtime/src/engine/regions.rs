@@ -148,7 +148,7 @@ impl SharedPool {
 
     /// Makes the dispatcher check everything.
     pub(super) fn wake_dispatcher(&self) {
-        self.wakeup.ring();
+        self.wakeup.wake();
     }
 }
 

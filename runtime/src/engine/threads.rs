@@ -12,7 +12,7 @@ use crate::handle::{ObjectLink, ObjectQueue};
 use crate::poison::IgnorePoison;
 use crate::queue::WorkerPageMap;
 use crate::start::Preload;
-use crate::start::preload::PreloadPatience;
+use crate::start::preload::PreloadTimeouts;
 use crate::state::Share;
 use crate::worker::{self, Failure, Original, WorkerLoop};
 
@@ -116,7 +116,7 @@ pub(super) fn start(
         let ready = worker::initialize(initializers.iter().map(Preload::parts));
         let failed = ready.is_err();
         *said.lock().ignore_poison() = Some(ready);
-        ring.ring();
+        ring.wake();
         if !failed {
             let link = Arc::new(ObjectLink::in_process(queue));
             let serve = || {
@@ -128,7 +128,7 @@ pub(super) fn start(
         let _ = catch_unwind(crate::state::clear);
         original.or_end(0);
         ended.store(true, Ordering::Release);
-        ring.ring();
+        ring.wake();
     };
     std::thread::Builder::new()
         .name(format!("{name}-worker-{id}"))
@@ -166,7 +166,7 @@ pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<V
     if preloads.is_empty() {
         return Ok(Vec::new());
     }
-    let patience = PreloadPatience::new(preloads, limit, Duration::MAX);
+    let timeouts = PreloadTimeouts::new(preloads, limit, Duration::MAX);
     let preloads = preloads.to_vec();
     let run = move || -> Result<Vec<Share>> {
         worker::capture_panics();
@@ -193,7 +193,7 @@ pub(crate) fn preload(preloads: &[Preload], limit: Option<Duration>) -> Result<V
         None => receiver.recv().map_err(Into::into),
     };
     match outcome {
-        Err(mpsc::RecvTimeoutError::Timeout) => return Err(patience.over()),
+        Err(mpsc::RecvTimeoutError::Timeout) => return Err(timeouts.over()),
         // The thread catches the panics of preloads. Other panics are reported by the hook.
         _ => drop(thread.join()),
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::locked::LockedEngine;
-use super::{CallId, Engine, Patience, SharedPool};
+use super::{CallId, Engine, SharedPool, WakePolicy};
 use crate::queue::Waiting;
 use crate::scheduler::{Sleep, TICK, WaitDecision, WaiterRole};
 use crate::sys::{clock, futex};
@@ -21,15 +21,15 @@ const SPIN_NS: u64 = 50_000;
 impl SharedPool {
     /// Reads what is there, and waits until something may be there for the call, at most
     /// until `end`. `seen` is what the call knows of ended chunks: while nothing has ended
-    /// since, a thread that can be patient sleeps, though single results trickle in.
+    /// since, a thread that waits for a short queue sleeps, though single results arrive.
     pub(crate) fn wait(
         &self,
         id: CallId,
-        patience: Patience,
+        policy: WakePolicy,
         seen: &mut u64,
         end: Option<Instant>,
     ) {
-        drop(self.wait_locked(self.lock(), id, patience, seen, end));
+        drop(self.wait_locked(self.lock(), id, policy, seen, end));
     }
 
     /// Does the same for a thread that holds the lock, and returns the lock.
@@ -37,7 +37,7 @@ impl SharedPool {
         &'a self,
         mut engine: LockedEngine<'a>,
         id: CallId,
-        patience: Patience,
+        policy: WakePolicy,
         seen: &mut u64,
         end: Option<Instant>,
     ) -> LockedEngine<'a> {
@@ -52,7 +52,7 @@ impl SharedPool {
                 break;
             }
             let has_answers = engine.has_answers(id);
-            let decided = engine.decide(self, id, patience, chunk_ended, has_answers);
+            let decided = engine.decide(self, id, policy, chunk_ended, has_answers);
             let sleep = match decided {
                 WaitDecision::Return => break,
                 WaitDecision::Follow => return follow(self, engine, id, time),
@@ -130,11 +130,11 @@ impl Engine {
         &mut self,
         shared: &SharedPool,
         id: CallId,
-        patience: Patience,
+        policy: WakePolicy,
         chunk_ended: bool,
         has_answers: bool,
     ) -> WaitDecision {
-        let decided = self.scheduler.wait(id, patience, chunk_ended, has_answers, &self.queue);
+        let decided = self.scheduler.wait(id, policy, chunk_ended, has_answers, &self.queue);
         self.carry_out(shared);
         decided
     }

@@ -54,7 +54,7 @@ enum ObjectRoute {
     Socket {
         socket: Mutex<Checked>,
         /// Makes the caller read its end.
-        ring: Box<dyn Fn() + Send + Sync>,
+        wake: Box<dyn Fn() + Send + Sync>,
     },
     /// The link to a caller in the same process.
     Here(Arc<ObjectQueue>),
@@ -64,17 +64,17 @@ enum ObjectRoute {
 pub(crate) type ObjectQueue = Mutex<VecDeque<Arc<Object>>>;
 
 impl ObjectLink {
-    /// Creates the end of a worker process. `ring` makes the caller read the other end.
+    /// Creates the end of a worker process. `wake` makes the caller read the other end.
     ///
     /// # Errors
     ///
     /// Fails if the socket is closed.
     pub(crate) fn new(
         socket: OwnedFd,
-        ring: impl Fn() + Send + Sync + 'static,
+        wake: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let socket = Mutex::new(Checked::new(socket)?);
-        let way = ObjectRoute::Socket { socket, ring: Box::new(ring) };
+        let way = ObjectRoute::Socket { socket, wake: Box::new(wake) };
         Ok(ObjectLink { way, lost: AtomicBool::new(false) })
     }
 
@@ -103,11 +103,11 @@ impl ObjectLink {
                 let mut queue = queue.lock().ignore_poison();
                 queue.extend(objects.iter().cloned());
             }
-            ObjectRoute::Socket { socket, ring } => {
+            ObjectRoute::Socket { socket, wake } => {
                 let socket = socket.lock().ignore_poison();
                 let socket = socket.get()?;
                 for object in objects {
-                    give_one(socket, object, ring)?;
+                    give_one(socket, object, wake)?;
                 }
             }
         }
@@ -126,14 +126,14 @@ impl ObjectLink {
     ///
     /// Fails if the caller does not send the object.
     pub(super) fn fetch(&self, id: ObjectId) -> io::Result<Arc<Object>> {
-        let ObjectRoute::Socket { socket, ring } = &self.way else {
+        let ObjectRoute::Socket { socket, wake } = &self.way else {
             return Err(io::Error::other("its last handle was dropped"));
         };
         let socket = socket.lock().ignore_poison();
         let mut buffer = [0; LEN];
         let answer = socket.get().and_then(|socket| {
             socket::send(socket, &message(WANT, id), &[], Wait::Block)?;
-            ring();
+            wake();
             let answer = socket::receive(socket, &mut buffer, Wait::Block)?;
             answer.ok_or_else(|| io::Error::other("the caller is gone"))
         });
@@ -163,7 +163,7 @@ pub(crate) struct NotGiven {
 const TRIES: u32 = 5000;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
-fn give_one(socket: BorrowedFd<'_>, object: &Object, ring: &dyn Fn()) -> io::Result<()> {
+fn give_one(socket: BorrowedFd<'_>, object: &Object, wake: &dyn Fn()) -> io::Result<()> {
     let mut tries = 0;
     loop {
         let error = match send(socket, HELD, object, Wait::Never) {
@@ -176,7 +176,7 @@ fn give_one(socket: BorrowedFd<'_>, object: &Object, ring: &dyn Fn()) -> io::Res
             return Err(error);
         }
         tries += 1;
-        ring();
+        wake();
         std::thread::sleep(PAUSE);
     }
 }

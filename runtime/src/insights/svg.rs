@@ -24,9 +24,9 @@ const STYLE: &str = "\
 svg{color-scheme:light dark;font:12px system-ui,sans-serif}\
 .ground{fill:#fff}.text{fill:#1f2430}.faint{fill:#5b6170}.lane{fill:#f0f2f6}.line{stroke:#d5d9e2}\
 .c0{fill:#0072b2}.c1{fill:#e69f00}.c2{fill:#009e73}.c3{fill:#cc79a7}.c4{fill:#56b4e9}.c5{fill:#8a6d00}.c6{fill:#7a5fb0}\
-.c7{fill:#7d8493}.born{fill:#b9c0cd}.lost{fill:#d22f27}\
+.c7{fill:#7d8493}.start{fill:#b9c0cd}.lost{fill:#d22f27}\
 @media(prefers-color-scheme:dark){.ground{fill:#14171d}.text{fill:#e8eaf0}.faint{fill:#a3aab8}.lane{fill:#20242d}\
-.line{stroke:#39404d}.c0{fill:#3d9bd8}.c5{fill:#c7a53a}.c6{fill:#a58ddb}.born{fill:#5a6271}.lost{fill:#ff6f61}}";
+.line{stroke:#39404d}.c0{fill:#3d9bd8}.c5{fill:#c7a53a}.c6{fill:#a58ddb}.start{fill:#5a6271}.lost{fill:#ff6f61}}";
 
 /// Returns a number for an attribute.
 fn px(value: f64) -> String {
@@ -139,8 +139,8 @@ fn bars(
     let mut bars: Vec<(LaneBar, u64)> = Vec::new();
     for slice in snapshot.collector.slices.iter().filter(|slice| slice.slot == slot) {
         let (class, name) = match slice.doing {
-            Doing::Start => ("born".to_owned(), "start"),
-            Doing::Initialize => ("born".to_owned(), "initialize"),
+            Doing::Start => ("start".to_owned(), "start"),
+            Doing::Initialize => ("start".to_owned(), "initialize"),
             Doing::Run(task) => {
                 (format!("c{}", colors.get(&task).unwrap_or(&COLORS)), name_of(task))
             }
@@ -205,7 +205,7 @@ fn label(at: u64, step: u64) -> String {
 }
 
 fn legend(snapshot: &Snapshot, colors: &BTreeMap<u32, usize>) -> Vec<(String, String)> {
-    let mut lines = vec![("born".to_owned(), "start and initializers".to_owned())];
+    let mut lines = vec![("start".to_owned(), "start and initializers".to_owned())];
     let mut tasks: Vec<_> = colors.iter().collect();
     tasks.sort_by_key(|(_, color)| **color);
     for (task, color) in tasks.iter().filter(|(_, color)| **color < COLORS) {

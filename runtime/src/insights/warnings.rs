@@ -21,7 +21,7 @@ pub(super) fn find(
     found.extend(starved(collector, workers));
     found.extend(imbalance(workers));
     found.extend(tasks.iter().filter_map(small_chunks));
-    found.extend(births(workers));
+    found.extend(start_times(workers));
     found.extend(sending(workers));
     found
 }
@@ -82,15 +82,15 @@ fn small_chunks(task: &TaskInsights) -> Option<String> {
     })
 }
 
-fn births(workers: &[WorkerInsights]) -> Option<String> {
-    let born: u64 = workers.iter().map(|worker| worker.start + worker.initialize).sum();
+fn start_times(workers: &[WorkerInsights]) -> Option<String> {
+    let starting: u64 = workers.iter().map(|worker| worker.start + worker.initialize).sum();
     let run: u64 = workers.iter().map(|worker| worker.run).sum();
     let worked = workers.iter().any(|worker| worker.inputs > 0);
-    (worked && born >= 5 * LEAST && born > run).then(|| {
+    (worked && starting >= 5 * LEAST && starting > run).then(|| {
         format!(
             "the workers took {} to start and initialize, and ran tasks for {}; keep the pool for more calls, raise \
              max_tasks_per_worker, or use a preload",
-            time(born),
+            time(starting),
             time(run)
         )
     })

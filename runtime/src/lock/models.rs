@@ -154,10 +154,10 @@ fn rule_k5_who_takes_over_may_die() {
 fn rule_k7_who_stands_still_between_two_steps_loses_its_turn() {
     model(3, || {
         let guarded = Guarded::new();
-        let impatient = {
+        let sleepless = {
             let guarded = Arc::clone(&guarded);
             spawn(1, move || {
-                simulated::set_impatient();
+                simulated::set_sleeps_end();
                 guarded.turn()
             })
         };
@@ -165,7 +165,7 @@ fn rule_k7_who_stands_still_between_two_steps_loses_its_turn() {
             let guarded = Arc::clone(&guarded);
             spawn(2, move || guarded.turn())
         };
-        assert_eq!(impatient.join().unwrap(), Locked::Clean);
+        assert_eq!(sleepless.join().unwrap(), Locked::Clean);
         assert_eq!(other.join().unwrap(), Locked::Clean);
         assert_eq!(guarded.count(), 2);
         simulated::set_tid(3);

@@ -71,7 +71,7 @@ impl OutputCollector {
         }
         drop(thread);
         self.reader.workers.lock().ignore_poison().push(Arc::clone(&output));
-        self.reader.wakeup.ring();
+        self.reader.wakeup.wake();
         Ok((output, writers))
     }
 
@@ -79,7 +79,7 @@ impl OutputCollector {
     pub(crate) fn tail_of_dead(&self, worker: &WorkerOutput) -> Option<String> {
         let tail = worker.tail_of_dead();
         // The pipes may be empty now, so that they would not wake the thread.
-        self.reader.wakeup.ring();
+        self.reader.wakeup.wake();
         tail
     }
 
@@ -88,7 +88,7 @@ impl OutputCollector {
         let thread = self.thread.lock().ignore_poison().take();
         let Some(thread) = thread else { return };
         self.reader.is_over.store(true, Ordering::Release);
-        self.reader.wakeup.ring();
+        self.reader.wakeup.wake();
         // The function of the program may own the pool.
         if thread.thread().id() != thread::current().id() {
             let _ = thread.join();

@@ -58,7 +58,7 @@ pub(super) struct LineCutter {
 
 impl LineCutter {
     /// Adds bytes that were read. `input_at` returns the input that has written the byte at an index.
-    pub(super) fn feed(
+    pub(super) fn push(
         &mut self,
         read: &[u8],
         stream: OutputStream,
@@ -108,7 +108,7 @@ mod tests {
         for part in parts {
             // Each ten bytes are those of an input.
             let input_at = |at| Some(MarkedInput { task: 0, index: (before + at as u64) / 10 });
-            cutter.feed(part, OutputStream::Stdout, &mut batch, input_at);
+            cutter.push(part, OutputStream::Stdout, &mut batch, input_at);
             before += part.len() as u64;
         }
         cutter.finish(OutputStream::Stdout, &mut batch);

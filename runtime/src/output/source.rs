@@ -153,7 +153,7 @@ impl WorkerOutput {
             let first = marks.partition_point(|mark| mark.ends[at] <= place);
             marks.get(first).map_or(present, |mark| mark.input)
         };
-        cutter.feed(read, stream, batch, input_at);
+        cutter.push(read, stream, batch, input_at);
         *count += read.len() as u64;
         let is_past = |mark: &OutputMark| {
             (0..2).all(|at| streams[at].is_over || mark.ends[at] <= streams[at].count)

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::ordered::Ordered;
 use super::producer::{self, InputProducer, OpenCall};
-use crate::engine::{Options, Patience, SharedPool};
+use crate::engine::{Options, SharedPool, WakePolicy};
 use crate::error::{Error, Result};
 use crate::registry::Entry;
 
@@ -54,7 +54,7 @@ where
             call.finish();
             return Ok(());
         } else {
-            call.wait(Patience::Some, None);
+            call.wait(WakePolicy::ShortQueue, None);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ordered::Ordered;
 use super::producer::OpenCall;
 use super::{Handle, Imap, ImapUnordered, Pool, handle, map, single};
-use crate::engine::{Options, Patience, SharedPool};
+use crate::engine::{Options, SharedPool, WakePolicy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Fitted, Item};
 use crate::progress::Progress;
@@ -425,7 +425,7 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
             let mut outcomes = Ordered::new(count);
             let (id, mut over) = (call.id, false);
             while !over {
-                call.wait(Patience::None, None);
+                call.wait(WakePolicy::EachOutcome, None);
                 // A worker that a resize has dismissed may have no outcome.
                 over = call.poll(|engine, _| engine.is_settled(id));
                 call.decode_all(|index, outcome, _| outcomes.put(index, outcome));

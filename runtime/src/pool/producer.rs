@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::decoding;
 use super::fill::{self, Filled, Refused};
 use super::span::SpanOfCall;
-use crate::engine::{Answer, CallId, ChunkIn, Engine, Inbox, Options, Patience, SharedPool};
+use crate::engine::{Answer, CallId, ChunkIn, Engine, Inbox, Options, SharedPool, WakePolicy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{self, Object};
 use crate::progress::Tracker;
@@ -156,7 +156,7 @@ impl OpenCall {
         engine.swap_inbox(id, inbox);
         match awaiting {
             Awaiting::Thread(end) if inbox.is_empty() && !engine.is_settled(id) => {
-                engine = shared.wait_locked(engine, id, Patience::None, seen, end);
+                engine = shared.wait_locked(engine, id, WakePolicy::EachOutcome, seen, end);
                 engine.swap_inbox(id, inbox);
             }
             Awaiting::Executor(waker) if !engine.is_settled(id) => before = engine.watch(id, waker),
@@ -208,9 +208,9 @@ impl OpenCall {
     }
 
     /// Waits until there may be more.
-    pub(super) fn wait(&mut self, patience: Patience, end: Option<Instant>) {
+    pub(super) fn wait(&mut self, policy: WakePolicy, end: Option<Instant>) {
         let OpenCall { call, seen, .. } = self;
-        call.shared.wait(call.id, patience, seen, end);
+        call.shared.wait(call.id, policy, seen, end);
     }
 }
 
@@ -301,7 +301,7 @@ impl CallRef {
             if !self.shared.lock().is_in_flight(self.id) {
                 return Err(refused);
             }
-            self.shared.wait(self.id, Patience::None, &mut seen, None);
+            self.shared.wait(self.id, WakePolicy::EachOutcome, &mut seen, None);
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Puller {
 }
 
 /// The messages of the thread to the reader.
-pub(super) struct PullerNews {
+pub(super) struct PullerProgress {
     /// Inputs that were published.
     pub(super) handed_in: usize,
     /// The inputs that were published since the last request, and their bytes.
@@ -40,7 +40,7 @@ pub(super) struct PullerNews {
 /// The interface of the thread for the reader, independent of the type of the inputs.
 pub(super) trait PullerLink: Send + Sync {
     /// Publishes the inputs in the buffer.
-    fn hand_out(&self, call: &CallRef) -> PullerNews;
+    fn hand_out(&self, call: &CallRef) -> PullerProgress;
 
     /// Permits the thread to pull inputs until it has published `allowed` in total, and to publish `together` inputs at once.
     fn allow(&self, allowed: usize, together: usize);
@@ -244,12 +244,12 @@ impl<T: Serialize> PullerState<T> {
 }
 
 impl<T: Serialize + Send> PullerLink for Channel<T> {
-    fn hand_out(&self, call: &CallRef) -> PullerNews {
+    fn hand_out(&self, call: &CallRef) -> PullerProgress {
         let mut state = self.lock();
         state.hand_out(call);
         let over = state.over;
         let fresh = std::mem::take(&mut state.fresh);
-        PullerNews { handed_in: state.handed_in, fresh, over, panic: state.panic.take() }
+        PullerProgress { handed_in: state.handed_in, fresh, over, panic: state.panic.take() }
     }
 
     fn allow(&self, allowed: usize, together: usize) {

@@ -46,7 +46,7 @@ impl Running {
             _ => {
                 let preloads = &settings.preloads;
                 // Preloads take as long as the program allows initializers to take.
-                let patience = match preloads.is_empty() {
+                let preload_timeout = match preloads.is_empty() {
                     true => Some(settings.limits.start_timeout),
                     false => settings.limits.init_timeout,
                 };
@@ -55,7 +55,7 @@ impl Running {
                     method,
                     preloads,
                     with_threads,
-                    patience,
+                    preload_timeout,
                     settings.limits.start_timeout,
                 )?;
                 (Some(launcher), Vec::new())

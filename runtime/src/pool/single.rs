@@ -13,7 +13,7 @@ use super::decoding;
 use super::fill::{self, Filled};
 use super::producer::{self, Awaiting, OpenCall};
 use super::span::SpanOfCall;
-use crate::engine::{Batch, Inbox, Options, Patience, SharedPool};
+use crate::engine::{Batch, Inbox, Options, SharedPool, WakePolicy};
 use crate::error::Result;
 use crate::handle;
 use crate::queue::PayloadBuffer;
@@ -86,7 +86,7 @@ pub(super) fn apply<T: Serialize, R: DeserializeOwned>(
     let id = engine.open_call_of_one(shared, entry, options, batch)?;
     let (mut inbox, mut seen) = (Inbox::default(), u64::MAX);
     while inbox.is_empty() {
-        engine = shared.wait_locked(engine, id, Patience::None, &mut seen, None);
+        engine = shared.wait_locked(engine, id, WakePolicy::EachOutcome, &mut seen, None);
         engine.swap_inbox(id, &mut inbox);
     }
     engine.close_call(shared, id);

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::look_ahead::{LookAhead, Present};
 use super::producer::{self, InputProducer, OpenCall, Panic};
 use super::puller::Puller;
-use crate::engine::{Options, Patience, SharedPool};
+use crate::engine::{Options, SharedPool, WakePolicy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::Entry;
 
@@ -149,7 +149,7 @@ where
                 return self.elapsed(out);
             }
             let until = [end, self.hold].into_iter().flatten().min();
-            self.call.wait(Patience::None, until);
+            self.call.wait(WakePolicy::EachOutcome, until);
         }
     }
 

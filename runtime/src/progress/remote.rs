@@ -64,6 +64,6 @@ impl RemoteBar {
             elapsed: u64::try_from(progress.elapsed.as_nanos()).unwrap_or(u64::MAX),
         };
         page.view().bars.write(self.slot, &report);
-        present::ring();
+        present::wake_dispatcher();
     }
 }

@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_20_nonsense_is_refused() {
+    fn rule_20_malformed_messages_are_refused() {
         let refused = |produced, header: Option<Header>| {
             let owned = Owned::new(8);
             owned.produced.store(produced, Ordering::Relaxed);

@@ -240,7 +240,7 @@ impl<P: Port> Scheduler<P> {
         if let Some(reason) = self.health.broken.as_ref().filter(|_| !self.limits.replace) {
             return Err(Refusal::Broken(reason.clone()));
         }
-        if self.health.mend() {
+        if self.health.clear_broken() {
             self.wake_dispatcher();
         }
         if self.limits.ordered {
@@ -391,7 +391,7 @@ impl<P: Port> Scheduler<P> {
         chunks.extend(call.pending.drain(..));
         chunks.extend(self.in_flight.waiting.take_call(id));
         if published {
-            self.notify_patient_leader();
+            self.notify_leader_at_short_queue();
         }
         chunks
     }

@@ -47,14 +47,14 @@ impl<P: Port> Scheduler<P> {
         }
         self.act(Action::Vacate { slot });
         self.limit_storm(port);
-        self.nobody_serves();
+        self.no_worker_serves();
         self.refuse_waiting_without_worker(port);
         if let Some(reason) = self.health.broken.clone() {
             // No other worker is started for the inputs that waited for this one.
             self.refuse_waiting(&reason);
         }
         if self.workers.is_empty() {
-            self.nobody_left(ending.error, port);
+            self.no_worker_left(ending.error, port);
         }
         self.publish(port);
         self.act(Action::WakeWorkers);

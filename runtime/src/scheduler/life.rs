@@ -48,7 +48,7 @@ impl<E> Health<E> {
     }
 
     /// Forgets why the pool was broken, because the cause may have disappeared.
-    pub(super) fn mend(&mut self) -> bool {
+    pub(super) fn clear_broken(&mut self) -> bool {
         let was_broken = self.broken.take().is_some();
         if was_broken {
             (self.deaths, self.failed_starts, self.retry_at) = (0, 0, None);
@@ -190,14 +190,14 @@ impl<P: Port> Scheduler<P> {
 
     /// Handles the end of the last serving worker. The calls depend on the next start, so it is tried without
     /// a pause.
-    pub(super) fn nobody_serves(&mut self) {
+    pub(super) fn no_worker_serves(&mut self) {
         if self.health.failed_starts >= Limits::FAILED_STARTS && !self.workers.any_serves() {
             self.health.retry_at = None;
         }
     }
 
     /// Handles the remaining work when the last worker has ended.
-    pub(super) fn nobody_left(&mut self, error: P::Error, port: &mut P) {
+    pub(super) fn no_worker_left(&mut self, error: P::Error, port: &mut P) {
         if self.health.life >= Life::Leaving {
             self.end_calls(&Reason::PoolEnded, port);
         } else if !self.limits.replace {

@@ -24,7 +24,7 @@ pub(crate) struct Limits {
     /// The maximum time that a worker may be idle before it is asked to leave.
     pub(crate) idle_timeout: Option<Duration>,
     /// The maximum time to wait for the end of a killed worker before it is abandoned.
-    pub(crate) kill_patience: Duration,
+    pub(crate) kill_timeout: Duration,
 }
 
 impl Limits {
@@ -40,7 +40,7 @@ impl Limits {
             init_timeout: None,
             leave_timeout: Duration::from_secs(2),
             idle_timeout: None,
-            kill_patience: Duration::from_secs(10),
+            kill_timeout: Duration::from_secs(10),
         }
     }
 

@@ -82,7 +82,7 @@ pub(crate) use port::{Owner, Port};
 pub(crate) use results::{CurrentChunk, Violation};
 pub(crate) use slow::SLOW;
 pub(crate) use time::{TICK, Time};
-pub(crate) use waiters::{Patience, Sleep, WaitDecision, WaiterRole};
+pub(crate) use waiters::{Sleep, WaitDecision, WaiterRole, WakePolicy};
 pub(crate) use worker::{Slot, Worker};
 
 use std::collections::{HashMap, VecDeque};

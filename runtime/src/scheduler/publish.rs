@@ -15,7 +15,7 @@ impl<P: Port> Scheduler<P> {
         if self.calls.turns.is_empty() {
             return;
         }
-        self.make_way(port);
+        self.withdraw_lower_priorities(port);
         let mut published = false;
         let mut unclaimed = self.in_flight.unclaimed(port);
         let workers = self.target().max(1);
@@ -66,7 +66,7 @@ impl<P: Port> Scheduler<P> {
     }
 
     /// Withdraws the published chunks whose priority is lower than that of the call whose turn it is.
-    fn make_way(&mut self, port: &mut P) {
+    fn withdraw_lower_priorities(&mut self, port: &mut P) {
         if !self.calls.has_priorities() {
             return;
         }
@@ -75,7 +75,7 @@ impl<P: Port> Scheduler<P> {
         let lower = |call| calls.get(call).is_some_and(|call| call.options.priority < priority);
         let taken = self.in_flight.take_unclaimed(port, |chunk| lower(chunk.call));
         if !taken.is_empty() {
-            self.notify_patient_leader();
+            self.notify_leader_at_short_queue();
         }
         taken.into_iter().rev().for_each(|chunk| self.unpublish(chunk));
     }

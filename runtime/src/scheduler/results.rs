@@ -160,7 +160,7 @@ impl<P: Port> Scheduler<P> {
     /// Stops the running chunks of a call, and withdraws the unclaimed ones.
     pub(super) fn withdraw(&mut self, id: CallId, port: &mut P) {
         if !self.in_flight.take_unclaimed(port, |chunk| chunk.call == id).is_empty() {
-            self.notify_patient_leader();
+            self.notify_leader_at_short_queue();
         }
         self.skip_running(id, port);
         self.cancel_claimed(id, port);

@@ -45,7 +45,7 @@ impl<P: Port> Scheduler<P> {
         let taken =
             self.in_flight.take_unclaimed(port, |chunk| chunk.call == id && chunk.count > 1);
         if !taken.is_empty() {
-            self.notify_patient_leader();
+            self.notify_leader_at_short_queue();
         }
         taken.into_iter().rev().for_each(|chunk| self.unpublish(chunk));
         if let Some(call) = self.calls.get_mut(id) {

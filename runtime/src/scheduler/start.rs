@@ -48,7 +48,7 @@ impl<P: Port> Scheduler<P> {
         }
         self.refuse_waiting_without_worker(port);
         if self.workers.is_empty() {
-            self.nobody_left(error, port);
+            self.no_worker_left(error, port);
         }
         self.act(Action::Changed);
         self.wake_dispatcher();
@@ -72,7 +72,7 @@ impl<P: Port> Scheduler<P> {
     /// Kills a worker for a reason, unless it was killed or has ended before. Returns whether it is killed by
     /// this call.
     pub(super) fn kill(&mut self, slot: usize, reason: KillReason<P::Error>, now: Time) -> bool {
-        let until = after(now, self.limits.kill_patience);
+        let until = after(now, self.limits.kill_timeout);
         let killed = self.workers.kill(slot, reason, until, &self.limits);
         if killed {
             self.act(Action::Kill { slot });

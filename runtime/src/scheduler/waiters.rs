@@ -21,13 +21,13 @@ use std::time::Duration;
 use super::time::{TICK, after};
 use super::{Action, CallId, Life, Port, Scheduler, Time};
 
-/// The outcomes for which a thread is woken.
+/// When a thread that waits for a call is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Every outcome.
-    None,
-    /// Only when the queue becomes short.
-    Some,
+pub(crate) enum WakePolicy {
+    /// The thread is woken for each outcome.
+    EachOutcome,
+    /// The thread is woken when few chunks are left to claim.
+    ShortQueue,
 }
 
 /// The condition for which the leader sleeps.
@@ -89,12 +89,12 @@ impl<P: Port> Scheduler<P> {
     pub(crate) fn wait(
         &mut self,
         id: CallId,
-        patience: Patience,
+        policy: WakePolicy,
         ended: bool,
         has_answers: bool,
         port: &P,
     ) -> WaitDecision {
-        let sleep = self.worth_waiting_for(patience, port);
+        let sleep = self.worth_waiting_for(policy, port);
         let Some(call) = self.calls.get_mut(id) else { return WaitDecision::Return };
         let told = std::mem::take(&mut call.progressed);
         let can_return = sleep == Sleep::End && (ended || told) && has_answers;
@@ -129,7 +129,7 @@ impl<P: Port> Scheduler<P> {
         if self.waiters.leading.is_some() {
             if self.waiters.progressed {
                 // The leader may be waiting for the messages that this thread has read.
-                self.notify_patient_leader();
+                self.notify_leader_at_short_queue();
             }
             return false;
         }
@@ -171,7 +171,7 @@ impl<P: Port> Scheduler<P> {
 
     /// Wakes a leader that waits for claims after chunks were withdrawn, so that it checks its condition
     /// again.
-    pub(super) fn notify_patient_leader(&mut self) {
+    pub(super) fn notify_leader_at_short_queue(&mut self) {
         if let Some(leading @ Sleep::Low(_)) = &mut self.waiters.leading {
             *leading = Sleep::End;
             self.act(Action::WakeLeader);
@@ -231,12 +231,12 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    fn worth_waiting_for(&mut self, patience: Patience, port: &P) -> Sleep {
+    fn worth_waiting_for(&mut self, policy: WakePolicy, port: &P) -> Sleep {
         let reserve = self.ahead() / 2;
-        let patient = patience == Patience::Some
+        let waits_for_short_queue = policy == WakePolicy::ShortQueue
             && self.waiters.following.is_empty()
             && self.in_flight.unclaimed(port) > reserve;
-        match patient {
+        match waits_for_short_queue {
             true => Sleep::Low(self.in_flight.low_mark(reserve)),
             false => Sleep::End,
         }

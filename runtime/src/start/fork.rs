@@ -35,7 +35,7 @@ pub(super) struct Fork {
 pub(super) fn start(
     preloads: &[Preload],
     threads_allowed: bool,
-    patience: &preload::PreloadPatience,
+    timeouts: &preload::PreloadTimeouts,
 ) -> Result<Served<Fork>> {
     let cannot = |e: std::io::Error| Error::start(format!("this process cannot be forked: {e}"));
     let caller = std::process::id();
@@ -76,7 +76,7 @@ pub(super) fn start(
     })?;
     let template = Arc::new(Peer::new(ours, pidfd, pid));
     let preloads = preload::phrase(preloads);
-    Served::new(Fork { template, standby: None, reached: false, rights, preloads }, patience)
+    Served::new(Fork { template, standby: None, reached: false, rights, preloads }, timeouts)
 }
 
 impl Host for Fork {

@@ -59,8 +59,9 @@ impl Drop for Registered {
 /// A guard of the closed fork lock: each thread of the library is in `poll` or waits for the lock.
 pub(super) struct Closed(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>);
 
-/// The maximum time for which the kernel may still list a thread that was joined.
-const PATIENCE: u32 = 50;
+/// The number of times that the threads are listed, at intervals of a millisecond: the kernel may still list a thread that
+/// was joined.
+const MAX_TRIES: u32 = 50;
 
 /// Closes the fork lock. Fails if the program has other threads, unless this is allowed.
 pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
@@ -80,7 +81,7 @@ pub(super) fn close(threads_allowed: bool) -> Result<Closed> {
             }
         };
         drop(closed);
-        if tries == PATIENCE {
+        if tries == MAX_TRIES {
             return Err(refusal(&names));
         }
         thread::sleep(Duration::from_millis(1));
@@ -107,7 +108,7 @@ fn is_waiting_harness(thread: i32) -> bool {
 /// Returns the names of the other threads of this process, after those that are about to end have ended;
 /// empty if the threads cannot be listed.
 pub(super) fn threads_left() -> Vec<String> {
-    for _ in 0..PATIENCE {
+    for _ in 0..MAX_TRIES {
         match threads::others() {
             Ok(others) if !others.is_empty() => thread::sleep(Duration::from_millis(1)),
             _ => return Vec::new(),

@@ -62,11 +62,11 @@ pub(super) struct ForkServer {
 pub(super) fn start(
     preloads: &[Preload],
     threads_allowed: bool,
-    patience: &preload::PreloadPatience,
+    timeouts: &preload::PreloadTimeouts,
 ) -> Result<Served<ForkServer>> {
     entry::check().map_err(Error::start)?;
     let key = Key { preloads: preloads.to_vec(), threads_allowed, rights: Rights::default() };
-    Served::new(ForkServer { key, server: None }, patience)
+    Served::new(ForkServer { key, server: None }, timeouts)
 }
 
 impl Host for ForkServer {

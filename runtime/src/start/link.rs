@@ -192,4 +192,4 @@ impl Link {
 }
 
 /// Returns the exit of a worker whose server cannot report it any more.
-pub(super) const UNTOLD: Exit = Exit::Signal(signals::SIGKILL);
+pub(super) const UNREPORTED: Exit = Exit::Signal(signals::SIGKILL);

@@ -190,7 +190,7 @@ struct ServerRole {
 }
 
 /// Creates the launcher of a start method. If the method has a server, starts it and waits for at most
-/// `patience` until the preloads are done.
+/// `preload_timeout` until the preloads are done.
 ///
 /// Called on the thread that builds the pool.
 ///
@@ -201,19 +201,19 @@ pub(crate) fn launcher(
     method: StartMethod,
     preloads: &[Preload],
     allow_fork_with_threads: bool,
-    patience: Option<Duration>,
+    preload_timeout: Option<Duration>,
     start_timeout: Duration,
 ) -> Result<Box<dyn Launcher>> {
     generation();
     process::reap_left();
-    let patience = &preload::PreloadPatience::new(preloads, patience, start_timeout);
+    let preload_timeout = &preload::PreloadTimeouts::new(preloads, preload_timeout, start_timeout);
     match method {
         StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
         StartMethod::ForkServer => {
-            Ok(Box::new(forkserver::start(preloads, allow_fork_with_threads, patience)?))
+            Ok(Box::new(forkserver::start(preloads, allow_fork_with_threads, preload_timeout)?))
         }
         StartMethod::Fork => {
-            Ok(Box::new(fork::start(preloads, allow_fork_with_threads, patience)?))
+            Ok(Box::new(fork::start(preloads, allow_fork_with_threads, preload_timeout)?))
         }
         StartMethod::Thread => {
             Err(Error::new(ErrorKind::Configuration, "threads are not launched as processes"))

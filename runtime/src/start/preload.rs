@@ -14,19 +14,19 @@ use crate::sys::poll::wait_readable;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{fds, process, termination};
 
-/// The maximum time until a server accepts requests.
-pub(crate) struct PreloadPatience {
+/// The times that a new server has until it accepts requests.
+pub(crate) struct PreloadTimeouts {
     pub(crate) limit: Option<Duration>,
-    /// After which one that is stopped is left.
+    /// The time after which a server that is stopped is abandoned.
     pub(super) stopped: Duration,
-    /// The names of what it runs before.
+    /// The preloads that the server runs before, as a part of a sentence.
     preloads: String,
 }
 
-impl PreloadPatience {
+impl PreloadTimeouts {
     pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>, start: Duration) -> Self {
         let stopped = limit.map_or(start, |limit| limit.min(start));
-        PreloadPatience { limit, stopped, preloads: phrase(preloads) }
+        PreloadTimeouts { limit, stopped, preloads: phrase(preloads) }
     }
 
     /// Returns the error when the time is over.

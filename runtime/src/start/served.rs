@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
-use super::link::{Link, Lost, UNTOLD};
+use super::link::{Link, Lost, UNREPORTED};
 use super::peer::Peer;
 use super::{Exit, LaunchEvent, Launcher, Order, order, preload};
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ pub(super) trait Host: Send {
 /// files, and the messages have to fit in the buffer of the socket.
 const UNDER_WAY: usize = 16;
 /// The maximum time for which a server may leave that many starts unanswered.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The launcher of the methods that have a server.
 pub(super) struct Served<H: Host> {
@@ -73,8 +73,8 @@ pub(super) struct Served<H: Host> {
 }
 
 impl<H: Host> Served<H> {
-    /// Connects to the server, and waits for at most `patience` until it accepts orders.
-    pub(super) fn new(host: H, patience: &preload::PreloadPatience) -> Result<Self> {
+    /// Connects to the server, and waits for at most `timeouts` until it accepts orders.
+    pub(super) fn new(host: H, timeouts: &preload::PreloadTimeouts) -> Result<Self> {
         let (caller, mut begun, mut replaced) = (Caller::here(), Instant::now(), false);
         let rights = caller.rights().clone();
         let (link, older, events) = (None, Vec::new(), Vec::new());
@@ -82,14 +82,14 @@ impl<H: Host> Served<H> {
         served.connect(&rights)?;
         while let Some(link) = served.link.as_ref().filter(|link| !link.ready) {
             let left =
-                patience.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
+                timeouts.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
             process::ended(link.socket.as_fd(), left.min(Duration::from_secs(1)));
             served.read();
-            if begun.elapsed() >= patience.stopped
+            if begun.elapsed() >= timeouts.stopped
                 && served.link.as_ref().is_some_and(|link| !link.ready)
                 && served.host.peer().is_some_and(Peer::is_stopped)
             {
-                let error = served.of_stopped(patience.stopped);
+                let error = served.of_stopped(timeouts.stopped);
                 if replaced || !served.replace_stopped() {
                     served.host.give_up();
                     return Err(error);
@@ -100,7 +100,7 @@ impl<H: Host> Served<H> {
             }
             if left.is_zero() && served.link.as_ref().is_some_and(|link| !link.ready) {
                 served.host.give_up();
-                return Err(patience.over());
+                return Err(timeouts.over());
             }
         }
         match served.events.pop() {
@@ -172,9 +172,10 @@ impl<H: Host> Served<H> {
     /// Waits until the number of starts in progress is below the limit.
     fn make_room(&mut self) -> Result<()> {
         while let Some(link) = self.link.as_ref().filter(|link| link.open.len() >= UNDER_WAY) {
-            if !process::ended(link.socket.as_fd(), PATIENCE) {
+            if !process::ended(link.socket.as_fd(), ANSWER_TIMEOUT) {
                 let pid = self.host.peer().map_or(0, Peer::pid);
-                let text = format!("{} (pid {pid}) has not answered within {PATIENCE:?}", H::WHAT);
+                let text =
+                    format!("{} (pid {pid}) has not answered within {ANSWER_TIMEOUT:?}", H::WHAT);
                 return Err(Error::start(text));
             }
             self.read();
@@ -253,7 +254,7 @@ impl<H: Host> Launcher for Served<H> {
         if known || self.events.iter().any(told) {
             return None;
         }
-        Some(UNTOLD)
+        Some(UNREPORTED)
     }
 
     fn overdue(&mut self, ticket: u64, limit: Duration) -> Option<Error> {
@@ -294,7 +295,7 @@ impl<H: Host> Drop for Served<H> {
         }
         let links = || self.link.iter().filter(|link| link.ready && !is_stopped).chain(older());
         links().for_each(Link::finish);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         links().for_each(|link| link.wait(deadline));
     }
 }

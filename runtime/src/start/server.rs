@@ -123,7 +123,7 @@ impl Server {
 
     /// Waits for something to happen, and does what it asks for.
     fn turn(&mut self) -> Next {
-        let mut patience = None;
+        let mut timeout = None;
         if self.needs_standby() {
             let wait = self.next_standby.saturating_duration_since(Instant::now());
             if wait.is_zero() {
@@ -131,10 +131,10 @@ impl Server {
                     return Next::Stand(Box::new(standby));
                 }
             } else {
-                patience = Some(wait);
+                timeout = Some(wait);
             }
         }
-        let Some(ready) = self.poll(patience) else {
+        let Some(ready) = self.poll(timeout) else {
             return Next::Turn;
         };
         let mut ready = ready.into_iter();
@@ -173,7 +173,7 @@ impl Server {
     }
 
     /// Which are ready: main, watch, predecessor, standby, workers, connections.
-    fn poll(&self, patience: Option<Duration>) -> Option<Vec<bool>> {
+    fn poll(&self, timeout: Option<Duration>) -> Option<Vec<bool>> {
         let mut awaited =
             vec![Awaited::readable(self.main.as_fd()), Awaited::readable(self.watch.as_fd())];
         for process in [&self.predecessor, &self.standby] {
@@ -186,7 +186,7 @@ impl Server {
         awaited.extend(self.workers.iter().map(|w| Awaited::readable(w.pidfd.as_fd())));
         awaited.extend(self.clients.open().map(Connection::awaited));
         // Interrupted, or out of memory: the next turn comes.
-        let mut ready = poll(awaited, patience)?;
+        let mut ready = poll(awaited, timeout)?;
         for (at, absent) in (2..).zip(absent) {
             ready[at] &= !absent;
         }

@@ -44,8 +44,8 @@ pub(crate) fn coarse() -> u64 {
     }
 }
 
-/// Before this time a spinner does not think of others.
-const PATIENT_NS: u64 = 3_000;
+/// The time after which a spinning thread yields for the first time, in nanoseconds.
+const FIRST_YIELD_NS: u64 = 3_000;
 
 /// Lets the given number of nanoseconds pass without accessing memory.
 pub(crate) fn pause(length: u64) {
@@ -57,14 +57,13 @@ pub(crate) fn pause(length: u64) {
     }
 }
 
-/// Looks at a condition again and again for at most `limit` nanoseconds; tells whether it
-/// came true.
+/// Checks a condition repeatedly for at most `limit` nanoseconds. Returns whether it became true.
 ///
-/// In between it lets others run, first after 3 us and then after twice as long each time:
-/// who is waited for may wait for this very CPU.
+/// The thread yields its CPU after 3 us, and then after intervals that double, because the thread that makes the
+/// condition true may wait for this CPU.
 pub(crate) fn spin(limit: u64, is_true: impl Fn() -> bool) -> bool {
     let begun = now();
-    let mut patience = PATIENT_NS;
+    let mut next_yield = FIRST_YIELD_NS;
     loop {
         for _ in 0..16 {
             if is_true() {
@@ -76,8 +75,8 @@ pub(crate) fn spin(limit: u64, is_true: impl Fn() -> bool) -> bool {
         if spent > limit {
             return false;
         }
-        if spent > patience {
-            patience *= 2;
+        if spent > next_yield {
+            next_yield *= 2;
             std::thread::yield_now();
         }
     }

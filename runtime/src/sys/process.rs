@@ -137,8 +137,8 @@ pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
 /// it does not wait, and the child is reaped after it has ended ([`reap_left`]).
 pub(crate) fn kill_and_reap(pidfd: BorrowedFd<'_>) {
     let killed = signal(pidfd, libc::SIGKILL);
-    let patience = if killed.is_ok() { Duration::from_secs(10) } else { Duration::ZERO };
-    if ended(pidfd, patience) {
+    let timeout = if killed.is_ok() { Duration::from_secs(10) } else { Duration::ZERO };
+    if ended(pidfd, timeout) {
         reap(pidfd);
     } else if let Ok(own) = pidfd.try_clone_to_owned() {
         LEFT.get().lock().ignore_poison().push(Kept::new(own));

@@ -174,7 +174,7 @@ fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) 
 }
 
 /// Sends one byte without waiting. Does not report whether it was sent.
-pub(crate) fn ring(socket: BorrowedFd<'_>) {
+pub(crate) fn wake(socket: BorrowedFd<'_>) {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: the byte is alive, and the kernel only reads it.
     while unsafe { libc::send(socket.as_raw_fd(), [0_u8].as_ptr().cast(), 1, flags) } < 0

@@ -29,7 +29,7 @@ impl Wakeup {
     }
 
     /// Wakes the dispatcher. Does nothing if the wake-up eventfd does not exist any more.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         if let Ok(fd) = self.fd.get() {
             // If the counter is full, the dispatcher is already being woken.
             let _ = nix::unistd::write(fd, &1_u64.to_ne_bytes());

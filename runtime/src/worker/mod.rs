@@ -162,7 +162,7 @@ fn link_to_caller(
 ) -> io::Result<ObjectLink> {
     ObjectLink::new(socket, move || {
         page.view().ask();
-        wakeup.ring();
+        wakeup.wake();
     })
 }
 

@@ -133,7 +133,7 @@ impl WorkerLoop {
         }
         page.set_phase(Phase::Leaving);
         // The dispatcher has to start the timeout for leaving.
-        self.sleeper.ring();
+        self.sleeper.wake_dispatcher();
     }
 
     #[inline]

@@ -41,14 +41,14 @@ impl Sleeper {
         match self.pool_page().whom_to_wake(why) {
             Waiting::Nobody => {}
             Waiting::End | Waiting::Low => self.pool_page().notify(),
-            Waiting::Dispatcher => self.ring(),
+            Waiting::Dispatcher => self.wake_dispatcher(),
         }
     }
 
     /// Wakes the dispatcher.
     #[cold]
-    pub(super) fn ring(&self) {
-        self.wakeup.ring();
+    pub(super) fn wake_dispatcher(&self) {
+        self.wakeup.wake();
     }
 
     /// Waits up to a millisecond for the caller to read results or to free a big slot.

@@ -1,7 +1,7 @@
 //! Virtual callers: threads in calls.
 
 use super::program::Op;
-use crate::scheduler::{CallId, Patience, Sleep};
+use crate::scheduler::{CallId, Sleep, WakePolicy};
 
 /// The state of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) struct InCall {
     pub(super) handed_in: usize,
     pub(super) answered: usize,
     pub(super) first_error: bool,
-    pub(super) patience: Patience,
+    pub(super) policy: WakePolicy,
     pub(super) awaited: bool,
     /// The number of checks until the call is taken back, and whether its running tasks are then
     /// cancelled.

@@ -117,12 +117,12 @@ impl World<'_> {
         let ended = |ring: &std::collections::VecDeque<super::worker::RingMessage>| {
             ring.contains(&super::worker::RingMessage::End)
         };
-        let patient = self
+        let waits_for_claims = self
             .callers
             .iter()
             .any(|caller| matches!(caller.state, CallerState::Asleep(Sleep::Low(_))));
-        let matters =
-            !patient && (self.scheduler.outstanding() > 0 || self.scheduler.watches_ends());
+        let matters = !waits_for_claims
+            && (self.scheduler.outstanding() > 0 || self.scheduler.watches_ends());
         for (slot, worker) in self.workers.iter().enumerate() {
             let Some(worker) = worker else { continue };
             if ended(&worker.ring) && matters && !worker.misbehaved {
@@ -149,15 +149,15 @@ impl World<'_> {
         if follows && !leads {
             return Err("threads follow though none leads".to_owned());
         }
-        if follows && patient {
+        if follows && waits_for_claims {
             return Err("threads follow one that waits for claims only".to_owned());
         }
-        self.check_deadlines(patient)?;
+        self.check_deadlines(waits_for_claims)?;
         self.scheduler.check_vacancies(self.now)
     }
 
     /// Checks that each state that only ends by time has a deadline, at which the dispatcher wakes.
-    fn check_deadlines(&self, patient: bool) -> Result<(), String> {
+    fn check_deadlines(&self, waits_for_claims: bool) -> Result<(), String> {
         if self.dispatcher.gone {
             return Ok(());
         }
@@ -174,7 +174,7 @@ impl World<'_> {
                 // The dispatcher notices only at its next check that the worker leaves on its own, and a
                 // thread that waits for claims does not read the end of its last chunk.
                 Stage::Leaving => {
-                    !patient
+                    !waits_for_claims
                         && self.scheduler.slot(slot).is_some_and(|slot| slot.worker.is_leaving())
                 }
                 Stage::Serving | Stage::Over(_) => false,

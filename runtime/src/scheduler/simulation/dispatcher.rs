@@ -29,12 +29,12 @@ impl VirtualDispatcher {
         }
         let Some(until) = self.asleep else { return true };
         let readable = |worker: &VirtualWorker| {
-            !worker.control.is_empty() || (worker.is_over() && !worker.over_told)
+            !worker.control.is_empty() || (worker.is_over() && !worker.end_noticed)
         };
         self.wakeup
             || until.is_some_and(|until| until <= now)
             || !self.started.is_empty()
             || !self.not_started.is_empty()
-            || workers.iter().flatten().any(|worker| readable(worker) || worker.over_told)
+            || workers.iter().flatten().any(|worker| readable(worker) || worker.end_noticed)
     }
 }

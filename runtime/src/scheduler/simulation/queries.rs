@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::behaviours::Few;
 use super::table::VirtualInputs;
 use crate::scheduler::{
-    Action, CallOptions, Event, Limits, Owner, Patience, Reason, Sleep, WaitDecision, WaiterRole,
+    Action, CallOptions, Event, Limits, Owner, Reason, Sleep, WaitDecision, WaiterRole, WakePolicy,
 };
 
 #[test]
@@ -73,7 +73,7 @@ fn the_progress_of_a_call_is_its_outstanding_inputs_and_whether_more_follow() {
 fn inputs_that_cannot_be_handed_in_fail_and_wake_the_leader() {
     let mut few = Few::new(1);
     let leading = few.call(1, CallOptions::default());
-    let decided = few.scheduler.wait(leading, Patience::None, false, false, &few.table);
+    let decided = few.scheduler.wait(leading, WakePolicy::EachOutcome, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Lead(Sleep::End));
     let call = few.open(CallOptions::default());
     few.actions();

@@ -7,12 +7,22 @@ use super::behaviours::Few;
 use super::table::VirtualInputs;
 use crate::scheduler::turns::Turns;
 use crate::scheduler::{
-    Action, CallId, CallOptions, Ending, Event, KillReason, Limits, NewChunk, Patience, Reason,
-    Refusal, Sleep, WaitDecision, WaiterRole,
+    Action, CallId, CallOptions, Ending, Event, KillReason, Limits, NewChunk, Reason, Refusal,
+    Sleep, WaitDecision, WaiterRole, WakePolicy,
 };
 
 fn is_storm(action: &Action<&'static str>) -> bool {
     matches!(action, Action::Fail { reason: Reason::RestartStorm { .. }, .. })
+}
+
+/// Returns a pool of one worker with a call of eight published chunks that looks ahead.
+fn with_eight_chunks() -> (Few, CallId) {
+    let mut few = Few::new(1);
+    let call = few.open(CallOptions { looks_ahead: true, ..CallOptions::default() });
+    for index in 0..8 {
+        few.hand_in(call, index, 1);
+    }
+    (few, call)
 }
 
 #[test]
@@ -122,7 +132,7 @@ fn the_leader_is_woken_only_if_the_dispatcher_has_settled_an_input() {
     let mut few = Few::new(1);
     let call = few.call(2, CallOptions::default());
     let wakes = |few: &mut Few| few.actions().contains(&Action::WakeLeader);
-    few.scheduler.wait(call, Patience::None, false, false, &few.table);
+    few.scheduler.wait(call, WakePolicy::EachOutcome, false, false, &few.table);
     few.event(Event::TimePassed);
     wakes(&mut few);
     few.event(Event::TimePassed);
@@ -204,20 +214,16 @@ fn a_claim_by_a_worker_that_does_not_exist_blocks_its_queue_slot() {
 }
 
 #[test]
-fn a_patient_leader_sleeps_until_half_of_the_chunks_are_claimed() {
-    let mut few = Few::new(1);
-    let call = few.open(CallOptions { looks_ahead: true, ..CallOptions::default() });
-    for index in 0..8 {
-        few.hand_in(call, index, 1);
-    }
-    let decided = few.scheduler.wait(call, Patience::Some, false, false, &few.table);
+fn a_leader_that_waits_for_claims_sleeps_until_half_of_the_chunks_are_claimed() {
+    let (mut few, call) = with_eight_chunks();
+    let decided = few.scheduler.wait(call, WakePolicy::ShortQueue, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Lead(Sleep::Low(5)));
     few.scheduler.waited(call, WaiterRole::Leader);
     for _ in 0..4 {
         few.claim(0);
         few.end(0);
     }
-    let decided = few.scheduler.wait(call, Patience::Some, false, false, &few.table);
+    let decided = few.scheduler.wait(call, WakePolicy::ShortQueue, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Lead(Sleep::End), "the queue is short");
 }
 
@@ -270,21 +276,17 @@ fn few_chunks_are_published_while_a_call_has_a_priority() {
 }
 
 #[test]
-fn a_thread_with_answers_does_not_wait_unless_it_is_patient() {
-    let mut few = Few::new(1);
-    let call = few.open(CallOptions { looks_ahead: true, ..CallOptions::default() });
-    for index in 0..8 {
-        few.hand_in(call, index, 1);
-    }
-    let mut wait = |patience, ended, has_answers| {
-        let decided = few.scheduler.wait(call, patience, ended, has_answers, &few.table);
+fn a_thread_with_answers_waits_only_for_a_short_queue() {
+    let (mut few, call) = with_eight_chunks();
+    let mut wait = |policy, ended, has_answers| {
+        let decided = few.scheduler.wait(call, policy, ended, has_answers, &few.table);
         few.scheduler.waited(call, WaiterRole::Leader);
         decided
     };
-    assert_eq!(wait(Patience::None, true, true), WaitDecision::Return);
-    assert_eq!(wait(Patience::None, true, false), WaitDecision::Lead(Sleep::End));
-    assert_eq!(wait(Patience::None, false, true), WaitDecision::Lead(Sleep::End));
-    assert_eq!(wait(Patience::Some, true, true), WaitDecision::Lead(Sleep::Low(5)));
+    assert_eq!(wait(WakePolicy::EachOutcome, true, true), WaitDecision::Return);
+    assert_eq!(wait(WakePolicy::EachOutcome, true, false), WaitDecision::Lead(Sleep::End));
+    assert_eq!(wait(WakePolicy::EachOutcome, false, true), WaitDecision::Lead(Sleep::End));
+    assert_eq!(wait(WakePolicy::ShortQueue, true, true), WaitDecision::Lead(Sleep::Low(5)));
 }
 
 #[test]
@@ -293,11 +295,11 @@ fn a_thread_waits_for_the_end_of_its_last_chunk() {
     let call = few.call(1, CallOptions::default());
     few.claim(0);
     few.scheduler.answered(0, 1, false).unwrap();
-    let decided = few.scheduler.wait(call, Patience::None, false, false, &few.table);
+    let decided = few.scheduler.wait(call, WakePolicy::EachOutcome, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Lead(Sleep::End));
     few.scheduler.waited(call, WaiterRole::Leader);
     few.scheduler.ended(0, 1_000, few.now, &mut few.table).unwrap();
-    let decided = few.scheduler.wait(call, Patience::None, false, false, &few.table);
+    let decided = few.scheduler.wait(call, WakePolicy::EachOutcome, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Return);
 }
 

@@ -17,7 +17,7 @@ pub(super) enum RingMessage {
     },
     End,
     /// A message that violates the protocol.
-    Nonsense,
+    Malformed,
 }
 
 /// A message of a worker on its control socket.
@@ -90,7 +90,7 @@ pub(super) struct VirtualWorker {
     /// The number of tasks that it has run.
     pub(super) done: usize,
     /// Whether its end was noticed, but not yet its exit status.
-    pub(super) over_told: bool,
+    pub(super) end_noticed: bool,
 }
 
 impl VirtualWorker {
@@ -110,7 +110,7 @@ impl VirtualWorker {
             left: false,
             misbehaved: false,
             done: 0,
-            over_told: false,
+            end_noticed: false,
         }
     }
 

@@ -81,7 +81,7 @@ impl<'a> World<'a> {
             init_timeout: Some(Duration::from_millis(40)),
             leave_timeout: Duration::from_millis(2),
             idle_timeout: program.idle_timeout.then_some(Duration::from_millis(1)),
-            kill_patience: Duration::from_millis(5),
+            kill_timeout: Duration::from_millis(5),
             ..Limits::new(program.workers, program.queue_slots, DIRECT)
         };
         let mut world = World {
@@ -164,8 +164,8 @@ impl<'a> World<'a> {
     /// workers have served once, a failed start ends the pool.
     pub(super) fn anybody_serves(&self) -> bool {
         let serves = |worker: &VirtualWorker| {
-            let heard = worker.control.is_empty() && worker.stage == Stage::Serving;
-            heard && !worker.killed && !worker.asked_to_leave && !worker.misbehaved
+            let is_settled = worker.control.is_empty() && worker.stage == Stage::Serving;
+            is_settled && !worker.killed && !worker.asked_to_leave && !worker.misbehaved
         };
         self.scheduler.is_complete() && self.workers.iter().flatten().any(serves)
     }

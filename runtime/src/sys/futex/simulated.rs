@@ -57,7 +57,7 @@ fn kernel<R>(run: impl FnOnce(&mut Kernel) -> R) -> R {
 #[cfg(all(test, loom))]
 loom::thread_local! {
     static TID: std::cell::Cell<u32> = std::cell::Cell::new(0);
-    static IMPATIENT: std::cell::Cell<bool> = std::cell::Cell::new(false);
+    static SLEEPS_END: std::cell::Cell<bool> = std::cell::Cell::new(false);
 }
 
 /// Sets the id of this thread in a model.
@@ -68,17 +68,17 @@ pub(crate) fn set_tid(tid: u32) {
 
 /// Makes the sleeps of this thread end immediately in a model.
 #[cfg(all(test, loom))]
-pub(crate) fn set_impatient() {
-    IMPATIENT.with(|impatient| impatient.set(true));
+pub(crate) fn set_sleeps_end() {
+    SLEEPS_END.with(|ends| ends.set(true));
 }
 
 #[cfg(all(test, loom))]
-fn is_impatient() -> bool {
-    IMPATIENT.with(std::cell::Cell::get)
+fn sleeps_end() -> bool {
+    SLEEPS_END.with(std::cell::Cell::get)
 }
 
 #[cfg(not(all(test, loom)))]
-fn is_impatient() -> bool {
+fn sleeps_end() -> bool {
     false
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn try_lock(word: &AtomicU32) -> FutexAnswer {
 /// Time does not pass in a model, so a thread that is not woken sleeps forever.
 pub(crate) fn lock(word: &AtomicU32, until: u64) -> FutexAnswer {
     let tid = tid();
-    if let Some(answer) = attempt(word, tid, !is_impatient()) {
+    if let Some(answer) = attempt(word, tid, !sleeps_end()) {
         thread::yield_now();
         return answer;
     }

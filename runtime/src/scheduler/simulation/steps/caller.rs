@@ -5,7 +5,7 @@ use crate::scheduler::simulation::program::{Op, Then};
 use crate::scheduler::simulation::table::{VirtualInbox, VirtualInputs, VirtualOutcome};
 use crate::scheduler::simulation::world::{VirtualWaiting, World};
 use crate::scheduler::{
-    CallId, CallOptions, Event, NewChunk, Patience, Port, Sleep, WaitDecision, WaiterRole,
+    CallId, CallOptions, Event, NewChunk, Port, Sleep, WaitDecision, WaiterRole, WakePolicy,
 };
 
 impl World<'_> {
@@ -53,7 +53,7 @@ impl World<'_> {
                 let single = options.timeout.is_some();
                 let Some(mut call) = self.open(inputs, options, false) else { return };
                 call.first_error = first_error;
-                call.patience = if single { Patience::None } else { Patience::Some };
+                call.policy = if single { WakePolicy::EachOutcome } else { WakePolicy::ShortQueue };
                 self.event(Event::InputsOpened { call: call.id });
                 self.callers[at].call = Some(call);
             }
@@ -83,7 +83,7 @@ impl World<'_> {
             handed_in: 0,
             answered: 0,
             first_error: false,
-            patience: Patience::None,
+            policy: WakePolicy::EachOutcome,
             awaited: false,
             taken_back: None,
             is_broadcast,
@@ -234,7 +234,7 @@ impl World<'_> {
         let has_answers = self.has_answers(call.id);
         let chunk_ended = call.seen != ended;
         let decided =
-            self.scheduler.wait(call.id, call.patience, chunk_ended, has_answers, &self.table);
+            self.scheduler.wait(call.id, call.policy, chunk_ended, has_answers, &self.table);
         call.seen = ended;
         self.carry_out();
         self.note(|| format!("caller {at}: waits: {decided:?}"));
@@ -277,9 +277,9 @@ impl World<'_> {
             self.waiting = VirtualWaiting::Nobody;
         }
         self.scheduler.waited(id, role);
-        let patient = matches!(self.callers[at].state, CallerState::Asleep(Sleep::Low(_)));
+        let waits_for_claims = matches!(self.callers[at].state, CallerState::Asleep(Sleep::Low(_)));
         self.callers[at].state = CallerState::Running;
-        if role == WaiterRole::Leader && patient {
+        if role == WaiterRole::Leader && waits_for_claims {
             // It is time to hand in more inputs.
             self.drain_all();
             self.scheduler.publish(&mut self.table);

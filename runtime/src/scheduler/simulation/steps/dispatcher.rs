@@ -68,8 +68,8 @@ impl World<'_> {
     fn see_end(&mut self, slot: usize) {
         let Some(worker) = &mut self.workers[slot] else { return };
         let Stage::Over(clean) = worker.stage else { return };
-        let told = std::mem::replace(&mut worker.over_told, true);
-        if !told && self.choices.once_in(4) {
+        let noticed = std::mem::replace(&mut worker.end_noticed, true);
+        if !noticed && self.choices.once_in(4) {
             // The exit status follows later.
             return self.event(Event::ProcessOver { slot });
         }
@@ -184,7 +184,7 @@ impl World<'_> {
         match message {
             RingMessage::Chunk(position) => self.scheduler.claimed(slot, position, &self.table),
             RingMessage::End => self.scheduler.ended(slot, 1_000, self.now, &mut self.table),
-            RingMessage::Nonsense => Err(Violation("nonsense")),
+            RingMessage::Malformed => Err(Violation("a malformed message")),
             RingMessage::Value { index, .. } | RingMessage::Failed { index } => {
                 let running = self.scheduler.running(slot)?;
                 if index != running.answered {

@@ -45,7 +45,7 @@ impl World<'_> {
 
     fn serve(&mut self, slot: usize, worker: &mut VirtualWorker) {
         if self.happens(self.program.lies) {
-            worker.ring.push_back(RingMessage::Nonsense);
+            worker.ring.push_back(RingMessage::Malformed);
         }
         let Some(mut claimed) = worker.claimed else { return self.claim(slot, worker) };
         let (call, first) = (claimed.inputs.call, claimed.inputs.first);
