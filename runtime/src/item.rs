@@ -27,6 +27,7 @@ use crate::task::kinds::Unknown;
 /// | `&T` | `&T`, `T` |
 /// | `&str`, `String` | `&str`, `String`, `&String`, `Cow<str>` |
 /// | `&[T]`, `Vec<T>` | slices, vectors, arrays, and references to them |
+/// | `Vec<&str>` | those of `&str`, and those of `String` |
 /// | `&Path`, `PathBuf` | paths and strings, by value or by reference |
 /// | `&OsStr`, `OsString` | `OsStr`, `OsString`, strings, by value or by reference |
 ///
@@ -197,6 +198,9 @@ seen_as! {
     [T: Serialize] [T]: &[T] => Vec<T>, &Vec<T>, Box<[T]>, &Box<[T]>;
     [T: Serialize] [T]: Vec<T> => &[T], &&[T], Box<[T]>, &Box<[T]>;
     [T: Serialize] [T]: Box<[T]> => &[T], &&[T], Vec<T>, &Vec<T>;
+    // A worker that only reads strings need not own them.
+    [] [String]: Vec<&str> => Vec<String>, &Vec<String>, &[String], &&[String];
+    [const N: usize] [String]: Vec<&str> => [String; N], &[String; N];
     [T: Serialize, const N: usize] [T]: &[T] => [T; N], &[T; N], &&[T; N];
     [T: Serialize, const N: usize] [T]: Vec<T> => [T; N], &[T; N], &&[T; N];
     [T: Serialize, const N: usize] [T]: Box<[T]> => [T; N], &[T; N], &&[T; N];

@@ -14,7 +14,7 @@ conformance! {
     EVERY => [
         numbers_are_neither_copied_nor_allocated,
         numbers_are_aligned_behind_anything,
-        texts_stay_where_they_are,
+        texts_stay_where_they_are, owned_texts_fit_a_vector_of_borrowed_ones,
         structs_may_borrow,
         bytes_that_are_no_text_are_refused,
     ];
@@ -143,6 +143,22 @@ fn texts_stay_where_they_are(method: StartMethod) {
     let words = vec!["one", "three", "eleven"];
     let output = pool.apply(lengths, (words, Path::new("/tmp"), "text")).unwrap();
     assert_eq!(output, (14 + 4, true));
+}
+
+#[worker]
+fn all_there(words: Vec<&str>) -> (String, bool) {
+    (words.join(" "), words.iter().all(|word| is_input(word.as_ptr())))
+}
+
+fn owned_texts_fit_a_vector_of_borrowed_ones(method: StartMethod) {
+    let pool = pool(method, 1);
+    let words = ["one", "three", "eleven"].map(str::to_owned);
+    let lists = vec![words.to_vec(); 3];
+    let expected = ("one three eleven".to_owned(), true);
+    assert_eq!(pool.map(all_there, &lists).unwrap(), vec![expected.clone(); 3]);
+    assert_eq!(pool.map(all_there, lists).unwrap(), vec![expected.clone(); 3]);
+    assert_eq!(pool.apply(all_there, &words[1..]).unwrap().0, "three eleven");
+    assert_eq!(pool.apply(all_there, words).unwrap(), expected);
 }
 
 #[derive(Serialize, Deserialize)]
