@@ -56,8 +56,9 @@ pub(crate) fn in_this_process(
     second: usize,
 ) -> Result<f64, Box<dyn std::error::Error>> {
     let how: How = match how {
-        "serial" => None,
-        method => Some(method.parse()?),
+        "serial" => How::Serial,
+        "threads" => How::Threads,
+        method => How::Pool(method.parse()?),
     };
     let took = match name {
         "image" => workloads::image(how, first, second),
@@ -76,8 +77,9 @@ fn in_rust(workload: &Workload, how: &str) -> f64 {
     took.ok().and_then(|took| took.parse().ok()).unwrap_or(f64::NAN)
 }
 
-const RUST: [(&str, &str); 4] = [
+const RUST: [(&str, &str); 5] = [
     ("Rust, serial", "serial"),
+    ("rayon (threads)", "threads"),
     ("procession, forkserver", "forkserver"),
     ("procession, spawn", "spawn"),
     ("procession, fork", "fork"),

@@ -91,7 +91,8 @@ impl Report {
              isolation.\n\n\
              The three workloads that mpire has published, from building the pool to its end. In brackets: the \
              speed-up over a serial program in the same language (cache effects aside, {WORKERS} is the maximum). \
-             Medians of {slow} rounds.\n\n\
+             Medians of {slow} rounds. In Rust, the image is in shared memory (`Shared`), and the documents are \
+             sent by reference; the threads of rayon read both where they are.\n\n\
              {workloads}\n\
              To repeat the measurements: `cargo run --release -p procession-benches -- --readme`\n",
             machine = self.machine,

@@ -1,10 +1,10 @@
 //! The three workloads of mpire's published benchmark, each from start to end of its pool.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use runtime::{Pool, StartMethod, State, StateMut, initializer, worker};
-use serde::{Deserialize, Serialize};
+use rayon::prelude::*;
+use runtime::{Pool, Shared, StartMethod, State, StateMut, initializer, worker};
 
 use crate::measure::seconds;
 
@@ -24,22 +24,22 @@ impl Numbers {
     }
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-struct Image {
+/// Pixels in rows of `size`.
+struct Image<P> {
     size: usize,
-    pixels: Vec<f64>,
+    pixels: P,
 }
 
 /// Every fifth row and column of the convolution, which is computed in full.
-fn convolve(image: &Image, taps: &[f64; 16]) -> Vec<f64> {
-    let size = image.size - 3;
+fn convolve(width: usize, pixels: &[f64], taps: &[f64; 16]) -> Vec<f64> {
+    let size = width - 3;
     let mut row = vec![0.0; size];
     let mut output = Vec::with_capacity((size / 5 + 1).pow(2));
     for y in 0..size {
         row.fill(0.0);
         for (at, tap) in taps.iter().enumerate() {
-            let from = (y + at / 4) * image.size + at % 4;
-            let window = &image.pixels[from..from + size];
+            let from = (y + at / 4) * width + at % 4;
+            let window = &pixels[from..from + size];
             row.iter_mut().zip(window).for_each(|(sum, pixel)| *sum += tap * pixel);
         }
         let row = std::hint::black_box(&row);
@@ -51,25 +51,17 @@ fn convolve(image: &Image, taps: &[f64; 16]) -> Vec<f64> {
 }
 
 #[initializer]
-fn keep_image(image: Image) -> Image {
-    image
+fn keep_image(size: usize, pixels: Shared<[f64]>) -> Image<Shared<[f64]>> {
+    Image { size, pixels }
 }
 
 #[worker]
-fn convolve_shared(image: State<Image>, taps: [f64; 16]) -> Vec<f64> {
-    convolve(&image, &taps)
+fn convolve_shared(image: State<Image<Shared<[f64]>>>, taps: [f64; 16]) -> Vec<f64> {
+    convolve(image.size, &image.pixels, &taps)
 }
 
-/// What a forked worker sees of the caller.
-static IMAGE: OnceLock<Image> = OnceLock::new();
-
-#[worker]
-fn convolve_seen(taps: [f64; 16]) -> Vec<f64> {
-    convolve(IMAGE.get().expect("made before the fork"), &taps)
-}
-
-fn count(counts: &mut Counts, words: &[String]) {
-    for word in words {
+fn count<W: AsRef<str>>(counts: &mut Counts, words: &[W]) {
+    for word in words.iter().map(AsRef::as_ref) {
         for end in 1..=3 {
             match counts.get_mut(&word[..end]) {
                 Some(count) => *count += 1,
@@ -85,7 +77,7 @@ fn no_counts() -> Counts {
 }
 
 #[worker]
-fn count_into_state(mut counts: StateMut<Counts>, words: Vec<String>) {
+fn count_into_state(mut counts: StateMut<Counts>, words: Vec<&str>) {
     count(&mut counts, &words);
 }
 
@@ -143,8 +135,19 @@ fn predict(model: State<Model>, _: u64) -> Vec<usize> {
     predictions(&model)
 }
 
-/// `None` for serial.
-pub(crate) type How = Option<StartMethod>;
+/// How a workload runs.
+#[derive(Clone, Copy)]
+pub(crate) enum How {
+    Serial,
+    /// In threads of rayon, which share the memory.
+    Threads,
+    Pool(StartMethod),
+}
+
+fn threads() -> rayon::ThreadPool {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(crate::WORKERS);
+    builder.build().expect("threads start")
+}
 
 fn builder(method: StartMethod) -> runtime::PoolBuilder {
     Pool::builder().workers(crate::WORKERS).start_method(method)
@@ -152,26 +155,19 @@ fn builder(method: StartMethod) -> runtime::PoolBuilder {
 
 pub(crate) fn image(how: How, size: usize, filters: usize) -> runtime::Result<f64> {
     let mut numbers = Numbers(1);
-    let image = IMAGE.get_or_init(|| {
-        let pixels = (0..size * size).map(|_| numbers.float()).collect();
-        Image { size, pixels }
-    });
+    let pixels = Shared::build(size * size, |pixels| pixels.fill_with(|| numbers.float()))?;
     let taps: Vec<[f64; 16]> =
         (0..filters).map(|_| [(); 16].map(|()| numbers.float() - 0.5)).collect();
-    // A fork of the caller sees it anyway.
-    let sent = how.is_some_and(|method| method != StartMethod::Fork);
-    let copy = sent.then(|| image.clone());
     let mut outputs = Ok(Vec::new());
     let took = seconds(|| {
-        outputs = match (how, copy) {
-            (Some(method), Some(copy)) => builder(method)
-                .preload(keep_image, copy)
+        let one = |taps: &[f64; 16]| convolve(size, &pixels, taps);
+        outputs = match how {
+            How::Serial => Ok(taps.iter().map(one).collect()),
+            How::Threads => Ok(threads().install(|| taps.par_iter().map(one).collect())),
+            How::Pool(method) => builder(method)
+                .preload(keep_image, (size, pixels.clone()))
                 .build()
-                .and_then(|pool| pool.map(convolve_shared, taps)),
-            (Some(method), None) => {
-                builder(method).build().and_then(|pool| pool.map(convolve_seen, taps))
-            }
-            (None, _) => Ok(taps.iter().map(|taps| convolve(image, taps)).collect()),
+                .and_then(|pool| pool.map(convolve_shared, &taps)),
         };
     });
     assert_eq!(outputs?.len(), filters);
@@ -194,14 +190,27 @@ pub(crate) fn documents(how: How, number: usize, words: usize) -> runtime::Resul
     let mut counted = Ok(Vec::new());
     let took = seconds(|| {
         counted = match how {
-            Some(method) => builder(method).initializer(no_counts, ()).build().and_then(|pool| {
-                pool.map(count_into_state, all)?;
-                pool.broadcast(take_counts, ()).into_iter().collect()
-            }),
-            None => {
+            How::Serial => {
                 let mut counts = Counts::new();
                 all.iter().for_each(|words| count(&mut counts, words));
                 Ok(vec![counts])
+            }
+            How::Threads => {
+                // Each thread counts in a table of its own, like each worker.
+                let next = AtomicUsize::new(0);
+                Ok(threads().broadcast(|_| {
+                    let mut counts = Counts::new();
+                    while let Some(words) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        count(&mut counts, words);
+                    }
+                    counts
+                }))
+            }
+            How::Pool(method) => {
+                builder(method).initializer(no_counts, ()).build().and_then(|pool| {
+                    pool.map(count_into_state, &all)?;
+                    pool.broadcast(take_counts, ()).into_iter().collect()
+                })
             }
         };
     });
@@ -220,15 +229,23 @@ pub(crate) fn model(how: How, rounds: usize, batch: usize) -> runtime::Result<f6
     let mut outcome = Ok(());
     let took = seconds(|| {
         outcome = match how {
-            Some(method) => builder(method)
-                .initializer(load_model, (path.clone(), batch))
-                .build()
-                .and_then(|pool| (0..rounds).try_for_each(|_| pool.map(predict, 0..10).map(drop))),
-            None => {
+            How::Serial => {
                 let model = load(&path, batch).expect("just written");
                 (0..rounds * 10).for_each(|_| drop(std::hint::black_box(predictions(&model))));
                 Ok(())
             }
+            How::Threads => {
+                let (model, threads) = (load(&path, batch).expect("just written"), threads());
+                (0..rounds).for_each(|_| {
+                    let one = |_| predictions(&model);
+                    drop(threads.install(|| (0..10).into_par_iter().map(one).collect::<Vec<_>>()));
+                });
+                Ok(())
+            }
+            How::Pool(method) => builder(method)
+                .initializer(load_model, (path.clone(), batch))
+                .build()
+                .and_then(|pool| (0..rounds).try_for_each(|_| pool.map(predict, 0..10).map(drop))),
         };
     });
     let _ = std::fs::remove_file(&path);
