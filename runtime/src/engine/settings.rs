@@ -105,12 +105,8 @@ impl Settings {
                         out for workers that stay";
             return Some(text.to_owned());
         }
-        let limits = [
-            ("start_timeout", Some(self.limits.start_timeout)),
-            ("init_timeout", self.limits.init_timeout),
-        ];
-        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == Some(Duration::ZERO)) {
-            return Some(format!("{name}(..) of no time lets no worker start; give it some time"));
+        if let Some(text) = self.limits.unreasonable() {
+            return Some(text);
         }
         if self.nice.unsigned_abs() > MOST_NICE {
             return Some(format!(

@@ -23,10 +23,35 @@ pub(crate) struct CallOptions {
 }
 
 impl CallOptions {
+    /// Draws options for the simulation. `pick(n)` chooses one of `n` possibilities, of which the first one is
+    /// the usual one.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn drawn(mut pick: impl FnMut(usize) -> usize) -> Self {
+        // One below and one above the minimum interval of checks.
+        const TIMEOUTS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(2)];
+        CallOptions {
+            timeout: (pick(4) == 3).then(|| TIMEOUTS[pick(TIMEOUTS.len())]),
+            retries: [0, 0, 1, 3][pick(4)],
+            chunk_size: [None, Some(3), Some(1)][pick(3)],
+            looks_ahead: false,
+            max_active: (pick(5) == 4).then(|| 1 + pick(2)),
+            priority: [0, 0, 0, 1, -1][pick(5)],
+        }
+    }
+
     /// Returns whether each chunk must consist of one input.
     pub(super) fn is_single(&self) -> bool {
         self.timeout.is_some() || self.max_active.is_some()
     }
+}
+
+/// The events of a call that its owner has not seen.
+#[derive(Default)]
+pub(super) struct CallNews {
+    /// Whether a chunk has ended, or an input has failed, since its owner last waited.
+    pub(super) progressed: bool,
+    /// Whether an executor waits for it.
+    pub(super) watched: bool,
 }
 
 /// The state of a call that is not finished.
@@ -51,10 +76,7 @@ pub(super) struct CallState<P: Port> {
     pub(super) taken_back: bool,
     /// Whether it is in the queue of calls with pending chunks.
     pub(super) in_turn: bool,
-    /// Whether a chunk has ended, or an input has failed, since its owner last waited.
-    pub(super) progressed: bool,
-    /// Whether an executor waits for it.
-    pub(super) watched: bool,
+    pub(super) news: CallNews,
     pub(super) client: P::Client,
     /// The number of chunks of other calls that were published although it was its turn.
     #[cfg(any(test, feature = "simulation"))]
@@ -80,8 +102,7 @@ impl<P: Port> CallState<P> {
             open_inputs: false,
             taken_back: false,
             in_turn: false,
-            progressed: false,
-            watched: false,
+            news: CallNews::default(),
             client,
             #[cfg(any(test, feature = "simulation"))]
             passed_over: 0,

@@ -432,7 +432,7 @@ impl<P: Port> Scheduler<P> {
         self.calls.settle(id, inputs);
         let Some(call) = self.calls.get_mut(id) else { return };
         let over = call.detached && call.outstanding == 0;
-        if std::mem::take(&mut call.watched) {
+        if std::mem::take(&mut call.news.watched) {
             self.act(Action::WakeTask { call: id });
         }
         self.waiters.progressed = true;
@@ -445,7 +445,7 @@ impl<P: Port> Scheduler<P> {
     /// Records that an executor waits for the call.
     pub(crate) fn watch(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(id) {
-            call.watched = true;
+            call.news.watched = true;
         }
     }
 

@@ -158,7 +158,7 @@ impl<P: Port> Scheduler<P> {
 
     /// Ends the open calls after too many consecutive deaths (rule S6).
     pub(super) fn limit_storm(&mut self, port: &mut P) {
-        let most = Limits::deaths(self.target().max(1));
+        let most = self.limits.deaths(self.target().max(1));
         if self.health.deaths >= most && self.health.broken.is_none() {
             self.give_up(Reason::RestartStorm { deaths: self.health.deaths }, port);
         }

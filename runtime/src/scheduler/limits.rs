@@ -48,8 +48,16 @@ impl Limits {
     pub(super) const FAILED_STARTS: usize = 3;
 
     /// Returns the number of consecutive deaths without an answer in between after which the calls fail.
-    pub(super) fn deaths(workers: usize) -> usize {
+    pub(super) fn deaths(&self, workers: usize) -> usize {
         100 + 10 * workers
+    }
+
+    /// Returns an error message if a setting is invalid.
+    pub(crate) fn unreasonable(&self) -> Option<String> {
+        let given =
+            [("start_timeout", Some(self.start_timeout)), ("init_timeout", self.init_timeout)];
+        let (name, _) = given.iter().find(|(_, limit)| *limit == Some(Duration::ZERO))?;
+        Some(format!("{name}(..) of no time lets no worker start; give it some time"))
     }
 
     /// The number of times that a chunk may lose its worker before any input has begun. Then the first

@@ -96,7 +96,7 @@ impl<P: Port> Scheduler<P> {
     ) -> WaitDecision {
         let sleep = self.worth_waiting_for(policy, port);
         let Some(call) = self.calls.get_mut(id) else { return WaitDecision::Return };
-        let told = std::mem::take(&mut call.progressed);
+        let told = std::mem::take(&mut call.news.progressed);
         let can_return = sleep == Sleep::End && (ended || told) && has_answers;
         // If all inputs are answered, the thread may still wait for the end of a chunk.
         if can_return || (call.outstanding == 0 && call.active == 0) {
@@ -155,7 +155,7 @@ impl<P: Port> Scheduler<P> {
     /// Wakes the follower of a call after an outcome has arrived.
     pub(super) fn notify_follower(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        call.progressed = true;
+        call.news.progressed = true;
         self.waiters.progressed = true;
         if self.waiters.following.contains(&id) {
             self.act(Action::WakeFollower { call: id });

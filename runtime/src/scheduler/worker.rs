@@ -95,6 +95,12 @@ pub(crate) struct Slot<E> {
 }
 
 impl<E> Slot<E> {
+    /// Creates a slot whose worker is about to be started.
+    pub(super) fn new(id: usize, now: Time) -> Self {
+        let worker = Worker::Starting;
+        Slot { id, started: now, worker, known: false, direct: None, deadline: None }
+    }
+
     /// Returns whether it has a direct chunk that has not ended.
     pub(crate) fn has_direct(&self) -> bool {
         self.direct.is_some()

@@ -105,14 +105,7 @@ impl<E> Workers<E> {
         let id = self.next_id;
         self.next_id += 1;
         self.occupied += 1;
-        let mut slot = Slot {
-            id,
-            started: now,
-            worker: Worker::Starting,
-            known: false,
-            direct: None,
-            deadline: None,
-        };
+        let mut slot = Slot::new(id, now);
         slot.deadline = deadline(&slot, limits);
         self.deadlines.extend(slot.deadline.map(|time| (time, at)));
         self.slots[at] = Some(slot);

@@ -1,7 +1,5 @@
 //! The programs of virtual callers.
 
-use std::time::Duration;
-
 use super::Choices;
 use crate::scheduler::CallOptions;
 
@@ -115,9 +113,6 @@ impl Program {
 /// The maximum number of worker slots in a pool of the simulation.
 pub(super) const MOST_WORKERS: usize = 4;
 
-/// Timeouts, one below and one above the minimum interval of checks.
-const LIMITS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(2)];
-
 fn ops(choices: &mut Choices) -> Vec<Op> {
     (0..1 + choices.pick(3)).map(|_| op(choices)).collect()
 }
@@ -153,12 +148,5 @@ fn op(choices: &mut Choices) -> Op {
 }
 
 fn options(choices: &mut Choices) -> CallOptions {
-    CallOptions {
-        timeout: choices.once_in(4).then(|| LIMITS[choices.pick(LIMITS.len())]),
-        retries: [0, 0, 1, 3][choices.pick(4)],
-        chunk_size: [None, Some(3), Some(1)][choices.pick(3)],
-        looks_ahead: false,
-        max_active: choices.once_in(5).then(|| 1 + choices.pick(2)),
-        priority: [0, 0, 0, 1, -1][choices.pick(5)],
-    }
+    CallOptions::drawn(|count| choices.pick(count))
 }
