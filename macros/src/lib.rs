@@ -51,7 +51,8 @@ use crate::valid::Task;
 /// | a parameter of type | in the worker | the caller passes |
 /// |---|---|---|
 /// | `T` | is decoded | a `T` or `&T`, where `T` implements `Serialize` and `Deserialize` |
-/// | `&T` | borrows from the decoded owned form, such as a `String` for `&str` | a `&T` or `T` |
+/// | `&str`, `&Path`, slices of numbers; types that contain them, such as `Vec<&str>` | refers to the memory that the caller has written, without a copy | a `&str`, `String`, slice, `Vec` or the like |
+/// | another `&T` | borrows from the decoded owned form, such as a `Vec<T>` for `&[T]` | a `&T` or `T` |
 /// | `State<T>`, `StateMut<T>` | is the value that an [`initializer`] has returned | nothing |
 ///
 /// States come first; there can be at most three. Up to eight ordinary parameters follow. The caller

@@ -32,7 +32,9 @@
 //! | closures and borrowed data, in forked copies of the caller | [`fork_map`] |
 //! | state that processes share, and change by calling methods | [`Manager`], [`actor`], [`Dict`], [`List`], [`Value`] |
 //! | shared arrays, and files and sockets as values | [`Shared`], [`SharedMut`], [`Fd`] |
+//! | messages between processes | [`channel()`], [`pipe()`], [`Queue`], [`Select`] |
 //! | locks, conditions, barriers and atomics of several processes | [`sync`] |
+//! | times, warnings and timelines of a pool | [`PoolBuilder::insights`], [`Insights`] |
 //! | errors | [`Error`], [`ErrorKind`], [`PanicReport`] |
 //! | porting from other libraries, and a table of errors | [`guide`] |
 //!
@@ -65,8 +67,9 @@
 //! Inputs and outputs can be of any type that implements `serde::Serialize` and `Deserialize`. A task
 //! with one parameter takes the item itself, a task with several takes a tuple, and a task without
 //! parameters takes `()`. Items can be passed by value or by reference, a `String` for a `&str`, an
-//! array for a slice; the table at [`Arg`] lists what fits. The worker decodes the owned form of a
-//! parameter `&T`, so the caller need not clone anything. Slices, vectors and boxed slices of numbers
+//! array for a slice; the table at [`Arg`] lists what fits. The caller need not clone anything. Parameters
+//! such as `&str`, `&[f64]` and `Vec<&str>` refer to the memory that the caller has written; for other
+//! parameters `&T` the worker decodes the owned form. Slices, vectors and boxed slices of numbers
 //! are copied as a whole, wherever they occur in a value.
 //!
 //! A `Result` is a value like any other if serde can serialize its error. Otherwise the caller
