@@ -10,6 +10,11 @@
 //! 3. runs the constructors that follow it, so that all tasks of the program are registered;
 //! 4. serves, and ends the process without reaching `main`.
 //!
+//! The standard library prepares a process in `main`. In its place, this module ignores SIGPIPE and opens closed standard
+//! streams, and [`crash`](super::crash) reports overflows of the stack. What remains are the arguments: glibc passes them
+//! to a constructor of the standard library, but with musl `std::env::args` is empty in a process that serves. There
+//! [`execute`] reads them from `/proc`.
+//!
 //! The caller first calls [`check`], which refuses to execute the program if the new process would not
 //! reach this constructor.
 
@@ -32,8 +37,12 @@ pub(crate) const MARKER: &CStr = c"PROCESSION_CHILD";
 /// The descriptor of the socket to the caller.
 const SOCKET: RawFd = 3;
 
-type Constructor =
-    extern "C" fn(argc: c_int, argv: *const *const c_char, env: *const *const c_char);
+// glibc passes the arguments of `main` to constructors, and some constructors use them. Other C libraries,
+// such as musl, pass nothing, so that the registers of these arguments contain arbitrary values.
+#[cfg(target_env = "gnu")]
+type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+#[cfg(not(target_env = "gnu"))]
+type Constructor = extern "C" fn();
 
 // Miri calls constructors without arguments and starts no processes.
 #[used]
@@ -47,10 +56,26 @@ static RAN: AtomicBool = AtomicBool::new(false);
 std::arch::global_asm!(".weak __init_array_end", ".hidden __init_array_end");
 unsafe extern "C" {
     static __init_array_end: c_char;
+    /// The last part of the first argument. glibc and musl set it before they call constructors.
+    static program_invocation_short_name: *const c_char;
 }
 
+#[cfg(target_env = "gnu")]
 extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const c_char) {
+    serve_if_started(|constructor| constructor(argc, argv, env));
+}
+
+#[cfg(not(target_env = "gnu"))]
+extern "C" fn enter() {
+    serve_if_started(|constructor| constructor());
+}
+
+/// Serves in place of `main` if this library has started the process, and returns otherwise.
+///
+/// `call` calls a constructor as the C library does.
+fn serve_if_started(call: impl Fn(Constructor)) {
     RAN.store(true, Ordering::Relaxed);
+    // Both glibc and musl set `environ` before they call constructors.
     // SAFETY: the name is terminated by NUL, and no other thread of this program runs yet.
     let value = unsafe { libc::getenv(MARKER.as_ptr()) };
     if value.is_null() {
@@ -90,10 +115,8 @@ extern "C" fn enter(argc: c_int, argv: *const *const c_char, env: *const *const 
     fds::open_stdio();
     signals::settle();
     signals::alternate_stack();
-    if let Some(name) = program_name(argc, argv) {
-        threads::set_name(name);
-    }
-    run_the_rest(argc, argv, env);
+    name_process();
+    run_the_rest(call);
     // SAFETY: descriptor 3 belongs to this process for this purpose only.
     let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
     Executed::goes_on(socket, marker.pid)
@@ -170,7 +193,8 @@ fn is_privileged() -> bool {
     }
 }
 
-fn run_the_rest(argc: c_int, argv: *const *const c_char, env: *const *const c_char) {
+/// Calls the constructors that follow [`ENTRY`].
+fn run_the_rest(call: impl Fn(Constructor)) {
     let end = (&raw const __init_array_end).cast::<Constructor>();
     // `ENTRY` is one word of the table. If the compiler knew that the pointer refers to this word only,
     // it would remove the loop from optimized programs.
@@ -181,22 +205,28 @@ fn run_the_rest(argc: c_int, argv: *const *const c_char, env: *const *const c_ch
         // ones as padding.
         let constructor = unsafe { next.cast::<usize>().read() };
         if constructor != 0 && constructor != usize::MAX {
-            // SAFETY: every other word of the table is a constructor, which the C library calls with
-            // these arguments.
-            let constructor = unsafe { mem::transmute::<usize, Constructor>(constructor) };
-            constructor(argc, argv, env);
+            // SAFETY: every other word of the table is a constructor, which the C library calls in the
+            // same way.
+            call(unsafe { mem::transmute::<usize, Constructor>(constructor) });
         }
         next = next.wrapping_add(1);
     }
 }
 
-fn program_name<'a>(argc: c_int, argv: *const *const c_char) -> Option<&'a [u8]> {
-    if argc < 1 || argv.is_null() {
-        return None;
+/// Gives the process the name of the program. The kernel has named it `exe`, after the link that was
+/// executed.
+fn name_process() {
+    // SAFETY: the C library has set the pointer, to a string that lives as long as the program. No other
+    // thread that could change it runs yet.
+    let name = unsafe {
+        if program_invocation_short_name.is_null() {
+            return;
+        }
+        CStr::from_ptr(program_invocation_short_name)
+    };
+    if !name.is_empty() {
+        threads::set_name(name.to_bytes());
     }
-    // SAFETY: glibc passes the arguments of the program, which live as long as the program.
-    let path = unsafe { CStr::from_ptr((*argv).as_ref()?) }.to_bytes();
-    path.rsplit(|&byte| byte == b'/').next()
 }
 
 /// Returns the reason why a second execution of this program would not reach [`ENTRY`].
@@ -204,9 +234,6 @@ pub(crate) fn check() -> Result<(), &'static str> {
     black_box(&ENTRY);
     if cfg!(miri) {
         return Err("Miri starts no processes; use StartMethod::Thread");
-    }
-    if cfg!(not(target_env = "gnu")) {
-        return Err("workers are executed again on glibc only; use StartMethod::Fork");
     }
     let Some(image) = image() else {
         return Err("the loaded program cannot be inspected; use StartMethod::Fork");

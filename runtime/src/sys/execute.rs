@@ -45,7 +45,7 @@ pub(crate) fn execute(
     stdio: [Option<BorrowedFd<'_>>; 3],
     socket: BorrowedFd<'_>,
 ) -> io::Result<u32> {
-    let argv: Vec<CString> = std::env::args_os().map(c_string).collect();
+    let argv = arguments();
     let args = pointers(&argv);
     let env = pointers(env);
     // The sources are moved above the numbers that are overwritten, so that no copy destroys a source.
@@ -91,6 +91,19 @@ pub(crate) fn execute(
         ))?;
     }
     Ok(pid as u32)
+}
+
+/// Returns the arguments of this process.
+fn arguments() -> Vec<CString> {
+    let arguments: Vec<CString> = std::env::args_os().map(c_string).collect();
+    if !arguments.is_empty() {
+        return arguments;
+    }
+    // With musl, the standard library learns the arguments in `main`, which a worker that was executed
+    // again does not reach. The kernel has them in any case.
+    let text = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let parts = text.split_inclusive(|&byte| byte == 0);
+    parts.filter_map(|part| Some(CStr::from_bytes_until_nul(part).ok()?.to_owned())).collect()
 }
 
 /// Converts a string of the system into a C string, up to the first NUL.

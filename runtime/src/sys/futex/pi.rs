@@ -40,7 +40,7 @@ pub(crate) fn lock(word: &AtomicU32, until: u64) -> FutexAnswer {
 #[cfg(not(any(miri, all(test, loom))))]
 fn time(ns: u64) -> libc::timespec {
     libc::timespec {
-        tv_sec: (ns / 1_000_000_000) as libc::time_t,
+        tv_sec: (ns / 1_000_000_000) as _,
         tv_nsec: (ns % 1_000_000_000) as libc::c_long,
     }
 }
