@@ -20,6 +20,8 @@ struct MappedFile<'a> {
     start: u64,
     end: u64,
     offset: u64,
+    /// Whether the mapping is executable.
+    is_code: bool,
     path: &'a str,
 }
 
@@ -33,12 +35,13 @@ impl<'a> MappedFile<'a> {
             Some(field)
         };
         let (start, end) = field()?.split_once('-')?;
-        let _flags = field()?;
+        let is_code = field()?.contains('x');
         let offset = field()?;
         let (_device, _inode) = (field()?, field()?);
         let number = |text: &str| u64::from_str_radix(text, 16).ok();
         let (start, end, offset) = (number(start)?, number(end)?, number(offset)?);
-        (start <= end && !rest.is_empty()).then_some(MappedFile { start, end, offset, path: rest })
+        let read = MappedFile { start, end, offset, is_code, path: rest };
+        (start <= end && !rest.is_empty()).then_some(read)
     }
 
     fn has(&self, address: u64) -> bool {
@@ -81,10 +84,13 @@ impl NativeTrace {
     }
 }
 
-/// Returns the address at which this process has mapped an offset of a file.
+/// Returns the address at which this process has mapped an offset of the code of a file.
+///
+/// The file may be mapped as data as well, because the lookup of names maps the executable as a whole.
 fn address_here(own: &[MappedFile<'_>], path: &str, offset: u64) -> Option<u64> {
     let has = |file: &&MappedFile<'_>| {
-        file.path == path && (file.offset..file.offset + (file.end - file.start)).contains(&offset)
+        let range = file.offset..file.offset + (file.end - file.start);
+        file.is_code && file.path == path && range.contains(&offset)
     };
     own.iter().find(has).map(|file| file.start + (offset - file.offset))
 }
@@ -127,6 +133,15 @@ mod tests {
         let trace = NativeTrace::new(frames, MAPS.to_owned());
         let lines: Vec<_> = trace.text().lines().map(str::trim).collect();
         assert_eq!(lines, ["0: a b.so+0x1010", "1: 0x7f0000003000", "2: [part]+0x1", "3: 0x0"]);
+    }
+
+    #[test]
+    fn a_file_is_found_where_it_is_code() {
+        let maps = "\
+            7f0000000000-7f0000009000 r--p 00000000 fe:00 1234 /bin/a\n\
+            7f0000010000-7f0000012000 r-xp 00001000 fe:00 1234 /bin/a\n";
+        let own: Vec<_> = maps.lines().filter_map(MappedFile::read).collect();
+        assert_eq!(address_here(&own, "/bin/a", 0x1010), Some(0x7f00_0001_0010));
     }
 
     #[test]
