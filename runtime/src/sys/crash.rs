@@ -18,9 +18,15 @@ use std::sync::atomic::{
     AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 
+use super::context::{read_word, registers, set_registers};
 use super::generation::generation;
 use super::process;
 use super::signals::alternate_stack;
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+use super::undescribed::unwind_interrupted;
+use super::unwind::unwind;
+#[cfg(not(all(target_env = "musl", target_arch = "x86_64")))]
+use super::unwind::unwind_interrupted;
 
 /// The maximum number of recorded frames.
 const FRAMES: usize = 64;
@@ -117,7 +123,7 @@ pub(crate) fn watch_faults(record: &'static FaultRecord) {
     STACK_END.store(stack_end().unwrap_or(0), Ordering::Relaxed);
     alternate_stack();
     // The unwinder initializes itself here, and not in the handler.
-    unwind(|_, _| false);
+    unwind(|_| false);
     for (signal, before) in CRASHES.into_iter().zip(&BEFORE) {
         // SAFETY: the handler has the signature that SA_SIGINFO asks for, and does what is described above.
         unsafe {
@@ -295,39 +301,6 @@ unsafe fn end_guard(before: AlarmBefore) {
     }
 }
 
-unsafe extern "C" {
-    fn _Unwind_Backtrace(
-        each: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
-        argument: *mut c_void,
-    ) -> c_int;
-    fn _Unwind_GetIPInfo(context: *mut c_void, is_exact: *mut c_int) -> usize;
-}
-
-/// Calls `each` with the address of each frame of this thread, and whether it is that of an instruction that was
-/// interrupted and not one behind a call, until it returns false.
-fn unwind<F: FnMut(usize, bool) -> bool>(mut each: F) {
-    extern "C" fn step<F: FnMut(usize, bool) -> bool>(
-        context: *mut c_void,
-        each: *mut c_void,
-    ) -> c_int {
-        const GO_ON: c_int = 0;
-        const STOP: c_int = 4;
-        let mut is_exact = 0;
-        // SAFETY: the unwinder passes its context, and the argument of `unwind`.
-        let (address, each) =
-            unsafe { (_Unwind_GetIPInfo(context, &mut is_exact), &mut *each.cast::<F>()) };
-        if each(address, is_exact != 0) { GO_ON } else { STOP }
-    }
-    if cfg!(miri) {
-        return;
-    }
-    // SAFETY: the function has the type that the unwinder expects, and does not unwind.
-    unsafe { _Unwind_Backtrace(step::<F>, (&raw mut each).cast()) };
-}
-
-/// The maximum number of frames of the handler itself.
-const OWN_FRAMES: usize = 32;
-
 /// Records the frames from the interrupted instruction on, and the mappings that they are in.
 ///
 /// # Safety
@@ -356,29 +329,18 @@ unsafe fn record_frames(record: &FaultRecord, context: *mut c_void) {
         start = caller;
         add(caller.wrapping_sub(1));
     }
-    let (mut passed, mut is_found) = (0, false);
-    unwind(|address, is_exact| {
-        passed += 1;
-        if is_found {
-            // Behind a call may be the next function.
-            return add(address.wrapping_sub(usize::from(!is_exact)));
-        }
-        is_found = is_exact && address == start;
-        is_found || passed < OWN_FRAMES
-    });
     // SAFETY: by the contract of this function.
-    unsafe { set_registers(context, instruction, sp) };
+    unsafe {
+        unwind_interrupted(context, |frame| {
+            if frame.is_exact && frame.address == start {
+                return true;
+            }
+            // Behind a call may be the next function.
+            add(frame.address.wrapping_sub(usize::from(!frame.is_exact)))
+        });
+        set_registers(context, instruction, sp);
+    }
     record_maps(record);
-}
-
-/// Reads a word of this process, or returns `None` if there is no memory.
-fn read_word(address: usize) -> Option<usize> {
-    let mut word = 0_usize;
-    let to = libc::iovec { iov_base: (&raw mut word).cast(), iov_len: size_of::<usize>() };
-    let from = libc::iovec { iov_base: address as *mut c_void, iov_len: size_of::<usize>() };
-    // SAFETY: the kernel checks the address that is read, and writes one word.
-    let read = unsafe { libc::process_vm_readv(libc::getpid(), &to, 1, &from, 1, 0) };
-    (read == size_of::<usize>() as isize).then_some(word)
 }
 
 /// The length up to which a line about a mapping is read.
@@ -437,52 +399,4 @@ fn hex(text: &[u8]) -> Option<(u64, &[u8])> {
         number = number.wrapping_mul(16).wrapping_add(u64::from(digit));
     }
     (digits > 0).then_some((number, text.get(digits + 1..).unwrap_or_default()))
-}
-
-/// Returns the instruction and the stack pointer when the signal came.
-///
-/// # Safety
-///
-/// `context` is what the kernel passed to a handler.
-#[allow(clippy::needless_return, reason = "one return per architecture")]
-unsafe fn registers(context: *mut c_void) -> (usize, usize) {
-    let _context = context.cast::<libc::ucontext_t>();
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: by the contract of this function.
-    return unsafe {
-        let registers = &(*_context).uc_mcontext.gregs;
-        (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RSP as usize] as usize)
-    };
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: by the contract of this function.
-    return unsafe {
-        let machine = &(*_context).uc_mcontext;
-        (machine.pc as usize, machine.sp as usize)
-    };
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return (0, 0);
-}
-
-/// Changes where the interrupted code goes on, and where the unwinder begins.
-///
-/// # Safety
-///
-/// `context` is what the kernel passed to a handler. Before the handler returns, the registers must be as they were.
-unsafe fn set_registers(context: *mut c_void, instruction: usize, sp: usize) {
-    let _context = context.cast::<libc::ucontext_t>();
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: by the contract of this function.
-    unsafe {
-        let registers = &mut (*_context).uc_mcontext.gregs;
-        registers[libc::REG_RIP as usize] = instruction as i64;
-        registers[libc::REG_RSP as usize] = sp as i64;
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: by the contract of this function.
-    unsafe {
-        (*_context).uc_mcontext.pc = instruction as u64;
-        (*_context).uc_mcontext.sp = sp as u64;
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = (instruction, sp);
 }

@@ -5,6 +5,7 @@
 //! are `std::io::Error`; the callers add the description.
 
 pub(crate) mod clock;
+mod context;
 pub(crate) mod crash;
 mod emulated;
 pub(crate) mod entry;
@@ -30,8 +31,11 @@ pub(crate) mod stdio;
 pub(crate) mod taken;
 pub(crate) mod termination;
 pub(crate) mod threads;
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+mod undescribed;
 #[cfg(feature = "dashboard")]
 pub(crate) mod unshared;
+mod unwind;
 pub(crate) mod wakeup;
 
 /// Reads a file of `/proc`, in which names of threads and paths may contain any bytes. The kernel cuts
