@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn a_full_arena_is_an_error() {
-        let arena = arena(1 << 12);
-        let held: Vec<_> = (0..16).map(|_| arena.block(256).unwrap()).collect();
+        let arena = arena(PAGE);
+        let held: Vec<_> = (0..PAGE / SMALLEST).map(|_| arena.block(256).unwrap()).collect();
         assert!(arena.block(1).is_err());
         drop(held);
         assert!(arena.block(1).is_ok());
