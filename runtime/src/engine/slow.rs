@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Engine, SharedPool};
-use crate::scheduler::Event;
+use crate::scheduler::{Event, Limits};
 use crate::sys::clock;
 
 impl Engine {
@@ -16,7 +16,7 @@ impl Engine {
             let page = instance.page.view();
             let (position, since) = page.chunk();
             let took = Duration::from_nanos(now.saturating_sub(since));
-            if position == 0 || took < crate::scheduler::SLOW {
+            if position == 0 || took < Limits::SLOW {
                 continue;
             }
             // A chunk of which no input has begun must not be skipped.

@@ -30,10 +30,10 @@ impl<P: Port> Scheduler<P> {
                 } else {
                     // Such an end does not predict the next start, but a long series of them is a restart
                     // storm.
-                    self.health.deaths += 1;
+                    self.died();
                 }
             } else if !is_peaceful && reason.is_none_or(KillReason::counts_as_death) {
-                self.health.deaths += 1;
+                self.died();
             }
         }
         let told = taken.worker.position();

@@ -156,6 +156,12 @@ impl<P: Port> Scheduler<P> {
         self.wake_dispatcher();
     }
 
+    /// Counts the death of a worker. The end of a worker that left, or that was killed for certain reasons
+    /// ([`KillReason::counts_as_death`]), is no death.
+    pub(super) fn died(&mut self) {
+        self.health.deaths += 1;
+    }
+
     /// Ends the open calls after too many consecutive deaths (rule S6).
     pub(super) fn limit_storm(&mut self, port: &mut P) {
         let most = self.limits.deaths(self.target().max(1));

@@ -44,6 +44,13 @@ impl Limits {
         }
     }
 
+    /// The intended duration of a chunk: a few hundred times the cost of passing it on, and short enough that no
+    /// worker is needed long for the last chunk.
+    pub(super) const CHUNK: Duration = Duration::from_micros(200);
+
+    /// The duration from which on a chunk counts as too long.
+    pub(crate) const SLOW: Duration = Self::CHUNK.saturating_mul(100);
+
     /// The number of consecutive failed starts after which the calls fail.
     pub(super) const FAILED_STARTS: usize = 3;
 

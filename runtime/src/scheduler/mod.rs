@@ -80,7 +80,6 @@ pub(crate) use life::Life;
 pub(crate) use limits::Limits;
 pub(crate) use port::{Owner, Port};
 pub(crate) use results::{CurrentChunk, Violation};
-pub(crate) use slow::SLOW;
 pub(crate) use time::{TICK, Time};
 pub(crate) use waiters::{Sleep, WaitDecision, WaiterRole, WakePolicy};
 pub(crate) use worker::{Slot, Worker};

@@ -1,11 +1,10 @@
 //! The number of inputs in a chunk, and the number of chunks that are published ahead.
 
 use super::call::CallState;
-use super::{CallId, Port, Scheduler};
+use super::{CallId, Limits, Port, Scheduler};
 
-/// The intended duration of a chunk in nanoseconds: a few hundred times the cost of passing it on, and short
-/// enough that no worker is needed long for the last chunk.
-const CHUNK_NS: f64 = 200_000.0;
+/// The intended duration of a chunk in nanoseconds.
+const CHUNK_NS: f64 = Limits::CHUNK.as_nanos() as f64;
 
 /// The duration in nanoseconds below which it is not worth dividing the last inputs among all workers. It is
 /// about the cost of waking a worker.

@@ -8,9 +8,6 @@ use std::time::Duration;
 use super::chunk::Only;
 use super::{Action, CallId, Port, Scheduler};
 
-/// The duration from which on a chunk counts as too long: a hundred times the intended one.
-pub(crate) const SLOW: Duration = Duration::from_millis(20);
-
 impl<P: Port> Scheduler<P> {
     /// Asks a worker to stop after its current input, and divides the rest of its chunk again.
     pub(super) fn cut_slow(
