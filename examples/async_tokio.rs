@@ -1,7 +1,7 @@
 //! cargo run --release --example async_tokio
 //!
-//! Tasks that are `async` functions, with the feature `tokio`. Each worker waits for many answers of a slow
-//! server at the same time, and computes while it waits.
+//! Tasks that are `async` functions, with the feature `tokio`. Each worker runs many of them at the same time, and
+//! computes while others wait for answers of a slow server.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -22,17 +22,12 @@ async fn page(server: SocketAddr, number: u64) -> io::Result<String> {
     Ok(text)
 }
 
-/// Asks for all pages at the same time, and counts their words as they arrive.
+/// Counts the words of a page.
 ///
 /// An error that serde cannot encode, such as that of `io`, becomes an error of the call.
 #[worker]
-async fn count_words(server: SocketAddr, numbers: &[u64]) -> io::Result<usize> {
-    let pages: Vec<_> = numbers.iter().map(|n| tokio::spawn(page(server, *n))).collect();
-    let mut words = 0;
-    for page in pages {
-        words += page.await??.split_whitespace().count();
-    }
-    Ok(words)
+async fn count_words(server: SocketAddr, number: u64) -> io::Result<usize> {
+    Ok(page(server, number).await?.split_whitespace().count())
 }
 
 /// Waits for an answer that never comes, for as long as its caller allows.
@@ -54,7 +49,7 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let pool = Pool::builder().workers(2).build()?;
+    let pool = Pool::builder().workers(2).concurrency(50).build()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let server = listener.local_addr()?;
     std::thread::spawn(move || {
@@ -64,9 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
 
     let begun = Instant::now();
-    let groups =
-        (0..8_u64).map(|group| (server, (group * 25..(group + 1) * 25).collect::<Vec<_>>()));
-    let words: usize = pool.map(count_words, groups)?.into_iter().sum();
+    let words: usize = pool.map(count_words, (0..200_u64).map(|n| (server, n)))?.into_iter().sum();
     let (took, one_by_one) = (begun.elapsed(), LATENCY * 200);
     println!("200 pages with {words} words");
     println!(

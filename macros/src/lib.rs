@@ -93,10 +93,10 @@ use crate::valid::Task;
 /// # Async functions
 ///
 /// With the feature `tokio` the function can be an `async fn`. Each worker has a runtime of tokio on its own
-/// thread. The runtime supports time, and I/O if the program enables that feature of tokio. The function need
-/// not be `Send`. A future that it spawns runs only while the worker runs an asynchronous task. The function
-/// can use `spawn_blocking`; a leaving worker does not wait for blocking code that still runs. A worker runs
-/// one task at a time.
+/// thread. The runtime supports time and I/O. The function need not be `Send`. A future that it spawns runs only
+/// while the worker runs an asynchronous task. The function can use `spawn_blocking`; a leaving worker does not
+/// wait for blocking code that still runs. A worker runs one task at a time, unless the pool was built with
+/// `PoolBuilder::concurrency`.
 ///
 /// # Argument
 ///

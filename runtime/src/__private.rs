@@ -4,9 +4,7 @@ pub use crate::actor::{
     ActorType, AnyActor, BoxedActor, Method, Proxy, Servable, ServeNothing, ServeValue, exclusive,
     lent, moved, shared,
 };
-#[cfg(feature = "tokio")]
-pub use crate::asynchronous::{GiveOutput, RunningTask};
-pub use crate::call::{Call, Outcome, Param, Stop, Thunk};
+pub use crate::call::{Call, GiveOutput, Outcome, Param, RunningTask, Stop, Thunk};
 pub use crate::registry::{Place, Registration};
 pub use crate::written::{Run, RunNothing, Written};
 pub use inventory;

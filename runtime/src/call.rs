@@ -1,6 +1,10 @@
 //! The call of a registered function in a worker, as used by generated code.
 
+#[cfg(feature = "tokio")]
+mod lane;
+
 use std::any::type_name;
+use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +16,24 @@ use crate::handle;
 use crate::opaque::Opaque;
 use crate::state::{self, Missing, State, StateMut};
 use crate::sys::original::Original;
+#[cfg(feature = "tokio")]
+use lane::LaneCall;
 
 /// The generated function that decodes, calls and encodes.
 pub type Thunk = fn(&mut Call<'_>) -> Outcome;
 
 /// The result of a thunk.
 pub type Outcome = Result<(), Stop>;
+
+/// Encodes the output of an asynchronous task.
+pub type GiveOutput = Box<dyn FnOnce(&mut Call<'_>) -> Outcome>;
+
+/// An asynchronous task that was started.
+pub type RunningTask<'a> = Pin<Box<dyn Future<Output = GiveOutput> + 'a>>;
+
+/// Decodes an input, and starts its asynchronous task.
+#[cfg(feature = "tokio")]
+pub(crate) type Start<'a> = fn(&mut Call<'a>) -> Result<RunningTask<'a>, Stop>;
 
 /// The reason why a call ended without a value. There is no failure if the worker has to handle the
 /// output itself.
@@ -30,6 +46,12 @@ impl Stop {
 }
 
 impl Stop {
+    /// The location of an input is invalid.
+    #[cold]
+    fn nowhere() -> Self {
+        Stop(Some(Box::new(chunk::invalid_chunk())))
+    }
+
     /// Returns the failure of a call that does not belong to a chunk.
     pub(crate) fn into_failure(self) -> Box<Failure> {
         self.0.unwrap_or_else(|| Box::new(chunk::invalid_chunk()))
@@ -42,11 +64,6 @@ impl From<Interrupted> for Stop {
     }
 }
 
-#[cold]
-fn nowhere() -> Stop {
-    Stop(Some(Box::new(chunk::invalid_chunk())))
-}
-
 /// The calls of a registered function in a worker, one for each input of a chunk: the current input, and
 /// the room for its output.
 pub struct Call<'a> {
@@ -55,24 +72,48 @@ pub struct Call<'a> {
     chunk: Option<ChunkAtWork<'a>>,
     original: Original,
     pub(crate) phase: TaskPhase,
+    /// How the call runs if the worker is a lane.
+    #[cfg(feature = "tokio")]
+    lane: Option<LaneCall<'a>>,
 }
 
 impl<'a> Call<'a> {
     /// Creates the calls of a task on the rest of a chunk.
     pub(crate) fn of_chunk(chunk: ChunkAtWork<'a>, sink: Sink<'a>, original: Original) -> Self {
-        let (source, phase) = (Source::new(&[]), TaskPhase::Decoding);
-        Call { source, sink: Some(sink), chunk: Some(chunk), original, phase }
+        let source = Source::new(&[]);
+        Call { source, sink: Some(sink), chunk: Some(chunk), ..Call::new(original) }
     }
 
     /// Creates a call of a method of an actor.
     pub(crate) fn of_method(source: Source<'a>, sink: Sink<'a>, original: Original) -> Self {
-        let phase = TaskPhase::Decoding;
-        Call { source, sink: Some(sink), chunk: None, original, phase }
+        Call { source, sink: Some(sink), ..Call::new(original) }
     }
 
     /// Creates a call of an initializer, whose value stays in this process.
     pub(crate) fn initializing(source: Source<'a>, original: Original) -> Self {
-        Call { source, sink: None, chunk: None, original, phase: TaskPhase::Decoding }
+        Call { source, ..Call::new(original) }
+    }
+
+    fn new(original: Original) -> Self {
+        Call {
+            source: Source::new(&[]),
+            sink: None,
+            chunk: None,
+            original,
+            phase: TaskPhase::Decoding,
+            #[cfg(feature = "tokio")]
+            lane: None,
+        }
+    }
+
+    /// Takes a state.
+    #[inline]
+    fn take_state<R>(&mut self, take: impl FnOnce() -> Result<R, Missing>) -> Result<R, Missing> {
+        #[cfg(feature = "tokio")]
+        if let Some(lane) = &mut self.lane {
+            return lane.take_state(take);
+        }
+        take()
     }
 
     /// Calls a task on one input after the other, and answers each input (rule Q7).
@@ -91,7 +132,7 @@ impl<'a> Call<'a> {
         while let Some(chunk) = &mut self.chunk
             && chunk.has_next()
         {
-            self.source = chunk.next().ok_or_else(nowhere)?;
+            self.source = chunk.next().ok_or_else(Stop::nowhere)?;
             self.phase = TaskPhase::Decoding;
             task(self)?;
             // The task may have forked while its output was encoded.
@@ -169,14 +210,14 @@ impl<'a, T: Deserialize<'a>> Param<'a> for T {
 }
 
 impl<'a, T: 'static> Param<'a> for State<T> {
-    fn take(_: &mut Call<'a>, name: &'static str) -> Result<Self, Stop> {
-        state::get().map_err(|why| missing::<T>(why, "State", name))
+    fn take(call: &mut Call<'a>, name: &'static str) -> Result<Self, Stop> {
+        call.take_state(state::get).map_err(|why| missing::<T>(why, "State", name))
     }
 }
 
 impl<'a, T: 'static> Param<'a> for StateMut<T> {
-    fn take(_: &mut Call<'a>, name: &'static str) -> Result<Self, Stop> {
-        state::take().map_err(|why| missing::<T>(why, "StateMut", name))
+    fn take(call: &mut Call<'a>, name: &'static str) -> Result<Self, Stop> {
+        call.take_state(state::take).map_err(|why| missing::<T>(why, "StateMut", name))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Cancellation as the running task sees it (rule Q28).
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,8 +23,8 @@ struct CurrentInput {
 static PROCESS: PerProcess<OnceLock<Arc<CurrentInput>>> = PerProcess::new();
 
 thread_local! {
-    /// The current input of a worker thread.
-    static THREAD: OnceCell<Arc<CurrentInput>> = const { OnceCell::new() };
+    /// The current input of a worker thread, or of the lane that is being polled.
+    static THREAD: RefCell<Option<Arc<CurrentInput>>> = const { RefCell::new(None) };
 }
 
 /// Makes this process the worker with this page.
@@ -34,16 +34,44 @@ pub(crate) fn enter_process(page: &Arc<WorkerPageMap>) {
 
 /// Makes this thread the worker with this page.
 pub(crate) fn enter_thread(page: &Arc<WorkerPageMap>) {
-    THREAD.with(|thread| {
-        let _ = thread.set(Arc::new(CurrentInput::new(page)));
-    });
+    THREAD.set(Some(Arc::new(CurrentInput::new(page))));
+}
+
+/// The current input of a lane (rule N7).
+#[cfg(feature = "tokio")]
+pub(crate) struct LaneInput(Arc<CurrentInput>);
+
+#[cfg(feature = "tokio")]
+impl LaneInput {
+    pub(crate) fn new(page: &Arc<WorkerPageMap>) -> Self {
+        LaneInput(Arc::new(CurrentInput::new(page)))
+    }
+
+    /// Starts the soft timeout of an input, in nanoseconds.
+    pub(crate) fn begin(&self, soft_timeout: u64) {
+        self.0.begin(soft_timeout);
+    }
+
+    /// Removes the deadline.
+    pub(crate) fn end(&self) {
+        self.0.deadline.store(0, Ordering::Relaxed);
+    }
+
+    /// Makes this the current input of this thread.
+    pub(crate) fn enter(&self) {
+        THREAD.set(Some(Arc::clone(&self.0)));
+    }
+
+    /// Removes the current input of this thread.
+    pub(crate) fn leave() {
+        THREAD.set(None);
+    }
 }
 
 /// Starts the soft timeout of an input, in nanoseconds.
 #[cold]
 pub(crate) fn begin_input(soft_timeout: u64) {
-    let deadline = clock::now().saturating_add(soft_timeout);
-    with_current(|current| current.deadline.store(deadline, Ordering::Relaxed));
+    with_current(|current| current.begin(soft_timeout));
 }
 
 /// Removes the deadline after the last input of a chunk with a soft timeout.
@@ -56,7 +84,8 @@ pub(crate) fn end_time() {
 fn with_current<R>(call: impl FnOnce(&Arc<CurrentInput>) -> R) -> Option<R> {
     let mut call = Some(call);
     let of_thread = THREAD.try_with(|thread| {
-        let current = thread.get()?;
+        let current = thread.borrow();
+        let current = current.as_ref()?;
         Some((call.take()?)(current))
     });
     match of_thread {
@@ -72,6 +101,11 @@ impl CurrentInput {
     fn new(page: &Arc<WorkerPageMap>) -> Self {
         let origin = (Instant::now(), clock::now());
         CurrentInput { page: Arc::clone(page), deadline: AtomicU64::new(0), origin }
+    }
+
+    fn begin(&self, soft_timeout: u64) {
+        let deadline = clock::now().saturating_add(soft_timeout);
+        self.deadline.store(deadline, Ordering::Relaxed);
     }
 
     fn deadline(&self) -> u64 {
@@ -126,8 +160,9 @@ impl CurrentInput {
 /// With [`StartMethod::Thread`](crate::StartMethod::Thread) this is the only way to stop a running task, because
 /// a thread cannot be killed.
 ///
-/// In a worker process the function answers in every thread. With `Thread` it answers only in the worker's own
-/// thread; threads that a task starts need the value of [`cancellation`]. A task of a nested pool sees the
+/// In a worker process the function answers in every thread. With `Thread`, and in a pool with
+/// [`concurrency`](crate::PoolBuilder::concurrency), it answers only in the worker's own thread and within the task;
+/// threads and tasks that a task starts need the value of [`cancellation`]. A task of a nested pool sees the
 /// cancellation of its own call, not that of the task which made the call.
 ///
 /// A call reads words in shared memory, and the clock as well if the input has a deadline.

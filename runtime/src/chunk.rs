@@ -26,6 +26,7 @@ pub(crate) static ATTENTION: AtomicU8 = AtomicU8::new(0);
 pub(crate) struct Interrupted;
 
 /// The progress of a worker with a chunk.
+#[derive(Clone)]
 pub(crate) struct ChunkProgress {
     position: u64,
     /// The index of the next input, the index before which the worker pauses, and the one before which it stops.
@@ -54,6 +55,12 @@ impl ChunkProgress {
             }
         };
         ChunkProgress { position, next: 0, pause: end, end, at, past, stride }
+    }
+
+    /// Returns the position of the chunk.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// Returns the number of inputs that were taken.

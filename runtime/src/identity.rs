@@ -80,6 +80,15 @@ pub(crate) fn enter_process(id: usize, depth: usize, parent: u32) {
     THREAD.set(None);
 }
 
+/// Makes another worker of the same pool the current one (rule N7).
+#[cfg(feature = "tokio")]
+pub(crate) fn switch(id: usize) {
+    match THREAD.get() {
+        Some(worker) => THREAD.set(Some(ThreadWorker { id, ..worker })),
+        None => PROCESS.store(id, Ordering::Relaxed),
+    }
+}
+
 /// Returns the pool of this worker thread; `None` in worker processes.
 pub(crate) fn pool_of_thread() -> Option<u64> {
     THREAD.get().map(|worker| worker.pool)

@@ -176,6 +176,8 @@ mod tail;
 #[doc(hidden)]
 pub mod takes;
 mod task;
+#[cfg(feature = "tokio")]
+mod turns;
 mod worker;
 mod written;
 

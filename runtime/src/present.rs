@@ -38,6 +38,19 @@ pub(crate) fn set_chunk(task: u32, first: u64, span: u64) {
     SPAN.store(span, Ordering::Relaxed);
 }
 
+/// Makes the input of a lane the current one (rule N7).
+#[cfg(feature = "tokio")]
+pub(crate) fn enter(page: &Arc<WorkerPageMap>, (task, first, span): (u32, u64, u64)) {
+    set_chunk(task, first, span);
+    *PAGE.get().lock().ignore_poison() = Some(Arc::clone(page));
+}
+
+/// Removes the current input.
+#[cfg(feature = "tokio")]
+pub(crate) fn leave() {
+    *PAGE.get().lock().ignore_poison() = None;
+}
+
 /// Returns the span of the caller in which the call of the current or the last chunk was made, or 0.
 #[cfg(feature = "tracing")]
 pub(crate) fn parent() -> u64 {

@@ -1,5 +1,8 @@
 //! Tasks that are `async` functions.
 
+mod hosts;
+mod lanes;
+
 use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,7 +25,7 @@ conformance! {
         outputs_of_any_length_arrive,
         functions_stay_functions,
     ];
-    PROCESSES => [a_task_that_blocks_is_killed, a_task_that_waits_is_killed];
+    PROCESSES => [a_task_that_blocks_is_killed, a_task_that_waits_is_killed, a_task_may_exit];
 }
 
 #[worker]
@@ -125,6 +128,12 @@ async fn block(ms: u64) {
 }
 
 #[worker]
+async fn exit(code: i32) {
+    tokio::task::yield_now().await;
+    std::process::exit(code);
+}
+
+#[worker]
 async fn wait(ms: u64) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }
@@ -207,6 +216,13 @@ fn a_task_that_blocks_is_killed(method: StartMethod) {
     assert_eq!(pool.apply(square, 2).unwrap(), 4);
 }
 
+fn a_task_may_exit(method: StartMethod) {
+    let pool = pool(method, 1);
+    let error = pool.apply(exit, 3).unwrap_err();
+    assert_eq!(error.exit_code(), Some(3), "{error}");
+    assert_eq!(pool.apply(square, 2).unwrap(), 4);
+}
+
 fn a_task_that_waits_is_killed(method: StartMethod) {
     let pool = pool(method, 1);
     let call = pool.task(wait).timeout(Duration::from_millis(50));
@@ -215,5 +231,6 @@ fn a_task_that_waits_is_killed(method: StartMethod) {
 }
 
 fn main() -> ExitCode {
-    procession_tests::harness::main(tests().into_iter().collect())
+    let tests = [tests(), lanes::tests(), hosts::tests()];
+    procession_tests::harness::main(tests.into_iter().flatten().collect())
 }

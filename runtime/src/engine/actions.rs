@@ -24,9 +24,9 @@ impl Engine {
             Action::Start { slot, id } => self.starts.push((slot, id)),
             Action::AskToLeave { slot } => self.with(slot, |instance| {
                 instance.page.view().ask_to_leave();
-                instance.page.view().wake();
+                instance.page.wake();
             }),
-            Action::Kill { slot } => self.kill(slot),
+            Action::Kill { slot } => self.kill(shared, slot),
             Action::GiveUp { slot } => self.given_up.push(slot),
             Action::Vacate { slot } => {
                 shared.pool_page().idle.clear(slot);
@@ -43,7 +43,7 @@ impl Engine {
             }
             Action::WakeWorker { slot } => {
                 shared.pool_page().idle.clear(slot);
-                self.with(slot, |instance| instance.page.view().wake());
+                self.with(slot, |instance| instance.page.wake());
             }
             Action::WakeWorkers => self.wake_workers(shared),
             Action::Fail { call, index, reason, slot } => {
@@ -82,7 +82,7 @@ impl Engine {
         let unclaimed = self.scheduler.unclaimed(&self.queue) as usize;
         for _ in pool_page.spinning.count()..unclaimed {
             let Some(slot) = pool_page.idle.take() else { break };
-            self.with(slot, |instance| instance.page.view().wake());
+            self.with(slot, |instance| instance.page.wake());
         }
     }
 

@@ -30,7 +30,7 @@ impl Engine {
                     && let Some(instance) = self.instance(slot)
                     && instance.page.view().phase() != Phase::Busy
                 {
-                    instance.page.view().wake();
+                    instance.page.wake();
                 }
             }
         }

@@ -286,12 +286,17 @@ impl Engine {
     ///
     /// Returns an error if a pool cannot have that many, or the workers of this one leave.
     pub(crate) fn resize(&mut self, shared: &SharedPool, workers: usize) -> Result<()> {
-        if workers == 0 || workers > MAX_WORKERS {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!("a pool has 1 to {MAX_WORKERS} workers, not {workers}"),
-            ));
+        let concurrency = shared.settings.concurrency;
+        let most = MAX_WORKERS / concurrency;
+        if workers == 0 || workers > most {
+            let with = match concurrency {
+                1 => String::new(),
+                _ => format!(" with concurrency({concurrency})"),
+            };
+            let text = format!("a pool{with} has 1 to {most} workers, not {workers}");
+            return Err(Error::new(ErrorKind::Configuration, text));
         }
+        let workers = workers * concurrency;
         if self.life() >= Life::Leaving {
             return Err(Error::closed(shared.settings.of_process));
         }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use super::instances::ProcessHandle;
 use super::objects::WorkerObjects;
 use super::stopped::StoppedWorkers;
+#[cfg(feature = "tokio")]
+use super::thread_hosts::{LaneOrder, ThreadHosts};
 use super::threads::ThreadInstance;
 use super::{Batch, Engine, SharedPool, endings, starting, threads};
 use crate::error::Error;
@@ -42,6 +44,8 @@ pub(crate) struct Dispatcher {
     audited: Instant,
     unbacked_before: Vec<u64>,
     stopped: StoppedWorkers,
+    #[cfg(feature = "tokio")]
+    hosts: ThreadHosts,
 }
 
 /// A worker that was abandoned.
@@ -101,6 +105,8 @@ pub(crate) fn start(
         audited: Instant::now(),
         unbacked_before: Vec::new(),
         stopped: StoppedWorkers::default(),
+        #[cfg(feature = "tokio")]
+        hosts: ThreadHosts::default(),
     };
     std::thread::Builder::new()
         .name(name)
@@ -122,6 +128,8 @@ impl Dispatcher {
             drop(working);
             sleep(&self.shared.wakeup, &launcher.unwrap_or_default(), &rest.fds, rest.time);
         }
+        #[cfg(feature = "tokio")]
+        self.hosts.join();
         // The workers have ended. The launcher ends its server here, on the thread that used it.
         drop(self.launcher.take());
         threads::drop_shares(&self.shared, std::mem::take(&mut self.shares));
@@ -130,6 +138,8 @@ impl Dispatcher {
     /// Does all pending work; returns what to wait for, or that the pool is over.
     fn step(&mut self) -> Option<Rest> {
         self.shared.wakeup.clear();
+        #[cfg(feature = "tokio")]
+        self.hosts.join();
         self.launcher_events();
         self.look_at_workers();
         let shared = Arc::clone(&self.shared);
@@ -272,7 +282,11 @@ impl Dispatcher {
                         None if since.elapsed() > EXIT_STATUS_TIMEOUT => {
                             engine.reap(shared, slot, Exit::Unknown);
                         }
-                        None => engine.event(shared, Event::ProcessOver { slot }),
+                        None => {
+                            // Its last message may say why.
+                            engine.read_control(shared, slot);
+                            engine.event(shared, Event::ProcessOver { slot });
+                        }
                     }
                 }
                 ProcessHandle::Thread(thread) => {
@@ -322,10 +336,14 @@ impl Dispatcher {
                 continue;
             };
             let left = match &mut instance.process {
-                ProcessHandle::Thread(thread) => Some(Left::Thread(thread.leave_behind())),
+                ProcessHandle::Thread(thread) => {
+                    #[cfg(feature = "tokio")]
+                    self.hosts.close(&self.shared, slot);
+                    Some(Left::Thread(thread.leave_behind()))
+                }
                 ProcessHandle::Child { pidfd, .. } => {
                     instance.page.view().abandon();
-                    instance.page.view().wake();
+                    instance.page.wake();
                     Some(Left::Process(instance.id as u64, Arc::clone(pidfd)))
                 }
                 ProcessHandle::Expected => None,
@@ -351,8 +369,9 @@ impl Dispatcher {
         let Some(launcher) = &mut self.launcher else {
             let queue = Arc::<ObjectQueue>::default();
             let objects = WorkerObjects::of_thread(Arc::clone(&queue));
+            let (bell, lanes_bell) = starting::bells(shared).map_err(failed)?;
             let (mut instance, _) =
-                starting::prepare(shared, slot, id, None, objects).map_err(failed)?;
+                starting::prepare(shared, slot, id, None, objects, bell).map_err(failed)?;
             // Stored before the thread runs, so that its messages are noticed (rule E4).
             let thread = ThreadInstance::expected();
             let (page, ours) = (Arc::clone(&instance.page), thread.shared());
@@ -360,6 +379,14 @@ impl Dispatcher {
             if !shared.lock().install(shared, slot, instance) {
                 return Err(unwanted());
             }
+            #[cfg(feature = "tokio")]
+            if let Some(bell) = lanes_bell {
+                let order = LaneOrder { slot, id, page, queue, bell, instance: &ours };
+                self.hosts.open(&self.shared, order, &self.shares)?;
+                shared.lock().lane_started(shared, slot);
+                return Ok(());
+            }
+            let _ = lanes_bell;
             let shares = Arc::clone(&self.shares);
             let handle = threads::start(shared, slot, id, page, shares, queue, &ours)?;
             shared.lock().thread_started(shared, slot, handle);
@@ -368,8 +395,9 @@ impl Dispatcher {
         let (ours, theirs) = socket::pair().map_err(failed)?;
         let (link, workers_link) = socket::pair().map_err(failed)?;
         let objects = WorkerObjects::of_process(Kept::new(link));
+        let (bell, lanes_bell) = starting::bells(shared).map_err(failed)?;
         let (mut instance, page) =
-            starting::prepare(shared, slot, id, Some(ours), objects).map_err(failed)?;
+            starting::prepare(shared, slot, id, Some(ours), objects, bell).map_err(failed)?;
         let mut stdio = shared.settings.take_stdio();
         if let Some(collector) = &shared.output {
             let (output, [stdout, stderr]) =
@@ -388,9 +416,11 @@ impl Dispatcher {
             shared.wakeup.as_fd(),
             workers_link.as_fd(),
         ];
+        fds.extend(lanes_bell.as_ref().map(AsFd::as_fd));
         fds.extend(regions.inputs_fd.as_ref().map(AsFd::as_fd));
         launcher.launch(&Order {
             ticket: id as u64,
+            slot,
             fds: &fds,
             stdio: [0, 1, 2].map(|at: usize| stdio[at].as_ref().map(AsFd::as_fd)),
             env: &shared.settings.env,

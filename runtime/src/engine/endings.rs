@@ -78,10 +78,17 @@ impl Engine {
         let Some(instance) = self.instance(slot) else { return };
         let page = instance.page.view();
         let started = page.started();
+        let served = self.scheduler.slot(slot).is_some_and(|slot| slot.worker.served());
+        // A host that has left before it opened this lane does not predict the next start.
+        let not_opened = shared.settings.is_concurrent() && exit == Exit::Code(0) && !served;
         let ending = Ending {
             is_clean: exit == Exit::Code(0),
             left: page.phase() == Phase::Leaving,
-            from_outside: matches!(exit, Exit::Signal(signal) if FROM_OUTSIDE.contains(&signal)),
+            from_outside: not_opened
+                || matches!(exit, Exit::Signal(signal) if FROM_OUTSIDE.contains(&signal)),
+            // A thread that is a host has reported its failure for its first lane.
+            is_one_of_many: self.lanes_beside(slot).next().is_some()
+                || (not_opened && instance.child().is_none()),
             started: started.map(|Started { position, index }| (position, index)),
             error: self.why_it_ended(shared, slot, instance, exit).into(),
         };
@@ -97,7 +104,8 @@ impl Engine {
     pub(super) fn reap_nobody(&mut self, shared: &SharedPool, slot: usize) {
         let error = Error::start("nothing is known of its worker, which is given up").into();
         let (is_clean, left, from_outside, started) = (false, false, true, None);
-        let ending = Ending { is_clean, left, from_outside, started, error };
+        let is_one_of_many = false;
+        let ending = Ending { is_clean, left, from_outside, is_one_of_many, started, error };
         self.event(shared, Event::Exited { slot, ending });
     }
 
@@ -130,6 +138,7 @@ impl Engine {
                 Error::new(ErrorKind::Cancelled, text)
             }
             Some(KillReason::Terminated) => cancelled(),
+            Some(KillReason::WithHost) => of_exit(shared, instance, exit),
             Some(KillReason::DidNotLeave(limit)) => {
                 let text = format!(
                     "its worker was to leave, did not end within {limit:?}, and was killed"
@@ -177,6 +186,10 @@ fn not_ready(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Erro
 const NOT_KNOWN: &str = "how, is not known: something in this program took its exit status, \
                          by ignoring SIGCHLD or by waiting for any child";
 
+/// The note about an input of a lane that was not being polled when its process ended.
+const NOT_POLLED: &str = "it was waiting at that time, so that the cause is another task of the same \
+                          process, or outside of it";
+
 /// Returns the error of a worker that served and was not killed by the pool.
 fn of_exit(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error {
     let report =
@@ -193,7 +206,15 @@ fn of_exit(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error 
         }
         Exit::Unknown => Error::new(ErrorKind::Lost, NOT_KNOWN),
     };
-    error.with(|facts| facts.panic = report.map(Box::new))
+    let error = error.with(|facts| facts.panic = report.map(Box::new));
+    match shared.settings.is_concurrent() && !instance.page.view().is_polled() {
+        true => error.with(|facts| {
+            if facts.detail.is_empty() {
+                facts.detail = NOT_POLLED.into();
+            }
+        }),
+        false => error,
+    }
 }
 
 fn signal_note(shared: &SharedPool, instance: &WorkerInstance, signal: i32) -> String {

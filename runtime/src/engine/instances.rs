@@ -90,6 +90,14 @@ impl WorkerInstance {
         }
     }
 
+    /// Returns the pid of a worker that is a process.
+    pub(super) fn child(&self) -> Option<u32> {
+        match &self.process {
+            ProcessHandle::Child { pid, .. } => Some(*pid),
+            ProcessHandle::Thread(_) | ProcessHandle::Expected => None,
+        }
+    }
+
     /// Returns whether its ring has messages that will be read.
     #[inline]
     pub(super) fn has_messages(&self) -> bool {

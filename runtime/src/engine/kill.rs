@@ -4,23 +4,32 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::instances::ProcessHandle;
-use super::{Engine, SharedPool};
+use super::{Engine, SharedPool, WorkerInstance};
 use crate::scheduler::{Event, KillReason};
 use crate::sys::{process, signals, socket};
 
 impl Engine {
     /// Kills the worker in a slot on behalf of the scheduler.
-    pub(super) fn kill(&mut self, slot: usize) {
+    pub(super) fn kill(&mut self, shared: &SharedPool, slot: usize) {
         if matches!(self.kill_reason(slot), Some(KillReason::DidNotLeave(_))) {
             self.killed_leaving += 1;
         }
         let Some(instance) = self.instance(slot) else { return };
         match &instance.process {
-            ProcessHandle::Child { .. } => self.signal(slot, signals::SIGKILL),
+            ProcessHandle::Child { .. } => {
+                self.signal(slot, signals::SIGKILL);
+                if !matches!(self.kill_reason(slot), Some(KillReason::WithHost)) {
+                    // Rule N5: the other lanes of the process are killed with it.
+                    let others: Vec<usize> = self.lanes_beside(slot).collect();
+                    for slot in others {
+                        self.event(shared, Event::HostKilled { slot });
+                    }
+                }
+            }
             ProcessHandle::Thread(_) => {
                 // A thread cannot be killed; it is abandoned.
                 instance.page.view().abandon();
-                instance.page.view().wake();
+                instance.page.wake();
                 self.given_up.push(slot);
             }
             // The worker is killed as soon as its process is known; the kernel may kill it before.
@@ -30,6 +39,20 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Returns the other workers in the process of a worker: the lanes of the same host.
+    ///
+    /// The process is identified by its pid. Another process can have this pid only if this one was
+    /// reaped, and its lanes are then reported at the same time.
+    pub(super) fn lanes_beside(&self, slot: usize) -> impl Iterator<Item = usize> {
+        let pid = self.instance(slot).and_then(WorkerInstance::child);
+        let instances = self.instances.iter().enumerate();
+        let others = instances.filter(move |(other, instance)| {
+            let child = instance.as_ref().and_then(WorkerInstance::child);
+            *other != slot && pid.is_some() && child == pid
+        });
+        others.map(|(other, _)| other)
     }
 
     /// Sends a signal to the process in a slot. If this process is not permitted to, it makes the kernel

@@ -41,6 +41,8 @@ mod settings;
 mod slow;
 mod starting;
 mod stopped;
+#[cfg(feature = "tokio")]
+mod thread_hosts;
 mod threads;
 mod timeouts;
 mod wait;

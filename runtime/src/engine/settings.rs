@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) initializers: Vec<Preload>,
     pub(crate) preloads: Vec<Preload>,
+    /// The number of inputs that a worker process runs at the same time. Each of them has a worker slot.
+    pub(crate) concurrency: usize,
     pub(crate) max_tasks: Option<u64>,
     pub(crate) restart_above: Option<u64>,
     pub(crate) grace: Duration,
@@ -73,6 +75,11 @@ impl Settings {
         }
     }
 
+    /// Returns whether the workers are lanes of a host.
+    pub(crate) fn is_concurrent(&self) -> bool {
+        self.concurrency > 1
+    }
+
     /// Takes the standard streams for a worker. From the second call on, there are none.
     pub(crate) fn take_stdio(&self) -> [Option<OwnedFd>; 3] {
         std::mem::take(&mut self.stdio.lock().ignore_poison())
@@ -120,6 +127,11 @@ impl Settings {
                 "memory_limit({bytes}) is less than a worker needs by itself; give it at least \
                  {LEAST_MEMORY} bytes"
             ));
+        }
+        if self.is_concurrent() && !matches!(self.output, OutputCapture::Off) {
+            let text = "capture_output(..) cannot tell the output of tasks that run at the same time apart; leave it \
+                        out, or concurrency(..)";
+            return Some(text.to_owned());
         }
         let what = self.needs_processes().filter(|_| self.method == StartMethod::Thread);
         what.map(Settings::for_processes)

@@ -9,10 +9,11 @@ use super::objects::WorkerObjects;
 use super::{Engine, SharedPool, WorkerInstance};
 use crate::error::Error;
 use crate::queue::WorkerPageMap;
-use crate::scheduler::{Event, Worker};
+use crate::scheduler::{Event, KillReason, Worker};
 use crate::start::handshake;
 use crate::sys::fds::Kept;
 use crate::sys::socket;
+use crate::sys::wakeup::Wakeup;
 use crate::worker::{FAILED, Failure, MESSAGE_LEN, READY, WorkerConfig};
 
 /// Prepares a worker: its page, and what it will be told.
@@ -22,19 +23,29 @@ pub(super) fn prepare(
     id: usize,
     control: Option<OwnedFd>,
     objects: WorkerObjects,
+    bell: Option<Wakeup>,
 ) -> io::Result<(WorkerInstance, OwnedFd)> {
-    let (page, file) = WorkerPageMap::create()?;
+    let (mut page, file) = WorkerPageMap::create()?;
+    if let Some(bell) = bell {
+        page = page.with_bell(bell);
+    }
     page.view().set_spin(shared.spinners as u32);
     let settings = &shared.settings;
-    let lifeline = control.as_ref().map(OwnedFd::try_clone).transpose()?;
+    // A lane ends with its host, whose lifeline the launcher has (rule N2).
+    let lifeline = control.as_ref().filter(|_| !settings.is_concurrent());
+    let lifeline = lifeline.map(OwnedFd::try_clone).transpose()?;
     let config = WorkerConfig {
         slot,
         id,
         depth: shared.depth + 1,
+        lanes: if settings.is_concurrent() { settings.concurrency } else { 0 },
         max_tasks: settings.max_tasks,
         restart_above: settings.restart_above,
         nice: settings.nice,
-        cpu: settings.pin_cpus.then(|| crate::sys::limits::cpu_of(slot)).flatten(),
+        cpu: settings
+            .pin_cpus
+            .then(|| crate::sys::limits::cpu_of(slot / settings.concurrency))
+            .flatten(),
         memory_limit: settings.memory_limit,
         captures_output: shared.output.is_some(),
     };
@@ -42,6 +53,16 @@ pub(super) fn prepare(
     let (control, lifeline) = (control.map(Arc::new), lifeline.map(Kept::new));
     let instance = WorkerInstance::new(id, Arc::new(page), control, lifeline, objects);
     Ok((instance, file))
+}
+
+/// Creates the two ends of the bell of a worker that is a lane (rule N4).
+pub(super) fn bells(shared: &SharedPool) -> io::Result<(Option<Wakeup>, Option<OwnedFd>)> {
+    if !shared.settings.is_concurrent() {
+        return Ok((None, None));
+    }
+    let bell = Wakeup::new()?;
+    let lanes = bell.as_fd().try_clone_to_owned()?;
+    Ok((Some(bell), Some(lanes)))
 }
 
 impl Engine {
@@ -77,6 +98,11 @@ impl Engine {
         if let Some(instance) = self.instance_mut(slot) {
             instance.process = process;
             self.event(shared, Event::ProcessKnown { slot });
+            // Rule N5: another lane may have been killed before the host of this one was known.
+            let is_killed = |other| matches!(self.kill_reason(other), Some(reason) if !matches!(reason, KillReason::WithHost));
+            if self.lanes_beside(slot).any(is_killed) {
+                self.event(shared, Event::HostKilled { slot });
+            }
         }
     }
 
@@ -91,6 +117,18 @@ impl Engine {
             self.instance_mut(slot).map(|instance| &mut instance.process)
         {
             thread.started(handle);
+            self.event(shared, Event::ProcessKnown { slot });
+            self.event(shared, Event::HandshakeDone { slot });
+        }
+    }
+
+    /// The thread of a lane runs, or is about to.
+    #[cfg(feature = "tokio")]
+    pub(super) fn lane_started(&mut self, shared: &SharedPool, slot: usize) {
+        if let Some(ProcessHandle::Thread(thread)) =
+            self.instance_mut(slot).map(|instance| &mut instance.process)
+        {
+            thread.lane_started();
             self.event(shared, Event::ProcessKnown { slot });
             self.event(shared, Event::HandshakeDone { slot });
         }

@@ -14,6 +14,8 @@ use crate::queue::WorkerPageMap;
 use crate::start::Preload;
 use crate::start::preload::PreloadTimeouts;
 use crate::state::Share;
+#[cfg(feature = "tokio")]
+use crate::sys::wakeup::Wakeup;
 use crate::worker::{self, Failure, Original, WorkerLoop};
 
 /// The result of its initializers, once they have run.
@@ -27,25 +29,61 @@ pub(crate) struct ThreadInstance {
     /// Its number in the kernel, once it runs.
     number: Arc<AtomicI32>,
     started: bool,
+    /// Whether the thread is the host of several lanes, so that the end of the lane is not that of the thread.
+    is_lane: bool,
 }
 
 impl ThreadInstance {
     /// Creates the view of a thread that is not started yet.
     pub(super) fn expected() -> Self {
         let (initialized, ending, number) = (Arc::default(), Arc::default(), Arc::default());
-        ThreadInstance { handle: None, initialized, ending, number, started: false }
+        ThreadInstance { handle: None, initialized, ending, number, started: false, is_lane: false }
     }
 
     /// Returns a second view of the thread, for the side that starts it.
     pub(super) fn shared(&self) -> Self {
         let (initialized, ending) = (Arc::clone(&self.initialized), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
-        ThreadInstance { handle: None, initialized, ending, number, started: false }
+        let is_lane = self.is_lane;
+        ThreadInstance { handle: None, initialized, ending, number, started: false, is_lane }
     }
 
     /// Records that the thread runs.
     pub(super) fn started(&mut self, handle: JoinHandle<()>) {
         (self.handle, self.started) = (Some(handle), true);
+    }
+
+    /// Records that the host of the lane runs or is about to.
+    #[cfg(feature = "tokio")]
+    pub(super) fn lane_started(&mut self) {
+        (self.started, self.is_lane) = (true, true);
+    }
+
+    /// Returns the call that reports that the lane serves, on its thread.
+    #[cfg(feature = "tokio")]
+    pub(super) fn lane_serves(&self, wakeup: Arc<Wakeup>) -> Box<dyn FnOnce() + Send> {
+        let (initialized, number) = (Arc::clone(&self.initialized), Arc::clone(&self.number));
+        Box::new(move || {
+            number.store(crate::sys::threads::current(), Ordering::Release);
+            *initialized.lock().ignore_poison() = Some(Ok(()));
+            wakeup.wake();
+        })
+    }
+
+    /// Returns the call that reports the end of the lane.
+    #[cfg(feature = "tokio")]
+    pub(super) fn lane_ends(&self, wakeup: Arc<Wakeup>) -> Box<dyn Fn() + Send> {
+        let ending = Arc::clone(&self.ending);
+        Box::new(move || {
+            ending.store(true, Ordering::Release);
+            wakeup.wake();
+        })
+    }
+
+    /// Reports that the initializers have failed.
+    #[cfg(feature = "tokio")]
+    pub(super) fn fail(&self, failure: Box<Failure>) {
+        *self.initialized.lock().ignore_poison() = Some(Err(failure));
     }
 
     /// Takes the result of its initializers.
@@ -57,7 +95,8 @@ impl ThreadInstance {
     pub(super) fn leave_behind(&mut self) -> ThreadInstance {
         let (initialized, ending) = (Arc::clone(&self.initialized), Arc::clone(&self.ending));
         let number = Arc::clone(&self.number);
-        ThreadInstance { handle: self.handle.take(), initialized, ending, number, started: true }
+        let (handle, is_lane) = (self.handle.take(), self.is_lane);
+        ThreadInstance { handle, initialized, ending, number, started: true, is_lane }
     }
 
     /// Returns whether the thread has ended without reaching the end of its function.
@@ -73,7 +112,8 @@ impl ThreadInstance {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.started && self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+        let has_ended = || self.handle.as_ref().is_none_or(JoinHandle::is_finished);
+        self.started && if self.is_lane { self.is_ending() } else { has_ended() }
     }
 
     /// Waits for a thread that is over.

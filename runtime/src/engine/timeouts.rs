@@ -42,7 +42,7 @@ impl Engine {
                     left = left.max(LOOK);
                 }
                 least = Some(least.map_or(left, |least| least.min(left)));
-            } else if self.is_marked_for_kill(shared, slot, position) {
+            } else if self.is_marked_for_kill(shared, slot, (position, since)) {
                 self.event(shared, Event::Overdue { slot, limit });
             }
         }
@@ -51,7 +51,12 @@ impl Engine {
 
     /// Marks a worker for a kill. Returns whether it still runs the only input of its chunk, so that it cannot
     /// begin another one (rule Q15).
-    fn is_marked_for_kill(&mut self, shared: &SharedPool, slot: usize, position: u64) -> bool {
+    fn is_marked_for_kill(
+        &mut self,
+        shared: &SharedPool,
+        slot: usize,
+        (position, since): (u64, u64),
+    ) -> bool {
         let Some(instance) = self.instance(slot) else { return false };
         let page = Arc::clone(&instance.page);
         let started = Started { position, index: 0 };
@@ -60,10 +65,12 @@ impl Engine {
         let at_it = self.scheduler.slot(slot).and_then(|slot| slot.worker.position())
             == Some(position)
             && self.scheduler.running(slot).is_ok_and(|running| running.answered == 0)
-            && page.view().started() == Some(started);
+            && page.view().started() == Some(started)
+            // The time of an input in a lane begins again when it was put back (rule N8).
+            && page.view().chunk() == (position, since);
         if !at_it {
             page.view().set_kill_mark(None);
-            page.view().wake();
+            page.wake();
         }
         at_it
     }

@@ -51,6 +51,7 @@ impl Default for PoolBuilder {
                 name: "pool".to_owned(),
                 initializers: Vec::new(),
                 preloads: Vec::new(),
+                concurrency: 1,
                 max_tasks: None,
                 restart_above: None,
                 grace: Duration::from_millis(500),

@@ -121,7 +121,8 @@ impl Pool {
     /// Changes the number of workers.
     ///
     /// Surplus workers leave after the chunk that they are running. New workers start in the
-    /// background; this does not wait for them.
+    /// background; this does not wait for them. With [`concurrency`](crate::PoolBuilder), this is the number of
+    /// processes.
     ///
     /// ```
     /// let pool = runtime::Pool::builder().workers(1).build()?;

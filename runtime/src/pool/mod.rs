@@ -5,6 +5,8 @@
 
 mod builder;
 mod completed;
+#[cfg(feature = "tokio")]
+mod concurrency;
 mod decoding;
 mod fill;
 mod global;

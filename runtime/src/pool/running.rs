@@ -40,6 +40,7 @@ impl Running {
                     false,
                     None,
                     settings.limits.start_timeout,
+                    settings.concurrency,
                 )?),
                 Vec::new(),
             ),
@@ -57,6 +58,7 @@ impl Running {
                     with_threads,
                     preload_timeout,
                     settings.limits.start_timeout,
+                    settings.concurrency,
                 )?;
                 (Some(launcher), Vec::new())
             }

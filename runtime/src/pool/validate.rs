@@ -39,6 +39,25 @@ impl PoolBuilder {
                 settings.limits.workers
             ));
         }
+        match settings.concurrency {
+            0 => {
+                let text = "concurrency(0) lets no worker run a task; give 1 or more";
+                return bad(text.to_owned());
+            }
+            tasks => match settings.limits.workers.checked_mul(tasks) {
+                Some(lanes) if lanes <= crate::queue::MAX_WORKERS => {
+                    settings.limits.workers = lanes
+                }
+                _ => {
+                    return bad(format!(
+                        "a pool runs at most {} tasks at the same time; {} workers with \
+                         concurrency({tasks}) were asked for",
+                        crate::queue::MAX_WORKERS,
+                        settings.limits.workers
+                    ));
+                }
+            },
+        }
         if settings.name.contains('\0') {
             return bad(format!(
                 "the name {:?} has a NUL, which no thread or process can have in its name",

@@ -10,6 +10,7 @@ use crate::codec::Source;
 use crate::sys::clock;
 use crate::sys::crash::FaultRecord;
 use crate::sys::memory::{Mapping, PAGE, SharedMemory};
+use crate::sys::wakeup::Wakeup;
 
 /// The number of words in the result ring.
 const RING_WORDS: usize = sized(8, 1 << 8, 1 << 16);
@@ -78,6 +79,7 @@ struct FromWorker {
     report_took: AtomicU64,
     phase: AtomicU32,
     asks: AtomicU32,
+    polled: AtomicU32,
 }
 
 #[cfg_attr(not(all(test, loom)), repr(C, align(64)))]
@@ -118,6 +120,23 @@ impl WorkerPage {
     #[inline]
     pub(crate) fn set_started(&self, started: Started) {
         self.worker.started.store(started.to_word(), Ordering::Release);
+    }
+
+    /// Stores that no input was begun, after the one that was taken last was put back.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn clear_started(&self) {
+        self.worker.started.store(0, Ordering::Release);
+    }
+
+    /// Lane: stores whether its input is being polled (rule N6).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn set_polled(&self, polled: bool) {
+        self.worker.polled.store(u32::from(polled), Ordering::Release);
+    }
+
+    /// Returns whether the input of a lane was being polled when its process ended.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.worker.polled.load(Ordering::Acquire) != 0
     }
 
     pub(crate) fn started(&self) -> Option<Started> {
@@ -290,7 +309,7 @@ impl WorkerPage {
         &self.both.wake
     }
 
-    /// Wakes the worker.
+    /// Wakes the worker if it sleeps on its word; [`WorkerPageMap::wake`] also wakes a lane.
     pub(crate) fn wake(&self) {
         self.both.wake.fetch_add(1, Ordering::SeqCst);
         crate::sys::futex::wake(&self.both.wake, 1);
@@ -350,6 +369,8 @@ pub(crate) struct WorkerPageMap {
     big_len: usize,
     /// Caller: the freed tickets, in memory that the worker cannot overwrite.
     freed: [std::sync::atomic::AtomicU64; BIG_SLOTS],
+    /// Caller: wakes the host of the worker, if the worker is a lane.
+    bell: Option<Wakeup>,
 }
 
 impl WorkerPageMap {
@@ -367,7 +388,8 @@ impl WorkerPageMap {
             match Mapping::with_file(c"procession-worker-page", size) {
                 Ok((mapping, fd)) => {
                     crate::sys::memory::seal(&fd);
-                    return Ok((WorkerPageMap { mapping, big_len, freed: Default::default() }, fd));
+                    let (freed, bell) = (Default::default(), None);
+                    return Ok((WorkerPageMap { mapping, big_len, freed, bell }, fd));
                 }
                 Err(error) if big_len <= 1 << 20 => return Err(error),
                 Err(_) => big_len /= 4,
@@ -381,7 +403,19 @@ impl WorkerPageMap {
         let big_len = size.checked_sub(Self::HEAD).ok_or(io::ErrorKind::InvalidData)? / BIG_SLOTS;
         let mut mapping = Mapping::new(fd, size, true)?;
         mapping.keep_from_copies();
-        Ok(WorkerPageMap { mapping, big_len, freed: Default::default() })
+        Ok(WorkerPageMap { mapping, big_len, freed: Default::default(), bell: None })
+    }
+
+    /// Caller: makes the worker a lane, whose host waits for `bell`.
+    pub(crate) fn with_bell(mut self, bell: Wakeup) -> Self {
+        self.bell = Some(bell);
+        self
+    }
+
+    /// Caller: wakes the worker (rules Q16 and N4).
+    pub(crate) fn wake(&self) {
+        self.view().wake();
+        self.bell.iter().for_each(Wakeup::wake);
     }
 
     #[inline]

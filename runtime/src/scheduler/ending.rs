@@ -12,7 +12,10 @@ impl<P: Port> Scheduler<P> {
         port: &mut P,
     ) {
         let Some(taken) = self.workers.take(slot) else { return };
+        // A process that ended in another way had crashed before it was killed because of another worker.
         let reason = taken.worker.kill_reason();
+        let reason =
+            reason.filter(|reason| !matches!(reason, KillReason::WithHost) || ending.from_outside);
         let may_retry = reason.is_none_or(KillReason::may_retry);
         let may_blame = reason.is_none_or(KillReason::may_blame);
         let left = ending.left || taken.worker.is_leaving();
@@ -23,8 +26,10 @@ impl<P: Port> Scheduler<P> {
                     Some(reason) => reason.is_failed_start(),
                     None => !ending.from_outside && !is_peaceful,
                 };
-                if matches!(reason, Some(KillReason::DidNotLeave(_))) {
-                    // The worker was leaving, so its end is not a failed start.
+                if matches!(reason, Some(KillReason::DidNotLeave(_) | KillReason::WithHost))
+                    || (reason.is_none() && ending.is_one_of_many)
+                {
+                    // The worker was leaving, or another worker of its process is the failed start.
                 } else if failed || !self.health.complete || !self.limits.replace {
                     self.failed_start(ending.error.clone(), now, port);
                 } else {
@@ -32,7 +37,9 @@ impl<P: Port> Scheduler<P> {
                     // storm.
                     self.died();
                 }
-            } else if !is_peaceful && reason.is_none_or(KillReason::counts_as_death) {
+            } else if !is_peaceful
+                && reason.map_or(!ending.is_one_of_many, KillReason::counts_as_death)
+            {
                 self.died();
             }
         }

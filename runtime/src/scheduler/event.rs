@@ -33,6 +33,8 @@ pub(crate) enum Event<P: Port> {
     Overdue { slot: usize, limit: Duration },
     /// A worker takes long for the chunk at a position, of which it has begun the given number of inputs.
     Slow { slot: usize, position: u64, took: Duration, begun: usize },
+    /// The process of a worker is killed because of another worker in it.
+    HostKilled { slot: usize },
     /// The program has asked to end a worker.
     KillRequested { slot: usize },
     /// A worker leaves on its own.
@@ -66,6 +68,9 @@ pub(crate) struct Ending<E> {
     pub(crate) left: bool,
     /// Whether it was killed by a signal that users and systems send to end a process.
     pub(crate) from_outside: bool,
+    /// Whether another worker of the same process is reported later, so that this end does not count as
+    /// a death.
+    pub(crate) is_one_of_many: bool,
     /// The input that it had begun: the position of the chunk, and the index in it.
     pub(crate) started: Option<(u64, usize)>,
     /// The failure of the input that was lost.

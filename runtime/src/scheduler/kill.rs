@@ -15,13 +15,18 @@ pub(crate) enum KillReason<E> {
     NotReady(E),
     /// It violated the protocol.
     Violation(E),
+    /// Another worker in the same process was killed, and this one ends with the process (rule N5).
+    WithHost,
 }
 
 impl<E> KillReason<E> {
     /// Returns whether the end of a serving worker counts towards a restart storm.
     pub(super) fn counts_as_death(&self) -> bool {
         match self {
-            KillReason::TimedOut(_) | KillReason::Terminated | KillReason::DidNotLeave(_) => false,
+            KillReason::TimedOut(_)
+            | KillReason::Terminated
+            | KillReason::DidNotLeave(_)
+            | KillReason::WithHost => false,
             KillReason::NotReady(_) | KillReason::Violation(_) => true,
         }
     }
@@ -30,14 +35,17 @@ impl<E> KillReason<E> {
     pub(super) fn may_retry(&self) -> bool {
         match self {
             KillReason::TimedOut(_) | KillReason::Terminated => false,
-            KillReason::DidNotLeave(_) | KillReason::NotReady(_) | KillReason::Violation(_) => true,
+            KillReason::DidNotLeave(_)
+            | KillReason::NotReady(_)
+            | KillReason::Violation(_)
+            | KillReason::WithHost => true,
         }
     }
 
     /// Returns whether an input may be blamed for the end.
     pub(super) fn may_blame(&self) -> bool {
         match self {
-            KillReason::DidNotLeave(_) => false,
+            KillReason::DidNotLeave(_) | KillReason::WithHost => false,
             KillReason::TimedOut(_)
             | KillReason::Terminated
             | KillReason::NotReady(_)
@@ -48,7 +56,10 @@ impl<E> KillReason<E> {
     /// Returns whether the end of a worker that was not ready counts as a failed start.
     pub(super) fn is_failed_start(&self) -> bool {
         match self {
-            KillReason::TimedOut(_) | KillReason::Terminated | KillReason::DidNotLeave(_) => false,
+            KillReason::TimedOut(_)
+            | KillReason::Terminated
+            | KillReason::DidNotLeave(_)
+            | KillReason::WithHost => false,
             KillReason::NotReady(_) | KillReason::Violation(_) => true,
         }
     }

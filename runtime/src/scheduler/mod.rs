@@ -147,6 +147,7 @@ impl<P: Port> Scheduler<P> {
             Event::Slow { slot, position, took, begun } => {
                 self.cut_slow(slot, position, took, begun, port);
             }
+            Event::HostKilled { slot } => self.host_killed(slot, now),
             Event::KillRequested { slot } => {
                 self.kill(slot, KillReason::Terminated, now);
             }

@@ -69,6 +69,13 @@ impl<P: Port> Scheduler<P> {
         self.health.complete |= self.workers.all_serve();
     }
 
+    /// Handles a worker whose process is killed because of another worker, or has ended already.
+    pub(super) fn host_killed(&mut self, slot: usize, now: Time) {
+        if !self.kill(slot, KillReason::WithHost, now) {
+            self.workers.over_with_host(slot, &self.limits);
+        }
+    }
+
     /// Kills a worker for a reason, unless it was killed or has ended before. Returns whether it is killed by
     /// this call.
     pub(super) fn kill(&mut self, slot: usize, reason: KillReason<P::Error>, now: Time) -> bool {

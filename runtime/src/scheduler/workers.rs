@@ -303,6 +303,15 @@ impl<E> Workers<E> {
         });
     }
 
+    /// Records why the process of a worker has ended, if this is not known.
+    pub(super) fn over_with_host(&mut self, at: usize, limits: &Limits) {
+        self.change(at, limits, |slot| {
+            if let Worker::Over { reason: reason @ None, .. } = &mut slot.worker {
+                *reason = Some(KillReason::WithHost);
+            }
+        });
+    }
+
     /// Records that a direct chunk was given to the worker.
     pub(super) fn give(&mut self, at: usize, position: u64) {
         if let Some(Some(slot)) = self.slots.get_mut(at) {

@@ -79,6 +79,8 @@ mod clients;
 mod fork;
 pub(crate) mod fork_lock;
 mod forkserver;
+#[cfg(feature = "tokio")]
+mod lanes;
 mod link;
 mod order;
 mod peer;
@@ -110,6 +112,9 @@ use wire::Frame;
 pub(crate) struct Order<'a> {
     /// The id of this start in events.
     pub(crate) ticket: u64,
+    /// The worker slot.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for lanes alone"))]
+    pub(crate) slot: usize,
     /// The descriptors that the worker receives in this order; at most 32.
     pub(crate) fds: &'a [BorrowedFd<'a>],
     /// The files that replace its standard streams.
@@ -190,7 +195,7 @@ struct ServerRole {
 }
 
 /// Creates the launcher of a start method. If the method has a server, starts it and waits for at most
-/// `preload_timeout` until the preloads are done.
+/// `preload_timeout` until the preloads are done. With a concurrency above 1, its workers are [lanes](self::lanes).
 ///
 /// Called on the thread that builds the pool.
 ///
@@ -203,22 +208,30 @@ pub(crate) fn launcher(
     allow_fork_with_threads: bool,
     preload_timeout: Option<Duration>,
     start_timeout: Duration,
+    concurrency: usize,
 ) -> Result<Box<dyn Launcher>> {
     generation();
     process::reap_left();
     let preload_timeout = &preload::PreloadTimeouts::new(preloads, preload_timeout, start_timeout);
-    match method {
-        StartMethod::Spawn => Ok(Box::new(spawn::Spawn::new()?)),
+    let launcher: Box<dyn Launcher> = match method {
+        StartMethod::Spawn => Box::new(spawn::Spawn::new()?),
         StartMethod::ForkServer => {
-            Ok(Box::new(forkserver::start(preloads, allow_fork_with_threads, preload_timeout)?))
+            Box::new(forkserver::start(preloads, allow_fork_with_threads, preload_timeout)?)
         }
         StartMethod::Fork => {
-            Ok(Box::new(fork::start(preloads, allow_fork_with_threads, preload_timeout)?))
+            Box::new(fork::start(preloads, allow_fork_with_threads, preload_timeout)?)
         }
         StartMethod::Thread => {
-            Err(Error::new(ErrorKind::Configuration, "threads are not launched as processes"))
+            let text = "threads are not launched as processes";
+            return Err(Error::new(ErrorKind::Configuration, text));
         }
+    };
+    #[cfg(feature = "tokio")]
+    if concurrency > 1 {
+        return Ok(Box::new(lanes::Lanes::new(launcher, concurrency)));
     }
+    let _ = concurrency;
+    Ok(launcher)
 }
 
 impl GoesOn for Executed {

@@ -141,6 +141,12 @@ pub(crate) fn watch_faults(record: &'static FaultRecord) {
     }
 }
 
+/// Makes crashes fill another record, of the same process (rule N7).
+#[cfg(feature = "tokio")]
+pub(crate) fn switch_record(record: &'static FaultRecord) {
+    RECORD.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+}
+
 fn stack_end() -> Option<usize> {
     // SAFETY: the attributes are filled by the first call and destroyed at the end.
     unsafe {

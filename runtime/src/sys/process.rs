@@ -176,6 +176,18 @@ pub(crate) fn die_with_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Reverts [`die_with_socket`].
+#[cfg(feature = "tokio")]
+pub(crate) fn outlive_socket(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    // SAFETY: fcntl with integers only.
+    let done = unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        flags >= 0 && libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_ASYNC) >= 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The number is the same on every architecture, but libc defines it only for some.
 const F_SETSIG: c_int = 10;
 

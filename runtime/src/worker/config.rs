@@ -20,6 +20,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) id: usize,
     /// The nesting depth.
     pub(crate) depth: usize,
+    /// The number of lanes of its host; 0 for a worker that has its process for itself.
+    pub(crate) lanes: usize,
     /// The number of tasks after which the worker leaves.
     pub(crate) max_tasks: Option<u64>,
     /// The number of bytes of resident private memory above which the worker leaves.

@@ -4,9 +4,20 @@
 //! [serves](serve): it claims chunks, runs their inputs and answers them. The module `start` creates
 //! workers.
 
+#[cfg(feature = "tokio")]
+mod bell;
 mod config;
+mod connection;
+#[cfg(feature = "tokio")]
+mod current;
 mod growth;
+#[cfg(feature = "tokio")]
+mod host;
+#[cfg(feature = "tokio")]
+mod host_state;
 mod marker;
+#[cfg(feature = "tokio")]
+pub(crate) mod orders;
 mod panic;
 mod serve;
 mod sleep;
@@ -18,6 +29,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub(crate) use config::WorkerConfig;
+#[cfg(feature = "tokio")]
+pub(crate) use host::{LaneEnd, NewThreadLane, ThreadHost};
 pub(crate) use panic::text_of;
 pub(crate) use serve::WorkerLoop;
 
@@ -27,7 +40,6 @@ use crate::codec::Source;
 use crate::config::StartMethod;
 use crate::error::{Error, PanicReport};
 pub(crate) use crate::failure::{Failure, FailureKind};
-use crate::handle::ObjectLink;
 use crate::identity;
 pub(crate) use crate::identity::{depth, pool_of_thread};
 use crate::inputs::Inputs;
@@ -36,6 +48,7 @@ use crate::queue::WorkerPageMap;
 use crate::registry;
 pub(crate) use crate::sys::original::{Original, PANICKED};
 use crate::sys::wakeup::Wakeup;
+use connection::{fault_record, link_to_caller, send_message};
 use growth::Growth;
 
 /// The messages of a worker on its control socket after the hello.
@@ -103,15 +116,20 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     let _ = crate::sys::process::die_with_socket(control.as_fd());
     crate::handshake::send_hello(&control)?;
     let mut fds = fds.into_iter();
-    let [Some(page_file), Some(tasks), Some(pool_page), Some(wakeup), Some(link), inputs] =
+    let [Some(page_file), Some(tasks), Some(pool_page), Some(wakeup), Some(link)] =
         std::array::from_fn(|_| fds.next())
     else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let page = Arc::new(WorkerPageMap::open(page_file.as_fd())?);
     let config = WorkerConfig::read(&page).map_err(io::Error::other)?;
+    // A lane has three more descriptors: its bell, and the order socket and the lifeline of its host.
+    let of_host = (config.lanes > 0).then(|| std::array::from_fn(|_| fds.next()));
+    let inputs = fds.next();
     identity::enter_process(config.id, config.depth, parent);
-    cancellation::enter_process(&page);
+    if config.lanes == 0 {
+        cancellation::enter_process(&page);
+    }
     let wakeup = Arc::new(Wakeup::open(wakeup)?);
     let link = Arc::new(link_to_caller(link, Arc::clone(&page), Arc::clone(&wakeup))?);
     crate::handle::set_source(link.clone());
@@ -137,6 +155,17 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
         return Ok(());
     }
     present::set_page(Arc::clone(&page), Arc::clone(&wakeup));
+    #[cfg(feature = "tokio")]
+    if let Some([Some(bell), Some(orders), Some(lifeline)]) = of_host {
+        let (tasks, pool_page) = serve::map_regions(&tasks, &pool_page)?;
+        // Rule N2.
+        crate::sys::process::die_with_socket(lifeline.as_fd())?;
+        crate::sys::process::outlive_socket(control.as_fd())?;
+        std::mem::forget(lifeline);
+        let regions = host_state::HostRegions { tasks, pool_page, wakeup };
+        return host::run(regions, orders, host::NewLane { config, control, page, link, bell });
+    }
+    let _: Option<[Option<OwnedFd>; 3]> = of_host;
     let mut worker = WorkerLoop::open(&config, page, &tasks, &pool_page, wakeup, link)?;
     if let Some(marker) = marker {
         worker.mark_output(marker);
@@ -152,29 +181,6 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     // A task may have closed the wake-up eventfd and opened another file with the same number.
     std::mem::forget(worker);
     Ok(())
-}
-
-/// Creates the link over which objects are exchanged with the caller.
-fn link_to_caller(
-    socket: OwnedFd,
-    page: Arc<WorkerPageMap>,
-    wakeup: Arc<Wakeup>,
-) -> io::Result<ObjectLink> {
-    ObjectLink::new(socket, move || {
-        page.view().ask();
-        wakeup.wake();
-    })
-}
-
-fn send_message(control: &OwnedFd, message: &[u8]) -> io::Result<()> {
-    use crate::sys::socket::{Wait, send};
-    send(control.as_fd(), message, &[], Wait::Block)
-}
-
-/// Returns the fault record of this process. Its worker page is never unmapped.
-fn fault_record(page: &Arc<WorkerPageMap>) -> &'static crate::sys::crash::FaultRecord {
-    let leaked: &'static Arc<WorkerPageMap> = Box::leak(Box::new(Arc::clone(page)));
-    &leaked.view().faults
 }
 
 /// Runs the initializers of a worker process, if it has any.

@@ -65,7 +65,6 @@ pub(super) fn install_in_server() {
 
 fn install(page: Option<Arc<WorkerPageMap>>) {
     let worker = std::thread::current().id();
-    let own_page = page.clone();
     // A forked worker has inherited the state of its server or caller, which is not dropped here.
     let old = process().replace(ProcessPanics { worker, page, captured: Vec::new() });
     std::mem::forget(old);
@@ -76,7 +75,9 @@ fn install(page: Option<Arc<WorkerPageMap>>) {
             // was forked.
             return print_all(vec![CapturedPanic { report: report_of(info), own: true }]);
         }
-        let report = timed(own_page.as_deref(), || report_of(info));
+        let page = process().as_ref().and_then(|process| process.page.clone());
+        let report = timed(page.as_deref(), || report_of(info));
+        drop(page);
         let mut process = process();
         let Some(process) = process.as_mut() else {
             return;
@@ -97,6 +98,17 @@ fn timed<R>(page: Option<&WorkerPageMap>, report: impl FnOnce() -> R) -> R {
     match page {
         Some(page) => page.view().time_report(report),
         None => report(),
+    }
+}
+
+/// Sets the worker page to which the reports of panics are written (rule N7).
+#[cfg(feature = "tokio")]
+pub(super) fn switch(page: Option<&Arc<WorkerPageMap>>) {
+    if IS_CAPTURED.get() {
+        return PAGE.set(page.cloned());
+    }
+    if let Some(process) = process().as_mut() {
+        process.page = page.cloned();
     }
 }
 

@@ -1,6 +1,11 @@
 //! The loop of a worker: claim a chunk, run its inputs, answer each (rules Q2 and Q7).
 
+#[cfg(feature = "tokio")]
+mod lane;
 mod pauses;
+
+#[cfg(feature = "tokio")]
+pub(super) use lane::HostedLane;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -11,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::growth::Growth;
+#[cfg(feature = "tokio")]
+use super::host_state::HostRegions;
 use super::marker::OutputMarker;
 use super::sleep::Sleeper;
 use super::stopwatch::Stopwatch;
@@ -29,6 +36,22 @@ use crate::registry;
 use crate::sys::memory::Mapping;
 use crate::sys::wakeup::Wakeup;
 use crate::sys::{clock, fds};
+
+/// Maps the region of the tasks and the pool page.
+pub(super) fn map_regions(
+    tasks: &OwnedFd,
+    pool_page: &OwnedFd,
+) -> io::Result<(Arc<Mapping>, Arc<Mapping>)> {
+    let map = |fd: &OwnedFd, writable| -> io::Result<_> {
+        let len = fds::size(fd.as_fd())?;
+        let mut mapping = Mapping::new(fd.as_fd(), len, writable)?;
+        if writable {
+            mapping.keep_from_copies();
+        }
+        Ok(Arc::new(mapping))
+    };
+    Ok((map(tasks, false)?, map(pool_page, true)?))
+}
 
 /// The main loop of a worker, and its state.
 pub(crate) struct WorkerLoop {
@@ -61,18 +84,10 @@ impl WorkerLoop {
         wakeup: Arc<Wakeup>,
         link: Arc<ObjectLink>,
     ) -> io::Result<Self> {
-        let map = |fd: &OwnedFd, writable| -> io::Result<_> {
-            let len = fds::size(fd.as_fd())?;
-            let mut mapping = Mapping::new(fd.as_fd(), len, writable)?;
-            if writable {
-                mapping.keep_from_copies();
-            }
-            Ok(Arc::new(mapping))
-        };
-        let (tasks, pool_page) = (map(tasks, false)?, map(pool_page, true)?);
+        let (tasks, pool_page) = map_regions(tasks, pool_page)?;
         let WorkerConfig { slot, max_tasks, restart_above, .. } = *config;
         let worker = WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, max_tasks);
-        Ok(WorkerLoop { growth: restart_above.map(Growth::new), ..worker })
+        Ok(worker.with_growth(restart_above))
     }
 
     /// Creates the loop of a worker whose regions are mapped.
@@ -104,6 +119,25 @@ impl WorkerLoop {
             marker: None,
             stopwatch: None,
         }
+    }
+
+    /// Creates the loop of a lane, whose host counts its tasks.
+    #[cfg(feature = "tokio")]
+    pub(super) fn of_lane(
+        slot: usize,
+        page: &Arc<WorkerPageMap>,
+        regions: &HostRegions,
+        link: &Arc<ObjectLink>,
+    ) -> Self {
+        let HostRegions { tasks, pool_page, wakeup } = regions;
+        let (tasks, pool_page) = (Arc::clone(tasks), Arc::clone(pool_page));
+        let (page, wakeup, link) = (Arc::clone(page), Arc::clone(wakeup), Arc::clone(link));
+        WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, None)
+    }
+
+    /// Makes the worker leave when it has more than this number of bytes of memory.
+    pub(super) fn with_growth(self, restart_above: Option<u64>) -> Self {
+        WorkerLoop { growth: restart_above.map(Growth::new), ..self }
     }
 
     /// Marks from now on which output belongs to which input.
@@ -185,20 +219,10 @@ impl WorkerLoop {
     }
 
     fn chunk(&mut self, position: u64, descriptor: &Descriptor) {
-        fault("claimed");
         let map = Arc::clone(&self.sleeper.page);
         let page = map.view();
-        let begun = clock::now();
-        page.set_chunk(position, begun);
-        page.set_phase(Phase::Busy);
-        fence(Ordering::SeqCst);
-        self.sleeper.notify_caller(Wake::Claimed);
-        push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
+        let begun = self.begin_chunk(page, position, descriptor);
         present::set_chunk(descriptor.task, descriptor.first, descriptor.span);
-        if let Some(marker) = &mut self.marker {
-            marker.chunk(position, descriptor);
-        }
-        fault("begun");
         let mut progress =
             ChunkProgress::new(position, descriptor, self.max_tasks.saturating_sub(self.done));
         match registry::get(descriptor.task) {
@@ -211,14 +235,45 @@ impl WorkerLoop {
             Some(entry) => self.inputs(&mut progress, page, entry.registration.thunk),
             None => self.unknown_task(&mut progress, page),
         }
+        if descriptor.soft_timeout != 0 {
+            cancellation::end_time();
+        }
+        self.end_chunk(page, &progress, descriptor, begun);
+        self.leaving |= self.done >= self.max_tasks;
+    }
+
+    /// Reports that the worker has a chunk, and returns the time.
+    #[inline]
+    fn begin_chunk(&mut self, page: &WorkerPage, position: u64, descriptor: &Descriptor) -> u64 {
+        fault("claimed");
+        let begun = clock::now();
+        page.set_chunk(position, begun);
+        page.set_phase(Phase::Busy);
+        fence(Ordering::SeqCst);
+        self.sleeper.notify_caller(Wake::Claimed);
+        push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
+        if let Some(marker) = &mut self.marker {
+            marker.chunk(position, descriptor);
+        }
+        fault("begun");
+        begun
+    }
+
+    /// Reports the end of a chunk.
+    #[inline]
+    fn end_chunk(
+        &mut self,
+        page: &WorkerPage,
+        progress: &ChunkProgress,
+        descriptor: &Descriptor,
+        begun: u64,
+    ) {
         self.done += progress.taken() as u64;
+        let position = progress.position();
         // Only chunks of one input are timed, cancelled or direct, so only they are marked for a kill.
         let started = Started { position, index: 0 };
         if descriptor.count == 1 && progress.taken() == 1 && page.is_marked_for_kill(started) {
             self.sleeper.wait_for_kill(|| page.is_marked_for_kill(started));
-        }
-        if descriptor.soft_timeout != 0 {
-            cancellation::end_time();
         }
         fault("answered");
         page.set_done(self.done);
@@ -229,7 +284,6 @@ impl WorkerLoop {
         page.clear_chunk();
         self.sleeper.pool_page().end();
         self.sleeper.notify_caller(Wake::End);
-        self.leaving |= self.done >= self.max_tasks;
     }
 
     /// Runs the inputs of a chunk, and answers each with exactly one output or failure.

@@ -53,6 +53,8 @@ struct UsageClock {
     peak: u64,
     /// Whether inputs were run since CPU time was last measured.
     has_run: bool,
+    /// Whether another worker in this process measures.
+    is_silent: bool,
 }
 
 impl Default for Stopwatch {
@@ -86,6 +88,12 @@ impl Stopwatch {
         (self.long, self.sending, self.sending_now) = (0, 0, 0);
         (self.first, self.count) = (0, 0);
         self.each.clear();
+    }
+
+    /// Reports no CPU time and memory, because another worker in this process does.
+    #[cfg(feature = "tokio")]
+    pub(super) fn without_usage(&mut self) {
+        self.usage.is_silent = true;
     }
 
     /// Returns the number of inputs to run before the clock is read again.
@@ -133,7 +141,7 @@ impl Stopwatch {
 
     /// Prepares a report before the worker sleeps or leaves. Returns whether there is something to report.
     pub(super) fn pause(&mut self) -> bool {
-        let has_run = self.usage.has_run;
+        let has_run = self.usage.has_run && !self.usage.is_silent;
         if has_run {
             // The report measures CPU time again.
             self.usage.cpu_at = 0;
@@ -171,7 +179,7 @@ impl Stopwatch {
 
 impl UsageClock {
     fn measure(&mut self, now: u64, is_thread: bool) -> Usage {
-        if now.saturating_sub(self.cpu_at) < CPU_INTERVAL {
+        if self.is_silent || now.saturating_sub(self.cpu_at) < CPU_INTERVAL {
             return Usage::default();
         }
         (self.cpu_at, self.has_run) = (now, false);

@@ -54,7 +54,8 @@ impl Few {
     /// Kills the worker in a slot from outside.
     pub(super) fn die(&mut self, slot: usize) {
         let (is_clean, left, from_outside, started) = (false, false, true, None);
-        let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
+        let ending =
+            Ending { is_clean, left, from_outside, is_one_of_many: false, started, error: "ended" };
         self.event(Event::Exited { slot, ending });
     }
 

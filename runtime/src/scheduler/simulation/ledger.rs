@@ -28,6 +28,8 @@ struct CallRecord {
     outcomes: BTreeSet<usize>,
     /// The number of times that each input was begun.
     begun: BTreeMap<usize, u32>,
+    /// The number of runs that ended with the process because of another worker.
+    excused: BTreeMap<usize, u32>,
     /// Whether the outcomes are no longer wanted.
     forgotten: bool,
     /// Whether its running tasks have to be told that it is cancelled.
@@ -44,9 +46,10 @@ impl Ledger {
     ) -> usize {
         let number = self.calls.len();
         self.numbers.insert(id, number);
-        let (outcomes, begun) = (BTreeSet::new(), BTreeMap::new());
+        let (outcomes, begun, excused) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let (forgotten, cancelled) = (false, false);
-        let record = CallRecord { inputs, retries, chunk, outcomes, begun, forgotten, cancelled };
+        let record =
+            CallRecord { inputs, retries, chunk, outcomes, begun, excused, forgotten, cancelled };
         self.calls.push(record);
         number
     }
@@ -100,11 +103,17 @@ impl Ledger {
             return self.wrong(text);
         }
         // The maximum is one more than the permitted retries: the first run, and one run for each loss.
-        if *times > call.retries + 1 && !self.lies {
+        let excused = call.excused.get(&index).copied().unwrap_or(0);
+        if *times > call.retries + 1 + excused && !self.lies {
             let text =
                 format!("input {index} of call {number} is begun {times} times (slot {slot})");
             self.wrong(text);
         }
+    }
+
+    /// Records that the run of an input ends because of another worker, so that the input is run again.
+    pub(super) fn excuse(&mut self, number: usize, index: usize) {
+        *self.calls[number].excused.entry(index).or_insert(0) += 1;
     }
 
     /// Records that a worker was killed because of the timeout of an input.
@@ -114,7 +123,9 @@ impl Ledger {
 
     /// Records that an input is blamed for the end of its worker.
     pub(super) fn blamed(&mut self, number: usize, index: usize, tries: u32, in_slot: bool) {
-        let begun = self.calls[number].begun.get(&index).copied().unwrap_or(0);
+        let call = &self.calls[number];
+        let begun = call.begun.get(&index).copied().unwrap_or(0);
+        let begun = begun - call.excused.get(&index).copied().unwrap_or(0);
         if self.lies {
             return;
         }

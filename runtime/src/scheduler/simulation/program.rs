@@ -44,6 +44,8 @@ pub(super) enum Then {
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) workers: usize,
+    /// The number of consecutive worker slots whose workers share a process.
+    pub(super) lanes: usize,
     pub(super) queue_slots: usize,
     pub(super) idle_timeout: bool,
     pub(super) max_tasks: Option<usize>,
@@ -65,6 +67,7 @@ impl Program {
         let callers = 1 + choices.pick(3);
         Program {
             workers: 1 + choices.pick(3),
+            lanes: [1, 1, 2, 4][choices.pick(4)],
             queue_slots: [8, 5, 6][choices.pick(3)],
             idle_timeout: choices.once_in(5),
             max_tasks: choices.once_in(4).then(|| 1 + choices.pick(3)),

@@ -108,7 +108,8 @@ fn a_start_that_ends_cleanly_is_not_a_failed_one() {
     for _ in 0..5 {
         few.event(Event::TimePassed);
         let (is_clean, left, from_outside, started) = (true, true, false, None);
-        let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
+        let ending =
+            Ending { is_clean, left, from_outside, is_one_of_many: false, started, error: "ended" };
         few.event(Event::Exited { slot: 0, ending });
     }
     assert!(few.scheduler.broken().is_none());
@@ -325,4 +326,55 @@ fn an_input_whose_slot_was_removed_stays_with_its_new_worker() {
     // The worker has ended the second chunk after one of its inputs.
     let (_, inputs) = few.table.directed(0).unwrap();
     assert_eq!((inputs.first, inputs.count), (3, 1));
+}
+
+/// Ends a worker of a host that ran the first input of the chunk at a position.
+fn end_in_host(few: &mut Few, slot: usize, position: u64, from_outside: bool, others: bool) {
+    let ending = Ending {
+        is_clean: false,
+        left: false,
+        from_outside,
+        is_one_of_many: others,
+        started: Some((position, 0)),
+        error: "ended",
+    };
+    few.event(Event::Exited { slot, ending });
+}
+
+#[test]
+fn an_input_that_ends_with_its_host_runs_again_without_a_retry() {
+    let mut few = Few::new(2);
+    let call = few.call(1, CallOptions::default());
+    for _ in 0..20 {
+        let position = few.claim(1);
+        few.event(Event::HostKilled { slot: 1 });
+        end_in_host(&mut few, 1, position, true, false);
+        assert!(!few.actions().iter().any(|action| matches!(action, Action::Fail { .. })));
+        assert_eq!(few.scheduler.outstanding_of(call), 1);
+        few.event(Event::TimePassed);
+        few.start(1);
+        few.actions();
+    }
+    let position = few.claim(1);
+    few.event(Event::HostKilled { slot: 1 });
+    // The process has crashed before it was killed.
+    end_in_host(&mut few, 1, position, false, false);
+    assert!(few.actions().iter().any(|action| matches!(action, Action::Fail { .. })));
+}
+
+#[test]
+fn the_crash_of_a_host_is_one_death() {
+    let mut few = Few::new(3);
+    let deaths = Limits::new(3, 16, 1 << 32).deaths(3);
+    for _ in 0..deaths {
+        assert!(few.scheduler.broken().is_none());
+        few.call(3, CallOptions::default());
+        for slot in 0..3 {
+            let position = few.claim(slot);
+            end_in_host(&mut few, slot, position, false, slot < 2);
+        }
+        few.event(Event::TimePassed);
+        (0..3).for_each(|slot| few.start(slot));
+    }
+    assert!(few.scheduler.broken().is_some());
 }

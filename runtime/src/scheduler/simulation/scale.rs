@@ -124,6 +124,7 @@ impl VirtualPool {
                 is_clean: false,
                 left: false,
                 from_outside: true,
+                is_one_of_many: false,
                 started: None,
                 error: "ended",
             };

@@ -9,7 +9,7 @@ use super::program::Program;
 use super::table::{DIRECT, VirtualOutcome, VirtualQueue};
 use super::worker::{Stage, VirtualWorker};
 use super::{Choices, Report};
-use crate::scheduler::{Action, Event, Life, Limits, Reason, Scheduler};
+use crate::scheduler::{Action, Event, KillReason, Life, Limits, Reason, Scheduler};
 
 /// The condition for which the sleeping caller waits, as workers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub(super) struct Counts {
     pub(super) requested: usize,
     /// The number of workers that have ended since the last answer.
     pub(super) deaths: usize,
+    /// The number of the process of each worker, by slot. Workers may share a process.
+    pub(super) hosts: Vec<usize>,
     /// The number of times that time has passed since a caller or worker made a step.
     pub(super) quiet: u32,
 }
@@ -189,6 +191,9 @@ impl<'a> World<'a> {
                     self.table.vacate(slot);
                     let mut worker = VirtualWorker::new();
                     worker.hangs = self.happens(self.program.bad_starts);
+                    let slots = self.workers.len().max(self.counts.hosts.len());
+                    self.counts.hosts.resize(slots, 0);
+                    self.counts.hosts[slot] = self.host_of(slot, id);
                     self.workers[slot] = Some(worker);
                 }
                 Action::AskToLeave { slot } => self.with(slot, |worker| {
@@ -198,6 +203,7 @@ impl<'a> World<'a> {
                 // A process that does not exist yet cannot be killed.
                 Action::Kill { slot } => {
                     self.with(slot, |worker| worker.killed |= worker.stage != Stage::Asked);
+                    self.kill_host(slot);
                 }
                 Action::Vacate { slot } => {
                     self.check_vacated(slot);
@@ -261,6 +267,48 @@ impl<'a> World<'a> {
         }
         if let Err(what) = self.ledger.take_error() {
             self.fail(what);
+        }
+    }
+
+    /// Returns the process of a new worker: that of another one in its group, unless a worker has left this process.
+    fn host_of(&self, slot: usize, id: usize) -> usize {
+        let lanes = self.program.lanes;
+        let first = slot / lanes * lanes;
+        let others = self.workers.iter().enumerate().skip(first).take(lanes);
+        let is_open = |worker: &VirtualWorker| !worker.is_over() && !worker.left && !worker.killed;
+        let open = others.filter(|(_, worker)| worker.as_ref().is_some_and(is_open));
+        open.map(|(other, _)| self.counts.hosts[other]).max().unwrap_or(id)
+    }
+
+    /// Returns the workers that exist in the process of a worker, without this one.
+    pub(super) fn beside(&self, slot: usize) -> Vec<usize> {
+        let hosts = &self.counts.hosts;
+        let is_beside = |other: &usize| {
+            let worker = self.workers[*other].as_ref();
+            *other != slot
+                && hosts[*other] == hosts[slot]
+                && worker.is_some_and(|worker| worker.stage != Stage::Asked)
+        };
+        (0..self.workers.len()).filter(is_beside).collect()
+    }
+
+    /// Kills the other workers in the process of a worker that is killed (rule N5).
+    fn kill_host(&mut self, slot: usize) {
+        let reason = self.scheduler.slot(slot).and_then(|slot| slot.worker.kill_reason());
+        if matches!(reason, Some(KillReason::WithHost))
+            || self.workers[slot].as_ref().is_none_or(|worker| worker.stage == Stage::Asked)
+        {
+            return;
+        }
+        for other in self.beside(slot) {
+            // An action that was carried out in between may have vacated the slot.
+            let Some(worker) = &mut self.workers[other] else { continue };
+            worker.killed |= !worker.is_over();
+        }
+        for slot in self.beside(slot) {
+            if self.scheduler.slot(slot).is_some_and(|slot| slot.known) {
+                self.event(Event::HostKilled { slot });
+            }
         }
     }
 

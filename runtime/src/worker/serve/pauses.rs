@@ -22,11 +22,7 @@ impl WorkerLoop {
         begun: u64,
     ) {
         let Descriptor { task, soft_timeout, .. } = *descriptor;
-        let mut stopwatch = page.is_measured().then(|| self.stopwatch.take().unwrap_or_default());
-        if let Some(stopwatch) = &mut stopwatch {
-            stopwatch.begin(task, begun, self.producer.written(), self.sleeper.blocked.get());
-        }
-        self.stopwatch = stopwatch;
+        self.begin_times(page, task, begun);
         loop {
             let of_growth = self.growth.as_ref().map(|growth| growth.inputs);
             let of_stopwatch = self.stopwatch.as_ref().map(|stopwatch| stopwatch.step());
@@ -44,13 +40,7 @@ impl WorkerLoop {
             let (before, at) = (progress.taken(), clock::now());
             self.inputs(progress, page, thunk);
             self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(at));
-            if let Some(stopwatch) = &mut self.stopwatch {
-                let (now, blocked) = (clock::now(), self.sleeper.blocked.get());
-                stopwatch.ran(now, before, progress.taken() - before, blocked);
-                if stopwatch.is_full() {
-                    self.report_times(task);
-                }
-            }
+            self.ran_inputs(task, before, progress.taken());
             if self.leaving || !progress.is_paused() {
                 break;
             }
@@ -58,8 +48,27 @@ impl WorkerLoop {
         self.report_times(task);
     }
 
+    /// Begins to measure a chunk if the pool has insights.
+    pub(super) fn begin_times(&mut self, page: &WorkerPage, task: u32, begun: u64) {
+        let mut stopwatch = page.is_measured().then(|| self.stopwatch.take().unwrap_or_default());
+        if let Some(stopwatch) = &mut stopwatch {
+            stopwatch.begin(task, begun, self.producer.written(), self.sleeper.blocked.get());
+        }
+        self.stopwatch = stopwatch;
+    }
+
+    /// Measures the inputs from `before` on.
+    pub(super) fn ran_inputs(&mut self, task: u32, before: usize, taken: usize) {
+        let Some(stopwatch) = &mut self.stopwatch else { return };
+        let (now, blocked) = (clock::now(), self.sleeper.blocked.get());
+        stopwatch.ran(now, before, taken - before, blocked);
+        if stopwatch.is_full() {
+            self.report_times(task);
+        }
+    }
+
     /// Reports the times of the inputs that were run since the last report.
-    fn report_times(&mut self, task: u32) {
+    pub(super) fn report_times(&mut self, task: u32) {
         if self.stopwatch.as_mut().is_some_and(|stopwatch| stopwatch.learn(task)) {
             self.report();
         }

@@ -84,10 +84,27 @@ impl World<'_> {
         let left = self.workers[slot].as_ref().is_some_and(|worker| worker.left);
         let from_outside = self.workers[slot].as_ref().is_some_and(|worker| worker.killed);
         self.counts.deaths += 1;
-        let ending = Ending { is_clean, left, from_outside, started, error: "ended" };
+        let reason = self.scheduler.slot(slot).and_then(|slot| slot.worker.kill_reason());
+        let claimed = self.workers[slot].as_ref().and_then(|worker| worker.claimed);
+        if let Some(claimed) = claimed.filter(|claimed| claimed.running)
+            && matches!(reason, Some(KillReason::WithHost))
+            && from_outside
+        {
+            let VirtualInputs { call, first, .. } = claimed.inputs;
+            self.ledger.excuse(call, first + claimed.answered);
+        }
+        let ending = Ending {
+            is_clean,
+            left,
+            from_outside,
+            is_one_of_many: !self.beside(slot).is_empty(),
+            started,
+            error: "ended",
+        };
         self.event(Event::Exited { slot, ending });
         // There are ten more for each worker, and not every end counts, such as one that was requested.
-        let most = 2 * (STORM + 10 * MOST_WORKERS);
+        // The end of a process counts once, however many workers it has.
+        let most = 2 * (STORM + 10 * MOST_WORKERS) * self.program.lanes;
         if self.counts.deaths > most && self.program.storm == Storm::AtOnce {
             self.fail(format!("{} workers died, and it goes on", self.counts.deaths));
         }

@@ -18,7 +18,33 @@ impl World<'_> {
         } else {
             self.worker_goes_on(slot, &mut worker);
         }
+        let ends_host = worker.is_over() && !worker.left;
+        let (killed, stage) = (worker.killed, worker.stage);
         self.workers[slot] = Some(worker);
+        if ends_host {
+            self.end_host(slot, killed, stage);
+        }
+    }
+
+    /// Ends the other workers in the process of a worker that has ended without leaving.
+    fn end_host(&mut self, slot: usize, killed: bool, stage: Stage) {
+        for other in self.beside(slot) {
+            self.with(other, |worker| {
+                if !worker.is_over() {
+                    worker.killed |= killed;
+                    worker.stage = stage;
+                }
+            });
+        }
+        for other in 0..self.workers.len() {
+            let asked = |worker: &VirtualWorker| worker.stage == Stage::Asked;
+            if self.workers[other].as_ref().is_some_and(asked)
+                && self.counts.hosts[other] == self.counts.hosts[slot]
+            {
+                // It is started in a process of its own.
+                self.counts.hosts[other] = usize::MAX - other;
+            }
+        }
     }
 
     fn worker_goes_on(&mut self, slot: usize, worker: &mut VirtualWorker) {

@@ -1,0 +1,205 @@
+//! The loop of a lane, which is one of several on the thread of its host (rules N1 to N8 in `start/lanes.rs`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use super::{WorkerLoop, flush};
+use crate::call::{Call, Thunk};
+use crate::chunk::{ChunkAtWork, ChunkProgress};
+use crate::handle;
+use crate::queue::{Descriptor, Phase, Tasks, WorkerPage};
+use crate::registry;
+use crate::sys::clock;
+use crate::turns::Turn;
+use crate::worker::bell::Bell;
+use crate::worker::current::{CurrentLane, Unfinished};
+use crate::worker::host_state::HostState;
+
+/// The time after which an idle lane releases memory.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
+
+/// The end of an attempt to run an input.
+enum Attempt {
+    Made,
+    /// The task did not begin, because a state is in use (rule N8).
+    Refused,
+}
+
+/// A lane: the part that its tasks see, its bell, and the state that it shares with the others.
+pub(in crate::worker) struct HostedLane {
+    pub(in crate::worker) current: CurrentLane,
+    pub(in crate::worker) bell: Rc<Bell>,
+    pub(in crate::worker) host: Rc<HostState>,
+    /// Whether it reports the CPU time and memory of the host, as one lane does for all.
+    pub(in crate::worker) measures_usage: bool,
+}
+
+impl WorkerLoop {
+    /// Runs chunks until the lane has to leave.
+    pub(in crate::worker) async fn serve_lane(&mut self, lane: &HostedLane) {
+        let map = Arc::clone(&self.sleeper.page);
+        let page = map.view();
+        page.set_phase(Phase::Idle);
+        while !page.is_abandoned() {
+            if lane.host.takes_more()
+                && let Some((position, descriptor)) = self.next()
+            {
+                self.lane_chunk(lane, position, &descriptor).await;
+                if self.leaving {
+                    lane.host.retire();
+                }
+                // The other lanes have their turn, even if no task of this one ever waits.
+                tokio::task::yield_now().await;
+            } else if lane.host.takes_more() && !page.is_asked_to_leave() {
+                self.rest(lane).await;
+            }
+            if !lane.host.takes_more() || (page.is_asked_to_leave() && !self.has_direct()) {
+                break;
+            }
+        }
+        if self.stopwatch.is_some() {
+            self.report_usage();
+        }
+        page.set_phase(Phase::Leaving);
+        self.sleeper.wake_dispatcher();
+    }
+
+    async fn lane_chunk(&mut self, lane: &HostedLane, position: u64, descriptor: &Descriptor) {
+        let map = Arc::clone(&self.sleeper.page);
+        let page = map.view();
+        let begun = self.begin_chunk(page, position, descriptor);
+        lane.current.chunk.set((descriptor.task, descriptor.first, descriptor.span));
+        let most = lane.host.reserve(u64::from(descriptor.count));
+        let mut progress = ChunkProgress::new(position, descriptor, most);
+        match registry::get(descriptor.task) {
+            Some(entry) => {
+                let thunk = entry.registration.thunk;
+                self.lane_inputs(lane, &mut progress, page, thunk, descriptor, begun).await;
+            }
+            None => self.unknown_task(&mut progress, page),
+        }
+        lane.current.input.end();
+        lane.host.give_back(most, progress.taken() as u64);
+        self.end_chunk(page, &progress, descriptor, begun);
+    }
+
+    /// Runs the inputs of a chunk, each with a call of its own, so that one which does not begin can be put back.
+    async fn lane_inputs(
+        &mut self,
+        lane: &HostedLane,
+        progress: &mut ChunkProgress,
+        page: &WorkerPage,
+        thunk: Thunk,
+        descriptor: &Descriptor,
+        begun: u64,
+    ) {
+        let Descriptor { task, soft_timeout, .. } = *descriptor;
+        self.begin_times(page, task, begun);
+        if let Some(stopwatch) = self.stopwatch.as_mut().filter(|_| !lane.measures_usage) {
+            stopwatch.without_usage();
+        }
+        let mut turn: Option<Turn<'_>> = None;
+        while progress.pause_after(1) && !lane.host.is_retired() {
+            if soft_timeout != 0 {
+                lane.current.input.begin(soft_timeout);
+            }
+            let (before, at) = (progress.clone(), clock::now());
+            let turns = &lane.host.turns;
+            let may_use = turn.as_ref().map_or_else(|| turns.are_free(), Turn::is_next);
+            match self.attempt(lane, progress, page, thunk, may_use).await {
+                Attempt::Made => turn = None,
+                Attempt::Refused => {
+                    *progress = before;
+                    page.clear_started();
+                    let turn = turn.get_or_insert_with(|| turns.enter());
+                    turn.come().await;
+                    // The time of the input begins when it may run.
+                    page.set_chunk(progress.position(), clock::now());
+                    continue;
+                }
+            }
+            self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(at));
+            self.ran_inputs(task, before.taken(), progress.taken());
+            if self.leaving || !progress.is_paused() {
+                break;
+            }
+        }
+        self.report_times(task);
+    }
+
+    async fn attempt(
+        &mut self,
+        lane: &HostedLane,
+        progress: &mut ChunkProgress,
+        page: &WorkerPage,
+        thunk: Thunk,
+        may_use: bool,
+    ) -> Attempt {
+        let tasks = Arc::clone(&self.tasks);
+        let WorkerLoop { producer, output, original, .. } = self;
+        let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks: &tasks };
+        let mut call = Call::of_chunk(chunk, output.sink(), *original).in_lane(may_use);
+        let outcome = lane.current.run(&lane.bell, call.run(thunk, &lane.host.turns)).await;
+        let (phase, refused) = (call.phase, call.was_refused());
+        drop(call);
+        match outcome {
+            Ok(Ok(())) | Err(Unfinished::Abandoned) => {}
+            // A state that no other input uses does not become available by waiting.
+            Ok(Err(_)) if refused && (!may_use || lane.host.turns.are_used()) => {
+                return Attempt::Refused;
+            }
+            Ok(Err(stop)) => self.stopped(progress.present(), stop),
+            Err(Unfinished::Panicked(payload)) => {
+                self.panicked(progress.present(), phase, payload);
+            }
+        }
+        Attempt::Made
+    }
+
+    /// Waits for work (rules Q16 and N4).
+    async fn rest(&mut self, lane: &HostedLane) {
+        flush();
+        if self.stopwatch.is_some() {
+            self.report_usage();
+        }
+        let (map, tasks, last) =
+            (Arc::clone(&self.sleeper.page), Arc::clone(&self.tasks), self.last_direct);
+        let page = map.view();
+        loop {
+            let seen = page.wake_word().load(Ordering::SeqCst);
+            self.sleeper.pool_page().idle.set(self.sleeper.number);
+            fence(Ordering::SeqCst);
+            let region: &Tasks = tasks.view(0);
+            if self.sleeper.pool_page().claims().cursor() < region.tail()
+                || page.is_asked_to_leave()
+                || !lane.host.takes_more()
+                || self.has_direct_after(last)
+            {
+                break;
+            }
+            page.set_phase(Phase::Idle);
+            self.ring_or_tidy(lane).await;
+            if page.wake_word().load(Ordering::SeqCst) != seen {
+                break;
+            }
+        }
+        self.sleeper.pool_page().idle.clear(self.sleeper.number);
+    }
+
+    fn has_direct_after(&self, last: u64) -> bool {
+        let directed = self.region().directed(self.sleeper.number);
+        directed.is_some_and(|(position, _)| position != last)
+    }
+
+    async fn ring_or_tidy(&mut self, lane: &HostedLane) {
+        if self.output.is_trimmed() && handle::keeps_nothing() {
+            return lane.bell.rings().await;
+        }
+        if tokio::time::timeout(TIDY_AFTER, lane.bell.rings()).await.is_err() {
+            self.output.trim();
+            handle::let_go(true);
+        }
+    }
+}
