@@ -18,7 +18,9 @@ use crate::sys::original::Original;
 /// It dereferences to `T` and is cheap to clone.
 ///
 /// The value of an initializer belongs to one worker. The value of a preload is shared by all workers,
-/// copy-on-write with `ForkServer` and `Fork`, and by reference with `Thread`.
+/// copy-on-write with `ForkServer` and `Fork`, and by reference with `Thread`. After
+/// [`Pool::refork`](crate::Pool::refork) the values of initializers are shared in the same way as those of
+/// preloads.
 ///
 /// # When the value is dropped
 ///
@@ -28,6 +30,7 @@ use crate::sys::original::Original;
 /// | created by | start method | dropped |
 /// |---|---|---|
 /// | an initializer | any | by its worker when it leaves: at [`Pool::join`](crate::Pool::join), at the end of the pool, after [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker), [`idle_timeout`](crate::PoolBuilder::idle_timeout) or [`resize`](crate::Pool::resize) |
+/// | an initializer, by [`refork`](crate::Pool::refork) | `ForkServer`, `Fork` | by the template when it ends: at the end of the pool, or when all workers of a later template have replaced its own |
 /// | a preload | `ForkServer`, `Fork` | by the server or template when it ends, not by the workers that were forked from it |
 /// | a preload | `Spawn` | by each worker when it leaves, as with an initializer |
 /// | a preload | `Thread` | at the end of the pool |

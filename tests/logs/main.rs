@@ -31,6 +31,7 @@ conformance! {
         the_process_wide_pool_starts_again_with_logs,
         records_come_while_other_pools_are_made,
     ];
+    &[StartMethod::ForkServer] => [workers_of_a_reforked_pool_log];
     PROCESSES => [a_program_without_a_logger_has_no_thread_for_it];
     &[StartMethod::Fork] => [a_forked_worker_has_a_copy_of_the_logger];
     &[StartMethod::Thread] => [a_thread_has_the_logger_itself];
@@ -253,6 +254,29 @@ impl Drop for Loud {
 fn loud() -> Loud {
     log::info!("made");
     Loud
+}
+
+/// Each worker installs the logger itself, because its records name it.
+fn workers_of_a_reforked_pool_log(method: StartMethod) {
+    install(LevelFilter::Info);
+    let builder = Pool::builder().workers(2).start_method(method).initializer(loud, ());
+    let pool = builder.build().unwrap();
+    let old: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
+    pool.refork().unwrap();
+    wait::for_it("the workers are replaced", || {
+        let new: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
+        new.len() == 2 && new.iter().all(|pid| *pid != 0 && !old.contains(pid))
+    });
+    let workers: Vec<u64> = pool.workers().iter().map(|worker| worker.pid().into()).collect();
+    assert!(pool.broadcast(greet, "ann").into_iter().all(|outcome| outcome.is_ok()));
+    let by = |text: &str| {
+        let seen = seen().into_iter().filter(|seen| seen.text.contains(text));
+        seen.map(|seen| seen.number("pid")).collect::<Vec<_>>()
+    };
+    wait::for_it("the records are there", || by("ann").len() == 2);
+    assert!(workers.iter().all(|pid| by("ann").contains(pid)));
+    // Two are those of the first workers. The template does not forward records.
+    assert_eq!(by("made").len(), 2);
 }
 
 fn initializers_and_destructors_log(method: StartMethod) {

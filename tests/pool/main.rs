@@ -31,6 +31,8 @@ mod peaks;
 mod preloads;
 mod priorities;
 mod progress;
+mod reforks;
+mod reforks_under_faults;
 mod refused;
 mod scarce;
 mod servers;
@@ -78,6 +80,8 @@ fn main() -> ExitCode {
         wakers::tests(),
         preloads::tests(),
         births::tests(),
+        reforks::tests(),
+        reforks_under_faults::tests(),
         refused::tests(),
         servers::tests(),
         scarce::tests(),

@@ -18,7 +18,7 @@ use procession_tests::tasks::nap;
 use procession_tests::{
     EXECUTED, PROCESSES, SERVED, StartMethod, conformance, harness, pool, processes, wait,
 };
-use runtime::{ErrorKind, Pool, Process, initializer, worker};
+use runtime::{ErrorKind, Pool, Process, State, initializer, worker};
 
 conformance! {
     PROCESSES => [
@@ -38,7 +38,7 @@ conformance! {
         other_workers_go_on_when_rights_change,
     ];
     &[StartMethod::Fork] => [a_template_with_more_rights_refuses];
-    SERVED => [a_process_is_asked_to_end_by_its_server];
+    SERVED => [a_process_is_asked_to_end_by_its_server, a_reforked_pool_follows_rights];
     &[StartMethod::ForkServer] => [servers_of_different_rights_are_apart];
 }
 
@@ -250,6 +250,45 @@ fn a_template_with_more_rights_refuses(method: StartMethod) {
     assert_eq!(error.kind(), ErrorKind::Start, "{text}");
     for part in ["rights", "template", "user", "build another pool", "StartMethod::ForkServer"] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    drop(pool);
+    show();
+}
+
+/// Returns its process.
+#[initializer]
+fn made_here() -> u32 {
+    std::process::id()
+}
+
+#[worker]
+fn is_made_here(maker: State<u32>) -> bool {
+    *maker == std::process::id()
+}
+
+/// The template has the former rights. No worker is forked from it any more.
+fn a_reforked_pool_follows_rights(method: StartMethod) {
+    if !is_root() {
+        return;
+    }
+    let builder = Pool::builder().start_method(method).workers(1);
+    let pool = builder.initializer(made_here, ()).build().unwrap();
+    let renewed = || wait::for_it("it is renewed", || !pool.apply(is_made_here, ()).unwrap());
+    pool.refork().unwrap();
+    renewed();
+    become_nobody();
+    let now = rights();
+    if method == StartMethod::Fork {
+        let error = pool.refork().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Start, "{error}");
+        assert!(error.to_string().contains("rights"), "{error}");
+    } else {
+        assert!(is_exit(pool.apply(leave, ())));
+        assert_eq!(pool.apply(rights_of_worker, 0).unwrap(), now);
+        assert!(pool.apply(is_made_here, ()).unwrap(), "it ran the initializer");
+        pool.refork().unwrap();
+        renewed();
+        assert_eq!(pool.apply(rights_of_worker, 0).unwrap(), now);
     }
     drop(pool);
     show();

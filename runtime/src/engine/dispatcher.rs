@@ -140,6 +140,10 @@ impl Dispatcher {
         self.shared.wakeup.clear();
         #[cfg(feature = "tokio")]
         self.hosts.join();
+        if let Some(launcher) = &mut self.launcher {
+            let errands = self.shared.errands.take();
+            errands.into_iter().for_each(|errand| errand(&mut **launcher));
+        }
         self.launcher_events();
         self.look_at_workers();
         let shared = Arc::clone(&self.shared);
@@ -417,11 +421,11 @@ impl Dispatcher {
             workers_link.as_fd(),
         ];
         fds.extend(lanes_bell.as_ref().map(AsFd::as_fd));
-        fds.extend(regions.inputs_fd.as_ref().map(AsFd::as_fd));
         launcher.launch(&Order {
             ticket: id as u64,
             slot,
             fds: &fds,
+            initializers: regions.inputs_fd.as_ref().map(AsFd::as_fd),
             stdio: [0, 1, 2].map(|at: usize| stdio[at].as_ref().map(AsFd::as_fd)),
             env: &shared.settings.env,
             directory: shared.settings.directory.as_ref().map(AsFd::as_fd),
@@ -453,6 +457,7 @@ struct End(Arc<SharedPool>);
 
 impl Drop for End {
     fn drop(&mut self) {
+        self.0.errands.end();
         let mut engine = self.0.lock();
         engine.event(&self.0, Event::DispatcherEnded);
         let waiting = engine.end_waker.take();

@@ -22,6 +22,7 @@ mod client;
 mod dispatcher;
 mod drain;
 mod endings;
+mod errands;
 mod half_ended;
 mod inbox;
 mod info;
@@ -36,6 +37,7 @@ mod observe;
 #[cfg(feature = "dashboard")]
 mod overview;
 mod port;
+mod refork;
 mod regions;
 mod settings;
 mod slow;
@@ -57,6 +59,7 @@ pub(crate) use locked::in_waker;
 #[cfg(feature = "dashboard")]
 pub(crate) use overview::{CallOverview, WorkerOverview};
 pub(crate) use port::Batch;
+pub(crate) use refork::refork;
 pub(crate) use regions::SharedPool;
 pub(crate) use settings::Settings;
 pub(crate) use threads::preload;

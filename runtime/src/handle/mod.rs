@@ -17,7 +17,8 @@
 //!   [`ObjectLink`]. The caller sends the descriptors only if the object belongs to an input that is in
 //!   flight in the pool of this worker, or to the input of one of its initializers. The inputs of
 //!   preloads are decoded in a server: a forkserver receives their objects when it is set up, and a
-//!   template has them in its memory.
+//!   template has them in its memory. A template that is made by a refork receives the objects of the
+//!   initializers with the request.
 //! - **H5.** A worker sends the objects of an output, then writes their number to its ring (HELD), and
 //!   then writes the output. The caller reads that number of objects from the link. If the worker ends
 //!   in between, the caller receives neither the objects nor the output. A worker that cannot send all

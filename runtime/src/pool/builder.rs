@@ -93,7 +93,8 @@ impl PoolBuilder {
 
     /// Runs a function once in every worker before its first task.
     ///
-    /// Workers that replace others run it too. Tasks get the returned value as a
+    /// Workers that replace others run it too, unless [`refork`](crate::Pool::refork) has run it once for
+    /// all of them. Tasks get the returned value as a
     /// [`State`](crate::State) or [`StateMut`](crate::StateMut) parameter. If the function returns a
     /// `Result`, the `Ok` value is kept, and an `Err` makes [`build`](Self::build) fail. This method
     /// can be called several times; the initializers run in the same order. Tasks ask for a value by its
@@ -295,7 +296,8 @@ impl PoolBuilder {
     /// Sets the maximum time that the initializers of a worker may take, and that the preloads may
     /// take; unlimited by default. [`build`](Self::build) refuses zero.
     ///
-    /// If they take longer, [`build`](Self::build) fails with [`ErrorKind::Initializer`](crate::ErrorKind::Initializer). The process
+    /// If they take longer, [`build`](Self::build) or [`refork`](crate::Pool::refork) fails with
+    /// [`ErrorKind::Initializer`](crate::ErrorKind::Initializer). The process
     /// that runs them is killed; with [`StartMethod::Thread`] the thread is abandoned.
     pub fn init_timeout(mut self, time: Duration) -> Self {
         self.settings.limits.init_timeout = Some(time);

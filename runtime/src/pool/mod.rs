@@ -21,6 +21,7 @@ mod options;
 mod ordered;
 mod producer;
 mod puller;
+mod refork;
 mod running;
 mod single;
 mod span;

@@ -135,6 +135,18 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
+    /// While the dispatcher sleeps, no worker may be asked to leave later that could be asked now (rule S8).
+    pub(super) fn check_renewal(&self) -> Result<(), String> {
+        let mut workers = self.workers.occupied().filter(|(at, _)| *at < self.target());
+        let all_serve = workers.all(|(_, slot)| slot.worker.is_serving());
+        // A pool with an idle timeout wants fewer workers when its last input is done, which wakes nobody.
+        let settled = self.limits.idle_timeout.is_none() && !self.wants_workers();
+        match self.renewal_due().is_some() && all_serve && settled {
+            true => Err("a worker could be renewed, and nobody asks it to leave".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     /// Counts a published chunk of `id` for each other call that could have had the turn. No call may be
     /// passed over more often than there are calls.
     pub(super) fn count_turn(&mut self, id: CallId) -> Result<(), String> {

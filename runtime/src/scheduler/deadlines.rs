@@ -32,6 +32,7 @@ impl<P: Port> Scheduler<P> {
             self.health.kill_at.filter(|_| self.health.life == Life::Leaving),
             self.calls.timeouts.until_next(left).map(|left| after(now, left)),
             self.wants_workers().then(|| self.health.retry_at.unwrap_or(now)),
+            self.renewal_due(),
         ];
         times.into_iter().flatten().min()
     }
@@ -45,6 +46,7 @@ impl<P: Port> Scheduler<P> {
         }
         self.publish(port);
         self.fill_slots(now);
+        self.renew_next(now);
         self.notify_leader();
     }
 

@@ -46,6 +46,8 @@ pub(crate) enum Event<P: Port> {
 
     /// The pool gets another number of workers.
     Resized { workers: usize },
+    /// The workers with ids before this one are to be replaced, one after another.
+    Renewed { before: usize },
     /// The pool takes no new calls any more.
     Closed,
     /// The pool was dropped: inputs that have not started are cancelled, workers leave, and those that still

@@ -32,6 +32,18 @@ pub(super) struct Health<E> {
     pub(super) retry_at: Option<Time>,
     /// The time at which leaving workers are killed.
     pub(super) kill_at: Option<Time>,
+    /// The renewal of workers that is not done.
+    pub(super) renewal: Option<Renewal>,
+}
+
+/// A renewal of workers that is not done (rule S8).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Renewal {
+    /// The workers with smaller ids are replaced.
+    pub(super) before: usize,
+    /// The time from which a worker in its last chunk is not waited for. The dispatcher then checks whether
+    /// the next worker can be asked.
+    pub(super) due: Time,
 }
 
 impl<E> Health<E> {
@@ -44,6 +56,7 @@ impl<E> Health<E> {
             failed_starts: 0,
             retry_at: None,
             kill_at: None,
+            renewal: None,
         }
     }
 

@@ -36,8 +36,11 @@
 //! - **S6.** Workers that end one after another without an answer in between are replaced only up to a
 //!   limit. Then the open calls fail, and the next call starts workers again.
 //! - **S7.** The cost of an event depends neither on the number of past and open calls nor on the number
-//!   of workers. Two rare events are exceptions: the end of a worker, and the drop of a running call,
-//!   visit every queue slot.
+//!   of workers. There are three exceptions: the end of a worker, and the drop of a running call,
+//!   visit every queue slot, and while workers are renewed, the dispatcher visits every worker slot.
+//! - **S8.** A renewal asks every worker with a smaller id to leave. It asks the next one only when every
+//!   slot has a worker that serves or runs its last chunk, and in the second case only after a pause, so that
+//!   at most one worker is missing at a time if chunks are short, and a long chunk does not delay the others.
 
 #![forbid(unsafe_code)]
 
@@ -58,6 +61,7 @@ mod lines;
 mod ordered;
 mod port;
 mod publish;
+mod renewal;
 mod results;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod simulation;
@@ -155,6 +159,7 @@ impl<P: Port> Scheduler<P> {
             Event::ProcessOver { slot } => self.workers.over(slot, &self.limits),
             Event::Exited { slot, ending } => self.exited(slot, ending, now, port),
             Event::Resized { workers } => self.resize(workers, now, port),
+            Event::Renewed { before } => self.renew(before, now),
             Event::Closed => self.close(),
             Event::Dropped { kill_at } => self.leave(kill_at, port),
             Event::Terminated => self.terminate(now, port),
@@ -175,6 +180,11 @@ impl<P: Port> Scheduler<P> {
     /// Returns the intended number of workers.
     pub(crate) fn target(&self) -> usize {
         self.workers.target()
+    }
+
+    /// Returns the id of the next worker that is started.
+    pub(crate) fn next_id(&self) -> usize {
+        self.workers.next_id()
     }
 
     /// Returns the number of inputs of all calls that were handed in and have no outcome yet.

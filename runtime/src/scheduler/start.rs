@@ -61,6 +61,9 @@ impl<P: Port> Scheduler<P> {
         self.note_complete();
         self.give_waiting(slot, port);
         self.act(Action::Changed);
+        if self.health.renewal.is_some() {
+            self.wake_dispatcher();
+        }
     }
 
     /// Records whether all workers serve and have reported their process. A worker may be ready before

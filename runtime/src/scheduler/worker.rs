@@ -52,6 +52,11 @@ impl<E> Worker<E> {
         matches!(self, Worker::Idle { .. } | Worker::Busy { .. })
     }
 
+    /// Returns whether it serves or will serve.
+    pub(super) fn is_before_leaving(&self) -> bool {
+        matches!(self, Worker::Starting | Worker::Initializing { .. }) || self.is_serving()
+    }
+
     /// Returns whether it has ever served.
     pub(crate) fn served(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::wire::{self, Frame, OrderFrame};
+use super::wire::{self, Frame, OrderFrame, ReforkFrame};
 use crate::sys::poll::Awaited;
 use crate::sys::socket::{self, Wait};
 
@@ -30,6 +30,9 @@ pub(super) struct Connection {
 pub(super) enum Request {
     Nothing,
     Order(OrderFrame, Vec<OwnedFd>),
+    Refork(ReforkFrame, Vec<OwnedFd>),
+    /// A template that serves.
+    Release(u32),
     /// A signal to a worker.
     Kill {
         pid: u32,
@@ -104,15 +107,21 @@ impl Clients {
         match got {
             Ok(Some(message)) if message.cut => {
                 // This process has too many open files for the descriptors of the order.
-                if let Some(Frame::Order(order)) = Frame::read_cut(message.bytes) {
+                let ticket = match Frame::read_cut(message.bytes) {
+                    Some(Frame::Order(order)) => Some(order.ticket),
+                    Some(Frame::Refork(refork)) => Some(refork.order.ticket),
+                    _ => None,
+                };
+                if let Some(ticket) = ticket {
                     let text = "the server of workers has too many open files".to_owned();
-                    let ticket = order.ticket;
                     self.tell(name, Frame::NotStarted { ticket, text }, None);
                     return Request::Nothing;
                 }
             }
             Ok(Some(message)) => match Frame::read(message.bytes, message.fds.len()) {
                 Some(Frame::Order(order)) => return Request::Order(order, message.fds),
+                Some(Frame::Refork(refork)) => return Request::Refork(refork, message.fds),
+                Some(Frame::Release { pid }) => return Request::Release(pid),
                 Some(Frame::Kill { pid, signal }) => return Request::Kill { pid, signal },
                 _ => {}
             },

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::peer::Peer;
+use super::preload::ServerPhase;
 use super::served::{Host, Served};
 use super::wire::Frame;
 use super::{NoUnwind, Preload, ServerRole, fork_lock, preload, server, wire};
@@ -21,14 +22,72 @@ use crate::sys::{fds, process, signals, taken};
 
 /// The host of one pool.
 pub(super) struct Fork {
-    template: Arc<Peer>,
-    standby: Option<Peer>,
+    current: TemplatePair,
+    /// If the current template was made by a refork: the template that was forked from the caller
+    /// (rule L12).
+    origin: Option<TemplatePair>,
     /// Whether it has accepted a connection. Before that, a preload may have ended it.
     reached: bool,
     /// The rights with which it was forked.
     rights: Rights,
     /// The names of the preloads that it runs first.
     preloads: String,
+}
+
+/// A template and its standby (rule L9).
+struct TemplatePair {
+    template: Arc<Peer>,
+    standby: Option<Peer>,
+}
+
+impl TemplatePair {
+    fn new(template: Arc<Peer>) -> Self {
+        TemplatePair { template, standby: None }
+    }
+
+    /// Reads the messages of the template.
+    fn tend(&mut self) {
+        let mut buffer = [0; wire::LIMIT];
+        let main = self.template.main.as_fd();
+        while let Ok(Some(message)) = socket::recv(main, &mut buffer, 2, Wait::Never) {
+            let frame = Frame::read(message.bytes, message.fds.len());
+            if let (Some(Frame::Standby { pid }), Ok([main, pidfd])) =
+                (frame, <[OwnedFd; 2]>::try_from(message.fds))
+            {
+                self.standby = Some(Peer::new(main, pidfd, pid));
+            }
+        }
+    }
+
+    /// Passes a connection to the template, or to the standby that replaces it. Returns `None` if both
+    /// have ended.
+    fn attach(&mut self, connection: &OwnedFd) -> Result<Option<&Arc<Peer>>> {
+        // Each iteration handles one standby that has replaced the template and died since.
+        loop {
+            self.tend();
+            if self.template.is_alive() {
+                match self.template.attach(connection) {
+                    Ok(()) => return Ok(Some(&self.template)),
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
+                    Err(e) => {
+                        return Err(Error::start(format!("the template cannot be reached: {e}")));
+                    }
+                }
+            }
+            match self.standby.take() {
+                Some(standby) => self.template = Arc::new(standby),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Returns the error for a pool whose templates are all lost.
+fn both_killed() -> Error {
+    Error::start(
+        "the template of this pool and its standby were both killed, and with them the memory that its \
+         workers start from; build another pool",
+    )
 }
 
 /// Forks the template of a pool, on the thread that builds the pool (rule L5).
@@ -63,7 +122,8 @@ pub(super) fn start(
         let objects = preloads.iter().flat_map(|preload| &preload.objects);
         let adopted: Vec<_> = objects.map(Object::adopt).collect();
         handle::disconnect(&connections);
-        let preloaded = preload::run(role, preloads.iter().map(Preload::parts));
+        let preloaded =
+            preload::run(role, ServerPhase::Preloads, preloads.iter().map(Preload::parts));
         drop(adopted);
         server::serve(role, theirs, watch, preloaded)
     };
@@ -74,9 +134,9 @@ pub(super) fn start(
         process::discard(pid);
         cannot(e)
     })?;
-    let template = Arc::new(Peer::new(ours, pidfd, pid));
-    let preloads = preload::phrase(preloads);
-    Served::new(Fork { template, standby: None, reached: false, rights, preloads }, timeouts)
+    let current = TemplatePair::new(Arc::new(Peer::new(ours, pidfd, pid)));
+    let preloads = ServerPhase::Preloads.phrase(preloads);
+    Served::new(Fork { current, origin: None, reached: false, rights, preloads }, timeouts)
 }
 
 impl Host for Fork {
@@ -100,66 +160,73 @@ impl Host for Fork {
     }
 
     fn peer(&self) -> Option<&Peer> {
-        Some(&self.template)
+        Some(&self.current.template)
     }
 
     fn replace(&mut self) -> Option<Arc<Peer>> {
         self.tend();
-        let standby =
-            self.standby.take_if(|standby| standby.is_alive() && !standby.is_stopped())?;
-        // The standby is newer than the messages that the template has not read.
-        let template = std::mem::replace(&mut self.template, Arc::new(standby));
+        let works = |peer: &Peer| peer.is_alive() && !peer.is_stopped();
+        let template = if let Some(standby) = self.current.standby.take_if(|standby| works(standby))
+        {
+            // The standby is newer than the messages that the template has not read.
+            std::mem::replace(&mut self.current.template, Arc::new(standby))
+        } else {
+            let origin = self.origin.take_if(|origin| works(&origin.template))?;
+            std::mem::replace(&mut self.current, origin).template
+        };
         template.give_up();
         Some(template)
     }
 
     fn give_up(&mut self) {
-        self.template.give_up();
+        self.current.template.give_up();
     }
 
     fn attach(&mut self, connection: OwnedFd, _rights: &Rights) -> Result<()> {
-        // Each iteration handles one standby that has replaced the template and died since.
         loop {
-            self.tend();
-            if self.template.is_alive() {
-                match self.template.attach(&connection) {
-                    Ok(()) => {
-                        self.reached = true;
-                        return Ok(());
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
-                    Err(e) => {
-                        return Err(Error::start(format!("the template cannot be reached: {e}")));
-                    }
-                }
+            if self.current.attach(&connection)?.is_some() {
+                self.reached = true;
+                return Ok(());
             }
-            match self.standby.take() {
-                Some(standby) => self.template = Arc::new(standby),
+            match self.origin.take() {
+                Some(origin) => self.current = origin,
                 None if !self.reached => return Err(self.lost(false)),
-                None => {
-                    return Err(Error::start(
-                        "the template of this pool and its standby were both killed, and with \
-                         them the memory that its workers start from; build another pool",
-                    ));
-                }
+                None => return Err(both_killed()),
             }
         }
     }
 
+    fn attach_origin(&mut self, connection: &OwnedFd, _rights: &Rights) -> Result<Arc<Peer>> {
+        let origin = self.origin.as_mut().unwrap_or(&mut self.current);
+        origin.attach(connection)?.cloned().ok_or_else(both_killed)
+    }
+
+    fn renew(
+        &mut self,
+        template: Arc<Peer>,
+        _origin: Arc<Peer>,
+        _rights: &Rights,
+    ) -> Option<Arc<Peer>> {
+        let former = std::mem::replace(&mut self.current, TemplatePair::new(template));
+        let server = Arc::clone(&former.template);
+        if self.origin.is_none() {
+            self.origin = Some(former);
+        }
+        Some(server)
+    }
+
+    fn is_reforked(&self) -> bool {
+        self.origin.is_some()
+    }
+
     fn lost(&mut self, was_ready: bool) -> Error {
-        self.template.lost(Self::WHAT, if was_ready { "" } else { &self.preloads })
+        self.current.template.lost(Self::WHAT, if was_ready { "" } else { &self.preloads })
     }
 
     fn tend(&mut self) {
-        let mut buffer = [0; wire::LIMIT];
-        let main = self.template.main.as_fd();
-        while let Ok(Some(message)) = socket::recv(main, &mut buffer, 2, Wait::Never) {
-            let frame = Frame::read(message.bytes, message.fds.len());
-            if let (Some(Frame::Standby { pid }), Ok([main, pidfd])) =
-                (frame, <[OwnedFd; 2]>::try_from(message.fds))
-            {
-                self.standby = Some(Peer::new(main, pidfd, pid));
-            }
+        self.current.tend();
+        if let Some(origin) = &mut self.origin {
+            origin.tend();
         }
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::peer::Peer;
+use super::preload::ServerPhase;
 use super::served::{Host, Served};
 use super::wire::{Frame, Setup};
 use super::{Preload, ServerRole, order, preload, server, spawn};
@@ -56,6 +57,9 @@ static SERVERS: PerProcess<Servers> = PerProcess::new();
 pub(super) struct ForkServer {
     key: Key,
     server: Option<Arc<Peer>>,
+    /// If the server is a template that was made by a refork: the server that forked it. It makes the
+    /// next template, and forks the workers if the template is lost.
+    origin: Option<Arc<Peer>>,
 }
 
 /// Connects a pool to the server with these preloads.
@@ -66,7 +70,7 @@ pub(super) fn start(
 ) -> Result<Served<ForkServer>> {
     entry::check().map_err(Error::start)?;
     let key = Key { preloads: preloads.to_vec(), threads_allowed, rights: Rights::default() };
-    Served::new(ForkServer { key, server: None }, timeouts)
+    Served::new(ForkServer { key, server: None, origin: None }, timeouts)
 }
 
 impl Host for ForkServer {
@@ -77,6 +81,7 @@ impl Host for ForkServer {
     }
 
     fn leave(&mut self) -> Option<Arc<Peer>> {
+        self.origin = None;
         self.server.take()
     }
 
@@ -98,29 +103,57 @@ impl Host for ForkServer {
     }
 
     fn attach(&mut self, connection: OwnedFd, rights: &Rights) -> Result<()> {
+        let server = self.attach_origin(&connection, rights);
+        self.origin = None;
+        self.server = Some(server?);
+        Ok(())
+    }
+
+    fn attach_origin(&mut self, connection: &OwnedFd, rights: &Rights) -> Result<Arc<Peer>> {
         self.key.rights = rights.clone();
         // Two attempts, because a server that is about to end may still look alive.
-        for _ in 0..2 {
+        for last in [false, true] {
             let server = find(&self.key)?;
-            let attached = server.attach(&connection);
-            self.server = Some(server);
-            match attached {
-                Ok(()) => return Ok(()),
+            match server.attach(connection) {
+                Ok(()) => return Ok(server),
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    forget(&self.key, self.server.as_ref());
+                    forget(&self.key, Some(&server));
+                    if last {
+                        let running = ServerPhase::Preloads.phrase(&self.key.preloads);
+                        return Err(server.lost(Self::WHAT, &running));
+                    }
                 }
                 Err(error) => {
                     return Err(Error::start(format!("the forkserver cannot be reached: {error}")));
                 }
             }
         }
-        Err(self.lost(false))
+        Err(Error::start("the forkserver was lost"))
+    }
+
+    fn renew(
+        &mut self,
+        template: Arc<Peer>,
+        origin: Arc<Peer>,
+        rights: &Rights,
+    ) -> Option<Arc<Peer>> {
+        self.key.rights = rights.clone();
+        self.origin = Some(origin);
+        self.server.replace(template)
+    }
+
+    fn is_reforked(&self) -> bool {
+        self.origin.is_some()
     }
 
     fn lost(&mut self, was_ready: bool) -> Error {
         // The server is dead or useless, so later pools must not find it.
         forget(&self.key, self.server.as_ref());
-        let running = if was_ready { String::new() } else { preload::phrase(&self.key.preloads) };
+        let running = if was_ready {
+            String::new()
+        } else {
+            ServerPhase::Preloads.phrase(&self.key.preloads)
+        };
         match self.server.take() {
             Some(server) => server.lost(Self::WHAT, &running),
             None => Error::start("the forkserver was lost"),
@@ -198,7 +231,7 @@ pub(super) fn executed(main: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> ! {
         caller: setup.caller,
         threads_allowed: setup.threads_allowed,
     };
-    let preloaded = preload::run(role, preloads.iter());
+    let preloaded = preload::run(role, ServerPhase::Preloads, preloads.iter());
     drop((preloads, objects));
     server::serve(role, main, watch, preloaded)
 }

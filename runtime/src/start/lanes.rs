@@ -53,6 +53,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::refork::{self, ReforkRequest, Template};
 use super::{Exit, LaunchEvent, Launcher, Order};
 use crate::error::{Error, Result};
 use crate::handshake;
@@ -314,6 +315,14 @@ impl Launcher for Lanes {
         let own = |event: &LaunchEvent| matches!(event, LaunchEvent::GivenUp { ticket: t } if *t == ticket);
         self.events.retain(|event| !own(event));
         error
+    }
+
+    fn refork(&mut self) -> Result<ReforkRequest> {
+        Err(refork::with_lanes())
+    }
+
+    fn renew(&mut self, _template: Template) -> Result<()> {
+        Err(refork::with_lanes())
     }
 
     fn signal(&mut self, ticket: u64, signal: i32) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::peer::Peer;
+use super::preload::ServerPhase;
 use super::wire::{self, Frame};
 use super::{Exit, LaunchEvent};
 use crate::error::{Error, ErrorKind};
@@ -15,6 +16,8 @@ use crate::sys::{process, signals};
 /// The caller's side of a connection.
 pub(super) struct Link {
     pub(super) socket: Kept,
+    /// What the server runs before it is ready.
+    pub(super) phase: ServerPhase,
     /// Whether the server accepts orders.
     pub(super) ready: bool,
     /// The tickets without an answer.
@@ -42,9 +45,14 @@ impl Lost {
 }
 
 impl Link {
-    pub(super) fn new(socket: Kept) -> Self {
+    pub(super) fn new(socket: Kept, phase: ServerPhase) -> Self {
         let (open, workers) = (Vec::new(), Vec::new());
-        Link { socket, ready: false, open, workers, failure: None, server: None }
+        Link { socket, phase, ready: false, open, workers, failure: None, server: None }
+    }
+
+    /// Returns whether its workers are forked with the results of their initializers (rule L12).
+    pub(super) fn is_reforked(&self) -> bool {
+        self.phase == ServerPhase::Initializers
     }
 
     /// Reads all messages of the server without waiting.
@@ -69,9 +77,10 @@ impl Link {
         match (frame, fd) {
             (Some(Frame::Ready), _) => self.ready = true,
             (Some(Frame::Failed), Some(report)) => {
+                let what = self.phase.any();
                 self.failure = Some(match fds::read_blob(report) {
-                    Ok(report) => crate::worker::preload_error(&report),
-                    Err(e) => Error::start(format!("a preload failed; its report is lost: {e}")),
+                    Ok(report) => crate::worker::preload_error(&report, what),
+                    Err(e) => Error::start(format!("{what} failed; its report is lost: {e}")),
                 });
             }
             (Some(Frame::Refused { threads, text }), _) => {
@@ -165,6 +174,11 @@ impl Link {
             events.push(LaunchEvent::NotStarted { ticket, error: error.duplicate() });
         }
         error
+    }
+
+    /// Takes the last report of the server.
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
     }
 
     /// Announces that there will be no more orders: the server then ends its workers.

@@ -8,6 +8,7 @@
 //!  ForkServer   caller --exec--> server --fork--> worker     one server for all pools
 //!  Fork         caller --fork--> template --fork--> worker   one template per pool
 //!                                   '--fork--> standby
+//!  refork       server or template --fork--> template --fork--> worker
 //! ```
 //!
 //! # Contract of a launcher
@@ -71,6 +72,29 @@
 //!   given up its rights can therefore still end workers that have them. Such workers also end when the
 //!   caller dies. Rule L2 does not help in that case, because the kernel sends its signal with the
 //!   rights of the parent.
+//! - **L12.** *A refork makes a template in which the initializers have run* ([`refork`]). The server of
+//!   the pool, or under `Fork` the template that was forked from the caller, is its *origin*. The steps
+//!   are these:
+//!   1. The caller attaches a connection to the origin and sends a request, with the main socket of the
+//!      new template, the environment as in an order, and the inputs of the initializers.
+//!   2. The origin forks. The child belongs to that connection like a worker: it ends with its parent,
+//!      and when the connection ends. The origin reports its start and its exit.
+//!   3. The child closes everything of the origin, runs the initializers as a server runs preloads
+//!      (rule L4), and serves its main socket. From then on it outlives its parent (rule L2).
+//!   4. The caller attaches to the main socket and waits until the template accepts orders. If this fails
+//!      in any way, the caller closes the connection of step 1, which ends the child, and nothing has
+//!      changed for the pool.
+//!   5. The caller releases the template: the origin then only reaps it. The template and its origin can
+//!      end in any order.
+//!
+//!   A template never forks another template. Its origin is kept as long as the pool uses the template, so
+//!   that the next refork starts from memory without results of initializers. If the template is lost or has
+//!   other rights than the caller (rule L10), the origin or its successor forks the workers, which run the
+//!   initializers themselves. Under `Fork` the template has a standby of its own (rule L9), which comes
+//!   first. Other pools that use the origin do not use the template.
+//!
+//!   The connection to the former server is kept until the last worker that it has started for this pool
+//!   has ended.
 //!
 //! [`Rights`]: crate::sys::rights::Rights
 
@@ -85,6 +109,7 @@ mod link;
 mod order;
 mod peer;
 pub(crate) mod preload;
+pub(crate) mod refork;
 mod served;
 mod server;
 mod spawn;
@@ -106,6 +131,7 @@ pub(crate) use crate::sys::generation::{PerProcess, generation};
 use crate::sys::process;
 pub(crate) use crate::sys::process::Exit;
 use crate::sys::socket::{self, Wait};
+use refork::{ReforkRequest, Template};
 use wire::Frame;
 
 /// The request to start a worker.
@@ -115,8 +141,11 @@ pub(crate) struct Order<'a> {
     /// The worker slot.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for lanes alone"))]
     pub(crate) slot: usize,
-    /// The descriptors that the worker receives in this order; at most 32.
+    /// The descriptors that the worker receives in this order; at most 32 with the next one.
     pub(crate) fds: &'a [BorrowedFd<'a>],
+    /// The inputs of its initializers. A worker that is forked from a template that has run them does not
+    /// receive this (rule L12).
+    pub(crate) initializers: Option<BorrowedFd<'a>>,
     /// The files that replace its standard streams.
     pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
     /// Variables that are added to the environment of the caller, or replace variables of the same name.
@@ -175,6 +204,20 @@ pub(crate) trait Launcher: Send {
     fn overdue(&mut self, _ticket: u64, _limit: Duration) -> Option<Error> {
         None
     }
+
+    /// Connects to the server that is to fork a new template (rule L12), without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the start method has no server, or if it cannot be reached.
+    fn refork(&mut self) -> Result<ReforkRequest>;
+
+    /// Uses a new template for all later starts.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the rights of the caller have changed since the request.
+    fn renew(&mut self, template: Template) -> Result<()>;
 
     /// Asks the process that created a worker to send it a signal, because this process is not permitted
     /// to.

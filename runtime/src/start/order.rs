@@ -68,6 +68,8 @@ pub(super) struct OrderAttachments<'a> {
     pub(super) limits: Option<ResourceLimits>,
     /// Whether the streams of the order are sent.
     pub(super) stdio: bool,
+    /// The inputs of the initializers that the worker runs.
+    pub(super) initializers: Option<BorrowedFd<'a>>,
 }
 
 /// Sends an order.
@@ -76,11 +78,11 @@ pub(super) fn send(
     order: &Order<'_>,
     along: OrderAttachments<'_>,
 ) -> std::io::Result<()> {
-    let OrderAttachments { env, directory, limits, stdio } = along;
+    let OrderAttachments { env, directory, limits, stdio, initializers } = along;
     let streams = if stdio { order.stdio } else { [None; 3] };
     let frame = wire::Frame::Order(wire::OrderFrame {
         ticket: order.ticket,
-        fds: order.fds.len() as u8,
+        fds: (order.fds.len() + usize::from(initializers.is_some())) as u8,
         env: env.is_some(),
         directory: directory.is_some(),
         stdio: streams.map(|stream| stream.is_some()),
@@ -91,12 +93,13 @@ pub(super) fn send(
     all.extend(directory);
     all.extend(streams.into_iter().flatten());
     all.extend(order.fds);
+    all.extend(initializers);
     socket::send(socket, &frame.write(), &all, Wait::Never)
 }
 
 /// Refuses an order that has too many descriptors.
 pub(super) fn validate(order: &Order<'_>) -> Result<()> {
-    if order.fds.len() > FDS {
+    if order.fds.len() + usize::from(order.initializers.is_some()) > FDS {
         return Err(Error::start(format!("a worker cannot be given more than {FDS} open files")));
     }
     Ok(())
@@ -104,12 +107,12 @@ pub(super) fn validate(order: &Order<'_>) -> Result<()> {
 
 /// The descriptors of an order, by purpose.
 pub(super) struct Parts {
-    control: OwnedFd,
+    pub(super) control: OwnedFd,
     env: Option<OwnedFd>,
     directory: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
     limits: Option<Box<ResourceLimits>>,
-    fds: Vec<OwnedFd>,
+    pub(super) fds: Vec<OwnedFd>,
 }
 
 impl Parts {
@@ -133,7 +136,8 @@ impl Parts {
         worker::process(Inherited { control: self.control, fds: self.fds, parent: caller, method })
     }
 
-    fn settle(&mut self) -> Result<(), String> {
+    /// Enters the environment that came with the order.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
         if let Some(env) = self.env.take() {
             unpack_environment(env).map_err(|e| format!("its environment cannot be read: {e}"))?;
         }

@@ -67,10 +67,15 @@ impl Peer {
     /// Returns the reason why its connection ended; `running` names the preloads that it had not
     /// completed.
     pub(super) fn lost(&self, what: &str, running: &str) -> Error {
+        self.lost_with(what, running, None)
+    }
+
+    /// Like `lost`, for a server whose exit another process may have reported.
+    pub(super) fn lost_with(&self, what: &str, running: &str, reported: Option<Exit>) -> Error {
         // The sockets of a process are closed shortly before it ends; on a busy machine this can take
         // longer.
         let ended = process::ended(self.pidfd.as_fd(), Duration::from_secs(1));
-        let exit = process::reap(self.pidfd.as_fd());
+        let exit = reported.or_else(|| process::reap(self.pidfd.as_fd()));
         let during = match running {
             "" => String::new(),
             _ => format!(" while it ran {running}"),

@@ -19,20 +19,79 @@ pub(crate) struct PreloadTimeouts {
     pub(crate) limit: Option<Duration>,
     /// The time after which a server that is stopped is abandoned.
     pub(super) stopped: Duration,
-    /// The preloads that the server runs before, as a part of a sentence.
-    preloads: String,
+    /// The functions that the server runs before, as a part of a sentence.
+    functions: String,
+}
+
+/// What a new server runs before it accepts requests: the preloads, or, in a template that was made by
+/// a refork, the initializers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServerPhase {
+    Preloads,
+    Initializers,
+}
+
+impl ServerPhase {
+    fn word(self) -> &'static str {
+        match self {
+            ServerPhase::Preloads => "preload",
+            ServerPhase::Initializers => "initializer",
+        }
+    }
+
+    /// Returns one of its functions as a part of a sentence.
+    pub(super) fn any(self) -> &'static str {
+        match self {
+            ServerPhase::Preloads => "a preload",
+            ServerPhase::Initializers => "an initializer",
+        }
+    }
+
+    /// Returns its functions by name, as a part of a sentence; empty if there are none.
+    pub(super) fn phrase(self, functions: &[Preload]) -> String {
+        let word = self.word();
+        match functions {
+            [] => String::new(),
+            [_] => format!("the {word} {}", names(functions)),
+            _ => format!("the {word}s {}", names(functions)),
+        }
+    }
+
+    /// Returns the error for a server that has other threads afterwards.
+    fn refuse_threads(self, threads: &[String]) -> String {
+        let instead = match self {
+            ServerPhase::Preloads => "a preload, use StartMethod::Spawn,",
+            ServerPhase::Initializers => "the initializers of a pool that is reforked,",
+        };
+        format!(
+            "after the {}s the server of workers has other threads ({}), which no worker forked \
+             from it would have; do not start threads in {instead} or take the risk with \
+             allow_fork_with_threads()",
+            self.word(),
+            fork_lock::list(threads)
+        )
+    }
 }
 
 impl PreloadTimeouts {
     pub(crate) fn new(preloads: &[Preload], limit: Option<Duration>, start: Duration) -> Self {
+        Self::of(ServerPhase::Preloads, preloads, limit, start)
+    }
+
+    pub(super) fn of(
+        phase: ServerPhase,
+        functions: &[Preload],
+        limit: Option<Duration>,
+        start: Duration,
+    ) -> Self {
         let stopped = limit.map_or(start, |limit| limit.min(start));
-        PreloadTimeouts { limit, stopped, preloads: phrase(preloads) }
+        PreloadTimeouts { limit, stopped, functions: phase.phrase(functions) }
     }
 
     /// Returns the error when the time is over.
     pub(crate) fn over(&self) -> Error {
         let limit = self.limit.unwrap_or_default();
-        if self.preloads.is_empty() {
+        if self.functions.is_empty() {
             let text = format!(
                 "the server of workers was not ready within {limit:?}; give it more time with \
                  start_timeout(..)"
@@ -41,18 +100,9 @@ impl PreloadTimeouts {
         }
         let text = format!(
             "{} did not finish within {limit:?}; give it more time with init_timeout(..)",
-            self.preloads
+            self.functions
         );
         Error::new(ErrorKind::Initializer, text)
-    }
-}
-
-/// Preloads as a part of a sentence; empty if there are none.
-pub(super) fn phrase(preloads: &[Preload]) -> String {
-    match preloads {
-        [] => String::new(),
-        [_] => format!("the preload {}", names(preloads)),
-        _ => format!("the preloads {}", names(preloads)),
     }
 }
 
@@ -66,9 +116,10 @@ pub(crate) fn names<'a>(preloads: impl IntoIterator<Item = &'a Preload>) -> Stri
 /// Why a server will not serve: what to tell its callers.
 pub(super) type PreloadRefusal = (Frame, Option<OwnedFd>);
 
-/// Runs the preloads, and looks what they left.
+/// Runs the preloads or the initializers, and looks what they left.
 pub(super) fn run<'a>(
     role: ServerRole,
+    phase: ServerPhase,
     preloads: impl Iterator<Item = (u32, Source<'a>)>,
 ) -> Result<(), PreloadRefusal> {
     let refused = |kind: ErrorKind, text: String| {
@@ -84,22 +135,17 @@ pub(super) fn run<'a>(
         if let Err(report) = done {
             return match fds::blob(&[&report]) {
                 Ok(report) => Err((Frame::Failed, Some(report))),
-                Err(e) => {
-                    refused(ErrorKind::Start, format!("a preload failed; its report is lost: {e}"))
-                }
+                Err(e) => refused(
+                    ErrorKind::Start,
+                    format!("{} failed; its report is lost: {e}", phase.any()),
+                ),
             };
         }
     }
     // Rule L4.
     let threads = fork_lock::threads_left();
     if !threads.is_empty() && !role.threads_allowed {
-        let text = format!(
-            "after the preloads the server of workers has other threads ({}), which no worker \
-             forked from it would have; do not start threads in a preload, use \
-             StartMethod::Spawn, or take the risk with allow_fork_with_threads()",
-            fork_lock::list(&threads)
-        );
-        return refused(ErrorKind::ForkWithThreads, text);
+        return refused(ErrorKind::ForkWithThreads, phase.refuse_threads(&threads));
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use super::caller::Caller;
 use super::link::{Link, Lost, UNREPORTED};
 use super::peer::Peer;
+use super::preload::ServerPhase;
+use super::refork::{ReforkRequest, Template};
 use super::{Exit, LaunchEvent, Launcher, Order, order, preload};
 use crate::error::{Error, Result};
 use crate::sys::fds::{self, Kept};
@@ -34,6 +36,22 @@ pub(super) trait Host: Send {
 
     /// Passes `connection` to a server with these rights, and starts one if there is none.
     fn attach(&mut self, connection: OwnedFd, rights: &Rights) -> Result<()>;
+
+    /// Passes `connection` to a server with these rights that is not a template made by a refork, starts
+    /// one if there is none, and returns it.
+    fn attach_origin(&mut self, connection: &OwnedFd, rights: &Rights) -> Result<Arc<Peer>>;
+
+    /// Makes a template with these rights the current server, keeps its origin, and returns the former
+    /// server.
+    fn renew(
+        &mut self,
+        template: Arc<Peer>,
+        origin: Arc<Peer>,
+        rights: &Rights,
+    ) -> Option<Arc<Peer>>;
+
+    /// Returns whether the current server was made by a refork.
+    fn is_reforked(&self) -> bool;
 
     /// Gives up the current server and returns it, so that it can be kept alive for its workers.
     fn leave(&mut self) -> Option<Arc<Peer>>;
@@ -65,8 +83,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Served<H: Host> {
     caller: Caller,
     link: Option<Link>,
-    /// The connections to former servers, which have other rights or are stopped.
+    /// The connections to former servers, which have other rights, are stopped, or were replaced by a
+    /// refork.
     older: Vec<Link>,
+    /// The inputs of the initializers that the workers of a template run themselves.
+    own_inputs: Option<Kept>,
     events: Vec<LaunchEvent>,
     // The last field, so that the connections are closed first.
     host: H,
@@ -78,7 +99,7 @@ impl<H: Host> Served<H> {
         let (caller, mut begun, mut replaced) = (Caller::here(), Instant::now(), false);
         let rights = caller.rights().clone();
         let (link, older, events) = (None, Vec::new(), Vec::new());
-        let mut served = Served { caller, link, older, events, host };
+        let mut served = Served { caller, link, older, own_inputs: None, events, host };
         served.connect(&rights)?;
         while let Some(link) = served.link.as_ref().filter(|link| !link.ready) {
             let left =
@@ -113,7 +134,22 @@ impl<H: Host> Served<H> {
         let (ours, theirs) = socket::pair()
             .map_err(|e| Error::start(format!("no socket for the server of workers: {e}")))?;
         self.host.attach(theirs, rights)?;
-        self.link = Some(Link::new(Kept::new(ours)));
+        let phase = match self.host.is_reforked() {
+            true => ServerPhase::Initializers,
+            false => ServerPhase::Preloads,
+        };
+        self.link = Some(Link::new(Kept::new(ours), phase));
+        Ok(())
+    }
+
+    /// Leaves a server that has other rights than the caller (rule L10).
+    fn follow_rights(&mut self, rights: &Rights) -> Result<()> {
+        if !self.host.suits(rights)?
+            && let Some(mut link) = self.link.take()
+        {
+            link.server = self.host.leave();
+            self.older.push(link);
+        }
         Ok(())
     }
 
@@ -194,19 +230,14 @@ impl<H: Host> Launcher for Served<H> {
         let env = order::pack_environment(&order::environment(order.env)?)?;
         let current = fds::directory();
         self.make_room()?;
-        // Rule L10.
         let present = self.caller.present()?;
-        if !self.host.suits(&present.rights)?
-            && let Some(mut link) = self.link.take()
-        {
-            link.server = self.host.leave();
-            self.older.push(link);
-        }
+        self.follow_rights(&present.rights)?;
         let along = order::OrderAttachments {
             env: Some(&env),
             directory: order.directory.or(current.as_ref().map(AsFd::as_fd)),
             limits: Some(ResourceLimits::present(present.umask)),
             stdio: true,
+            initializers: order.initializers,
         };
         // Two attempts, because it may become apparent only on sending that the server is dead.
         for last in [false, true] {
@@ -214,6 +245,13 @@ impl<H: Host> Launcher for Served<H> {
                 self.connect(&present.rights)?;
             }
             let Some(link) = &mut self.link else { continue };
+            let along = match link.is_reforked() {
+                true => {
+                    let initializers = self.own_inputs.as_ref().map(AsFd::as_fd);
+                    order::OrderAttachments { initializers, ..along }
+                }
+                false => along,
+            };
             match order::send(link.socket.as_fd(), order, along) {
                 Ok(()) => {
                     link.open.push(order.ticket);
@@ -276,6 +314,38 @@ impl<H: Host> Launcher for Served<H> {
         let error = self.of_stopped(limit);
         self.replace_stopped();
         Some(error)
+    }
+
+    fn refork(&mut self) -> Result<ReforkRequest> {
+        let present = self.caller.present()?;
+        self.follow_rights(&present.rights)?;
+        let (ours, theirs) = socket::pair()
+            .map_err(|e| Error::start(format!("no socket for the server of workers: {e}")))?;
+        let origin = self.host.attach_origin(&theirs, &present.rights)?;
+        let link = Link::new(Kept::new(ours), ServerPhase::Preloads);
+        Ok(ReforkRequest::new(link, origin, present, H::WHAT))
+    }
+
+    fn renew(&mut self, template: Template) -> Result<()> {
+        let present = self.caller.present()?;
+        let differ = template.rights.difference(&present.rights);
+        if !differ.is_empty() {
+            return Err(Error::start(format!(
+                "the rights of this process changed ({}) while the new template was made; call \
+                 refork() again",
+                differ.join(", ")
+            )));
+        }
+        // The current server may have been chosen for other rights in the meantime.
+        self.follow_rights(&present.rights)?;
+        let Template { server, link, origin, own_inputs, rights } = template;
+        let former = self.host.renew(server, origin, &rights);
+        if let Some(mut former_link) = self.link.replace(link) {
+            former_link.server = former;
+            self.older.push(former_link);
+        }
+        self.own_inputs = own_inputs;
+        Ok(())
     }
 
     fn signal(&mut self, ticket: u64, signal: i32) -> std::io::Result<()> {

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use super::clients::{Clients, Connection, Request};
 use super::order::Parts;
 use super::wire::{self, Frame};
-use super::{NoUnwind, ServerRole, preload};
+use super::{NoUnwind, ServerRole, preload, refork};
 use crate::config::StartMethod;
+use crate::handle::ObjectId;
 use crate::sys::original::Original;
 use crate::sys::poll::{Awaited, poll};
 use crate::sys::signals::SIGKILL;
@@ -41,10 +42,12 @@ struct Server {
     next_standby: Instant,
 }
 
+/// A worker, or a template (rule L12).
 struct ForkedWorker {
     pid: u32,
     pidfd: OwnedFd,
-    connection: u64,
+    /// The connection with which it ends. A template that was released has none, and is only reaped.
+    connection: Option<u64>,
 }
 
 /// The result of an iteration of the loop.
@@ -53,6 +56,8 @@ enum Next {
     End,
     /// In a new process: be this worker.
     Work(Parts),
+    /// In a new process: be a template, with these objects in the inputs of its initializers.
+    Refork(Parts, Vec<(ObjectId, u8)>),
     /// In a new process: be this standby.
     Stand(Box<Server>),
 }
@@ -98,6 +103,11 @@ impl Server {
                     signals::settle();
                     parts.work(role.caller, role.method)
                 }
+                Next::Refork(parts, objects) => {
+                    let Server { role, watch, .. } = self;
+                    let (main, initialized) = refork::run(role, parts, &objects);
+                    serve(role, main, watch, initialized)
+                }
                 Next::Stand(standby) => {
                     termination::follow(self.role.caller);
                     self = *standby;
@@ -109,7 +119,8 @@ impl Server {
     /// Ends this process after all processes that it has started. The destructors of the values of preloads run
     /// before; they are code of the program, and have one second, because the caller may have ended.
     fn end(self) -> ! {
-        let children = || self.workers.iter().map(|w| &w.pidfd).chain(&self.standby);
+        let workers = || self.workers.iter().filter(|worker| worker.connection.is_some());
+        let children = || workers().map(|worker| &worker.pidfd).chain(&self.standby);
         // A process that this one is not permitted to kill is not waited for. It ends with this process.
         children().for_each(|child| drop(process::signal(child.as_fd(), SIGKILL)));
         children().for_each(|child| process::kill_and_reap(child.as_fd()));
@@ -162,8 +173,9 @@ impl Server {
         let names: Vec<u64> = names.collect();
         self.reap(&workers);
         for name in names {
-            if let Some(parts) = self.serve_connection(name) {
-                return Next::Work(parts);
+            match self.serve_connection(name) {
+                Next::Turn => {}
+                next => return next,
             }
         }
         if main && !predecessor && !self.accept() {
@@ -211,13 +223,26 @@ impl Server {
         }
     }
 
-    /// Reads one order of a connection, and sends what waits for it. In the child of
-    /// the fork that follows, returns what it is to work with.
-    fn serve_connection(&mut self, name: u64) -> Option<Parts> {
+    /// Reads one request of a connection, and sends what waits for it. In the child of
+    /// the fork that follows, returns what it is to do.
+    fn serve_connection(&mut self, name: u64) -> Next {
         match self.clients.receive(name) {
-            Request::Order(order, fds) => return self.fork_worker(name, order, fds),
+            Request::Order(order, fds) => {
+                return self.fork_worker(name, order, fds).map_or(Next::Turn, Next::Work);
+            }
+            Request::Refork(wire::ReforkFrame { order, objects }, fds) => {
+                let parts = self.fork_worker(name, order, fds);
+                return parts.map_or(Next::Turn, |parts| Next::Refork(parts, objects));
+            }
+            Request::Release(pid) => {
+                let its = |w: &&mut ForkedWorker| w.pid == pid && w.connection == Some(name);
+                if let Some(template) = self.workers.iter_mut().find(its) {
+                    template.connection = None;
+                }
+            }
             Request::Kill { pid, signal } => {
-                let asked = |worker: &&ForkedWorker| worker.pid == pid && worker.connection == name;
+                let asked =
+                    |worker: &&ForkedWorker| worker.pid == pid && worker.connection == Some(name);
                 if let Some(worker) = self.workers.iter().find(asked)
                     && let Err(error) = process::signal(worker.pidfd.as_fd(), signal)
                 {
@@ -228,7 +253,7 @@ impl Server {
             }
             Request::End => {
                 // The workers of a closed connection are not used any more.
-                for worker in self.workers.iter().filter(|worker| worker.connection == name) {
+                for worker in self.workers.iter().filter(|worker| worker.connection == Some(name)) {
                     // A worker that this process is not permitted to kill ends with the socket of its caller.
                     let _ = process::signal(worker.pidfd.as_fd(), SIGKILL);
                 }
@@ -236,13 +261,13 @@ impl Server {
             }
             Request::Nothing => {}
         }
-        None
+        Next::Turn
     }
 
     /// Drops the closed connections that have no worker left.
     fn sweep(&mut self) {
         let workers = &self.workers;
-        self.clients.sweep(|name| workers.iter().any(|worker| worker.connection == name));
+        self.clients.sweep(|name| workers.iter().any(|worker| worker.connection == Some(name)));
     }
 
     fn fork_worker(
@@ -269,6 +294,7 @@ impl Server {
             Ok(Some(pid)) => {
                 match process::open(pid).and_then(|pidfd| Ok((pidfd.try_clone()?, pidfd))) {
                     Ok((theirs, pidfd)) => {
+                        let connection = Some(connection);
                         self.workers.push(ForkedWorker { pid, pidfd, connection });
                         (Frame::Started { ticket, pid }, Some(theirs))
                     }
@@ -291,7 +317,7 @@ impl Server {
         self.workers.retain(|worker| {
             let exit =
                 ended.next().filter(|e| **e).and_then(|_| process::reap(worker.pidfd.as_fd()));
-            told.extend(exit.map(|exit| (worker.connection, worker.pid, exit)));
+            told.extend(exit.and_then(|exit| Some((worker.connection?, worker.pid, exit))));
             exit.is_none()
         });
         for (connection, pid, exit) in told {

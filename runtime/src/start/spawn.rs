@@ -5,7 +5,9 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::caller::Caller;
+use super::refork::{self, ReforkRequest, Template};
 use super::{Exit, LaunchEvent, Launcher, Order, order};
+use crate::config::StartMethod;
 use crate::error::{Error, Result};
 use crate::sys::signals::SIGKILL;
 use crate::sys::{entry, execute, process, socket};
@@ -78,8 +80,12 @@ impl Launcher for Spawn {
         let child = execute(order::environment(order.env)?, order.stdio)?;
         let own = child.pidfd.try_clone();
         let (env, directory) = (child.env.as_ref(), order.directory);
-        let along =
-            order::OrderAttachments { env, directory, ..order::OrderAttachments::default() };
+        let along = order::OrderAttachments {
+            env,
+            directory,
+            initializers: order.initializers,
+            ..order::OrderAttachments::default()
+        };
         let sent = order::send(child.socket.as_fd(), order, along);
         // A child that has ended already is not an error here, because its exit is reported.
         let sent = sent.or_else(|e| match e.kind() {
@@ -110,6 +116,14 @@ impl Launcher for Spawn {
         let exit = process::reap(pidfd)?;
         self.workers.retain(|(other, _)| *other != ticket);
         Some(exit)
+    }
+
+    fn refork(&mut self) -> Result<ReforkRequest> {
+        Err(refork::unsupported(StartMethod::Spawn))
+    }
+
+    fn renew(&mut self, _template: Template) -> Result<()> {
+        Err(refork::unsupported(StartMethod::Spawn))
     }
 
     fn signal(&mut self, _ticket: u64, _signal: i32) -> io::Result<()> {

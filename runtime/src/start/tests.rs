@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::Exit;
-use super::wire::{Frame, OrderFrame, Setup};
+use super::wire::{Frame, OrderFrame, ReforkFrame, Setup};
 use crate::handle::ObjectId;
 use crate::sys::fds;
 use crate::sys::limits::ResourceLimits;
@@ -26,7 +26,12 @@ fn frames() -> Vec<(Frame, usize)> {
     vec![
         (Frame::Setup(setup.clone()), 2),
         (Frame::Setup(Setup { env: true, ..setup.clone() }), 3),
-        (Frame::Setup(Setup { objects, ..setup }), 6),
+        (Frame::Setup(Setup { objects: objects.clone(), ..setup }), 6),
+        (
+            Frame::Refork(ReforkFrame { order: OrderFrame { fds: 5, ..limited.clone() }, objects }),
+            9,
+        ),
+        (Frame::Release { pid: 5 }, 0),
         (Frame::Attach, 1),
         (Frame::Order(order), 11),
         (Frame::Order(limited), 11),

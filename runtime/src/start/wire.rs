@@ -42,6 +42,12 @@ pub(super) enum Frame {
     /// From a template, on its main socket: a standby has started. Descriptors: its main socket and its
     /// pidfd.
     Standby { pid: u32 },
+    /// From the caller to a server: fork a template, which runs initializers (rule L12). Descriptors: as
+    /// with an order, whose control socket is the main socket of the template and whose other
+    /// descriptors are the inputs and the objects.
+    Refork(ReforkFrame),
+    /// From the caller to a server: the template that it forked serves, and outlives it.
+    Release { pid: u32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +61,21 @@ pub(super) struct Setup {
 
 impl Setup {
     fn count(&self) -> usize {
-        let objects = self.objects.iter().map(|(_, fds)| usize::from(*fds));
-        2 + usize::from(self.env) + objects.sum::<usize>()
+        2 + usize::from(self.env) + count(&self.objects)
     }
+}
+
+/// Returns the number of descriptors of objects.
+fn count(objects: &[(ObjectId, u8)]) -> usize {
+    objects.iter().map(|(_, fds)| usize::from(*fds)).sum()
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReforkFrame {
+    /// What the template receives, as a worker does.
+    pub(super) order: OrderFrame,
+    /// The objects in the inputs of the initializers, and the number of descriptors of each.
+    pub(super) objects: Vec<(ObjectId, u8)>,
 }
 
 /// The descriptors that come with an order, in this sequence: control socket, environment, directory,
@@ -78,6 +96,19 @@ impl OrderFrame {
         let flags = [self.env, self.directory].into_iter().chain(self.stdio);
         1 + usize::from(self.fds) + flags.filter(|&there| there).count()
     }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.ticket.to_le_bytes());
+        bytes.push(self.fds);
+        bytes.extend([self.env, self.directory].map(u8::from));
+        bytes.extend(self.stdio.map(u8::from));
+        bytes.push(u8::from(self.limits.is_some()));
+        if let Some(limits) = &self.limits {
+            bytes.extend(limits.umask.unwrap_or(u32::MAX).to_le_bytes());
+            let values = limits.resources.iter().flat_map(|&(soft, hard)| [soft, hard]);
+            values.for_each(|value| bytes.extend(value.to_le_bytes()));
+        }
+    }
 }
 
 impl Frame {
@@ -95,6 +126,8 @@ impl Frame {
             Frame::Standby { .. } => 10,
             Frame::Kill { .. } => 11,
             Frame::NotKilled { .. } => 12,
+            Frame::Refork(_) => 13,
+            Frame::Release { .. } => 14,
         }
     }
 
@@ -105,6 +138,7 @@ impl Frame {
             Frame::Standby { .. } => 2,
             Frame::Attach | Frame::Failed | Frame::Started { .. } => 1,
             Frame::Order(order) => order.count(),
+            Frame::Refork(refork) => refork.order.count(),
             _ => 0,
         }
     }
@@ -115,23 +149,12 @@ impl Frame {
             Frame::Setup(setup) => {
                 bytes.extend(setup.caller.to_le_bytes());
                 bytes.extend([setup.threads_allowed, setup.env].map(u8::from));
-                bytes.push(setup.objects.len() as u8);
-                for (id, fds) in &setup.objects {
-                    bytes.extend(id.as_bytes());
-                    bytes.push(*fds);
-                }
+                write_objects(&setup.objects, &mut bytes);
             }
-            Frame::Order(order) => {
-                bytes.extend(order.ticket.to_le_bytes());
-                bytes.push(order.fds);
-                bytes.extend([order.env, order.directory].map(u8::from));
-                bytes.extend(order.stdio.map(u8::from));
-                bytes.push(u8::from(order.limits.is_some()));
-                if let Some(limits) = &order.limits {
-                    bytes.extend(limits.umask.unwrap_or(u32::MAX).to_le_bytes());
-                    let values = limits.resources.iter().flat_map(|&(soft, hard)| [soft, hard]);
-                    values.for_each(|value| bytes.extend(value.to_le_bytes()));
-                }
+            Frame::Order(order) => order.write(&mut bytes),
+            Frame::Refork(refork) => {
+                refork.order.write(&mut bytes);
+                write_objects(&refork.objects, &mut bytes);
             }
             Frame::Refused { threads, text } => {
                 bytes.push(u8::from(*threads));
@@ -155,7 +178,7 @@ impl Frame {
                 bytes.push(kind);
                 bytes.extend(value.to_le_bytes());
             }
-            Frame::Standby { pid } => bytes.extend(pid.to_le_bytes()),
+            Frame::Standby { pid } | Frame::Release { pid } => bytes.extend(pid.to_le_bytes()),
             Frame::Kill { pid, signal } => {
                 bytes.extend(pid.to_le_bytes());
                 bytes.extend(signal.to_le_bytes());
@@ -185,14 +208,7 @@ impl Frame {
                 objects: from.objects()?,
             }),
             2 => Frame::Attach,
-            3 => Frame::Order(OrderFrame {
-                ticket: from.long()?,
-                fds: from.byte()?,
-                env: from.flag()?,
-                directory: from.flag()?,
-                stdio: [from.flag()?, from.flag()?, from.flag()?],
-                limits: if from.flag()? { Some(from.limits()?.into()) } else { None },
-            }),
+            3 => Frame::Order(from.order()?),
             4 => Frame::Ready,
             5 => Frame::Failed,
             6 => Frame::Refused { threads: from.flag()?, text: from.text() },
@@ -210,9 +226,24 @@ impl Frame {
             10 => Frame::Standby { pid: from.word()? },
             11 => Frame::Kill { pid: from.word()?, signal: from.word()?.cast_signed() },
             12 => Frame::NotKilled { pid: from.word()?, text: from.text() },
+            13 => {
+                let refork = ReforkFrame { order: from.order()?, objects: from.objects()? };
+                // The inputs come before the objects.
+                (usize::from(refork.order.fds) == 1 + count(&refork.objects))
+                    .then_some(Frame::Refork(refork))?
+            }
+            14 => Frame::Release { pid: from.word()? },
             _ => return None,
         };
         from.0.is_empty().then_some(frame)
+    }
+}
+
+fn write_objects(objects: &[(ObjectId, u8)], bytes: &mut Vec<u8>) {
+    bytes.push(objects.len() as u8);
+    for (id, fds) in objects {
+        bytes.extend(id.as_bytes());
+        bytes.push(*fds);
     }
 }
 
@@ -248,6 +279,17 @@ impl FrameReader<'_> {
 
     fn long(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    fn order(&mut self) -> Option<OrderFrame> {
+        Some(OrderFrame {
+            ticket: self.long()?,
+            fds: self.byte()?,
+            env: self.flag()?,
+            directory: self.flag()?,
+            stdio: [self.flag()?, self.flag()?, self.flag()?],
+            limits: if self.flag()? { Some(self.limits()?.into()) } else { None },
+        })
     }
 
     fn limits(&mut self) -> Option<ResourceLimits> {

@@ -239,9 +239,9 @@ pub(crate) fn preload<'a>(
     initialize(preloads).map_err(|failure| failure.shortened().encoded())
 }
 
-/// Returns the error of a preload that failed in a server.
-pub(crate) fn preload_error(bytes: &[u8]) -> Error {
-    Failure::decoded(bytes).into_initializer_error("a preload")
+/// Returns the error of a preload or an initializer, which `what` names, that failed in a server.
+pub(crate) fn preload_error(bytes: &[u8], what: &str) -> Error {
+    Failure::decoded(bytes).into_initializer_error(what)
 }
 
 /// Decodes the panic report of a panic record.

@@ -153,6 +153,7 @@ impl World<'_> {
             return Err("threads follow one that waits for claims only".to_owned());
         }
         self.check_deadlines(waits_for_claims)?;
+        self.scheduler.check_renewal()?;
         self.scheduler.check_vacancies(self.now)
     }
 
@@ -188,6 +189,9 @@ impl World<'_> {
             if until.is_some_and(|until| due.is_none_or(|due| due > until)) {
                 return Err(format!("nobody looks at the limit of time in slot {slot}"));
             }
+        }
+        if self.scheduler.renewal_due().is_some_and(|at| due.is_none_or(|due| due > at)) {
+            return Err("nobody continues the renewal of the workers".to_owned());
         }
         let vacant = (0..self.scheduler.target())
             .any(|slot| self.workers.get(slot).is_none_or(Option::is_none));

@@ -3,7 +3,7 @@
 //!
 //! A *schedule* is the whole life of one pool: some callers with a few calls each; workers that start,
 //! claim, answer, hang, die, violate the protocol or cannot be started; and a pool that is resized,
-//! closed and dropped. After each step the [checks](checks) examine the scheduler and the outcomes
+//! renewed, closed and dropped. After each step the [checks](checks) examine the scheduler and the outcomes
 //! that the callers received. A schedule that fails a check is shrunk to a short trace, which can be
 //! replayed from its choices.
 //!
@@ -22,6 +22,8 @@ mod program;
 mod queries;
 #[cfg(test)]
 mod rare;
+#[cfg(test)]
+mod renewals;
 pub(crate) mod scale;
 mod shrink;
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(super) enum Op {
     /// Hands in one input for each worker.
     Broadcast,
     Resize(usize),
+    Renew,
     /// Asks for the end of the worker in a slot.
     Kill(usize),
     Close,
@@ -141,8 +142,9 @@ fn op(choices: &mut Choices) -> Op {
         }
         9 => Op::Broadcast,
         10 => Op::Resize(1 + choices.pick(MOST_WORKERS)),
-        _ => match choices.pick(5) {
+        _ => match choices.pick(7) {
             0 | 1 => Op::Broadcast,
+            5 | 6 => Op::Renew,
             2 => Op::Close,
             3 => Op::Kill(choices.pick(3)),
             _ => Op::Terminate,

@@ -42,6 +42,10 @@ impl World<'_> {
                 self.ledger.turns = None;
                 self.event(Event::Resized { workers });
             }
+            Op::Renew => {
+                let before = self.scheduler.next_id();
+                self.event(Event::Renewed { before });
+            }
             Op::Kill(slot) => self.event(Event::KillRequested { slot }),
             Op::Close => self.event(Event::Closed),
             Op::Terminate => {
