@@ -373,9 +373,9 @@ impl Dispatcher {
         let Some(launcher) = &mut self.launcher else {
             let queue = Arc::<ObjectQueue>::default();
             let objects = WorkerObjects::of_thread(Arc::clone(&queue));
-            let (bell, lanes_bell) = starting::bells(shared).map_err(failed)?;
+            let (lane_wakeup, lanes_end) = starting::lane_wakeup(shared).map_err(failed)?;
             let (mut instance, _) =
-                starting::prepare(shared, slot, id, None, objects, bell).map_err(failed)?;
+                starting::prepare(shared, slot, id, None, objects, lane_wakeup).map_err(failed)?;
             // Stored before the thread runs, so that its messages are noticed (rule E4).
             let thread = ThreadInstance::expected();
             let (page, ours) = (Arc::clone(&instance.page), thread.shared());
@@ -384,13 +384,13 @@ impl Dispatcher {
                 return Err(unwanted());
             }
             #[cfg(feature = "tokio")]
-            if let Some(bell) = lanes_bell {
-                let order = LaneOrder { slot, id, page, queue, bell, instance: &ours };
+            if let Some(lane_wakeup) = lanes_end {
+                let order = LaneOrder { slot, id, page, queue, lane_wakeup, instance: &ours };
                 self.hosts.open(&self.shared, order, &self.shares)?;
                 shared.lock().lane_started(shared, slot);
                 return Ok(());
             }
-            let _ = lanes_bell;
+            let _ = lanes_end;
             let shares = Arc::clone(&self.shares);
             let handle = threads::start(shared, slot, id, page, shares, queue, &ours)?;
             shared.lock().thread_started(shared, slot, handle);
@@ -399,9 +399,10 @@ impl Dispatcher {
         let (ours, theirs) = socket::pair().map_err(failed)?;
         let (link, workers_link) = socket::pair().map_err(failed)?;
         let objects = WorkerObjects::of_process(Kept::new(link));
-        let (bell, lanes_bell) = starting::bells(shared).map_err(failed)?;
+        let (lane_wakeup, lanes_end) = starting::lane_wakeup(shared).map_err(failed)?;
         let (mut instance, page) =
-            starting::prepare(shared, slot, id, Some(ours), objects, bell).map_err(failed)?;
+            starting::prepare(shared, slot, id, Some(ours), objects, lane_wakeup)
+                .map_err(failed)?;
         let mut stdio = shared.settings.take_stdio();
         if let Some(collector) = &shared.output {
             let (output, [stdout, stderr]) =
@@ -420,7 +421,7 @@ impl Dispatcher {
             shared.wakeup.as_fd(),
             workers_link.as_fd(),
         ];
-        fds.extend(lanes_bell.as_ref().map(AsFd::as_fd));
+        fds.extend(lanes_end.as_ref().map(AsFd::as_fd));
         launcher.launch(&Order {
             ticket: id as u64,
             slot,

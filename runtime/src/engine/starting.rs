@@ -23,11 +23,11 @@ pub(super) fn prepare(
     id: usize,
     control: Option<OwnedFd>,
     objects: WorkerObjects,
-    bell: Option<Wakeup>,
+    lane_wakeup: Option<Wakeup>,
 ) -> io::Result<(WorkerInstance, OwnedFd)> {
     let (mut page, file) = WorkerPageMap::create()?;
-    if let Some(bell) = bell {
-        page = page.with_bell(bell);
+    if let Some(lane_wakeup) = lane_wakeup {
+        page = page.with_lane_wakeup(lane_wakeup);
     }
     page.view().set_spin(shared.spinners as u32);
     let settings = &shared.settings;
@@ -55,14 +55,14 @@ pub(super) fn prepare(
     Ok((instance, file))
 }
 
-/// Creates the two ends of the bell of a worker that is a lane (rule N4).
-pub(super) fn bells(shared: &SharedPool) -> io::Result<(Option<Wakeup>, Option<OwnedFd>)> {
+/// Creates the two ends of the wake-up eventfd of a worker that is a lane (rule N4).
+pub(super) fn lane_wakeup(shared: &SharedPool) -> io::Result<(Option<Wakeup>, Option<OwnedFd>)> {
     if !shared.settings.is_concurrent() {
         return Ok((None, None));
     }
-    let bell = Wakeup::new()?;
-    let lanes = bell.as_fd().try_clone_to_owned()?;
-    Ok((Some(bell), Some(lanes)))
+    let lane_wakeup = Wakeup::new()?;
+    let lanes = lane_wakeup.as_fd().try_clone_to_owned()?;
+    Ok((Some(lane_wakeup), Some(lanes)))
 }
 
 impl Engine {

@@ -370,7 +370,7 @@ pub(crate) struct WorkerPageMap {
     /// Caller: the freed tickets, in memory that the worker cannot overwrite.
     freed: [std::sync::atomic::AtomicU64; BIG_SLOTS],
     /// Caller: wakes the host of the worker, if the worker is a lane.
-    bell: Option<Wakeup>,
+    lane_wakeup: Option<Wakeup>,
 }
 
 impl WorkerPageMap {
@@ -388,8 +388,8 @@ impl WorkerPageMap {
             match Mapping::with_file(c"procession-worker-page", size) {
                 Ok((mapping, fd)) => {
                     crate::sys::memory::seal(&fd);
-                    let (freed, bell) = (Default::default(), None);
-                    return Ok((WorkerPageMap { mapping, big_len, freed, bell }, fd));
+                    let (freed, lane_wakeup) = (Default::default(), None);
+                    return Ok((WorkerPageMap { mapping, big_len, freed, lane_wakeup }, fd));
                 }
                 Err(error) if big_len <= 1 << 20 => return Err(error),
                 Err(_) => big_len /= 4,
@@ -403,19 +403,19 @@ impl WorkerPageMap {
         let big_len = size.checked_sub(Self::HEAD).ok_or(io::ErrorKind::InvalidData)? / BIG_SLOTS;
         let mut mapping = Mapping::new(fd, size, true)?;
         mapping.keep_from_copies();
-        Ok(WorkerPageMap { mapping, big_len, freed: Default::default(), bell: None })
+        Ok(WorkerPageMap { mapping, big_len, freed: Default::default(), lane_wakeup: None })
     }
 
-    /// Caller: makes the worker a lane, whose host waits for `bell`.
-    pub(crate) fn with_bell(mut self, bell: Wakeup) -> Self {
-        self.bell = Some(bell);
+    /// Caller: makes the worker a lane, whose host waits for `lane_wakeup`.
+    pub(crate) fn with_lane_wakeup(mut self, lane_wakeup: Wakeup) -> Self {
+        self.lane_wakeup = Some(lane_wakeup);
         self
     }
 
     /// Caller: wakes the worker (rules Q16 and N4).
     pub(crate) fn wake(&self) {
         self.view().wake();
-        self.bell.iter().for_each(Wakeup::wake);
+        self.lane_wakeup.iter().for_each(Wakeup::wake);
     }
 
     #[inline]

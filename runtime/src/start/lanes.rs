@@ -27,9 +27,9 @@
 //! - **N3.** *Each lane has exactly one exit.* The host announces on the order socket that a lane has left, if others
 //!   remain, and the launcher reports exit code 0 for it. All other lanes get the exit of the process, which the
 //!   inner launcher determines for the ticket of the host.
-//! - **N4.** *A lane is woken through its bell*, an eventfd that the caller writes in addition to the wake word of
-//!   rule Q16. The thread of a host waits for the bells of its idle lanes together with the events of its tasks, and
-//!   must not block in a futex for one of them.
+//! - **N4.** *A lane is woken through an eventfd of its own*, which the caller writes in addition to the wake word
+//!   of rule Q16. The thread of a host waits for the eventfds of its idle lanes together with the events of its
+//!   tasks, and must not block in a futex for one of them.
 //! - **N5.** *A host is killed as a whole.* A thread is not killed: an abandoned lane drops its task at its next
 //!   poll, and the others continue. If a lane of a process is killed, the scheduler is told of the others
 //!   ([`Event::HostKilled`]). Nothing is blamed on their inputs: these return to their calls, and run again from their
@@ -211,8 +211,9 @@ impl LaneHost {
             .map_err(|e| Error::start(format!("a lane cannot be announced: {e}")))?;
         if !self.waiting.is_empty() || self.send(order.ticket, &own).is_err() {
             let cannot = |e: io::Error| Error::start(format!("a lane cannot be ordered: {e}"));
-            let [control, page, link, bell] = own.map(|fd| fd.try_clone_to_owned().map_err(cannot));
-            self.waiting.push_back((order.ticket, [control?, page?, link?, bell?]));
+            let [control, page, link, lane_wakeup] =
+                own.map(|fd| fd.try_clone_to_owned().map_err(cannot));
+            self.waiting.push_back((order.ticket, [control?, page?, link?, lane_wakeup?]));
         }
         self.lanes.push(order.ticket);
         Ok(())

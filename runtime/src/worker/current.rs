@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::bell::Bell;
+use super::lane_wakeup::LaneWakeup;
 use super::panic;
 use crate::cancellation::LaneInput;
 use crate::handle::{self, ObjectLink};
@@ -69,16 +69,16 @@ impl CurrentLane {
 
     /// Polls a future to its end, each time as the current lane.
     ///
-    /// A lane of a thread is abandoned instead of being killed. Its bell then has the future dropped.
+    /// A lane of a thread is abandoned instead of being killed. Its wake-up eventfd then has the future dropped.
     pub(super) async fn run<F: Future>(
         &self,
-        bell: &Bell,
+        lane_wakeup: &LaneWakeup,
         future: F,
     ) -> Result<F::Output, Unfinished> {
         let mut future = Some(Box::pin(future));
         poll_fn(|context| {
             if !self.is_in_process() {
-                while bell.poll_ring(context).is_ready() {}
+                while lane_wakeup.poll_woken(context).is_ready() {}
             }
             let _entered = self.enter();
             let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut future, context)));

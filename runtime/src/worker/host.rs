@@ -8,9 +8,9 @@ pub(crate) use thread::{LaneEnd, NewThreadLane, ThreadHost};
 
 use std::rc::Rc;
 
-use super::bell::Bell;
 use super::current::CurrentLane;
 use super::host_state::HostState;
+use super::lane_wakeup::LaneWakeup;
 use super::serve::{HostedLane, WorkerLoop};
 use crate::sys::process::exit_now;
 
@@ -18,17 +18,17 @@ use crate::sys::process::exit_now;
 struct LaneParts {
     worker: WorkerLoop,
     current: CurrentLane,
-    bell: Rc<Bell>,
+    lane_wakeup: Rc<LaneWakeup>,
 }
 
 /// Runs a lane on this thread. `left` is called when it has left, and learns whether other lanes remain.
 fn open(state: &Rc<HostState>, parts: LaneParts, left: impl FnOnce(bool) + 'static) {
-    let LaneParts { mut worker, current, bell } = parts;
-    let measures_usage = state.enter(&bell);
+    let LaneParts { mut worker, current, lane_wakeup } = parts;
+    let measures_usage = state.enter(&lane_wakeup);
     let host = Rc::clone(state);
     tokio::task::spawn_local(async move {
         let guard = EndsProcess(current.is_in_process());
-        let lane = HostedLane { current, bell, host, measures_usage };
+        let lane = HostedLane { current, lane_wakeup, host, measures_usage };
         worker.serve_lane(&lane).await;
         left(lane.host.leave());
         if lane.current.is_in_process() {

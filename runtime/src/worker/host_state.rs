@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::bell::Bell;
+use super::lane_wakeup::LaneWakeup;
 use crate::sys::memory::Mapping;
 use crate::sys::wakeup::Wakeup;
 use crate::turns::StateTurns;
@@ -20,7 +20,7 @@ pub(super) struct HostState {
     left: Cell<u64>,
     /// The number of lanes that have not left.
     open: Cell<usize>,
-    bells: RefCell<Vec<Rc<Bell>>>,
+    wakeups: RefCell<Vec<Rc<LaneWakeup>>>,
     /// Wakes the main task of the host when the last lane has left.
     waker: Cell<Option<Waker>>,
 }
@@ -32,7 +32,7 @@ impl HostState {
             retired: Cell::new(false),
             left: Cell::new(max_tasks.unwrap_or(u64::MAX)),
             open: Cell::new(0),
-            bells: RefCell::default(),
+            wakeups: RefCell::default(),
             waker: Cell::default(),
         }
     }
@@ -56,7 +56,7 @@ impl HostState {
     }
 
     fn ring_all(&self) {
-        self.bells.borrow().iter().for_each(|bell| bell.ring());
+        self.wakeups.borrow().iter().for_each(|lane_wakeup| lane_wakeup.wake());
     }
 
     /// Reserves tasks for the inputs of a chunk, at least one.
@@ -99,11 +99,11 @@ impl HostState {
     }
 
     /// Records that a lane is opened. Returns whether it is the first one of the host.
-    pub(super) fn enter(&self, bell: &Rc<Bell>) -> bool {
+    pub(super) fn enter(&self, lane_wakeup: &Rc<LaneWakeup>) -> bool {
         self.open.set(self.open.get() + 1);
-        let mut bells = self.bells.borrow_mut();
-        bells.push(Rc::clone(bell));
-        bells.len() == 1
+        let mut wakeups = self.wakeups.borrow_mut();
+        wakeups.push(Rc::clone(lane_wakeup));
+        wakeups.len() == 1
     }
 }
 

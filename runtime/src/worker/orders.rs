@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 /// The place of the order socket and the lifeline among the descriptors of the first lane of a host.
 pub(crate) const AT: usize = 6;
 
-/// The number of descriptors that belong to one lane: control socket, page, link and bell. The other descriptors
+/// The number of descriptors that belong to one lane: control socket, page, link and wake-up eventfd. The other descriptors
 /// of an order are those of the pool, which the host has.
 pub(crate) const OWN: usize = 4;
 
@@ -27,8 +27,8 @@ pub(crate) fn own<'a>(
     control: BorrowedFd<'a>,
     fds: &[BorrowedFd<'a>],
 ) -> Option<[BorrowedFd<'a>; OWN]> {
-    let [page, _, _, _, link, bell, ..] = *fds else { return None };
-    Some([control, page, link, bell])
+    let [page, _, _, _, link, lane_wakeup, ..] = *fds else { return None };
+    Some([control, page, link, lane_wakeup])
 }
 
 fn message(tag: u8, ticket: u64) -> [u8; LEN] {

@@ -17,10 +17,10 @@ use crate::queue::WorkerPageMap;
 use crate::sys::poll::becomes_readable;
 use crate::sys::process;
 use crate::sys::socket::{self, Wait};
-use crate::worker::bell::{Bell, readable};
 use crate::worker::connection::{fault_record, link_to_caller, send_message};
 use crate::worker::current::CurrentLane;
 use crate::worker::host_state::{HostRegions, HostState};
+use crate::worker::lane_wakeup::{LaneWakeup, readable};
 use crate::worker::serve::WorkerLoop;
 use crate::worker::{READY, WorkerConfig, orders};
 
@@ -30,7 +30,7 @@ pub(in crate::worker) struct NewLane {
     pub(in crate::worker) control: OwnedFd,
     pub(in crate::worker) page: Arc<WorkerPageMap>,
     pub(in crate::worker) link: Arc<ObjectLink>,
-    pub(in crate::worker) bell: OwnedFd,
+    pub(in crate::worker) lane_wakeup: OwnedFd,
 }
 
 /// The data of a host, which its lanes use when they leave.
@@ -107,25 +107,28 @@ impl ProcessHost {
         let _ = socket::send(self.orders.get_ref().as_fd(), message, &[], Wait::Block);
     }
 
-    fn new_lane(&self, [control, page, link, bell]: [OwnedFd; orders::OWN]) -> io::Result<NewLane> {
+    fn new_lane(
+        &self,
+        [control, page, link, lane_wakeup]: [OwnedFd; orders::OWN],
+    ) -> io::Result<NewLane> {
         let page = Arc::new(WorkerPageMap::open(page.as_fd())?);
         let config = WorkerConfig::read(&page).map_err(io::Error::other)?;
         let wakeup = Arc::clone(&self.regions.wakeup);
         let link = Arc::new(link_to_caller(link, Arc::clone(&page), wakeup)?);
-        Ok(NewLane { config, control, page, link, bell })
+        Ok(NewLane { config, control, page, link, lane_wakeup })
     }
 
     /// Opens a lane.
     fn open(self: &Rc<Self>, lane: NewLane) -> io::Result<()> {
-        let NewLane { config, control, page, link, bell } = lane;
-        let bell = Rc::new(Bell::new(bell)?);
+        let NewLane { config, control, page, link, lane_wakeup } = lane;
+        let lane_wakeup = Rc::new(LaneWakeup::new(lane_wakeup)?);
         let worker = WorkerLoop::of_lane(config.slot, &page, &self.regions, &link);
         let worker = worker.with_growth(config.restart_above);
         let record = Some(fault_record(&page));
         let current = CurrentLane::new(config.id, page, link, record);
         send_message(&control, &[READY])?;
         let host = Rc::clone(self);
-        open(&self.state, LaneParts { worker, current, bell }, move |others_remain| {
+        open(&self.state, LaneParts { worker, current, lane_wakeup }, move |others_remain| {
             // Rule N3.
             if others_remain {
                 host.tell(&orders::left_message(config.id as u64));

@@ -16,9 +16,9 @@ use crate::handle::{ObjectLink, ObjectQueue};
 use crate::queue::WorkerPageMap;
 use crate::sys::memory::Mapping;
 use crate::sys::wakeup::Wakeup;
-use crate::worker::bell::Bell;
 use crate::worker::current::CurrentLane;
 use crate::worker::host_state::{HostRegions, HostState};
+use crate::worker::lane_wakeup::LaneWakeup;
 use crate::worker::serve::WorkerLoop;
 
 /// A lane that is to be opened in a thread.
@@ -26,7 +26,7 @@ pub(crate) struct NewThreadLane {
     pub(crate) slot: usize,
     pub(crate) id: usize,
     pub(crate) page: Arc<WorkerPageMap>,
-    pub(crate) bell: OwnedFd,
+    pub(crate) lane_wakeup: OwnedFd,
     pub(crate) queue: Arc<ObjectQueue>,
     /// Called when the lane serves.
     pub(crate) serves: Box<dyn FnOnce() + Send>,
@@ -50,7 +50,7 @@ pub(crate) struct ThreadHost {
     pub(crate) max_tasks: Option<u64>,
     /// The lanes that are to be opened, and the eventfd that announces them.
     pub(crate) orders: Receiver<NewThreadLane>,
-    pub(crate) bell: OwnedFd,
+    pub(crate) lane_wakeup: OwnedFd,
     /// Whether no more lanes are opened (rule N1).
     pub(crate) is_closed: Arc<AtomicBool>,
 }
@@ -65,18 +65,19 @@ impl ThreadHost {
     ///
     /// Returns an error if the runtime cannot watch a descriptor.
     pub(crate) fn run(self) -> io::Result<Option<LaneEnd>> {
-        let ThreadHost { tasks, pool_page, wakeup, max_tasks, orders, bell, is_closed } = self;
+        let ThreadHost { tasks, pool_page, wakeup, max_tasks, orders, lane_wakeup, is_closed } =
+            self;
         let regions = HostRegions { tasks, pool_page, wakeup };
         let local = LocalSet::new();
         let last = Rc::new(LastLane::default());
         block_on(local.run_until(async {
-            let bell = Bell::new(bell)?;
+            let lane_wakeup = LaneWakeup::new(lane_wakeup)?;
             let state = Rc::new(HostState::new(max_tasks));
             loop {
                 while let Ok(lane) = orders.try_recv() {
                     open_thread_lane(&state, &regions, lane, &last, &is_closed)?;
                 }
-                if !state.waits_for(|context| bell.poll_ring(context)).await {
+                if !state.waits_for(|context| lane_wakeup.poll_woken(context)).await {
                     return Ok::<_, io::Error>(());
                 }
             }
@@ -93,14 +94,14 @@ fn open_thread_lane(
     last: &Rc<LastLane>,
     is_closed: &Arc<AtomicBool>,
 ) -> io::Result<()> {
-    let NewThreadLane { slot, id, page, bell, queue, serves, end } = lane;
-    let bell = Rc::new(Bell::new(bell)?);
+    let NewThreadLane { slot, id, page, lane_wakeup, queue, serves, end } = lane;
+    let lane_wakeup = Rc::new(LaneWakeup::new(lane_wakeup)?);
     let link = Arc::new(ObjectLink::in_process(queue));
     let worker = WorkerLoop::of_lane(slot, &page, regions, &link);
     let current = CurrentLane::new(id, page, link, None);
     serves();
     let (last, is_closed) = (Rc::clone(last), Arc::clone(is_closed));
-    open(state, LaneParts { worker, current, bell }, move |others_remain| {
+    open(state, LaneParts { worker, current, lane_wakeup }, move |others_remain| {
         is_closed.store(true, Ordering::Release);
         if others_remain {
             return drop(end);

@@ -13,9 +13,9 @@ use crate::queue::{Descriptor, Phase, Tasks, WorkerPage};
 use crate::registry;
 use crate::sys::clock;
 use crate::turns::Turn;
-use crate::worker::bell::Bell;
 use crate::worker::current::{CurrentLane, Unfinished};
 use crate::worker::host_state::HostState;
+use crate::worker::lane_wakeup::LaneWakeup;
 
 /// The time after which an idle lane releases memory.
 const TIDY_AFTER: Duration = Duration::from_secs(1);
@@ -27,10 +27,10 @@ enum Attempt {
     Refused,
 }
 
-/// A lane: the part that its tasks see, its bell, and the state that it shares with the others.
+/// A lane: the part that its tasks see, its wake-up eventfd, and the state that it shares with the others.
 pub(in crate::worker) struct HostedLane {
     pub(in crate::worker) current: CurrentLane,
-    pub(in crate::worker) bell: Rc<Bell>,
+    pub(in crate::worker) lane_wakeup: Rc<LaneWakeup>,
     pub(in crate::worker) host: Rc<HostState>,
     /// Whether it reports the CPU time and memory of the host, as one lane does for all.
     pub(in crate::worker) measures_usage: bool,
@@ -141,7 +141,7 @@ impl WorkerLoop {
         let WorkerLoop { producer, output, original, .. } = self;
         let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks: &tasks };
         let mut call = Call::of_chunk(chunk, output.sink(), *original).in_lane(may_use);
-        let outcome = lane.current.run(&lane.bell, call.run(thunk, &lane.host.turns)).await;
+        let outcome = lane.current.run(&lane.lane_wakeup, call.run(thunk, &lane.host.turns)).await;
         let (phase, refused) = (call.phase, call.was_refused());
         drop(call);
         match outcome {
@@ -195,9 +195,9 @@ impl WorkerLoop {
 
     async fn ring_or_tidy(&mut self, lane: &HostedLane) {
         if self.output.is_trimmed() && handle::keeps_nothing() {
-            return lane.bell.rings().await;
+            return lane.lane_wakeup.woken().await;
         }
-        if tokio::time::timeout(TIDY_AFTER, lane.bell.rings()).await.is_err() {
+        if tokio::time::timeout(TIDY_AFTER, lane.lane_wakeup.woken()).await.is_err() {
             self.output.trim();
             handle::let_go(true);
         }

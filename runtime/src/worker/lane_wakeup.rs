@@ -20,30 +20,30 @@ pub(super) fn readable<T: AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
 }
 
 /// The eventfd that wakes an idle lane (rule N4).
-pub(super) struct Bell(AsyncFd<BellFd>);
+pub(super) struct LaneWakeup(AsyncFd<WakeupFd>);
 
-struct BellFd(Wakeup);
+struct WakeupFd(Wakeup);
 
-impl AsRawFd for BellFd {
+impl AsRawFd for WakeupFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
 }
 
-impl Bell {
-    /// Creates the bell of a lane of this thread, which has a runtime.
+impl LaneWakeup {
+    /// Creates the wake-up eventfd of a lane of this thread, which has a runtime.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        let fd = BellFd(Wakeup::open(fd)?);
-        Ok(Bell(readable(fd)?))
+        let fd = WakeupFd(Wakeup::open(fd)?);
+        Ok(LaneWakeup(readable(fd)?))
     }
 
-    /// Waits until the bell was rung.
-    pub(super) async fn rings(&self) {
-        poll_fn(|context| self.poll_ring(context)).await;
+    /// Waits until the lane was woken.
+    pub(super) async fn woken(&self) {
+        poll_fn(|context| self.poll_woken(context)).await;
     }
 
-    /// Returns whether the bell was rung, and forgets it.
-    pub(super) fn poll_ring(&self, context: &mut Context<'_>) -> Poll<()> {
+    /// Returns whether the lane was woken, and forgets it.
+    pub(super) fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.0.poll_read_ready(context) {
             Poll::Ready(Ok(mut ready)) => {
                 self.0.get_ref().0.clear();
@@ -55,7 +55,7 @@ impl Bell {
         }
     }
 
-    pub(super) fn ring(&self) {
+    pub(super) fn wake(&self) {
         self.0.get_ref().0.wake();
     }
 }
