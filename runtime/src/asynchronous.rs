@@ -43,7 +43,7 @@ thread_local! {
     static RUNTIME: OnceCell<WorkerRuntime> = const { OnceCell::new() };
 }
 
-/// RunningFuture a future to its end on the runtime of this worker.
+/// Runs a future to its end on the runtime of this worker.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     RUNTIME.with(|runtime| {
         let WorkerRuntime { runtime, runs } = runtime.get_or_init(|| {
@@ -58,7 +58,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 impl<'a> Call<'a> {
-    /// RunningFuture an asynchronous task on one input after the other; see [`each`](Self::each). In a lane it only hands
+    /// Runs an asynchronous task on one input after the other; see [`each`](Self::each). In a lane it only hands
     /// out how the task is started.
     ///
     /// # Errors

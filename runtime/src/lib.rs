@@ -168,6 +168,8 @@ mod scheduler;
 mod shared;
 mod start;
 mod state;
+#[cfg(feature = "tokio")]
+mod state_turns;
 pub mod sync;
 
 mod sys;
@@ -176,8 +178,6 @@ mod tail;
 #[doc(hidden)]
 pub mod takes;
 mod task;
-#[cfg(feature = "tokio")]
-mod turns;
 mod worker;
 mod written;
 

@@ -1,10 +1,11 @@
 //! The processes of workers that run several tasks at the same time: their ends, and their replacement.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use procession_tests::{PROCESSES, StartMethod, conformance};
-use runtime::{ErrorKind, Pool, PoolBuilder, worker};
+use runtime::{ErrorKind, Pool, worker};
+
+use crate::common::{Running, builder, pool, slow_square, wait};
 
 conformance! {
     PROCESSES => [
@@ -19,44 +20,6 @@ conformance! {
         a_fork_of_a_task_ends_alone,
         timeouts_end_in_one_outcome_each,
     ];
-}
-
-static RUNNING: AtomicU64 = AtomicU64::new(0);
-static MOST: AtomicU64 = AtomicU64::new(0);
-
-/// Counts a task as running until it is dropped.
-struct Running;
-
-impl Running {
-    fn begin() -> Self {
-        let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
-        MOST.fetch_max(running, Ordering::SeqCst);
-        Running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[worker]
-async fn square(x: u64) -> u64 {
-    tokio::time::sleep(Duration::from_micros(x % 7 * 100)).await;
-    x * x
-}
-
-#[worker]
-async fn wait(ms: u64) -> u32 {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    std::process::id()
-}
-
-#[worker]
-async fn pid(ms: u64) -> u32 {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    std::process::id()
 }
 
 /// Takes too long, with or without blocking its thread.
@@ -94,7 +57,7 @@ async fn fork(x: u64) -> u64 {
 #[worker]
 async fn crash_with(tasks: u64, how: u8) -> u32 {
     let _counted = Running::begin();
-    while MOST.load(Ordering::SeqCst) < tasks {
+    while Running::most() < tasks {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -113,7 +76,7 @@ async fn crash_once(path: String, tasks: u64, crashes: bool) -> u32 {
     let _counted = Running::begin();
     let is_first = !std::fs::exists(&path).unwrap_or(false);
     if is_first {
-        while MOST.load(Ordering::SeqCst) < tasks {
+        while Running::most() < tasks {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -126,18 +89,10 @@ async fn crash_once(path: String, tasks: u64, crashes: bool) -> u32 {
     std::process::id()
 }
 
-fn builder(method: StartMethod, workers: usize, tasks: usize) -> PoolBuilder {
-    Pool::builder().start_method(method).workers(workers).concurrency(tasks)
-}
-
-fn pool(method: StartMethod, workers: usize, tasks: usize) -> Pool {
-    builder(method, workers, tasks).build().expect("the pool starts")
-}
-
 fn the_others_run_again_after_a_timeout(method: StartMethod) {
     let pool = pool(method, 1, 10);
     let late = |blocks: bool| {
-        let before = pool.apply(pid, 0).unwrap();
+        let before = pool.apply(wait, 0).unwrap();
         let others: Vec<_> = (0..9).map(|_| pool.submit(wait, 400)).collect();
         let call = pool.task(late).timeout(Duration::from_millis(50));
         assert_eq!(call.apply(blocks).unwrap_err().kind(), ErrorKind::TimedOut);
@@ -160,16 +115,16 @@ fn a_crash_loses_what_had_begun(method: StartMethod) {
             assert_eq!(error.index(), Some(index));
             assert_eq!(error.to_string().contains("another task"), index != 4, "{error}");
         }
-        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+        assert_eq!(pool.apply(slow_square, 3).unwrap(), 9);
     }
 }
 
 fn a_host_that_is_killed_loses_what_had_begun(method: StartMethod) {
     let pool = pool(method, 1, 10);
     for _ in 0..3 {
-        let pid = pool.apply(pid, 0).unwrap();
+        let pid = pool.apply(wait, 0).unwrap();
         let handles: Vec<_> = (0..10).map(|_| pool.submit(wait, 3_600_000)).collect();
-        let queued: Vec<_> = (0..10).map(|n| pool.submit(square, n)).collect();
+        let queued: Vec<_> = (0..10).map(|n| pool.submit(slow_square, n)).collect();
         while pool.workers().iter().filter(|worker| worker.task().is_some()).count() < 10 {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -195,7 +150,7 @@ fn retries_repeat_what_a_crash_has_lost(method: StartMethod) {
 
 fn a_process_is_replaced_after_its_tasks(method: StartMethod) {
     let pool = builder(method, 1, 5).max_tasks_per_worker(20).build().unwrap();
-    let pids = pool.map(pid, vec![1; 200]).unwrap();
+    let pids = pool.map(wait, vec![1; 200]).unwrap();
     let mut counts = std::collections::HashMap::new();
     pids.into_iter().for_each(|pid| *counts.entry(pid).or_insert(0) += 1);
     assert!(counts.len() >= 10, "{counts:?}");
@@ -211,7 +166,7 @@ fn the_number_of_processes_changes(method: StartMethod) {
     };
     for workers in [3, 1, 2, 1] {
         pool.resize(workers).unwrap();
-        assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
+        assert_eq!(pool.map(slow_square, 0..100).unwrap().len(), 100);
         while pool.workers().len() != workers * 4 || pids(&pool) != workers {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -223,12 +178,12 @@ fn the_number_of_processes_changes(method: StartMethod) {
 fn several_processes_have_lanes(method: StartMethod) {
     let pool = pool(method, 2, 5);
     let mut pids: Vec<u32> =
-        pool.broadcast(pid, 1).into_iter().map(|output| output.unwrap()).collect();
+        pool.broadcast(wait, 1).into_iter().map(|output| output.unwrap()).collect();
     assert_eq!(pids.len(), 10);
     pids.sort_unstable();
     pids.dedup();
     assert_eq!(pids.len(), 2);
-    assert_eq!(pool.map(pid, vec![1; 100]).unwrap().len(), 100);
+    assert_eq!(pool.map(wait, vec![1; 100]).unwrap().len(), 100);
 }
 
 fn kill(pid: u32) {
@@ -252,7 +207,7 @@ fn a_fork_of_a_task_ends_alone(method: StartMethod) {
 /// Many tasks exceed their timeouts, and others run at the same time.
 fn timeouts_end_in_one_outcome_each(method: StartMethod) {
     let pool = pool(method, 2, 6);
-    let others = pool.map_async(square, 0..300);
+    let others = pool.map_async(slow_square, 0..300);
     let call = pool.task(wait).timeout(Duration::from_millis(40));
     let outcomes = call.map_all((0..12).map(|n| if n % 3 == 0 { 3_600_000 } else { 0 }));
     for (n, outcome) in outcomes.into_iter().enumerate() {

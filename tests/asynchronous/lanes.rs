@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use procession_tests::{EVERY, StartMethod, conformance};
-use runtime::{ErrorKind, Pool, PoolBuilder, Shared, State, StateMut, initializer, worker};
+use runtime::{ErrorKind, Pool, Shared, State, StateMut, initializer, worker};
+
+use crate::common::{Running, builder, pool, slow_square, wait};
 
 conformance! {
     EVERY => [
@@ -33,39 +35,13 @@ conformance! {
     &[StartMethod::Thread] => [a_timeout_in_a_thread_leaves_the_others];
 }
 
-static RUNNING: AtomicU64 = AtomicU64::new(0);
-static MOST: AtomicU64 = AtomicU64::new(0);
-
-/// Counts a task as running until it is dropped.
-struct Counted;
-
-impl Counted {
-    fn begin() -> Self {
-        let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
-        MOST.fetch_max(running, Ordering::SeqCst);
-        Counted
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// Returns the largest number of tasks of this process that have run at the same time.
 #[worker]
 async fn overlap(ms: u64) -> u64 {
-    let counted = Counted::begin();
+    let counted = Running::begin();
     tokio::time::sleep(Duration::from_millis(ms)).await;
     drop(counted);
-    MOST.load(Ordering::SeqCst)
-}
-
-#[worker]
-async fn square(x: u64) -> u64 {
-    tokio::time::sleep(Duration::from_micros(x % 7 * 100)).await;
-    x * x
+    Running::most()
 }
 
 struct Total(AtomicU64);
@@ -167,18 +143,6 @@ async fn deadline_of(ms: u64) -> Option<u128> {
 }
 
 #[worker]
-async fn wait(ms: u64) -> u32 {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    std::process::id()
-}
-
-#[worker]
-async fn pid(ms: u64) -> u32 {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    std::process::id()
-}
-
-#[worker]
 async fn long(len: usize) -> Vec<u8> {
     tokio::task::yield_now().await;
     vec![7; len]
@@ -206,14 +170,6 @@ fn refuse() -> Result<u8, String> {
     Err("it does not want to".to_owned())
 }
 
-fn builder(method: StartMethod, workers: usize, tasks: usize) -> PoolBuilder {
-    Pool::builder().start_method(method).workers(workers).concurrency(tasks)
-}
-
-fn pool(method: StartMethod, workers: usize, tasks: usize) -> Pool {
-    builder(method, workers, tasks).build().expect("the pool starts")
-}
-
 fn impossible_numbers_are_refused(method: StartMethod) {
     for (workers, tasks) in [(1, 0), (2, 513), (1, usize::MAX)] {
         let error = builder(method, workers, tasks).build().map(drop).unwrap_err();
@@ -234,18 +190,20 @@ fn tasks_of_one_worker_overlap(method: StartMethod) {
 fn every_kind_of_call_works(method: StartMethod) {
     let pool = pool(method, 2, 8);
     let expected: Vec<u64> = (0..500).map(|n| n * n).collect();
-    assert_eq!(pool.map(square, 0..500).unwrap(), expected);
-    assert_eq!(pool.map_async(square, 0..500).wait().unwrap(), expected);
-    assert_eq!(pool.imap(square, 0..500).collect::<Result<Vec<_>, _>>().unwrap(), expected);
-    let mut any: Vec<_> =
-        pool.imap_unordered(square, 0..500).map(|(at, output)| (at, output.unwrap())).collect();
+    assert_eq!(pool.map(slow_square, 0..500).unwrap(), expected);
+    assert_eq!(pool.map_async(slow_square, 0..500).wait().unwrap(), expected);
+    assert_eq!(pool.imap(slow_square, 0..500).collect::<Result<Vec<_>, _>>().unwrap(), expected);
+    let mut any: Vec<_> = pool
+        .imap_unordered(slow_square, 0..500)
+        .map(|(at, output)| (at, output.unwrap()))
+        .collect();
     any.sort_unstable();
     assert_eq!(any.into_iter().map(|(_, output)| output).collect::<Vec<_>>(), expected);
-    assert_eq!(pool.apply(square, 7).unwrap(), 49);
-    let handles: Vec<_> = (0..50).map(|n| pool.submit(square, n)).collect();
+    assert_eq!(pool.apply(slow_square, 7).unwrap(), 49);
+    let handles: Vec<_> = (0..50).map(|n| pool.submit(slow_square, n)).collect();
     let outputs: Vec<u64> = handles.into_iter().map(|handle| handle.wait().unwrap()).collect();
     assert_eq!(outputs, expected[..50]);
-    let all = pool.broadcast(square, 3);
+    let all = pool.broadcast(slow_square, 3);
     assert_eq!(all.len(), 16);
     assert!(all.into_iter().all(|output| output.unwrap() == 9));
     assert_eq!(pool.map(twice, 0..100).unwrap(), (0..200).step_by(2).collect::<Vec<_>>());
@@ -329,7 +287,7 @@ fn a_timeout_in_a_thread_leaves_the_others(method: StartMethod) {
     for other in others {
         assert_eq!(other.wait().unwrap(), 3);
     }
-    assert_eq!(pool.map(square, 0..20).unwrap().len(), 20);
+    assert_eq!(pool.map(slow_square, 0..20).unwrap().len(), 20);
 }
 
 fn a_failed_initializer_is_the_error(method: StartMethod) {
@@ -351,7 +309,7 @@ fn a_process_is_replaced_after_a_panic_with_its_state(method: StartMethod) {
 fn idle_processes_leave_and_return(method: StartMethod) {
     let pool = builder(method, 1, 6).idle_timeout(Duration::from_millis(20)).build().unwrap();
     for _ in 0..3 {
-        assert_eq!(pool.map(square, 0..20).unwrap().len(), 20);
+        assert_eq!(pool.map(slow_square, 0..20).unwrap().len(), 20);
         while !pool.workers().is_empty() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -418,7 +376,7 @@ fn handles_pass_in_both_directions(method: StartMethod) {
 
 fn insights_know_every_task(method: StartMethod) {
     let pool = builder(method, 1, 8).insights(true).build().unwrap();
-    assert_eq!(pool.map(square, 0..200).unwrap().len(), 200);
+    assert_eq!(pool.map(slow_square, 0..200).unwrap().len(), 200);
     pool.close();
     pool.join();
     let tasks: u64 = pool.insights().workers().iter().map(|worker| worker.inputs()).sum();
@@ -434,12 +392,12 @@ fn streams_and_options_work(method: StartMethod) {
     let pool = builder(method, 1, 6).build().unwrap();
     let most = pool.task(overlap).max_active(2).map([5; 12]).unwrap();
     assert!(most.into_iter().all(|most| most <= 2));
-    let mut stream = pool.imap(square, 0..);
+    let mut stream = pool.imap(slow_square, 0..);
     for n in 0..100_u64 {
         assert_eq!(stream.next().unwrap().unwrap(), n * n);
     }
     drop(stream);
     let error = pool.map(panic_if, (0..20).map(|n| n == 3)).unwrap_err();
     assert_eq!(error.index(), Some(3));
-    assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
+    assert_eq!(pool.map(slow_square, 0..100).unwrap().len(), 100);
 }

@@ -1,5 +1,6 @@
 //! Tasks that are `async` functions.
 
+mod common;
 mod hosts;
 mod lanes;
 

@@ -9,6 +9,8 @@ use procession_tests::{ONCE, SERVED, StartMethod, conformance, processes, wait};
 use runtime::sync::Atomics;
 use runtime::{ErrorKind, Pool, PoolBuilder, State, StateMut, initializer, worker};
 
+use crate::servers::pids;
+
 conformance! {
     SERVED => [
         workers_have_what_an_initializer_made_and_do_not_run_it,
@@ -80,10 +82,6 @@ pub(crate) fn builder(
 ) -> PoolBuilder {
     let builder = Pool::builder().start_method(method).workers(workers);
     builder.initializer(load, (dir.to_path_buf(), bytes))
-}
-
-pub(crate) fn pids(pool: &Pool) -> Vec<u32> {
-    pool.workers().iter().map(|worker| worker.pid()).filter(|pid| *pid != 0).collect()
 }
 
 pub(crate) fn parent(pid: u32) -> u32 {

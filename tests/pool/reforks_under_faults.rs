@@ -9,7 +9,8 @@ use procession_tests::tasks::square;
 use procession_tests::{SERVED, StartMethod, conformance, processes, wait};
 use runtime::{ErrorKind, Pool, PoolBuilder, State, initializer, worker};
 
-use crate::reforks::{builder, noted, parent, pids, refork, renewed, seen};
+use crate::reforks::{builder, noted, parent, refork, renewed, seen};
+use crate::servers::{pids, standby};
 
 conformance! {
     SERVED => [
@@ -171,18 +172,6 @@ fn a_pool_that_ends_meanwhile_ends_its_refork(method: StartMethod) {
             wait::for_it("the template is gone", || !processes::is_alive(template));
         });
     }
-}
-
-/// Returns the standby of a template: its child that is not a worker.
-fn standby(pool: &Pool, template: u32) -> u32 {
-    let workers = pids(pool);
-    let mut standby = None;
-    wait::for_it("there is a standby", || {
-        let children = processes::children(template).into_iter().map(|child| child.pid);
-        standby = children.filter(|pid| !workers.contains(pid)).max();
-        standby.is_some()
-    });
-    standby.unwrap()
 }
 
 /// Checks that the workers have another parent than `lost`, and how often the initializer has run since

@@ -64,7 +64,7 @@ fn stop(pid: u32) {
 }
 
 /// Returns the standby of a template: its child that is not a worker.
-fn standby(pool: &Pool, template: u32) -> u32 {
+pub(crate) fn standby(pool: &Pool, template: u32) -> u32 {
     let workers: Vec<u32> = pool.workers().iter().map(|worker| worker.pid()).collect();
     let mut standby = None;
     wait::for_it("there is a standby", || {
@@ -75,7 +75,7 @@ fn standby(pool: &Pool, template: u32) -> u32 {
     standby.unwrap()
 }
 
-fn pids(pool: &Pool) -> Vec<u32> {
+pub(crate) fn pids(pool: &Pool) -> Vec<u32> {
     pool.workers().iter().map(|worker| worker.pid()).filter(|pid| *pid != 0).collect()
 }
 

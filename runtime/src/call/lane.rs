@@ -3,7 +3,7 @@
 use super::{Call, Outcome, Start, Stop, Thunk};
 use crate::failure::TaskPhase;
 use crate::state::Missing;
-use crate::turns::StateTurns;
+use crate::state_turns::StateTurns;
 
 /// The state of a call in a lane.
 pub(super) struct LaneCall<'a> {

@@ -141,8 +141,8 @@ impl Dispatcher {
         #[cfg(feature = "tokio")]
         self.hosts.join();
         if let Some(launcher) = &mut self.launcher {
-            let errands = self.shared.errands.take();
-            errands.into_iter().for_each(|errand| errand(&mut **launcher));
+            let launcher_requests = self.shared.launcher_requests.take();
+            launcher_requests.into_iter().for_each(|request| request(&mut **launcher));
         }
         self.launcher_events();
         self.look_at_workers();
@@ -458,7 +458,7 @@ struct End(Arc<SharedPool>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.errands.end();
+        self.0.launcher_requests.end();
         let mut engine = self.0.lock();
         engine.event(&self.0, Event::DispatcherEnded);
         let waiting = engine.end_waker.take();

@@ -31,7 +31,7 @@ pub(crate) struct WorkerInstance {
     pub(super) control: Option<Arc<OwnedFd>>,
     /// A copy of its control socket, for as long as it lives. If this end is shut down, the kernel kills
     /// the process, even if this process is not permitted to.
-    pub(super) lifeline: Option<Kept>,
+    pub(super) kill_socket: Option<Kept>,
     /// The link over which objects are exchanged (rules H4 and H5).
     pub(super) objects: WorkerObjects,
     /// Its captured output.
@@ -59,14 +59,14 @@ impl WorkerInstance {
         id: usize,
         page: Arc<WorkerPageMap>,
         control: Option<Arc<OwnedFd>>,
-        lifeline: Option<Kept>,
+        kill_socket: Option<Kept>,
         objects: WorkerObjects,
     ) -> Self {
         WorkerInstance {
             id,
             process: ProcessHandle::Expected,
             control,
-            lifeline,
+            kill_socket,
             objects,
             output: None,
             #[cfg(feature = "progress")]

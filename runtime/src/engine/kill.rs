@@ -34,8 +34,8 @@ impl Engine {
             }
             // The worker is killed as soon as its process is known; the kernel may kill it before.
             ProcessHandle::Expected => {
-                if let Some(lifeline) = &instance.lifeline {
-                    let _ = socket::shut(lifeline.as_fd());
+                if let Some(kill_socket) = &instance.kill_socket {
+                    let _ = socket::shut(kill_socket.as_fd());
                 }
             }
         }
@@ -62,9 +62,9 @@ impl Engine {
         let ProcessHandle::Child { pidfd, .. } = &instance.process else { return };
         let Err(error) = process::signal(pidfd.as_fd(), signal) else { return };
         if signal == signals::SIGKILL {
-            if let Some(lifeline) = &instance.lifeline {
+            if let Some(kill_socket) = &instance.kill_socket {
                 // This fails if the worker has ended.
-                let _ = socket::shut(lifeline.as_fd());
+                let _ = socket::shut(kill_socket.as_fd());
             }
             instance.refused = Some((Instant::now(), error.to_string()));
         }

@@ -22,12 +22,12 @@ mod client;
 mod dispatcher;
 mod drain;
 mod endings;
-mod errands;
 mod half_ended;
 mod inbox;
 mod info;
 mod instances;
 mod kill;
+mod launcher_requests;
 mod locked;
 mod memory_use;
 #[cfg(feature = "progress")]

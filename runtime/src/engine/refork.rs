@@ -1,7 +1,7 @@
 //! A new template for the workers of a pool, with the results of its initializers.
 //!
 //! The launcher belongs to the dispatcher, which must not wait for initializers. The thread that calls
-//! [`refork`] therefore makes the template, between two errands for the dispatcher: the first one
+//! [`refork`] therefore makes the template, between two requests to the dispatcher: the first one
 //! connects to the server of the pool, and the second one lets the launcher use the template.
 
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ pub(crate) fn refork(shared: &Arc<SharedPool>) -> Result<()> {
         method @ (StartMethod::Thread | StartMethod::Spawn) => return Err(unsupported(method)),
         StartMethod::ForkServer | StartMethod::Fork => {}
     }
-    let _one = shared.errands.one_refork();
+    let _one = shared.launcher_requests.one_refork();
     let is_open = || match shared.lock().life() {
         Life::Open => Ok(()),
         _ => Err(Error::closed(settings.of_process)),
@@ -48,15 +48,15 @@ pub(crate) fn refork(shared: &Arc<SharedPool>) -> Result<()> {
 /// Lets the dispatcher do something, and waits for the outcome.
 fn ask<R: Send + 'static>(
     shared: &SharedPool,
-    errand: impl FnOnce(&mut dyn Launcher) -> Result<R> + Send + 'static,
+    request: impl FnOnce(&mut dyn Launcher) -> Result<R> + Send + 'static,
 ) -> Result<R> {
     let (sender, receiver) = mpsc::sync_channel(1);
-    shared.errands.add(move |launcher| {
+    shared.launcher_requests.add(move |launcher| {
         // The receiver waits.
-        let _ = sender.send(errand(launcher));
+        let _ = sender.send(request(launcher));
     });
     shared.wake_dispatcher();
-    // The dispatcher has ended if it drops the errand.
+    // The dispatcher has ended if it drops the request.
     receiver.recv().unwrap_or_else(|_| Err(Error::closed(shared.settings.of_process)))
 }
 

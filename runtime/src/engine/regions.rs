@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::errands::Errands;
+use super::launcher_requests::LauncherRequests;
 use super::locked::LockedEngine;
 use super::port::SharedQueue;
 use super::{Engine, Settings};
@@ -43,7 +43,7 @@ pub(crate) struct SharedPool {
     /// Whether workers measure their times. This is never switched off.
     pub(super) insights: AtomicBool,
     engine: Mutex<Engine>,
-    pub(super) errands: Errands,
+    pub(super) launcher_requests: LauncherRequests,
     /// Notified when the state of the pool has changed, for example when a worker is ready or the pool is empty.
     pub(crate) changed: Condvar,
 }
@@ -111,7 +111,7 @@ impl SharedPool {
             spinners: crate::sys::limits::cpus().len().saturating_sub(1),
             insights: AtomicBool::new(settings.insights),
             engine: Mutex::new(Engine::new(settings.limits, queue, settings.insights)),
-            errands: Errands::new(),
+            launcher_requests: LauncherRequests::new(),
             settings,
             regions,
             arena,

@@ -31,9 +31,9 @@ pub(super) fn prepare(
     }
     page.view().set_spin(shared.spinners as u32);
     let settings = &shared.settings;
-    // A lane ends with its host, whose lifeline the launcher has (rule N2).
-    let lifeline = control.as_ref().filter(|_| !settings.is_concurrent());
-    let lifeline = lifeline.map(OwnedFd::try_clone).transpose()?;
+    // A lane ends with its host, whose kill socket the launcher has (rule N2).
+    let kill_socket = control.as_ref().filter(|_| !settings.is_concurrent());
+    let kill_socket = kill_socket.map(OwnedFd::try_clone).transpose()?;
     let config = WorkerConfig {
         slot,
         id,
@@ -50,8 +50,8 @@ pub(super) fn prepare(
         captures_output: shared.output.is_some(),
     };
     config.write(&page)?;
-    let (control, lifeline) = (control.map(Arc::new), lifeline.map(Kept::new));
-    let instance = WorkerInstance::new(id, Arc::new(page), control, lifeline, objects);
+    let (control, kill_socket) = (control.map(Arc::new), kill_socket.map(Kept::new));
+    let instance = WorkerInstance::new(id, Arc::new(page), control, kill_socket, objects);
     Ok((instance, file))
 }
 

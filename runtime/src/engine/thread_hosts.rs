@@ -25,7 +25,7 @@ struct HostThread {
     group: usize,
     orders: Sender<NewThreadLane>,
     /// Makes the thread take the orders.
-    lane_wakeup: Wakeup,
+    order_wakeup: Wakeup,
     /// Whether it opens no more lanes.
     is_closed: Arc<AtomicBool>,
     /// Whether nothing of the program runs on it any more.
@@ -52,7 +52,7 @@ impl ThreadHosts {
         shares: &Arc<Vec<Share>>,
     ) -> Result<()> {
         let group = order.slot / shared.settings.concurrency;
-        let ring = Arc::clone(&shared.wakeup);
+        let wakeup = Arc::clone(&shared.wakeup);
         let is_open =
             |host: &&HostThread| host.group == group && !host.is_closed.load(Ordering::Acquire);
         let host = self.0.iter().rev().find(is_open);
@@ -62,13 +62,13 @@ impl ThreadHosts {
             page: Arc::clone(&order.page),
             lane_wakeup: order.lane_wakeup,
             queue: order.queue,
-            serves: order.instance.lane_serves(Arc::clone(&ring)),
-            end: LaneEnd(order.instance.lane_ends(ring)),
+            serves: order.instance.lane_serves(Arc::clone(&wakeup)),
+            end: LaneEnd(order.instance.lane_ends(wakeup)),
         };
         if let Some(host) = host {
             // If the thread has ended, dropping the order reports the end of the lane.
             let _ = host.orders.send(lane);
-            host.lane_wakeup.wake();
+            host.order_wakeup.wake();
             return Ok(());
         }
         let instance = order.instance.shared();
@@ -107,8 +107,8 @@ fn start(
     instance: ThreadInstance,
 ) -> Result<HostThread> {
     let failed = |error| Error::start(format!("failed to start a worker thread: {error}"));
-    let lane_wakeup = Wakeup::new().map_err(failed)?;
-    let own_wakeup = lane_wakeup.as_fd().try_clone_to_owned().map_err(failed)?;
+    let order_wakeup = Wakeup::new().map_err(failed)?;
+    let own_wakeup = order_wakeup.as_fd().try_clone_to_owned().map_err(failed)?;
     let (orders, own_orders) = channel();
     let (is_closed, is_over) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let regions = &shared.regions;
@@ -118,7 +118,7 @@ fn start(
         wakeup: Arc::clone(&shared.wakeup),
         max_tasks: shared.settings.max_tasks,
         orders: own_orders,
-        lane_wakeup: own_wakeup,
+        order_wakeup: own_wakeup,
         is_closed: Arc::clone(&is_closed),
     };
     let Settings { initializers, pin_cpus, name, .. } = &shared.settings;
@@ -167,7 +167,7 @@ fn start(
         .stack_size(crate::config::stack_size())
         .spawn(work)
         .map_err(failed)?;
-    Ok(HostThread { group, orders, lane_wakeup, is_closed, is_over, thread: Some(thread) })
+    Ok(HostThread { group, orders, order_wakeup, is_closed, is_over, thread: Some(thread) })
 }
 
 fn failed_order<T>(_: std::sync::mpsc::SendError<T>) -> Error {

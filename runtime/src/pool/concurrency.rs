@@ -17,7 +17,7 @@ impl PoolBuilder {
     /// them. [`Pool::resize`](crate::Pool::resize) changes the number of processes, and
     /// [`max_tasks_per_worker`](Self::max_tasks_per_worker), [`restart_above`](Self::restart_above) and
     /// [`memory_limit`](Self::memory_limit) apply to a process. A pool runs at most 1024 tasks at the same time, and
-    /// needs about five file descriptors for each of them, as for a worker process. Insights show each as a worker,
+    /// needs three file descriptors for each of them, as for a worker process. Insights show each as a worker,
     /// one of which has the CPU time of the process.
     ///
     /// # Tasks that share a process

@@ -22,7 +22,7 @@
 //!   workers which leave after a number of tasks, or because of their memory, are in fact replaced by another
 //!   process.
 //! - **N2.** *A host lives as long as its launcher wants.* Control sockets end with their lanes, so the host dies
-//!   with the lifeline instead, a socket that only this launcher and the host have (compare rule L11). The host
+//!   with the kill socket instead, a socket that only this launcher and the host have (compare rule L11). The host
 //!   leaves when its last lane has left.
 //! - **N3.** *Each lane has exactly one exit.* The host announces on the order socket that a lane has left, if others
 //!   remain, and the launcher reports exit code 0 for it. All other lanes get the exit of the process, which the
@@ -87,7 +87,7 @@ struct LaneHost {
     orders: Kept,
     /// The orders for which its socket had no room.
     waiting: VecDeque<(u64, [OwnedFd; orders::OWN])>,
-    lifeline: Kept,
+    kill_socket: Kept,
 }
 
 impl Lanes {
@@ -103,10 +103,10 @@ impl Lanes {
     fn start_host(&mut self, order: &Order<'_>) -> Result<()> {
         let cannot = |e: io::Error| Error::start(format!("no socket for a host of lanes: {e}"));
         let (ours, theirs) = socket::pair().map_err(cannot)?;
-        let (lifeline, their_lifeline) = socket::pair().map_err(cannot)?;
+        let (kill_socket, their_kill_socket) = socket::pair().map_err(cannot)?;
         let mut fds = order.fds.to_vec();
         let at = orders::AT.min(fds.len());
-        fds.splice(at..at, [theirs.as_fd(), their_lifeline.as_fd()]);
+        fds.splice(at..at, [theirs.as_fd(), their_kill_socket.as_fd()]);
         self.inner.launch(&Order { fds: &fds, ..*order })?;
         self.hosts.push(LaneHost {
             group: order.slot / self.lanes,
@@ -117,7 +117,7 @@ impl Lanes {
             is_over: false,
             orders: Kept::new(ours),
             waiting: VecDeque::new(),
-            lifeline: Kept::new(lifeline),
+            kill_socket: Kept::new(kill_socket),
         });
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Lanes {
                     }
                 }
                 Err(error) => {
-                    // The host ends with its lifeline.
+                    // The host ends with its kill socket.
                     let error = Error::start(format!("a host of lanes cannot be watched: {error}"));
                     self.not_started(at, LaunchEvent::NotStarted { ticket, error });
                 }
@@ -245,7 +245,7 @@ impl LaneHost {
             Ok((pid, pidfd)) => LaunchEvent::Started { ticket, pid, pidfd },
             Err(error) => {
                 // The lane would serve although nobody knows it.
-                let _ = socket::shut(self.lifeline.as_fd());
+                let _ = socket::shut(self.kill_socket.as_fd());
                 LaunchEvent::NotStarted { ticket, error }
             }
         }
@@ -311,7 +311,7 @@ impl Launcher for Lanes {
     fn overdue(&mut self, ticket: u64, limit: Duration) -> Option<Error> {
         let at = self.hosts.iter().position(|host| host.ticket == ticket)?;
         let error = self.inner.overdue(ticket, limit);
-        // The return value answers the ticket of the first lane. The lifeline ends the process if it comes to exist.
+        // The return value answers the ticket of the first lane. The kill socket ends the process if it comes to exist.
         self.not_started(at, LaunchEvent::GivenUp { ticket });
         let own = |event: &LaunchEvent| matches!(event, LaunchEvent::GivenUp { ticket: t } if *t == ticket);
         self.events.retain(|event| !own(event));
@@ -331,7 +331,7 @@ impl Launcher for Lanes {
         let inner = host.ticket;
         if signal == SIGKILL {
             // Rule N2; this fails if the host has ended.
-            let _ = socket::shut(host.lifeline.as_fd());
+            let _ = socket::shut(host.kill_socket.as_fd());
         }
         self.inner.signal(inner, signal)
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::lane_wakeup::LaneWakeup;
+use super::async_wakeup::AsyncWakeup;
 use super::panic;
 use crate::cancellation::LaneInput;
 use crate::handle::{self, ObjectLink};
@@ -72,7 +72,7 @@ impl CurrentLane {
     /// A lane of a thread is abandoned instead of being killed. Its wake-up eventfd then has the future dropped.
     pub(super) async fn run<F: Future>(
         &self,
-        lane_wakeup: &LaneWakeup,
+        lane_wakeup: &AsyncWakeup,
         future: F,
     ) -> Result<F::Output, Unfinished> {
         let mut future = Some(Box::pin(future));

@@ -8,9 +8,9 @@ pub(crate) use thread::{LaneEnd, NewThreadLane, ThreadHost};
 
 use std::rc::Rc;
 
+use super::async_wakeup::AsyncWakeup;
 use super::current::CurrentLane;
 use super::host_state::HostState;
-use super::lane_wakeup::LaneWakeup;
 use super::serve::{HostedLane, WorkerLoop};
 use crate::sys::process::exit_now;
 
@@ -18,7 +18,7 @@ use crate::sys::process::exit_now;
 struct LaneParts {
     worker: WorkerLoop,
     current: CurrentLane,
-    lane_wakeup: Rc<LaneWakeup>,
+    lane_wakeup: Rc<AsyncWakeup>,
 }
 
 /// Runs a lane on this thread. `left` is called when it has left, and learns whether other lanes remain.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::lane_wakeup::LaneWakeup;
+use super::async_wakeup::AsyncWakeup;
+use crate::state_turns::StateTurns;
 use crate::sys::memory::Mapping;
 use crate::sys::wakeup::Wakeup;
-use crate::turns::StateTurns;
 
 /// The state that the lanes of a host share.
 pub(super) struct HostState {
@@ -20,7 +20,7 @@ pub(super) struct HostState {
     left: Cell<u64>,
     /// The number of lanes that have not left.
     open: Cell<usize>,
-    wakeups: RefCell<Vec<Rc<LaneWakeup>>>,
+    wakeups: RefCell<Vec<Rc<AsyncWakeup>>>,
     /// Wakes the main task of the host when the last lane has left.
     waker: Cell<Option<Waker>>,
 }
@@ -51,11 +51,11 @@ impl HostState {
     pub(super) fn retire(&self) {
         if !self.retired.replace(true) {
             self.turns.end();
-            self.ring_all();
+            self.wake_all();
         }
     }
 
-    fn ring_all(&self) {
+    fn wake_all(&self) {
         self.wakeups.borrow().iter().for_each(|lane_wakeup| lane_wakeup.wake());
     }
 
@@ -64,7 +64,7 @@ impl HostState {
         let most = count.min(self.left.get()).max(1);
         self.left.set(self.left.get().saturating_sub(most));
         if self.left.get() == 0 {
-            self.ring_all();
+            self.wake_all();
         }
         most
     }
@@ -99,7 +99,7 @@ impl HostState {
     }
 
     /// Records that a lane is opened. Returns whether it is the first one of the host.
-    pub(super) fn enter(&self, lane_wakeup: &Rc<LaneWakeup>) -> bool {
+    pub(super) fn enter(&self, lane_wakeup: &Rc<AsyncWakeup>) -> bool {
         self.open.set(self.open.get() + 1);
         let mut wakeups = self.wakeups.borrow_mut();
         wakeups.push(Rc::clone(lane_wakeup));

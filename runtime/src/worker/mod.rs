@@ -4,6 +4,8 @@
 //! [serves](serve): it claims chunks, runs their inputs and answers them. The module `start` creates
 //! workers.
 
+#[cfg(feature = "tokio")]
+mod async_wakeup;
 mod config;
 mod connection;
 #[cfg(feature = "tokio")]
@@ -13,8 +15,6 @@ mod growth;
 mod host;
 #[cfg(feature = "tokio")]
 mod host_state;
-#[cfg(feature = "tokio")]
-mod lane_wakeup;
 mod marker;
 #[cfg(feature = "tokio")]
 pub(crate) mod orders;
@@ -123,7 +123,7 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     };
     let page = Arc::new(WorkerPageMap::open(page_file.as_fd())?);
     let config = WorkerConfig::read(&page).map_err(io::Error::other)?;
-    // A lane has three more descriptors: its wake-up eventfd, and the order socket and the lifeline of its host.
+    // A lane has three more descriptors: its wake-up eventfd, and the order socket and the kill socket of its host.
     let of_host = (config.lanes > 0).then(|| std::array::from_fn(|_| fds.next()));
     let inputs = fds.next();
     identity::enter_process(config.id, config.depth, parent);
@@ -156,12 +156,12 @@ fn run_process(inherited: Inherited) -> io::Result<()> {
     }
     present::set_page(Arc::clone(&page), Arc::clone(&wakeup));
     #[cfg(feature = "tokio")]
-    if let Some([Some(lane_wakeup), Some(orders), Some(lifeline)]) = of_host {
+    if let Some([Some(lane_wakeup), Some(orders), Some(kill_socket)]) = of_host {
         let (tasks, pool_page) = serve::map_regions(&tasks, &pool_page)?;
         // Rule N2.
-        crate::sys::process::die_with_socket(lifeline.as_fd())?;
+        crate::sys::process::die_with_socket(kill_socket.as_fd())?;
         crate::sys::process::outlive_socket(control.as_fd())?;
-        std::mem::forget(lifeline);
+        std::mem::forget(kill_socket);
         let regions = host_state::HostRegions { tasks, pool_page, wakeup };
         return host::run(
             regions,

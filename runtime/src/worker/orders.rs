@@ -5,7 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 
-/// The place of the order socket and the lifeline among the descriptors of the first lane of a host.
+/// The place of the order socket and the kill socket among the descriptors of the first lane of a host.
 pub(crate) const AT: usize = 6;
 
 /// The number of descriptors that belong to one lane: control socket, page, link and wake-up eventfd. The other descriptors

@@ -53,6 +53,24 @@ pub(super) fn map_regions(
     Ok((map(tasks, false)?, map(pool_page, true)?))
 }
 
+/// The parts of a claimed chunk that do not change while its inputs run.
+struct ChunkRun<'a> {
+    page: &'a WorkerPage,
+    thunk: Thunk,
+    task: u32,
+    /// The soft timeout of each input in nanoseconds; 0 for none.
+    soft_timeout: u64,
+    /// The time at which the chunk was claimed.
+    begun: u64,
+}
+
+impl<'a> ChunkRun<'a> {
+    fn new(descriptor: &Descriptor, page: &'a WorkerPage, thunk: Thunk, begun: u64) -> Self {
+        let Descriptor { task, soft_timeout, .. } = *descriptor;
+        ChunkRun { page, thunk, task, soft_timeout, begun }
+    }
+}
+
 /// The main loop of a worker, and its state.
 pub(crate) struct WorkerLoop {
     sleeper: Sleeper,
@@ -211,11 +229,11 @@ impl WorkerLoop {
             self.report_usage();
         }
         let output = &mut self.output;
-        let tidy = (!output.is_trimmed() || !handle::keeps_nothing()).then_some(|| {
+        let release = (!output.is_trimmed() || !handle::keeps_nothing()).then_some(|| {
             output.trim();
             handle::let_go(true);
         });
-        sleeper.sleep(has_work, tidy);
+        sleeper.sleep(has_work, release);
     }
 
     fn chunk(&mut self, position: u64, descriptor: &Descriptor) {
@@ -229,8 +247,8 @@ impl WorkerLoop {
             Some(entry)
                 if self.growth.is_some() || page.is_measured() || descriptor.soft_timeout != 0 =>
             {
-                let thunk = entry.registration.thunk;
-                self.paused_inputs(&mut progress, page, thunk, descriptor, begun);
+                let run = ChunkRun::new(descriptor, page, entry.registration.thunk, begun);
+                self.paused_inputs(&run, &mut progress);
             }
             Some(entry) => self.inputs(&mut progress, page, entry.registration.thunk),
             None => self.unknown_task(&mut progress, page),

@@ -16,7 +16,7 @@ use crate::sys::wakeup::Wakeup;
 const SPIN_NS: u64 = 50_000;
 
 /// The time after which a sleeping worker releases resources.
-const TIDY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
 /// The parts of a worker that wait and wake.
 #[derive(Clone)]
@@ -86,8 +86,8 @@ impl Sleeper {
         found
     }
 
-    /// Sleeps until there may be work (rule Q16). `tidy` is called once after [`TIDY_AFTER`].
-    pub(super) fn sleep(&self, has_work: impl Fn() -> bool, mut tidy: Option<impl FnMut()>) {
+    /// Sleeps until there may be work (rule Q16). `release` is called once after [`RELEASE_AFTER`].
+    pub(super) fn sleep(&self, has_work: impl Fn() -> bool, mut release: Option<impl FnMut()>) {
         let page = self.page.view();
         loop {
             let seen = page.wake_word().load(Ordering::SeqCst);
@@ -97,12 +97,12 @@ impl Sleeper {
                 break;
             }
             page.set_phase(Phase::Idle);
-            futex::wait(page.wake_word(), seen, tidy.is_some().then_some(TIDY_AFTER));
+            futex::wait(page.wake_word(), seen, release.is_some().then_some(RELEASE_AFTER));
             if page.wake_word().load(Ordering::SeqCst) != seen {
                 break;
             }
-            if let Some(mut tidy) = tidy.take() {
-                tidy();
+            if let Some(mut release) = release.take() {
+                release();
             }
         }
         self.pool_page().idle.clear(self.number);

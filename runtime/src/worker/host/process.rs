@@ -17,10 +17,10 @@ use crate::queue::WorkerPageMap;
 use crate::sys::poll::becomes_readable;
 use crate::sys::process;
 use crate::sys::socket::{self, Wait};
+use crate::worker::async_wakeup::{AsyncWakeup, readable};
 use crate::worker::connection::{fault_record, link_to_caller, send_message};
 use crate::worker::current::CurrentLane;
 use crate::worker::host_state::{HostRegions, HostState};
-use crate::worker::lane_wakeup::{LaneWakeup, readable};
 use crate::worker::serve::WorkerLoop;
 use crate::worker::{READY, WorkerConfig, orders};
 
@@ -121,7 +121,7 @@ impl ProcessHost {
     /// Opens a lane.
     fn open(self: &Rc<Self>, lane: NewLane) -> io::Result<()> {
         let NewLane { config, control, page, link, lane_wakeup } = lane;
-        let lane_wakeup = Rc::new(LaneWakeup::new(lane_wakeup)?);
+        let lane_wakeup = Rc::new(AsyncWakeup::new(lane_wakeup)?);
         let worker = WorkerLoop::of_lane(config.slot, &page, &self.regions, &link);
         let worker = worker.with_growth(config.restart_above);
         let record = Some(fault_record(&page));

@@ -16,9 +16,9 @@ use crate::handle::{ObjectLink, ObjectQueue};
 use crate::queue::WorkerPageMap;
 use crate::sys::memory::Mapping;
 use crate::sys::wakeup::Wakeup;
+use crate::worker::async_wakeup::AsyncWakeup;
 use crate::worker::current::CurrentLane;
 use crate::worker::host_state::{HostRegions, HostState};
-use crate::worker::lane_wakeup::LaneWakeup;
 use crate::worker::serve::WorkerLoop;
 
 /// A lane that is to be opened in a thread.
@@ -50,7 +50,7 @@ pub(crate) struct ThreadHost {
     pub(crate) max_tasks: Option<u64>,
     /// The lanes that are to be opened, and the eventfd that announces them.
     pub(crate) orders: Receiver<NewThreadLane>,
-    pub(crate) lane_wakeup: OwnedFd,
+    pub(crate) order_wakeup: OwnedFd,
     /// Whether no more lanes are opened (rule N1).
     pub(crate) is_closed: Arc<AtomicBool>,
 }
@@ -65,19 +65,19 @@ impl ThreadHost {
     ///
     /// Returns an error if the runtime cannot watch a descriptor.
     pub(crate) fn run(self) -> io::Result<Option<LaneEnd>> {
-        let ThreadHost { tasks, pool_page, wakeup, max_tasks, orders, lane_wakeup, is_closed } =
+        let ThreadHost { tasks, pool_page, wakeup, max_tasks, orders, order_wakeup, is_closed } =
             self;
         let regions = HostRegions { tasks, pool_page, wakeup };
         let local = LocalSet::new();
         let last = Rc::new(LastLane::default());
         block_on(local.run_until(async {
-            let lane_wakeup = LaneWakeup::new(lane_wakeup)?;
+            let order_wakeup = AsyncWakeup::new(order_wakeup)?;
             let state = Rc::new(HostState::new(max_tasks));
             loop {
                 while let Ok(lane) = orders.try_recv() {
                     open_thread_lane(&state, &regions, lane, &last, &is_closed)?;
                 }
-                if !state.waits_for(|context| lane_wakeup.poll_woken(context)).await {
+                if !state.waits_for(|context| order_wakeup.poll_woken(context)).await {
                     return Ok::<_, io::Error>(());
                 }
             }
@@ -95,7 +95,7 @@ fn open_thread_lane(
     is_closed: &Arc<AtomicBool>,
 ) -> io::Result<()> {
     let NewThreadLane { slot, id, page, lane_wakeup, queue, serves, end } = lane;
-    let lane_wakeup = Rc::new(LaneWakeup::new(lane_wakeup)?);
+    let lane_wakeup = Rc::new(AsyncWakeup::new(lane_wakeup)?);
     let link = Arc::new(ObjectLink::in_process(queue));
     let worker = WorkerLoop::of_lane(slot, &page, regions, &link);
     let current = CurrentLane::new(id, page, link, None);

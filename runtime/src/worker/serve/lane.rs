@@ -3,22 +3,19 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::Duration;
 
-use super::{WorkerLoop, flush};
-use crate::call::{Call, Thunk};
+use super::{ChunkRun, WorkerLoop, flush};
+use crate::call::Call;
 use crate::chunk::{ChunkAtWork, ChunkProgress};
 use crate::handle;
-use crate::queue::{Descriptor, Phase, Tasks, WorkerPage};
+use crate::queue::{Descriptor, Phase, Tasks};
 use crate::registry;
+use crate::state_turns::Turn;
 use crate::sys::clock;
-use crate::turns::Turn;
+use crate::worker::async_wakeup::AsyncWakeup;
 use crate::worker::current::{CurrentLane, Unfinished};
 use crate::worker::host_state::HostState;
-use crate::worker::lane_wakeup::LaneWakeup;
-
-/// The time after which an idle lane releases memory.
-const TIDY_AFTER: Duration = Duration::from_secs(1);
+use crate::worker::sleep::RELEASE_AFTER;
 
 /// The end of an attempt to run an input.
 enum Attempt {
@@ -30,7 +27,7 @@ enum Attempt {
 /// A lane: the part that its tasks see, its wake-up eventfd, and the state that it shares with the others.
 pub(in crate::worker) struct HostedLane {
     pub(in crate::worker) current: CurrentLane,
-    pub(in crate::worker) lane_wakeup: Rc<LaneWakeup>,
+    pub(in crate::worker) lane_wakeup: Rc<AsyncWakeup>,
     pub(in crate::worker) host: Rc<HostState>,
     /// Whether it reports the CPU time and memory of the host, as one lane does for all.
     pub(in crate::worker) measures_usage: bool,
@@ -75,8 +72,8 @@ impl WorkerLoop {
         let mut progress = ChunkProgress::new(position, descriptor, most);
         match registry::get(descriptor.task) {
             Some(entry) => {
-                let thunk = entry.registration.thunk;
-                self.lane_inputs(lane, &mut progress, page, thunk, descriptor, begun).await;
+                let run = ChunkRun::new(descriptor, page, entry.registration.thunk, begun);
+                self.lane_inputs(lane, &run, &mut progress).await;
             }
             None => self.unknown_task(&mut progress, page),
         }
@@ -89,14 +86,11 @@ impl WorkerLoop {
     async fn lane_inputs(
         &mut self,
         lane: &HostedLane,
+        run: &ChunkRun<'_>,
         progress: &mut ChunkProgress,
-        page: &WorkerPage,
-        thunk: Thunk,
-        descriptor: &Descriptor,
-        begun: u64,
     ) {
-        let Descriptor { task, soft_timeout, .. } = *descriptor;
-        self.begin_times(page, task, begun);
+        let ChunkRun { page, soft_timeout, .. } = *run;
+        self.begin_times(run);
         if let Some(stopwatch) = self.stopwatch.as_mut().filter(|_| !lane.measures_usage) {
             stopwatch.without_usage();
         }
@@ -108,35 +102,33 @@ impl WorkerLoop {
             let (before, at) = (progress.clone(), clock::now());
             let turns = &lane.host.turns;
             let may_use = turn.as_ref().map_or_else(|| turns.are_free(), Turn::is_next);
-            match self.attempt(lane, progress, page, thunk, may_use).await {
+            match self.attempt(lane, run, progress, may_use).await {
                 Attempt::Made => turn = None,
                 Attempt::Refused => {
                     *progress = before;
                     page.clear_started();
                     let turn = turn.get_or_insert_with(|| turns.enter());
-                    turn.come().await;
+                    turn.wait().await;
                     // The time of the input begins when it may run.
                     page.set_chunk(progress.position(), clock::now());
                     continue;
                 }
             }
-            self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(at));
-            self.ran_inputs(task, before.taken(), progress.taken());
-            if self.leaving || !progress.is_paused() {
+            if !self.ran_inputs(run, before.taken(), at, progress) {
                 break;
             }
         }
-        self.report_times(task);
+        self.report_times(run.task);
     }
 
     async fn attempt(
         &mut self,
         lane: &HostedLane,
+        run: &ChunkRun<'_>,
         progress: &mut ChunkProgress,
-        page: &WorkerPage,
-        thunk: Thunk,
         may_use: bool,
     ) -> Attempt {
+        let ChunkRun { page, thunk, .. } = *run;
         let tasks = Arc::clone(&self.tasks);
         let WorkerLoop { producer, output, original, .. } = self;
         let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks: &tasks };
@@ -180,7 +172,7 @@ impl WorkerLoop {
                 break;
             }
             page.set_phase(Phase::Idle);
-            self.ring_or_tidy(lane).await;
+            self.wait_or_release(lane).await;
             if page.wake_word().load(Ordering::SeqCst) != seen {
                 break;
             }
@@ -193,11 +185,11 @@ impl WorkerLoop {
         directed.is_some_and(|(position, _)| position != last)
     }
 
-    async fn ring_or_tidy(&mut self, lane: &HostedLane) {
+    async fn wait_or_release(&mut self, lane: &HostedLane) {
         if self.output.is_trimmed() && handle::keeps_nothing() {
             return lane.lane_wakeup.woken().await;
         }
-        if tokio::time::timeout(TIDY_AFTER, lane.lane_wakeup.woken()).await.is_err() {
+        if tokio::time::timeout(RELEASE_AFTER, lane.lane_wakeup.woken()).await.is_err() {
             self.output.trim();
             handle::let_go(true);
         }

@@ -1,28 +1,20 @@
 //! Pauses within a chunk, in which a worker reads the clock, measures its memory, or starts the timeout of an
 //! input.
 
-use super::{WorkerLoop, push};
-use crate::call::Thunk;
+use super::{ChunkRun, WorkerLoop, push};
 use crate::cancellation;
 use crate::chunk::ChunkProgress;
-use crate::queue::{Descriptor, Kind, WorkerPage};
+use crate::queue::Kind;
 use crate::sys::clock;
 
 impl WorkerLoop {
-    /// Runs the inputs of a chunk, which was claimed at `begun`, some inputs at a time.
+    /// Runs the inputs of a chunk, some at a time.
     ///
     /// The code that is compiled into the task is the same as without pauses.
     #[cold]
-    pub(super) fn paused_inputs(
-        &mut self,
-        progress: &mut ChunkProgress,
-        page: &WorkerPage,
-        thunk: Thunk,
-        descriptor: &Descriptor,
-        begun: u64,
-    ) {
-        let Descriptor { task, soft_timeout, .. } = *descriptor;
-        self.begin_times(page, task, begun);
+    pub(super) fn paused_inputs(&mut self, run: &ChunkRun<'_>, progress: &mut ChunkProgress) {
+        let ChunkRun { page, thunk, soft_timeout, .. } = *run;
+        self.begin_times(run);
         loop {
             let of_growth = self.growth.as_ref().map(|growth| growth.inputs);
             let of_stopwatch = self.stopwatch.as_ref().map(|stopwatch| stopwatch.step());
@@ -39,17 +31,16 @@ impl WorkerLoop {
             }
             let (before, at) = (progress.taken(), clock::now());
             self.inputs(progress, page, thunk);
-            self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(at));
-            self.ran_inputs(task, before, progress.taken());
-            if self.leaving || !progress.is_paused() {
+            if !self.ran_inputs(run, before, at, progress) {
                 break;
             }
         }
-        self.report_times(task);
+        self.report_times(run.task);
     }
 
     /// Begins to measure a chunk if the pool has insights.
-    pub(super) fn begin_times(&mut self, page: &WorkerPage, task: u32, begun: u64) {
+    pub(super) fn begin_times(&mut self, run: &ChunkRun<'_>) {
+        let ChunkRun { page, task, begun, .. } = *run;
         let mut stopwatch = page.is_measured().then(|| self.stopwatch.take().unwrap_or_default());
         if let Some(stopwatch) = &mut stopwatch {
             stopwatch.begin(task, begun, self.producer.written(), self.sleeper.blocked.get());
@@ -57,14 +48,23 @@ impl WorkerLoop {
         self.stopwatch = stopwatch;
     }
 
-    /// Measures the inputs from `before` on.
-    pub(super) fn ran_inputs(&mut self, task: u32, before: usize, taken: usize) {
-        let Some(stopwatch) = &mut self.stopwatch else { return };
-        let (now, blocked) = (clock::now(), self.sleeper.blocked.get());
-        stopwatch.ran(now, before, taken - before, blocked);
-        if stopwatch.is_full() {
-            self.report_times(task);
+    /// Measures the inputs from `before` on, which began at `at`. Returns whether the chunk continues.
+    pub(super) fn ran_inputs(
+        &mut self,
+        run: &ChunkRun<'_>,
+        before: usize,
+        at: u64,
+        progress: &ChunkProgress,
+    ) -> bool {
+        self.leaving |= self.growth.as_mut().is_some_and(|growth| growth.is_above(at));
+        if let Some(stopwatch) = &mut self.stopwatch {
+            let (now, blocked) = (clock::now(), self.sleeper.blocked.get());
+            stopwatch.ran(now, before, progress.taken() - before, blocked);
+            if stopwatch.is_full() {
+                self.report_times(run.task);
+            }
         }
+        !self.leaving && progress.is_paused()
     }
 
     /// Reports the times of the inputs that were run since the last report.

@@ -5,35 +5,35 @@ use std::sync::{Mutex, MutexGuard};
 use crate::poison::IgnorePoison;
 use crate::start::Launcher;
 
-/// Something that the dispatcher does with its launcher, without the lock of the pool.
-type Errand = Box<dyn FnOnce(&mut dyn Launcher) + Send>;
+/// A function that the dispatcher calls with its launcher, without the lock of the pool.
+type LauncherRequest = Box<dyn FnOnce(&mut dyn Launcher) + Send>;
 
-/// The errands of the dispatcher of a pool.
-pub(super) struct Errands {
+/// The requests that wait for the dispatcher of a pool.
+pub(super) struct LauncherRequests {
     /// `None` after the end of the dispatcher.
-    waiting: Mutex<Option<Vec<Errand>>>,
+    waiting: Mutex<Option<Vec<LauncherRequest>>>,
     /// Held by the thread that makes a template.
     reforks: Mutex<()>,
 }
 
-impl Errands {
+impl LauncherRequests {
     pub(super) fn new() -> Self {
-        Errands { waiting: Mutex::new(Some(Vec::new())), reforks: Mutex::new(()) }
+        LauncherRequests { waiting: Mutex::new(Some(Vec::new())), reforks: Mutex::new(()) }
     }
 
-    /// Adds an errand. It is dropped if the dispatcher has ended.
-    pub(super) fn add(&self, errand: impl FnOnce(&mut dyn Launcher) + Send + 'static) {
+    /// Adds a request. It is dropped if the dispatcher has ended.
+    pub(super) fn add(&self, request: impl FnOnce(&mut dyn Launcher) + Send + 'static) {
         if let Some(waiting) = self.waiting.lock().ignore_poison().as_mut() {
-            waiting.push(Box::new(errand));
+            waiting.push(Box::new(request));
         }
     }
 
-    /// Takes the errands that wait.
-    pub(super) fn take(&self) -> Vec<Errand> {
+    /// Takes the requests that wait.
+    pub(super) fn take(&self) -> Vec<LauncherRequest> {
         self.waiting.lock().ignore_poison().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Drops the errands that wait, and those that follow.
+    /// Drops the requests that wait, and those that follow.
     pub(super) fn end(&self) {
         let waiting = self.waiting.lock().ignore_poison().take();
         drop(waiting);

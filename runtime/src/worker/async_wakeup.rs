@@ -1,4 +1,5 @@
-//! The eventfds that wake the idle lanes of a host (rule N4 in `start/lanes.rs`).
+//! Eventfds for which asynchronous code waits: they wake the idle lanes of a host (rule N4 in `start/lanes.rs`), and
+//! announce new lanes to a host that is a thread.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,8 +20,8 @@ pub(super) fn readable<T: AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(inner, Interest::READABLE)
 }
 
-/// The eventfd that wakes an idle lane (rule N4).
-pub(super) struct LaneWakeup(AsyncFd<WakeupFd>);
+/// An eventfd for which asynchronous code waits.
+pub(super) struct AsyncWakeup(AsyncFd<WakeupFd>);
 
 struct WakeupFd(Wakeup);
 
@@ -30,19 +31,19 @@ impl AsRawFd for WakeupFd {
     }
 }
 
-impl LaneWakeup {
-    /// Creates the wake-up eventfd of a lane of this thread, which has a runtime.
+impl AsyncWakeup {
+    /// Registers an eventfd with the runtime of this thread.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let fd = WakeupFd(Wakeup::open(fd)?);
-        Ok(LaneWakeup(readable(fd)?))
+        Ok(AsyncWakeup(readable(fd)?))
     }
 
-    /// Waits until the lane was woken.
+    /// Waits until the eventfd was written.
     pub(super) async fn woken(&self) {
         poll_fn(|context| self.poll_woken(context)).await;
     }
 
-    /// Returns whether the lane was woken, and forgets it.
+    /// Returns whether the eventfd was written, and resets it.
     pub(super) fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.0.poll_read_ready(context) {
             Poll::Ready(Ok(mut ready)) => {

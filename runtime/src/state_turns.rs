@@ -74,7 +74,7 @@ impl Turn<'_> {
 
     /// Waits until this is the first one in the queue and states may have become available, or the host takes no
     /// more inputs.
-    pub(crate) async fn come(&self) {
+    pub(crate) async fn wait(&self) {
         let seen = self.turns.changes.get();
         poll_fn(|context| {
             let changed = self.turns.changes.get() != seen || !self.turns.are_used();
