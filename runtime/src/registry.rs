@@ -5,7 +5,6 @@
 //! identifies a task. The handshake compares a [`digest`] of the table to verify this.
 
 use std::any::TypeId;
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
@@ -106,7 +105,8 @@ inventory::collect!(Registration);
 
 struct TaskTable {
     sorted: Vec<&'static Registration>,
-    by_type: HashMap<TypeId, u32>,
+    /// The indices of the entries, ordered by the types of their functions.
+    by_type: Vec<(TypeId, u32)>,
     digest: u64,
     duplicate: Option<(&'static str, Place, Place)>,
 }
@@ -129,7 +129,9 @@ impl TaskTable {
             let [a, b] = pair else { return None };
             (a.name() == b.name()).then(|| (a.name(), a.place, b.place))
         });
-        let by_type = (0..).zip(&sorted).map(|(i, entry)| (entry.type_id, i)).collect();
+        let by_type = (0..).zip(&sorted).map(|(i, entry)| (entry.type_id, i));
+        let mut by_type: Vec<(TypeId, u32)> = by_type.collect();
+        by_type.sort_unstable();
         TaskTable { by_type, digest: hasher.finish(), duplicate, sorted }
     }
 }
@@ -187,7 +189,8 @@ pub(crate) fn find<F>(role: Role) -> Result<Entry> {
         ));
     }
     let name = std::any::type_name::<F>();
-    let entry = table.by_type.get(&typeid::of::<F>()).and_then(|id| get(*id));
+    let at = table.by_type.binary_search_by_key(&typeid::of::<F>(), |(of, _)| *of);
+    let entry = at.ok().and_then(|at| get(table.by_type[at].1));
     let attribute = match role {
         Role::Worker => "#[worker]",
         Role::Initializer => "#[initializer]",

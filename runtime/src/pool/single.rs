@@ -38,7 +38,7 @@ fn encode<T: Serialize>(
     if let Some(refused) = filled.failed {
         return Err(producer::not_encoded(entry, refused).at(0));
     }
-    let block = payload.take().map_err(|error| producer::no_memory(entry, &error).at(0))?;
+    let block = payload.take_only().map_err(|error| producer::no_memory(entry, &error).at(0))?;
     let layout = (filled.len, filled.stride);
     Ok(fill::batch(shared, block, layout, (options.soft_timeout(), span), objects))
 }

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::small::{SMALLEST, SmallPages};
@@ -26,6 +27,8 @@ const BATCH: (usize, usize) = (64, 64 << 20);
 pub(crate) struct Arena {
     mapping: Arc<Mapping>,
     state: Mutex<ArenaState>,
+    /// The number of bytes in use, which is changed with the state.
+    used: AtomicUsize,
 }
 
 struct ArenaState {
@@ -36,8 +39,6 @@ struct ArenaState {
     small: SmallPages,
     /// The number of bytes of warm blocks.
     warm: usize,
-    /// The number of bytes in use.
-    used: usize,
     recent: Recent,
 }
 
@@ -118,10 +119,9 @@ impl Arena {
             free: BTreeMap::new(),
             small: SmallPages::default(),
             warm: 0,
-            used: 0,
             recent: Recent::default(),
         };
-        Arc::new(Arena { mapping, state: Mutex::new(state) })
+        Arc::new(Arena { mapping, state: Mutex::new(state), used: AtomicUsize::new(0) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, ArenaState> {
@@ -143,25 +143,26 @@ impl Arena {
             },
             false => state.take(size, end)?,
         };
-        state.used += size;
-        state.recent.most = state.recent.most.max(state.used);
+        let used = self.used() + size;
+        self.used.store(used, Ordering::Relaxed);
+        state.recent.most = state.recent.most.max(used);
         Ok(Block { arena: Arc::clone(self), offset, size })
     }
 
     /// Returns the number of bytes of all blocks in use.
     pub(crate) fn used(&self) -> usize {
-        self.state().used
+        self.used.load(Ordering::Relaxed)
     }
 
     fn free(&self, offset: usize, size: usize) {
         let mut state = self.state();
-        state.used -= size;
+        let used = self.used() - size;
+        self.used.store(used, Ordering::Relaxed);
         if size >= PAGE {
             state.put_back(offset, size);
         } else if let Some(page) = state.small.put_back(offset) {
             state.put_back(page, PAGE);
         }
-        let used = state.used;
         state.recent.note_freed(size, used);
         let limit = state.recent.limit();
         if state.warm > limit {

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "hands regions of memory to the encoder")]
 
+use std::cell::Cell;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -16,6 +17,14 @@ use crate::sys::original::Original;
 
 /// The length from which on inputs are encoded directly into a block.
 const LEAST_IN_BLOCK: usize = 64 << 10;
+
+/// The private memory for a single input.
+const FOR_ONE: usize = 256;
+
+thread_local! {
+    /// The private memory of the last single input of this thread, which is empty.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 fn spare(scratch: &mut Vec<u8>) -> NonNull<[u8]> {
     let spare = scratch.spare_capacity_mut();
@@ -37,17 +46,29 @@ pub(crate) struct PayloadBuffer {
 impl PayloadBuffer {
     /// Creates a buffer for many inputs.
     pub(crate) fn new(arena: &Arc<Arena>) -> Self {
-        PayloadBuffer::with_capacity(arena, 4096)
+        PayloadBuffer::with_scratch(arena, Vec::with_capacity(4096))
     }
 
     /// Creates a buffer for a single input. It is small, because most inputs are short.
     pub(crate) fn for_one(arena: &Arc<Arena>) -> Self {
-        PayloadBuffer::with_capacity(arena, 256)
+        let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
+        spare.reserve(FOR_ONE);
+        PayloadBuffer::with_scratch(arena, spare)
     }
 
-    fn with_capacity(arena: &Arc<Arena>, bytes: usize) -> Self {
-        let (arena, scratch) = (Arc::clone(arena), Vec::with_capacity(bytes));
+    fn with_scratch(arena: &Arc<Arena>, scratch: Vec<u8>) -> Self {
+        let arena = Arc::clone(arena);
         PayloadBuffer { arena, scratch, block: None, len: 0, has_lengths: false }
+    }
+
+    /// Returns the block of a single input, and keeps the private memory for the next one of this thread.
+    pub(crate) fn take_only(mut self) -> io::Result<Block> {
+        let block = self.take();
+        if self.scratch.capacity() <= 4 * FOR_ONE {
+            // While the thread ends, the memory is not kept.
+            let _ = SPARE.try_with(|spare| spare.set(self.scratch));
+        }
+        block
     }
 
     /// Returns the sink for the next chunk.

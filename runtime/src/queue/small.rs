@@ -28,20 +28,19 @@ pub(super) struct SmallPages {
 const WORDS: usize = (PAGE / SMALLEST).div_ceil(64);
 
 struct Page {
-    size: usize,
+    /// The size of its blocks is two to the power of this number.
+    shift: u32,
     /// One bit for each block in use.
     taken: [u64; WORDS],
+    /// The number of blocks in use.
+    in_use: usize,
     /// The index of the page among the open ones.
     place: usize,
 }
 
 impl Page {
-    fn in_use(&self) -> usize {
-        self.taken.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
     fn is_full(&self) -> bool {
-        self.in_use() == PAGE / self.size
+        self.in_use == PAGE >> self.shift
     }
 
     /// Takes the first free block of a page that is not full, and returns its number.
@@ -49,11 +48,13 @@ impl Page {
         let at = self.taken.iter().position(|word| *word != u64::MAX).expect("a block is free");
         let bit = self.taken[at].trailing_ones();
         self.taken[at] |= 1 << bit;
+        self.in_use += 1;
         at * 64 + bit as usize
     }
 
     fn put_back(&mut self, block: usize) {
         self.taken[block / 64] &= !(1 << (block % 64));
+        self.in_use -= 1;
     }
 }
 
@@ -68,7 +69,7 @@ impl SmallPages {
         let open = &mut self.open[class(size)];
         let offset = *open.last()?;
         let page = self.pages.get_mut(&offset).expect("open pages are known");
-        if page.in_use() == 0 {
+        if page.in_use == 0 {
             self.empty[class(size)] -= 1;
         }
         let block = page.take();
@@ -81,7 +82,8 @@ impl SmallPages {
     /// Adds a page and returns its first block.
     pub(super) fn add(&mut self, offset: usize, size: usize) -> usize {
         let open = &mut self.open[class(size)];
-        let mut page = Page { size, taken: [0; WORDS], place: open.len() };
+        let (shift, place) = (size.trailing_zeros(), open.len());
+        let mut page = Page { shift, taken: [0; WORDS], in_use: 0, place };
         page.take();
         self.pages.insert(offset, page);
         open.push(offset);
@@ -92,17 +94,17 @@ impl SmallPages {
     pub(super) fn put_back(&mut self, block: usize) -> Option<usize> {
         let offset = block & !(PAGE - 1);
         let page = self.pages.get_mut(&offset).expect("blocks lie in known pages");
-        let size = page.size;
-        let open = &mut self.open[class(size)];
+        let class = class(1 << page.shift);
+        let open = &mut self.open[class];
         if page.is_full() {
             page.place = open.len();
             open.push(offset);
         }
-        page.put_back((block - offset) / size);
-        if page.in_use() != 0 {
+        page.put_back((block - offset) >> page.shift);
+        if page.in_use != 0 {
             return None;
         }
-        let empty = &mut self.empty[class(size)];
+        let empty = &mut self.empty[class];
         if *empty < KEPT {
             *empty += 1;
             return None;
@@ -115,7 +117,7 @@ impl SmallPages {
     pub(super) fn release(&mut self) -> Vec<usize> {
         let open = self.open.iter().flatten();
         let free: Vec<usize> =
-            open.copied().filter(|offset| self.pages[offset].in_use() == 0).collect();
+            open.copied().filter(|offset| self.pages[offset].in_use == 0).collect();
         free.iter().for_each(|offset| self.remove(*offset));
         self.empty = [0; SIZES];
         self.pages.shrink_to(2 * self.pages.len());
@@ -125,7 +127,7 @@ impl SmallPages {
 
     fn remove(&mut self, offset: usize) {
         let Some(page) = self.pages.remove(&offset) else { return };
-        let open = &mut self.open[class(page.size)];
+        let open = &mut self.open[class(1 << page.shift)];
         open.swap_remove(page.place);
         if let Some(moved) = open.get(page.place) {
             self.pages.get_mut(moved).expect("open pages are known").place = page.place;
