@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::ordered::Ordered;
 use super::producer::{self, InputProducer, OpenCall};
+use super::single;
 use crate::engine::{Options, SharedPool, WakePolicy};
 use crate::error::{Error, Result};
 use crate::registry::Entry;
@@ -71,6 +72,14 @@ where
     I::Item: Serialize,
     R: DeserializeOwned,
 {
+    if inputs.size_hint() == (1, Some(1)) && !options.watchers.are_set() {
+        // If the iterator has more inputs than it says, they run one after the other.
+        let apply = |(index, input)| {
+            let output = single::apply(Arc::clone(&shared), entry, options, input);
+            output.map_err(|error: Error| if index == 0 { error } else { error.at(index) })
+        };
+        return inputs.enumerate().map(apply).collect();
+    }
     let mut outputs = Ordered::new(inputs.size_hint().0);
     run(shared, entry, options, inputs, |index, outcome: Result<R>| {
         outputs.put(index, outcome?);
