@@ -29,8 +29,10 @@ impl Engine {
             Action::Kill { slot } => self.kill(shared, slot),
             Action::GiveUp { slot } => self.given_up.push(slot),
             Action::Vacate { slot } => {
-                shared.pool_page().idle.clear(slot);
-                shared.pool_page().spinning.clear(slot);
+                let pool_page = shared.pool_page();
+                for set in [&pool_page.idle, &pool_page.away, &pool_page.spinning] {
+                    set.clear(slot);
+                }
                 if let Some(instance) = self.instances.get_mut(slot) {
                     *instance = None;
                 }
@@ -74,13 +76,20 @@ impl Engine {
         }
     }
 
-    /// Wakes as many sleeping workers as there are chunks that no spinning worker will see (rules Q16,
-    /// Q17).
+    /// Wakes as many sleeping workers as there are chunks that no awake worker will see (rules Q16 and Q17).
     fn wake_workers(&mut self, shared: &SharedPool) {
         fence(Ordering::SeqCst);
         let pool_page = shared.pool_page();
-        let unclaimed = self.scheduler.unclaimed(&self.queue) as usize;
-        for _ in pool_page.spinning.count()..unclaimed {
+        if pool_page.idle.is_empty() {
+            return;
+        }
+        // A lane without a chunk may have to wait until another one of its host gives it the thread.
+        let lanes = shared.settings.is_concurrent();
+        let absent = |at| match lanes {
+            true => u64::MAX,
+            false => pool_page.idle.word(at) | pool_page.away.word(at),
+        };
+        for _ in 0..self.scheduler.workers_to_wake(absent, &self.queue) {
             let Some(slot) = pool_page.idle.take() else { break };
             self.with(slot, |instance| instance.page.wake());
         }

@@ -23,7 +23,8 @@ impl Engine {
             self.publish(shared);
         }
         if free.is_some() {
-            // Neither set of workers can be trusted.
+            // No set of workers can be trusted.
+            shared.pool_page().away.reset();
             shared.pool_page().spinning.reset();
             for (slot, worker) in self.scheduler.slots() {
                 if worker.worker.is_serving()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::inbox::BigRef;
-use super::{Engine, Inbox, SharedPool};
+use super::{Engine, Inbox, SharedPool, WorkerInstance};
 use crate::error::Error;
 use crate::queue::{Big, Consumer, Header, Kind, Malformed, Phase, Ring, bytes_of, words_in_run};
 use crate::scheduler::{CallId, CurrentChunk, Event};
@@ -18,7 +18,7 @@ impl From<crate::scheduler::Violation> for Malformed {
 impl Engine {
     /// Returns whether a ring has something to read.
     pub(super) fn has_messages(&self) -> bool {
-        self.instances.iter().flatten().any(super::WorkerInstance::has_messages)
+        self.instances.iter().flatten().any(WorkerInstance::has_messages)
     }
 
     /// Reads all rings. Long results of the call `reader` stay where they are: its owner
@@ -40,13 +40,12 @@ impl Engine {
             self.read_control(shared, slot);
         }
         let Some(instance) = self.instance(slot) else { return };
-        let page = Arc::clone(&instance.page);
         let mut consumer = instance.consumer;
-        let outcome = self.read(slot, reader, page.view().ring(), &mut consumer);
-        consumer.publish_consumed(page.view().ring());
-        page.view().wake_if_stuck();
+        let outcome = self.read(slot, reader, &mut consumer);
         let misbehaved = outcome.is_err();
         if let Some(instance) = self.instance_mut(slot) {
+            consumer.publish_consumed(instance.page.view().ring());
+            instance.page.view().wake_if_stuck();
             instance.consumer = consumer;
             instance.misbehaved |= misbehaved;
         }
@@ -64,8 +63,7 @@ impl Engine {
 
     /// Tells the scheduler of workers that leave by themselves.
     pub(super) fn see_leaving(&mut self, shared: &SharedPool, slot: usize) {
-        let leaves =
-            |instance: &super::WorkerInstance| instance.page.view().phase() == Phase::Leaving;
+        let leaves = |instance: &WorkerInstance| instance.page.view().phase() == Phase::Leaving;
         if self.instance(slot).is_some_and(leaves) {
             self.drain_slot(shared, slot, None);
             self.event(shared, Event::Leaving { slot });
@@ -76,14 +74,17 @@ impl Engine {
         &mut self,
         slot: usize,
         reader: Option<CallId>,
-        ring: Ring<'_>,
         consumer: &mut Consumer,
     ) -> Result<(), Malformed> {
-        let mut words = std::mem::take(&mut self.scratch);
+        let Some(ring) = ring_of(&self.instances, slot) else { return Ok(()) };
         let end = consumer.end(ring)?;
-        while let Some(header) = consumer.peek(ring, end)? {
+        let mut words = std::mem::take(&mut self.scratch);
+        // The ring is looked up for each message. To count a reference to its page instead would write to memory
+        // that a worker thread reads.
+        while let Some(ring) = ring_of(&self.instances, slot) {
+            let Some(header) = consumer.peek(ring, end)? else { break };
             if matches!(header.kind, Kind::Value | Kind::Run) && !self.are_held(slot) {
-                self.values(slot, ring, consumer, end, &mut words)?;
+                self.values(slot, consumer, end, &mut words)?;
                 continue;
             }
             words.clear();
@@ -98,11 +99,11 @@ impl Engine {
     fn values(
         &mut self,
         slot: usize,
-        ring: Ring<'_>,
         consumer: &mut Consumer,
         end: u64,
         scratch: &mut Vec<u64>,
     ) -> Result<(), Malformed> {
+        let Some(ring) = ring_of(&self.instances, slot) else { return Ok(()) };
         let CurrentChunk { call, first, answered, count, wanted } = self.scheduler.running(slot)?;
         let mut inbox =
             self.scheduler.client(call).filter(|_| wanted).map(|client| &mut client.inbox);
@@ -268,6 +269,12 @@ impl Engine {
         instance.page.big(big.slot, big.len).ok_or(Malformed("a long result lies nowhere"))?;
         Ok(BigRef { page: Arc::clone(&instance.page), big })
     }
+}
+
+/// Returns the ring of the worker in a slot.
+#[inline]
+fn ring_of(instances: &[Option<WorkerInstance>], slot: usize) -> Option<Ring<'_>> {
+    Some(instances.get(slot)?.as_ref()?.page.view().ring())
 }
 
 /// Puts the results of a short run one by one.

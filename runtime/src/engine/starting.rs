@@ -29,8 +29,10 @@ pub(super) fn prepare(
     if let Some(lane_wakeup) = lane_wakeup {
         page = page.with_lane_wakeup(lane_wakeup);
     }
-    page.view().set_spin(shared.spinners as u32);
     let settings = &shared.settings;
+    // A lane waits together with the others of its host.
+    let spinners = if settings.is_concurrent() { 0 } else { shared.spinners };
+    page.view().set_spin(spinners as u32);
     // A lane ends with its host, whose kill socket the launcher has (rule N2).
     let kill_socket = control.as_ref().filter(|_| !settings.is_concurrent());
     let kill_socket = kill_socket.map(OwnedFd::try_clone).transpose()?;

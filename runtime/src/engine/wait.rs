@@ -29,10 +29,12 @@ impl SharedPool {
         seen: &mut u64,
         end: Option<Instant>,
     ) {
-        drop(self.wait_locked(self.lock(), id, policy, seen, end));
+        let mut engine = self.wait_locked(self.lock(), id, policy, seen, end);
+        engine.pass_on(self, Some(id));
     }
 
-    /// Does the same for a thread that holds the lock, and returns the lock.
+    /// Does the same for a thread that holds the lock, and returns the lock. The thread has to
+    /// [pass on](Engine::pass_on) what it does not wait for any more before it releases the lock.
     pub(crate) fn wait_locked<'a>(
         &'a self,
         mut engine: LockedEngine<'a>,
@@ -58,15 +60,11 @@ impl SharedPool {
                 WaitDecision::Follow => return follow(self, engine, id, time),
                 WaitDecision::Lead(sleep) => sleep,
             };
-            let spare = engine.busy(self) < self.spinners + 1;
-            let begun = Instant::now();
+            let spare = engine.scheduler.busy() < self.spinners + 1;
             drop(engine);
-            if !(spare && self.spin(ended)) {
-                self.sleep(sleep, ended, time);
-            }
+            let long = !(spare && self.spin(ended)) && self.sleep(sleep, ended, time);
             engine = self.lock();
             engine.scheduler.waited(id, WaiterRole::Leader);
-            let long = begun.elapsed() >= TICK;
             if long {
                 engine.audit_cursor(self);
                 // The dispatcher has the other part of rule Q19.
@@ -79,7 +77,6 @@ impl SharedPool {
                 break;
             }
         }
-        engine.pass_on(self, Some(id));
         engine
     }
 
@@ -88,7 +85,9 @@ impl SharedPool {
         clock::spin(SPIN_NS, || self.pool_page().ended() != ended)
     }
 
-    fn sleep(&self, sleep: Sleep, ended: u64, time: Duration) {
+    /// Sleeps for at most `time`. Returns whether it was at least a tick.
+    fn sleep(&self, sleep: Sleep, ended: u64, time: Duration) -> bool {
+        let begun = Instant::now();
         let pool_page = self.pool_page();
         let (waiting, low) = match sleep {
             Sleep::End => (Waiting::End, 0),
@@ -103,6 +102,7 @@ impl SharedPool {
             futex::wait(pool_page.notify_word(), seen, Some(time));
         }
         pool_page.stop_waiting();
+        begun.elapsed() >= TICK
     }
 }
 
@@ -143,13 +143,6 @@ impl Engine {
     fn has_answers(&mut self, id: CallId) -> bool {
         self.scheduler.client(id).is_none_or(|client| !client.inbox.is_empty())
             || self.scheduler.outstanding_of(id) == 0
-    }
-
-    /// Returns the number of busy workers according to the pool page.
-    fn busy(&self, shared: &SharedPool) -> usize {
-        let pool_page = shared.pool_page();
-        let waiting = pool_page.idle.count() + pool_page.spinning.count();
-        self.workers().saturating_sub(waiting)
     }
 
     /// Makes sure that somebody watches while inputs of others than `own` are outstanding.

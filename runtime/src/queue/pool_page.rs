@@ -27,8 +27,20 @@ impl Bits {
         self.0.iter().for_each(|word| word.store(0, Ordering::SeqCst));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| word.load(Ordering::SeqCst) == 0)
+    }
+
+    /// Returns the 64 bits from that of worker `64 * at` on.
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        self.0.get(at).map_or(0, |word| word.load(Ordering::SeqCst))
+    }
+
+    /// Returns the number of workers in the set.
     pub(crate) fn count(&self) -> usize {
-        self.0.iter().map(|word| word.load(Ordering::SeqCst).count_ones() as usize).sum()
+        let words = self.0.iter().map(|word| word.load(Ordering::SeqCst));
+        // Most words are zero, and not every x86-64 processor counts bits fast.
+        words.filter(|word| *word != 0).map(|word| word.count_ones() as usize).sum()
     }
 
     /// Removes one worker from the set.
@@ -80,7 +92,11 @@ pub(crate) struct PoolPage {
     cursor: Hint,
     ended: Hint,
     caller: CallerWords,
+    /// The workers that sleep, or are about to.
     pub(crate) idle: Bits,
+    /// The workers without a chunk that do something else before they look at the queue.
+    pub(crate) away: Bits,
+    /// The workers that spin. Only workers use this set.
     pub(crate) spinning: Bits,
     words: [AtomicU64; SLOTS],
 }

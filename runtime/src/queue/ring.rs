@@ -282,10 +282,16 @@ impl Consumer {
 
     /// Publishes the position up to which the ring was read, so that the worker may reuse the memory (rule Q8).
     /// The header of a run is read until the run is closed.
+    ///
+    /// The position is published in steps of an eighth of the ring, because the worker reads words beside it for
+    /// each input.
     #[inline]
     pub(crate) fn publish_consumed(&self, ring: Ring<'_>) {
         let read = self.run.map_or(self.at, |run| run.header_at);
-        ring.consumed.store(read, Ordering::Release);
+        let published = ring.consumed.load(Ordering::Relaxed);
+        if read.wrapping_sub(published) >= ring.data.len() as u64 / 8 {
+            ring.consumed.store(read, Ordering::Release);
+        }
     }
 }
 

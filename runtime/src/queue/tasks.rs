@@ -119,12 +119,13 @@ impl Tasks {
         self.direct[worker].position.store(0, Ordering::Release);
     }
 
-    /// Worker: returns its last direct chunk.
+    /// Worker: returns its direct chunk, unless that is the one at the position `last`.
     #[inline]
-    pub(crate) fn directed(&self, worker: usize) -> Option<(u64, Descriptor)> {
+    pub(crate) fn directed(&self, worker: usize, last: u64) -> Option<(u64, Descriptor)> {
         let cell = &self.direct[worker];
         match cell.position.load(Ordering::Acquire) {
             0 => None,
+            position if position == last => None,
             position => Some((position, cell.read())),
         }
     }

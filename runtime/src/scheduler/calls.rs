@@ -1,6 +1,6 @@
 //! The open calls: how they start, receive inputs, and end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(super) struct Calls<P: Port> {
     prioritized: usize,
     /// The engine's data of calls that have ended on their own.
     closed: Vec<P::Client>,
+    /// The list of pending chunks of the last call that was closed, for the next one.
+    spare: VecDeque<Chunk<P::Payload>>,
 }
 
 /// The tables of calls and of tasks, whose keys are consecutive numbers.
@@ -71,6 +73,7 @@ impl<P: Port> Calls<P> {
             open_inputs: 0,
             prioritized: 0,
             closed: Vec::new(),
+            spare: VecDeque::new(),
         }
     }
 
@@ -161,7 +164,10 @@ impl<P: Port> Calls<P> {
     }
 
     fn remove(&mut self, id: CallId) -> Option<Box<CallState<P>>> {
-        let call = self.map.remove(&id)?;
+        let mut call = self.map.remove(&id)?;
+        if call.pending.capacity() == 1 && call.pending.is_empty() {
+            self.spare = std::mem::take(&mut call.pending);
+        }
         self.outstanding -= call.outstanding;
         if let Some(timeout) = call.options.timeout.filter(|_| call.outstanding > 0) {
             self.timeouts.remove(timeout);
@@ -188,7 +194,7 @@ impl<P: Port> Calls<P> {
     /// Takes a chunk of a call; returns the limit of time of its inputs, or `None` if there is no such
     /// call.
     fn take_in(&mut self, id: CallId, new: NewChunk<P::Payload>) -> Option<Option<Duration>> {
-        let Calls { map, turns, outstanding, timeouts, .. } = self;
+        let Calls { map, turns, outstanding, timeouts, spare, .. } = self;
         let call = map.get_mut(&id)?;
         let timeout = call.options.timeout;
         if call.outstanding == 0 {
@@ -198,6 +204,7 @@ impl<P: Port> Calls<P> {
         *outstanding += new.count;
         if call.pending.capacity() == 0 {
             // Most calls have one chunk.
+            call.pending = std::mem::take(spare);
             call.pending.reserve_exact(1);
         }
         call.pending.push_back(Chunk::new(id, call.task, new));

@@ -1,6 +1,8 @@
 //! The end of a worker: the input that it loses, and the return of the others (rule S4).
 
-use super::{Action, Chunk, Ending, KillReason, Life, Limits, Port, Reason, Scheduler, Time};
+use super::{
+    Action, CallId, Chunk, Ending, KillReason, Life, Limits, Port, Reason, Scheduler, Time,
+};
 
 impl<P: Port> Scheduler<P> {
     /// Handles the end of a worker, or its abandonment. All of its answers were read before.
@@ -131,11 +133,22 @@ impl<P: Port> Scheduler<P> {
                     call.pending.push_front(Chunk { divisible, ..rest });
                 }
             },
-            None if call.pending.is_empty() => return,
             None => {}
         }
-        self.calls.queue(id, true);
-        self.publish(port);
+        self.next_turn(id, port);
+    }
+
+    /// Lets a call of which a chunk has ended publish the next one.
+    pub(super) fn has_room(&mut self, id: CallId, port: &mut P) {
+        self.next_turn(id, port);
+        self.give_limited(id, port);
+    }
+
+    fn next_turn(&mut self, id: CallId, port: &mut P) {
+        if self.calls.get(id).is_some_and(|call| !call.pending.is_empty()) {
+            self.calls.queue(id, true);
+            self.publish(port);
+        }
     }
 
     /// Takes back a published chunk that no worker runs, because the queue was overwritten.

@@ -101,7 +101,7 @@ pub(crate) enum Action<E> {
     Cancel { slot: usize, position: u64 },
     /// Wake the worker in a slot, because only this worker can run the published chunk.
     WakeWorker { slot: usize },
-    /// Wake as many idle workers as there are unclaimed chunks.
+    /// Wake as many idle workers as [`workers_to_wake`](super::Scheduler::workers_to_wake) says.
     WakeWorkers,
     /// An input failed, in the worker of the slot if there is one.
     Fail { call: CallId, index: usize, reason: Reason<E>, slot: Option<usize> },

@@ -13,12 +13,25 @@ struct Published<L> {
     holder: Option<usize>,
 }
 
+/// A chunk that still runs although its queue slot was reused.
+struct Displaced<L> {
+    chunk: Chunk<L>,
+    /// The slot of its worker.
+    owner: usize,
+    /// Whether the worker has reported the claim.
+    held: bool,
+}
+
 /// Chunks that are published, run, or wait for one worker.
 pub(super) struct InFlight<L> {
     /// The published chunks, by position modulo the number of queue slots.
     slots: Vec<Option<Published<L>>>,
-    /// The chunks that still run although their queue slot was reused, with the slots of their workers.
-    displaced: HashMap<u64, (Chunk<L>, usize)>,
+    /// The number of published chunks.
+    published: usize,
+    /// The number of published and displaced chunks whose claims were not reported.
+    unreported: usize,
+    /// The chunks that still run although their queue slot was reused.
+    displaced: HashMap<u64, Displaced<L>>,
     /// The chunks that were given to one worker.
     direct: HashMap<u64, Chunk<L>>,
     /// The chunks that wait for one worker.
@@ -34,6 +47,8 @@ impl<L: Payload> InFlight<L> {
     pub(super) fn new(slots: usize, first_direct: u64) -> Self {
         InFlight {
             slots: (0..slots).map(|_| None).collect(),
+            published: 0,
+            unreported: 0,
             displaced: HashMap::new(),
             direct: HashMap::new(),
             waiting: Lines::new(),
@@ -48,18 +63,49 @@ impl<L: Payload> InFlight<L> {
         self.tail
     }
 
+    /// Returns the number of chunks in the queue of which it is not known who has them. It is at least the number of
+    /// unclaimed chunks, and needs no look at the queue.
+    pub(super) fn unreported(&self) -> usize {
+        self.unreported
+    }
+
+    /// Returns the number of chunks that workers have or may take.
+    pub(super) fn len(&self) -> usize {
+        self.published + self.displaced.len() + self.direct.len()
+    }
+
     fn slot_of(&self, position: u64) -> usize {
-        (position % self.slots.len() as u64) as usize
+        let slots = self.slots.len();
+        // A division takes as long as the rest of some events.
+        match slots.is_power_of_two() {
+            true => position as usize & (slots - 1),
+            false => (position % slots as u64) as usize,
+        }
     }
 
     /// Returns the number of unclaimed chunks, as far as the cursor shows.
     pub(super) fn unclaimed<P: Port<Payload = L>>(&mut self, port: &P) -> u64 {
-        // Earlier positions are not in the queue any more.
-        let first = port.cursor().max(self.tail.saturating_sub(self.slots.len() as u64));
+        let cursor = port.cursor();
+        self.forget_withdrawn(self.first_from(cursor));
+        self.unclaimed_since(cursor)
+    }
+
+    fn forget_withdrawn(&mut self, first: u64) {
         while self.withdrawn.front().is_some_and(|position| *position < first) {
             self.withdrawn.pop_front();
         }
-        self.tail.saturating_sub(first).saturating_sub(self.withdrawn.len() as u64)
+    }
+
+    /// Returns the number of unclaimed chunks if the cursor has this value.
+    pub(super) fn unclaimed_since(&self, cursor: u64) -> u64 {
+        let first = self.first_from(cursor);
+        let withdrawn = self.withdrawn.len() - self.withdrawn.partition_point(|at| *at < first);
+        self.tail.saturating_sub(first).saturating_sub(withdrawn as u64)
+    }
+
+    fn first_from(&self, cursor: u64) -> u64 {
+        // Earlier positions are not in the queue any more.
+        cursor.max(self.tail.saturating_sub(self.slots.len() as u64))
     }
 
     /// Returns the position that the cursor passes when all chunks but the last `reserve` are claimed.
@@ -93,13 +139,17 @@ impl<L: Payload> InFlight<L> {
                 Owner::Worker(worker) if occupied(worker) => Some(worker),
                 _ => None,
             });
-            let Some(worker) = worker else { return Err(chunk) };
-            if let Some(before) = self.slots[at].take() {
-                self.displaced.insert(before.position, (before.chunk, worker));
+            let Some(owner) = worker else { return Err(chunk) };
+            if let Some(Published { position, chunk, holder }) = self.slots[at].take() {
+                let held = holder.is_some();
+                self.displaced.insert(position, Displaced { chunk, owner, held });
+                self.published -= 1;
             }
         }
         port.publish(position, &chunk);
         self.slots[at] = Some(Published { position, chunk, holder: None });
+        self.published += 1;
+        self.unreported += 1;
         self.tail = position + 1;
         Ok(())
     }
@@ -111,7 +161,7 @@ impl<L: Payload> InFlight<L> {
         match &mut self.slots[at] {
             Some(published) if published.position == position => Some(&mut published.chunk),
             _ if position >= self.first_direct => self.direct.get_mut(&position),
-            _ => self.displaced.get_mut(&position).map(|(chunk, _)| chunk),
+            _ => self.displaced.get_mut(&position).map(|displaced| &mut displaced.chunk),
         }
     }
 
@@ -120,7 +170,7 @@ impl<L: Payload> InFlight<L> {
         match &self.slots[self.slot_of(position)] {
             Some(published) if published.position == position => Some(&published.chunk),
             _ if position >= self.first_direct => self.direct.get(&position),
-            _ => self.displaced.get(&position).map(|(chunk, _)| chunk),
+            _ => self.displaced.get(&position).map(|displaced| &displaced.chunk),
         }
     }
 
@@ -128,9 +178,17 @@ impl<L: Payload> InFlight<L> {
     pub(super) fn take(&mut self, position: u64) -> Option<Chunk<L>> {
         let at = self.slot_of(position);
         match self.slots[at].take_if(|published| published.position == position) {
-            Some(published) => Some(published.chunk),
+            Some(published) => {
+                self.published -= 1;
+                self.unreported -= usize::from(published.holder.is_none());
+                Some(published.chunk)
+            }
             None if position >= self.first_direct => self.direct.remove(&position),
-            None => self.displaced.remove(&position).map(|(chunk, _)| chunk),
+            None => {
+                let displaced = self.displaced.remove(&position)?;
+                self.unreported -= usize::from(!displaced.held);
+                Some(displaced.chunk)
+            }
         }
     }
 
@@ -145,8 +203,12 @@ impl<L: Payload> InFlight<L> {
         if position >= self.first_direct {
             return direct == Some(position);
         }
-        if let Some((_, owner)) = self.displaced.get(&position) {
-            return *owner == slot;
+        if let Some(displaced) = self.displaced.get_mut(&position) {
+            let owns = displaced.owner == slot;
+            if owns && !std::mem::replace(&mut displaced.held, true) {
+                self.unreported -= 1;
+            }
+            return owns;
         }
         let at = self.slot_of(position);
         let published = self.slots[at].as_mut().filter(|published| published.position == position);
@@ -154,6 +216,7 @@ impl<L: Payload> InFlight<L> {
             Some(published) if published.holder.is_none() => {
                 let owns = port.owner(position) == Owner::Worker(slot);
                 published.holder = owns.then_some(slot);
+                self.unreported -= usize::from(owns);
                 owns
             }
             _ => false,
@@ -177,10 +240,13 @@ impl<L: Payload> InFlight<L> {
             });
             if let Some(published) = chunk {
                 self.withdrawn.push_back(position);
+                self.published -= 1;
+                self.unreported -= usize::from(published.holder.is_none());
                 taken.push(published.chunk);
             }
         }
         self.withdrawn.make_contiguous().sort_unstable();
+        self.forget_withdrawn(self.first_from(port.cursor()));
         taken
     }
 
@@ -189,7 +255,7 @@ impl<L: Payload> InFlight<L> {
         let claimed = self.slots.iter().flatten().filter(|published| {
             published.holder.is_none() && port.owner(published.position) == Owner::Worker(slot)
         });
-        let displaced = self.displaced.iter().filter(|(_, (_, owner))| *owner == slot);
+        let displaced = self.displaced.iter().filter(|(_, displaced)| displaced.owner == slot);
         let positions = claimed.map(|published| published.position);
         let mut positions: Vec<u64> =
             positions.chain(displaced.map(|(position, _)| *position)).collect();
@@ -206,13 +272,13 @@ impl<L: Payload> InFlight<L> {
         let published =
             published.map(|published| (published.position, port.owner(published.position)));
         let displaced = self.displaced.iter();
-        published.chain(displaced.map(|(position, (_, slot))| (*position, Owner::Worker(*slot))))
+        published.chain(displaced.map(|(position, chunk)| (*position, Owner::Worker(chunk.owner))))
     }
 
     /// Returns all chunks.
     pub(super) fn all(&self) -> impl Iterator<Item = &Chunk<L>> {
         let published = self.slots.iter().flatten().map(|published| &published.chunk);
-        let displaced = self.displaced.values().map(|(chunk, _)| chunk);
+        let displaced = self.displaced.values().map(|displaced| &displaced.chunk);
         published.chain(displaced).chain(self.direct.values()).chain(self.waiting.all())
     }
 
@@ -232,9 +298,9 @@ impl<L: Payload> InFlight<L> {
                 Owner::Free | Owner::Nobody => None,
             }
         });
-        let displaced = self.displaced.iter().filter(|(_, (chunk, _))| chunk.call == call);
+        let displaced = self.displaced.iter().filter(|(_, displaced)| displaced.chunk.call == call);
         let mut running: Vec<(usize, u64)> =
-            published.chain(displaced.map(|(position, (_, slot))| (*slot, *position))).collect();
+            published.chain(displaced.map(|(position, chunk)| (chunk.owner, *position))).collect();
         running.sort_unstable();
         running
     }
@@ -260,6 +326,14 @@ impl<L: Payload> InFlight<L> {
     pub(super) fn check<P: Port<Payload = L>>(&self, port: &P) -> Result<(), String> {
         if self.withdrawn.len() > self.slots.len() * 2 {
             return Err(format!("{} withdrawn positions are remembered", self.withdrawn.len()));
+        }
+        if self.published != self.slots.iter().flatten().count() {
+            return Err(format!("{} chunks are counted as published", self.published));
+        }
+        let published = self.slots.iter().flatten().filter(|chunk| chunk.holder.is_none());
+        let displaced = self.displaced.values().filter(|chunk| !chunk.held);
+        if self.unreported != published.count() + displaced.count() {
+            return Err(format!("{} claims are counted as not reported", self.unreported));
         }
         for published in self.slots.iter().flatten() {
             if port.owner(published.position) == Owner::Nobody {

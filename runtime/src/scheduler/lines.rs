@@ -78,6 +78,9 @@ impl<L> Lines<L> {
     /// Takes the chunks of a call.
     pub(super) fn take_call(&mut self, call: CallId) -> Vec<Chunk<L>> {
         let mut taken = Vec::new();
+        if self.0.is_empty() {
+            return taken;
+        }
         self.0.retain(|_, line| {
             if let Some((_, list)) = line.chunks.remove(&call) {
                 taken.extend(list);

@@ -166,6 +166,7 @@ impl<P: Port> Scheduler<P> {
             Event::DispatcherEnded => self.dispatcher_ended(port),
             Event::TimePassed => self.time_passed(now, port),
         }
+        self.replace_lookers();
     }
 
     /// Returns the next action, in the order in which the actions became necessary.
@@ -272,6 +273,11 @@ impl<P: Port> Scheduler<P> {
     /// Returns whether workers have chunks of a call or may claim some.
     pub(crate) fn is_in_flight(&self, call: CallId) -> bool {
         self.calls.get(call).is_some_and(|call| call.active > 0)
+    }
+
+    /// Returns the number of workers that are busy, or will be when they have seen the queue.
+    pub(crate) fn busy(&self) -> usize {
+        self.in_flight.len().min(self.target())
     }
 
     /// Returns the chunk at a position.

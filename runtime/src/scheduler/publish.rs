@@ -17,7 +17,6 @@ impl<P: Port> Scheduler<P> {
         }
         self.withdraw_lower_priorities(port);
         let mut published = false;
-        let mut unclaimed = self.in_flight.unclaimed(port);
         let workers = self.target().max(1);
         let window = match self.calls.has_priorities() {
             false => WINDOW.max(workers as u64),
@@ -25,6 +24,11 @@ impl<P: Port> Scheduler<P> {
         };
         // Less than the number of queue slots, so that withdrawn chunks can always be published again.
         let window = window.min(self.limits.queue_slots as u64 - 1);
+        // A look at the queue costs as much as a small task if a worker has just changed it.
+        let mut unclaimed = self.in_flight.unreported() as u64;
+        if unclaimed >= window {
+            unclaimed = self.in_flight.unclaimed(port);
+        }
         while unclaimed < window {
             let Some(id) = self.calls.turns.pop() else { break };
             let Some(call) = self.calls.get_mut(id) else { continue };
@@ -90,8 +94,21 @@ impl<P: Port> Scheduler<P> {
         self.calls.queue(id, true);
     }
 
-    /// Returns the number of unclaimed chunks.
-    pub(crate) fn unclaimed(&mut self, port: &P) -> u64 {
-        self.in_flight.unclaimed(port)
+    /// Wakes sleeping workers if others will not look at the queue after all.
+    pub(super) fn replace_lookers(&mut self) {
+        if self.workers.take_fewer_look() && self.in_flight.unreported() > 0 {
+            self.act(Action::WakeWorkers);
+        }
+    }
+
+    /// Returns the number of sleeping workers to wake, so that every chunk in the queue is seen by a worker (rule Q17).
+    /// `absent` returns the bits of 64 workers each: those that sleep, or do something else before they look at the
+    /// queue.
+    pub(crate) fn workers_to_wake(&self, absent: impl Fn(usize) -> u64, port: &P) -> usize {
+        let unseen = self.in_flight.unreported().saturating_sub(self.workers.looking(absent));
+        if unseen == 0 {
+            return 0;
+        }
+        unseen.min(self.in_flight.unclaimed_since(port.cursor()) as usize)
     }
 }

@@ -109,6 +109,7 @@ impl<P: Port> Scheduler<P> {
         if direct {
             self.give_waiting(slot, port);
         }
+        self.replace_lookers();
         outcome
     }
 
@@ -131,7 +132,13 @@ impl<P: Port> Scheduler<P> {
             self.give_back(chunk, port);
             return Err(Violation("it ended a chunk that it did not begin"));
         }
-        self.give_back(chunk, port);
+        if chunk.answered < chunk.count {
+            self.give_back(chunk, port);
+        } else {
+            let id = chunk.call;
+            drop(chunk);
+            self.has_room(id, port);
+        }
         Ok(())
     }
 

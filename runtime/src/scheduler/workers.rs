@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::deadlines::{LEAST, deadline};
 use super::results::Violation;
 use super::time::{Time, after};
-use super::worker::{Slot, Worker};
+use super::worker::{Slot, Worker, count_ones};
 use super::{KillReason, Limits};
 
 /// The workers of a pool, by slot.
@@ -22,6 +22,10 @@ pub(super) struct Workers<E> {
     deadlines: BTreeSet<(Time, usize)>,
     /// The free slots below the target.
     vacant: BTreeSet<usize>,
+    /// One bit for each worker that has no chunk and looks for one.
+    looking: Vec<u64>,
+    /// Whether a worker stopped looking for a chunk without having found one.
+    fewer_look: bool,
 }
 
 impl<E> Workers<E> {
@@ -35,6 +39,8 @@ impl<E> Workers<E> {
             next_id: 0,
             deadlines: BTreeSet::new(),
             vacant: BTreeSet::new(),
+            looking: Vec::new(),
+            fewer_look: false,
         };
         workers.set_target(target);
         workers
@@ -52,6 +58,7 @@ impl<E> Workers<E> {
     pub(super) fn set_target(&mut self, target: usize) {
         if self.slots.len() < target {
             self.slots.resize_with(target, || None);
+            self.looking.resize(target.div_ceil(64), 0);
         }
         self.vacant.split_off(&target);
         let new = (self.target..target).filter(|slot| self.slots[*slot].is_none());
@@ -94,6 +101,27 @@ impl<E> Workers<E> {
         self.leaving > 0
     }
 
+    /// Returns the number of workers that have no chunk, look for one, and are not absent. `absent` returns the bits
+    /// of 64 workers each.
+    pub(super) fn looking(&self, absent: impl Fn(usize) -> u64) -> usize {
+        let words = self.looking.iter().enumerate();
+        words.map(|(at, word)| count_ones(word & !absent(at))).sum()
+    }
+
+    /// Returns whether a worker stopped looking for a chunk without having found one, since this was last called.
+    pub(super) fn take_fewer_look(&mut self) -> bool {
+        std::mem::take(&mut self.fewer_look)
+    }
+
+    fn note_looking(&mut self, at: usize) {
+        let slot = self.get(at);
+        let looks = slot.is_some_and(Slot::is_looking);
+        let works = slot.is_some_and(|slot| matches!(slot.worker, Worker::Busy { .. }));
+        let (word, bit) = (&mut self.looking[at / 64], 1 << (at % 64));
+        self.fewer_look |= *word & bit != 0 && !looks && !works;
+        *word = if looks { *word | bit } else { *word & !bit };
+    }
+
     /// Returns whether slots have no worker.
     pub(super) fn has_vacant(&self) -> bool {
         !self.vacant.is_empty()
@@ -121,6 +149,7 @@ impl<E> Workers<E> {
         self.complete -= usize::from(slot.is_complete());
         self.leaving -= usize::from(slot.worker.is_leaving());
         self.occupied -= 1;
+        self.note_looking(at);
         if at < self.target {
             self.vacant.insert(at);
         }
@@ -143,6 +172,7 @@ impl<E> Workers<E> {
             }
             self.deadlines.extend(now.1.map(|time| (time, at)));
         }
+        self.note_looking(at);
     }
 
     /// Returns the next deadline of a worker.
@@ -316,13 +346,19 @@ impl<E> Workers<E> {
     pub(super) fn give(&mut self, at: usize, position: u64) {
         if let Some(Some(slot)) = self.slots.get_mut(at) {
             slot.direct = Some(position);
+            self.note_looking(at);
         }
     }
 
     /// Returns whether the chunk that ended was the direct chunk of the worker.
     pub(super) fn take_direct(&mut self, at: usize, position: u64) -> bool {
         let slot = self.slots.get_mut(at).and_then(Option::as_mut);
-        slot.is_some_and(|slot| slot.direct.take_if(|direct| *direct == position).is_some())
+        let taken =
+            slot.is_some_and(|slot| slot.direct.take_if(|direct| *direct == position).is_some());
+        if taken {
+            self.note_looking(at);
+        }
+        taken
     }
 
     /// Checks the counters.
@@ -340,6 +376,12 @@ impl<E> Workers<E> {
         }
         if self.occupied != self.slots.iter().flatten().count() {
             return Err("the number of occupied slots is wrong".to_owned());
+        }
+        let looks = |at| self.get(at).is_some_and(Slot::is_looking);
+        if (0..64 * self.looking.len())
+            .any(|at| looks(at) != (self.looking[at / 64] >> (at % 64) & 1 == 1))
+        {
+            return Err("the set of the workers that look for a chunk is wrong".to_owned());
         }
         let vacant = (0..self.target).filter(|at| self.slots[*at].is_none());
         if !vacant.eq(self.vacant.iter().copied()) {

@@ -56,6 +56,7 @@ pub(super) fn map_regions(
 /// The parts of a claimed chunk that do not change while its inputs run.
 struct ChunkRun<'a> {
     page: &'a WorkerPage,
+    tasks: &'a Mapping,
     thunk: Thunk,
     task: u32,
     /// The soft timeout of each input in nanoseconds; 0 for none.
@@ -65,9 +66,15 @@ struct ChunkRun<'a> {
 }
 
 impl<'a> ChunkRun<'a> {
-    fn new(descriptor: &Descriptor, page: &'a WorkerPage, thunk: Thunk, begun: u64) -> Self {
+    fn new(
+        descriptor: &Descriptor,
+        page: &'a WorkerPage,
+        tasks: &'a Mapping,
+        thunk: Thunk,
+        begun: u64,
+    ) -> Self {
         let Descriptor { task, soft_timeout, .. } = *descriptor;
-        ChunkRun { page, thunk, task, soft_timeout, begun }
+        ChunkRun { page, tasks, thunk, task, soft_timeout, begun }
     }
 }
 
@@ -167,12 +174,14 @@ impl WorkerLoop {
 
     /// Runs chunks until the worker has to leave.
     pub(crate) fn serve(&mut self) {
-        let page = Arc::clone(&self.sleeper.page);
+        // The counts of these references are not touched for each chunk: for a worker that is a thread, the caller
+        // reads what lies beside them.
+        let (page, tasks) = (Arc::clone(&self.sleeper.page), Arc::clone(&self.tasks));
         let page = page.view();
         page.set_phase(Phase::Idle);
         while !page.is_abandoned() {
             if let Some((position, descriptor)) = self.next() {
-                self.chunk(position, &descriptor);
+                self.chunk(page, &tasks, position, &descriptor);
             } else if !self.leaving && !page.is_asked_to_leave() {
                 self.wait();
             }
@@ -194,16 +203,14 @@ impl WorkerLoop {
     }
 
     fn has_direct(&self) -> bool {
-        let directed = self.region().directed(self.sleeper.number);
-        directed.is_some_and(|(position, _)| position != self.last_direct)
+        self.region().directed(self.sleeper.number, self.last_direct).is_some()
     }
 
     /// Claims a chunk. A direct chunk of this worker goes before the others.
     #[inline]
     fn next(&mut self) -> Option<(u64, Descriptor)> {
         let number = self.sleeper.number;
-        let directed = self.region().directed(number);
-        if let Some((position, descriptor)) = directed.filter(|(p, _)| *p != self.last_direct) {
+        if let Some((position, descriptor)) = self.region().directed(number, self.last_direct) {
             self.last_direct = position;
             return Some((position, descriptor));
         }
@@ -213,22 +220,24 @@ impl WorkerLoop {
     }
 
     fn wait(&mut self) {
-        let (sleeper, tasks, last) =
-            (self.sleeper.clone(), Arc::clone(&self.tasks), self.last_direct);
-        let has_work = || {
-            let region: &Tasks = tasks.view(0);
-            sleeper.pool_page().claims().cursor() < region.tail()
-                || sleeper.page.view().is_asked_to_leave()
-                || region.directed(sleeper.number).is_some_and(|(position, _)| position != last)
+        let is_away = {
+            let sleeper = &self.sleeper;
+            let has_work = has_work(sleeper, self.region(), self.last_direct);
+            !sleeper.spin(&has_work) && sleeper.go_away(&has_work)
         };
-        if sleeper.spin(has_work) {
-            return;
+        if is_away {
+            self.sleep();
         }
+    }
+
+    #[cold]
+    fn sleep(&mut self) {
         flush();
         if self.stopwatch.is_some() {
             self.report_usage();
         }
-        let output = &mut self.output;
+        let WorkerLoop { sleeper, tasks, output, last_direct, .. } = self;
+        let has_work = has_work(sleeper, tasks.view(0), *last_direct);
         let release = (!output.is_trimmed() || !handle::keeps_nothing()).then_some(|| {
             output.trim();
             handle::let_go(true);
@@ -236,9 +245,13 @@ impl WorkerLoop {
         sleeper.sleep(has_work, release);
     }
 
-    fn chunk(&mut self, position: u64, descriptor: &Descriptor) {
-        let map = Arc::clone(&self.sleeper.page);
-        let page = map.view();
+    fn chunk(
+        &mut self,
+        page: &WorkerPage,
+        tasks: &Mapping,
+        position: u64,
+        descriptor: &Descriptor,
+    ) {
         let begun = self.begin_chunk(page, position, descriptor);
         present::set_chunk(descriptor.task, descriptor.first, descriptor.span);
         let mut progress =
@@ -247,28 +260,28 @@ impl WorkerLoop {
             Some(entry)
                 if self.growth.is_some() || page.is_measured() || descriptor.soft_timeout != 0 =>
             {
-                let run = ChunkRun::new(descriptor, page, entry.registration.thunk, begun);
+                let run = ChunkRun::new(descriptor, page, tasks, entry.registration.thunk, begun);
                 self.paused_inputs(&run, &mut progress);
             }
-            Some(entry) => self.inputs(&mut progress, page, entry.registration.thunk),
+            Some(entry) => self.inputs(&mut progress, (page, tasks), entry.registration.thunk),
             None => self.unknown_task(&mut progress, page),
         }
         if descriptor.soft_timeout != 0 {
             cancellation::end_time();
         }
         self.end_chunk(page, &progress, descriptor, begun);
-        self.leaving |= self.done >= self.max_tasks;
     }
 
     /// Reports that the worker has a chunk, and returns the time.
     #[inline]
     fn begin_chunk(&mut self, page: &WorkerPage, position: u64, descriptor: &Descriptor) -> u64 {
         fault("claimed");
+        // A fence waits for the stores before it, so there are none between the claim and this one.
+        fence(Ordering::SeqCst);
+        self.sleeper.notify_caller(Wake::Claimed);
         let begun = clock::now();
         page.set_chunk(position, begun);
         page.set_phase(Phase::Busy);
-        fence(Ordering::SeqCst);
-        self.sleeper.notify_caller(Wake::Claimed);
         push(&mut self.producer, &self.sleeper, Kind::Chunk, 0, &position.to_le_bytes());
         if let Some(marker) = &mut self.marker {
             marker.chunk(position, descriptor);
@@ -287,29 +300,36 @@ impl WorkerLoop {
         begun: u64,
     ) {
         self.done += progress.taken() as u64;
+        self.leaving |= self.done >= self.max_tasks;
         let position = progress.position();
-        // Only chunks of one input are timed, cancelled or direct, so only they are marked for a kill.
+        // Only inputs with a timeout, which have a chunk of their own, are marked for a kill (rule Q15).
         let started = Started { position, index: 0 };
-        if descriptor.count == 1 && progress.taken() == 1 && page.is_marked_for_kill(started) {
+        let is_timed = descriptor.soft_timeout != 0;
+        if is_timed && progress.taken() == 1 && page.is_marked_for_kill(started) {
             self.sleeper.wait_for_kill(|| page.is_marked_for_kill(started));
         }
         fault("answered");
         page.set_done(self.done);
         let took = clock::now() - begun;
+        // Destructors may take long. After END, the caller expects that the worker looks at the queue (rule Q17).
+        handle::let_go(false);
         push(&mut self.producer, &self.sleeper, Kind::End, 0, &took.to_le_bytes());
         fault("ended");
-        handle::let_go(false);
         page.clear_chunk();
         self.sleeper.pool_page().end();
         self.sleeper.notify_caller(Wake::End);
     }
 
     /// Runs the inputs of a chunk, and answers each with exactly one output or failure.
-    fn inputs(&mut self, progress: &mut ChunkProgress, page: &WorkerPage, thunk: Thunk) {
-        let tasks = Arc::clone(&self.tasks);
+    fn inputs(
+        &mut self,
+        progress: &mut ChunkProgress,
+        (page, tasks): (&WorkerPage, &Mapping),
+        thunk: Thunk,
+    ) {
         loop {
             let WorkerLoop { producer, output, original, .. } = self;
-            let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks: &tasks };
+            let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks };
             let mut call = Call::of_chunk(chunk, output.sink(), *original);
             let outcome = catch_unwind(AssertUnwindSafe(|| thunk(&mut call)));
             original.or_end(if outcome.is_ok() { 0 } else { PANICKED });
@@ -414,6 +434,19 @@ impl WorkerLoop {
                 }
             }
         }
+    }
+}
+
+/// Returns a function that tells whether there is something for the worker to do.
+fn has_work<'a>(
+    sleeper: &'a Sleeper,
+    region: &'a Tasks,
+    last_direct: u64,
+) -> impl Fn() -> bool + use<'a> {
+    move || {
+        sleeper.pool_page().claims().cursor() < region.tail()
+            || sleeper.page.view().is_asked_to_leave()
+            || region.directed(sleeper.number, last_direct).is_some()
     }
 }
 

@@ -86,12 +86,27 @@ impl Sleeper {
         found
     }
 
-    /// Sleeps until there may be work (rule Q16). `release` is called once after [`RELEASE_AFTER`].
+    /// Announces that the worker does something else before it looks at the queue again, unless there is work now
+    /// (rule Q17). Returns whether it may do so.
+    pub(super) fn go_away(&self, has_work: impl Fn() -> bool) -> bool {
+        let away = &self.pool_page().away;
+        away.set(self.number);
+        fence(Ordering::SeqCst);
+        if has_work() {
+            away.clear(self.number);
+            return false;
+        }
+        true
+    }
+
+    /// Sleeps until there may be work (rule Q16), after it has [gone away](Self::go_away). `release` is called once
+    /// after [`RELEASE_AFTER`].
     pub(super) fn sleep(&self, has_work: impl Fn() -> bool, mut release: Option<impl FnMut()>) {
         let page = self.page.view();
         loop {
             let seen = page.wake_word().load(Ordering::SeqCst);
             self.pool_page().idle.set(self.number);
+            self.pool_page().away.clear(self.number);
             fence(Ordering::SeqCst);
             if has_work() {
                 break;

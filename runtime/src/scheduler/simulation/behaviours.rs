@@ -22,6 +22,11 @@ impl Few {
         Few::ready(Limits { leave_timeout: LEAVE, ..Limits::new(workers, 16, 1 << 32) })
     }
 
+    /// Returns the number of unclaimed chunks, by the number of workers to wake if all are absent.
+    pub(super) fn unclaimed(&self) -> usize {
+        self.scheduler.workers_to_wake(|_| u64::MAX, &self.table)
+    }
+
     /// Creates a pool with these limits whose workers are ready.
     pub(super) fn ready(limits: Limits) -> Self {
         let mut few = Few::requested(limits);

@@ -11,8 +11,6 @@ pub(super) struct VirtualDispatcher {
     /// The started workers of which it was not told yet, by slot.
     pub(super) started: Vec<usize>,
     pub(super) not_started: Vec<usize>,
-    /// Records that a worker leaves on its own.
-    pub(super) leaving: bool,
     pub(super) gone: bool,
 }
 

@@ -28,13 +28,13 @@ fn a_call_is_described_from_its_opening_to_its_end() {
     few.hand_in(call, 0, 1);
     few.hand_in(call, 1, 1);
     assert_eq!(few.scheduler.tail(), 3);
-    assert_eq!(few.scheduler.unclaimed(&few.table), 2);
+    assert_eq!(few.unclaimed(), 2);
     assert!(few.scheduler.is_in_flight(call) && !few.scheduler.is_in_flight(other));
     assert!(few.scheduler.has_timeouts());
     assert_eq!(few.scheduler.outstanding_of(call), 2);
     assert_eq!(few.scheduler.unanswered(call), [0..1, 1..2]);
     let position = few.claim(0);
-    assert_eq!(few.scheduler.unclaimed(&few.table), 1);
+    assert_eq!(few.unclaimed(), 1);
     assert_eq!(few.scheduler.chunk_at(position).map(|chunk| chunk.first), Some(0));
     let payload = VirtualInputs { call: 0, first: 0, count: 1 };
     assert_eq!(few.scheduler.payload_at(position), Some(payload));

@@ -270,10 +270,10 @@ fn a_worker_that_is_not_to_be_replaced_is_not() {
 fn few_chunks_are_published_while_a_call_has_a_priority() {
     let mut few = Few::new(3);
     few.call(12, CallOptions { priority: 1, ..CallOptions::default() });
-    assert_eq!(few.scheduler.unclaimed(&few.table), 2 * 3 + 1);
+    assert_eq!(few.unclaimed(), 2 * 3 + 1);
     let mut few = Few::new(3);
     few.call(20, CallOptions::default());
-    assert_eq!(few.scheduler.unclaimed(&few.table), 15, "less than the queue slots");
+    assert_eq!(few.unclaimed(), 15, "less than the queue slots");
 }
 
 #[test]

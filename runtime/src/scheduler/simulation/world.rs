@@ -319,12 +319,19 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Wakes sleeping workers, the first ones first.
     fn wake_workers(&mut self) {
-        if self.table.has_free() {
-            for worker in self.workers.iter_mut().flatten() {
-                worker.asleep = false;
-            }
-        }
+        let is_asleep = |slot: &usize| {
+            let worker = self.workers.get(*slot).and_then(Option::as_ref);
+            worker.is_some_and(|worker| worker.asleep)
+        };
+        let absent = |at| {
+            let slots = (0..64).filter(|bit| is_asleep(&(64 * at + bit)));
+            slots.fold(0, |word, bit| word | 1 << bit)
+        };
+        let wanted = self.scheduler.workers_to_wake(absent, &self.table);
+        let asleep = self.workers.iter_mut().flatten().filter(|worker| worker.asleep);
+        asleep.take(wanted).for_each(|worker| worker.asleep = false);
     }
 
     pub(super) fn wake_leader(&mut self) {

@@ -64,7 +64,7 @@ impl WorkerLoop {
     }
 
     async fn lane_chunk(&mut self, lane: &HostedLane, position: u64, descriptor: &Descriptor) {
-        let map = Arc::clone(&self.sleeper.page);
+        let (map, tasks) = (Arc::clone(&self.sleeper.page), Arc::clone(&self.tasks));
         let page = map.view();
         let begun = self.begin_chunk(page, position, descriptor);
         lane.current.chunk.set((descriptor.task, descriptor.first, descriptor.span));
@@ -72,7 +72,7 @@ impl WorkerLoop {
         let mut progress = ChunkProgress::new(position, descriptor, most);
         match registry::get(descriptor.task) {
             Some(entry) => {
-                let run = ChunkRun::new(descriptor, page, entry.registration.thunk, begun);
+                let run = ChunkRun::new(descriptor, page, &tasks, entry.registration.thunk, begun);
                 self.lane_inputs(lane, &run, &mut progress).await;
             }
             None => self.unknown_task(&mut progress, page),
@@ -128,10 +128,9 @@ impl WorkerLoop {
         progress: &mut ChunkProgress,
         may_use: bool,
     ) -> Attempt {
-        let ChunkRun { page, thunk, .. } = *run;
-        let tasks = Arc::clone(&self.tasks);
+        let ChunkRun { page, tasks, thunk, .. } = *run;
         let WorkerLoop { producer, output, original, .. } = self;
-        let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks: &tasks };
+        let chunk = ChunkAtWork { progress: &mut *progress, producer, page, tasks };
         let mut call = Call::of_chunk(chunk, output.sink(), *original).in_lane(may_use);
         let outcome = lane.current.run(&lane.lane_wakeup, call.run(thunk, &lane.host.turns)).await;
         let (phase, refused) = (call.phase, call.was_refused());
@@ -156,8 +155,7 @@ impl WorkerLoop {
         if self.stopwatch.is_some() {
             self.report_usage();
         }
-        let (map, tasks, last) =
-            (Arc::clone(&self.sleeper.page), Arc::clone(&self.tasks), self.last_direct);
+        let (map, tasks) = (Arc::clone(&self.sleeper.page), Arc::clone(&self.tasks));
         let page = map.view();
         loop {
             let seen = page.wake_word().load(Ordering::SeqCst);
@@ -167,7 +165,7 @@ impl WorkerLoop {
             if self.sleeper.pool_page().claims().cursor() < region.tail()
                 || page.is_asked_to_leave()
                 || !lane.host.takes_more()
-                || self.has_direct_after(last)
+                || self.has_direct()
             {
                 break;
             }
@@ -178,11 +176,6 @@ impl WorkerLoop {
             }
         }
         self.sleeper.pool_page().idle.clear(self.sleeper.number);
-    }
-
-    fn has_direct_after(&self, last: u64) -> bool {
-        let directed = self.region().directed(self.sleeper.number);
-        directed.is_some_and(|(position, _)| position != last)
     }
 
     async fn wait_or_release(&mut self, lane: &HostedLane) {

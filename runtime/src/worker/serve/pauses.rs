@@ -13,7 +13,7 @@ impl WorkerLoop {
     /// The code that is compiled into the task is the same as without pauses.
     #[cold]
     pub(super) fn paused_inputs(&mut self, run: &ChunkRun<'_>, progress: &mut ChunkProgress) {
-        let ChunkRun { page, thunk, soft_timeout, .. } = *run;
+        let ChunkRun { page, tasks, thunk, soft_timeout, .. } = *run;
         self.begin_times(run);
         loop {
             let of_growth = self.growth.as_ref().map(|growth| growth.inputs);
@@ -30,7 +30,7 @@ impl WorkerLoop {
                 cancellation::begin_input(soft_timeout);
             }
             let (before, at) = (progress.taken(), clock::now());
-            self.inputs(progress, page, thunk);
+            self.inputs(progress, (page, tasks), thunk);
             if !self.ran_inputs(run, before, at, progress) {
                 break;
             }

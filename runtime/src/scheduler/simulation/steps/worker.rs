@@ -118,7 +118,7 @@ impl World<'_> {
         worker.left = true;
         worker.asleep = false;
         worker.hangs = self.happens(self.program.hangs);
-        self.dispatcher.leaving = true;
+        self.dispatcher.wakeup = true;
     }
 
     fn claim(&mut self, slot: usize, worker: &mut VirtualWorker) {
