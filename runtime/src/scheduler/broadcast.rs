@@ -94,7 +94,7 @@ impl<P: Port> Scheduler<P> {
                 }
                 let (call, index) = (chunk.call, chunk.first);
                 self.act(Action::Unrun { call, index });
-                self.settled(call, chunk.count);
+                self.settled(call, chunk.count, 0);
                 self.notify_follower(call);
             }
         }

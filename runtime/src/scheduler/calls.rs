@@ -430,13 +430,16 @@ impl<P: Port> Scheduler<P> {
         if !call.detached {
             self.act(Action::Fail { call: id, index, reason, slot });
         }
-        self.settled(id, 1);
-        self.notify_follower(id);
+        self.settled(id, 1, 1);
     }
 
-    /// Records that inputs of a call got their outcomes.
-    pub(super) fn settled(&mut self, id: CallId, inputs: usize) {
+    /// Records that inputs of a call got their outcomes, the last `failed` of which are failures. Every outcome is
+    /// recorded here.
+    pub(super) fn settled(&mut self, id: CallId, inputs: usize, failed: usize) {
         self.calls.settle(id, inputs);
+        if failed > 0 {
+            self.notify_follower(id);
+        }
         let Some(call) = self.calls.get_mut(id) else { return };
         let over = call.detached && call.outstanding == 0;
         if std::mem::take(&mut call.news.watched) {

@@ -80,10 +80,7 @@ impl<P: Port> Scheduler<P> {
         chunk.answered += inputs;
         let id = chunk.call;
         self.health.deaths = 0;
-        self.settled(id, inputs);
-        if failed {
-            self.notify_follower(id);
-        }
+        self.settled(id, inputs, usize::from(failed));
         Ok(())
     }
 
