@@ -7,7 +7,7 @@
 //! that is lost is a deadlock, which loom reports.
 
 use loom::sync::atomic::{AtomicU64, Ordering};
-use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 /// The socket from which one side reads wake-ups.
@@ -36,11 +36,57 @@ impl Socket {
     }
 }
 
-/// The words that a lock guards: whether the other side sleeps.
+/// A lock, and the word that it guards: whether the other side sleeps.
+///
+/// loom blocks a thread that tries a `Mutex` which another thread takes at the same moment, until it is unlocked. Here the
+/// owner may wait for that thread, so the state of the lock is a value.
+#[derive(Default)]
+struct Lock {
+    state: Mutex<LockState>,
+    unlocked: Condvar,
+}
+
+#[derive(Default)]
+struct LockState {
+    is_locked: bool,
+    sleeps: bool,
+}
+
+struct Locked<'a> {
+    lock: &'a Lock,
+    sleeps: bool,
+}
+
+impl Lock {
+    fn lock(&self) -> Locked<'_> {
+        let mut state = self.state.lock().unwrap();
+        while state.is_locked {
+            state = self.unlocked.wait(state).unwrap();
+        }
+        state.is_locked = true;
+        Locked { lock: self, sleeps: state.sleeps }
+    }
+
+    fn try_lock(&self) -> Option<Locked<'_>> {
+        let mut state = self.state.lock().unwrap();
+        let is_free = !std::mem::replace(&mut state.is_locked, true);
+        is_free.then(|| Locked { lock: self, sleeps: state.sleeps })
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let state = LockState { is_locked: false, sleeps: self.sleeps };
+        *self.lock.state.lock().unwrap() = state;
+        self.lock.unlocked.notify_one();
+    }
+}
+
+/// A channel as its two sides share it.
 #[derive(Default)]
 struct Channel {
-    senders: Mutex<bool>,
-    receivers: Mutex<bool>,
+    senders: Lock,
+    receivers: Lock,
     tail: AtomicU64,
     head: AtomicU64,
     to_senders: Socket,
@@ -61,7 +107,7 @@ const CAPACITY: u64 = 1;
 
 impl Channel {
     fn send(&self, dies: Dies) {
-        let mut receiver_sleeps = self.senders.lock().unwrap();
+        let mut senders = self.senders.lock();
         let tail = self.tail.load(Ordering::Relaxed);
         loop {
             let head = self.head.load(Ordering::Acquire);
@@ -70,24 +116,24 @@ impl Channel {
             }
             self.wait_for_room(head);
         }
-        if *receiver_sleeps {
+        if senders.sleeps {
             self.to_receivers.wake();
             if dies == Dies::Woken {
                 return;
             }
-            *receiver_sleeps = false;
+            senders.sleeps = false;
         }
         self.tail.store(tail + 1, Ordering::Release);
         if dies == Dies::Published {
             return;
         }
-        drop(receiver_sleeps);
+        drop(senders);
     }
 
     fn wait_for_room(&self, seen: u64) {
         let is_taken = || self.head.load(Ordering::Acquire) != seen;
         while !is_taken() {
-            let Ok(mut sender_sleeps) = self.receivers.try_lock() else {
+            let Some(mut receivers) = self.receivers.try_lock() else {
                 thread::yield_now();
                 continue;
             };
@@ -95,8 +141,8 @@ impl Channel {
                 return;
             }
             self.to_senders.drain();
-            *sender_sleeps = true;
-            drop(sender_sleeps);
+            receivers.sleeps = true;
+            drop(receivers);
             self.to_senders.sleep();
         }
     }
@@ -107,7 +153,7 @@ impl Channel {
 
     /// `dies` in the middle: it was woken, and takes nothing.
     fn receive(&self, dies: bool) {
-        let mut sender_sleeps = self.receivers.lock().unwrap();
+        let mut receivers = self.receivers.lock();
         while !self.has_message() {
             if !self.arm() {
                 self.to_receivers.sleep();
@@ -116,9 +162,9 @@ impl Channel {
                 }
             }
         }
-        if *sender_sleeps {
+        if receivers.sleeps {
             self.to_senders.wake();
-            *sender_sleeps = false;
+            receivers.sleeps = false;
         }
         let head = self.head.load(Ordering::Relaxed);
         self.head.store(head + 1, Ordering::Release);
@@ -126,20 +172,20 @@ impl Channel {
 
     /// True if there is a message.
     fn arm(&self) -> bool {
-        let Some(mut receiver_sleeps) = self.lock_senders() else { return true };
+        let Some(mut senders) = self.lock_senders() else { return true };
         if self.has_message() {
             return true;
         }
         self.to_receivers.drain();
-        *receiver_sleeps = true;
+        senders.sleeps = true;
         false
     }
 
     /// A wait for this lock without an end is a deadlock: a sender that waits for room may have it.
-    fn lock_senders(&self) -> Option<MutexGuard<'_, bool>> {
+    fn lock_senders(&self) -> Option<Locked<'_>> {
         loop {
-            if let Ok(guard) = self.senders.try_lock() {
-                return Some(guard);
+            if let Some(locked) = self.senders.try_lock() {
+                return Some(locked);
             }
             if self.has_message() {
                 return None;
