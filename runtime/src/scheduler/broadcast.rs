@@ -2,27 +2,23 @@
 
 use super::call::CallState;
 use super::chunk::Only;
-use super::{Action, CallId, Chunk, Life, NewChunk, Port, Reason, Scheduler, Time};
+use super::{Action, CallId, Chunk, Life, NewChunk, Port, Reason, Scheduler};
 
 impl<P: Port> Scheduler<P> {
-    /// Takes an input that only the worker in `slot` may run.
+    /// Makes an input that only the worker in `slot` may run wait for it.
     pub(super) fn hand_to_one(
         &mut self,
         id: CallId,
         slot: usize,
         new: NewChunk<P::Payload>,
-        now: Time,
         port: &mut P,
     ) {
         let Some(call) = self.calls.get(id) else { return };
-        let timeout = call.options.timeout;
         let chunk = Chunk { only: Only::InSlot(slot), ..Chunk::new(id, call.task, new) };
         self.calls.add(id, chunk.count);
         self.make_wait(slot, chunk, false);
-        self.wake_dispatcher_for(timeout, now);
         self.give_waiting(slot, port);
         self.refuse_waiting_without_worker(port);
-        self.refuse_if_over(id, port);
     }
 
     /// Makes a chunk wait for the worker in a slot. Chunks of a broadcast go before other chunks.

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::time::Duration;
 
 use super::call::CallState;
 use super::timeouts::Timeouts;
@@ -191,17 +190,11 @@ impl<P: Port> Calls<P> {
         self.closed.extend(call.map(|call| call.client));
     }
 
-    /// Takes a chunk of a call; returns the limit of time of its inputs, or `None` if there is no such
-    /// call.
-    fn take_in(&mut self, id: CallId, new: NewChunk<P::Payload>) -> Option<Option<Duration>> {
-        let Calls { map, turns, outstanding, timeouts, spare, .. } = self;
-        let call = map.get_mut(&id)?;
-        let timeout = call.options.timeout;
-        if call.outstanding == 0 {
-            timeout.into_iter().for_each(|timeout| timeouts.add(timeout));
-        }
-        call.outstanding += new.count;
-        *outstanding += new.count;
+    /// Appends a chunk to the pending ones of its call, which gets a turn.
+    fn take_in(&mut self, id: CallId, new: NewChunk<P::Payload>) {
+        self.add(id, new.count);
+        let Calls { map, turns, spare, .. } = self;
+        let Some(call) = map.get_mut(&id) else { return };
         if call.pending.capacity() == 0 {
             // Most calls have one chunk.
             call.pending = std::mem::take(spare);
@@ -211,7 +204,6 @@ impl<P: Port> Calls<P> {
         if !std::mem::replace(&mut call.in_turn, true) {
             turns.push_back(id, call.options.priority);
         }
-        Some(timeout)
     }
 
     /// Queues a call that has pending chunks for its next turn, unless it is queued already. With `first` its
@@ -294,20 +286,27 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
-    /// Accepts chunks that a thread hands in.
+    /// Accepts inputs that a thread hands in, for the worker in the slot `to` or for any worker. All inputs of all
+    /// calls enter here.
     pub(super) fn hand_in(
         &mut self,
         id: CallId,
+        to: Option<usize>,
         new: NewChunk<P::Payload>,
         now: Time,
         port: &mut P,
     ) {
-        if self.limits.ordered {
-            return self.hand_in_turn(id, new, now, port);
+        let Some(call) = self.calls.get(id) else { return };
+        let timeout = call.options.timeout;
+        match to {
+            Some(slot) => self.hand_to_one(id, slot, new, port),
+            None if self.limits.ordered => self.hand_in_turn(id, new, port),
+            None => {
+                self.calls.take_in(id, new);
+                self.publish(port);
+            }
         }
-        let Some(timeout) = self.calls.take_in(id, new) else { return };
         self.wake_dispatcher_for(timeout, now);
-        self.publish(port);
         self.refuse_if_over(id, port);
     }
 

@@ -5,6 +5,11 @@ use super::{
 };
 
 impl<P: Port> Scheduler<P> {
+    /// Records that the process of a worker has ended; how it ended is not known yet.
+    pub(super) fn process_over(&mut self, slot: usize) {
+        self.workers.over(slot, &self.limits);
+    }
+
     /// Handles the end of a worker, or its abandonment. All of its answers were read before.
     pub(super) fn exited(
         &mut self,

@@ -153,6 +153,12 @@ impl<P: Port> Scheduler<P> {
         }
     }
 
+    /// Records that a worker leaves by itself.
+    pub(super) fn leaves(&mut self, slot: usize, now: Time) {
+        self.workers.leave(slot, now, &self.limits);
+    }
+
+    /// Asks a worker to leave after its chunk.
     pub(super) fn ask_to_leave(&mut self, slot: usize, now: Time) {
         if self.workers.leave(slot, now, &self.limits) {
             self.act(Action::AskToLeave { slot });
@@ -197,7 +203,7 @@ impl<P: Port> Scheduler<P> {
         let last = failed >= Limits::FAILED_STARTS;
         // A pool that has never been complete does not repeat a failed start.
         let once = !self.health.complete || !self.limits.replace;
-        if once || (last && !self.workers.any_serves()) {
+        if once || (last && self.workers.serving() == 0) {
             self.give_up(Reason::NotStarted(error.clone()), port);
         } else if last {
             // The serving workers run all inputs except those for a missing worker.
@@ -210,7 +216,7 @@ impl<P: Port> Scheduler<P> {
     /// Handles the end of the last serving worker. The calls depend on the next start, so it is tried without
     /// a pause.
     pub(super) fn no_worker_serves(&mut self) {
-        if self.health.failed_starts >= Limits::FAILED_STARTS && !self.workers.any_serves() {
+        if self.health.failed_starts >= Limits::FAILED_STARTS && self.workers.serving() == 0 {
             self.health.retry_at = None;
         }
     }

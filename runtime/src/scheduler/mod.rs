@@ -128,9 +128,9 @@ impl<P: Port> Scheduler<P> {
     /// Handles an event.
     pub(crate) fn handle(&mut self, event: Event<P>, now: Time, port: &mut P) {
         match event {
-            Event::HandedIn { call, chunk } => self.hand_in(call, chunk, now, port),
+            Event::HandedIn { call, chunk } => self.hand_in(call, None, chunk, now, port),
             Event::HandedToOne { call, slot, chunk } => {
-                self.hand_to_one(call, slot, chunk, now, port)
+                self.hand_in(call, Some(slot), chunk, now, port)
             }
             Event::InputsOpened { call } => self.calls.open_inputs(call),
             Event::InputsClosed { call } => self.close_inputs(call),
@@ -155,8 +155,8 @@ impl<P: Port> Scheduler<P> {
             Event::KillRequested { slot } => {
                 self.kill(slot, KillReason::Terminated, now);
             }
-            Event::Leaving { slot } => drop(self.workers.leave(slot, now, &self.limits)),
-            Event::ProcessOver { slot } => self.workers.over(slot, &self.limits),
+            Event::Leaving { slot } => self.leaves(slot, now),
+            Event::ProcessOver { slot } => self.process_over(slot),
             Event::Exited { slot, ending } => self.exited(slot, ending, now, port),
             Event::Resized { workers } => self.resize(workers, now, port),
             Event::Renewed { before } => self.renew(before, now),

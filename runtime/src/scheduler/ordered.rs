@@ -1,20 +1,14 @@
 //! Ordered pools, in which the inputs of a call go to the workers in turn.
 
 use super::chunk::Only;
-use super::{CallId, Chunk, NewChunk, Port, Scheduler, Time};
+use super::{CallId, Chunk, NewChunk, Port, Scheduler};
 
 impl<P: Port> Scheduler<P> {
-    /// Accepts inputs that a thread hands in, and makes each chunk wait for the worker whose turn it is.
-    pub(super) fn hand_in_turn(
-        &mut self,
-        id: CallId,
-        new: NewChunk<P::Payload>,
-        now: Time,
-        port: &mut P,
-    ) {
+    /// Divides inputs into chunks, and makes each chunk wait for the worker whose turn it is.
+    pub(super) fn hand_in_turn(&mut self, id: CallId, new: NewChunk<P::Payload>, port: &mut P) {
         let workers = self.target().max(1);
         let Some(call) = self.calls.get(id) else { return };
-        let (timeout, len) = (call.options.timeout, call.chunk_len(workers, None));
+        let len = call.chunk_len(workers, None);
         let mut rest = Chunk::new(id, call.task, new);
         rest.divisible = false;
         self.calls.add(id, rest.count);
@@ -30,8 +24,6 @@ impl<P: Port> Scheduler<P> {
             self.make_wait(slot, chunk, false);
             self.give_waiting(slot, port);
         }
-        self.wake_dispatcher_for(timeout, now);
-        self.refuse_if_over(id, port);
     }
 
     /// Lets another chunk of a call with `max_active` run, no matter for which worker it waits.

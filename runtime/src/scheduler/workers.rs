@@ -15,6 +15,8 @@ pub(super) struct Workers<E> {
     occupied: usize,
     /// The number of workers that serve and whose process is known.
     complete: usize,
+    /// The number of workers that serve.
+    serving: usize,
     /// The number of leaving workers.
     leaving: usize,
     next_id: usize,
@@ -35,6 +37,7 @@ impl<E> Workers<E> {
             target: 0,
             occupied: 0,
             complete: 0,
+            serving: 0,
             leaving: 0,
             next_id: 0,
             deadlines: BTreeSet::new(),
@@ -91,9 +94,9 @@ impl<E> Workers<E> {
         self.complete >= self.target
     }
 
-    /// Returns whether a worker serves.
-    pub(super) fn any_serves(&self) -> bool {
-        self.occupied().any(|(_, slot)| slot.worker.is_serving())
+    /// Returns the number of workers that serve.
+    pub(super) fn serving(&self) -> usize {
+        self.serving
     }
 
     /// Returns whether a worker is leaving.
@@ -147,6 +150,7 @@ impl<E> Workers<E> {
             self.deadlines.remove(&(time, at));
         }
         self.complete -= usize::from(slot.is_complete());
+        self.serving -= usize::from(slot.worker.is_serving());
         self.leaving -= usize::from(slot.worker.is_leaving());
         self.occupied -= 1;
         self.note_looking(at);
@@ -160,17 +164,23 @@ impl<E> Workers<E> {
     /// Changes a slot and updates the counters.
     fn change(&mut self, at: usize, limits: &Limits, change: impl FnOnce(&mut Slot<E>)) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
-        let before = (slot.is_complete(), slot.deadline, slot.worker.is_leaving());
+        let counts = |slot: &Slot<E>| {
+            let worker = &slot.worker;
+            [slot.is_complete(), worker.is_serving(), worker.is_leaving()].map(usize::from)
+        };
+        let (before, due) = (counts(slot), slot.deadline);
         change(slot);
         slot.deadline = deadline(slot, limits);
-        let now = (slot.is_complete(), slot.deadline, slot.worker.is_leaving());
-        self.complete = self.complete + usize::from(now.0) - usize::from(before.0);
-        self.leaving = self.leaving + usize::from(now.2) - usize::from(before.2);
-        if now.1 != before.1 {
-            if let Some(time) = before.1 {
+        let (now, next) = (counts(slot), slot.deadline);
+        let counters = [&mut self.complete, &mut self.serving, &mut self.leaving];
+        for (counter, (now, before)) in counters.into_iter().zip(now.into_iter().zip(before)) {
+            *counter = *counter + now - before;
+        }
+        if next != due {
+            if let Some(time) = due {
                 self.deadlines.remove(&(time, at));
             }
-            self.deadlines.extend(now.1.map(|time| (time, at)));
+            self.deadlines.extend(next.map(|time| (time, at)));
         }
         self.note_looking(at);
     }
@@ -369,6 +379,10 @@ impl<E> Workers<E> {
                 "{} workers are counted as serving, not {complete}",
                 self.complete
             ));
+        }
+        let serving = self.occupied().filter(|(_, slot)| slot.worker.is_serving()).count();
+        if self.serving != serving {
+            return Err(format!("{} workers are counted, and {serving} serve", self.serving));
         }
         let leaving = self.occupied().filter(|(_, slot)| slot.worker.is_leaving()).count();
         if self.leaving != leaving {
