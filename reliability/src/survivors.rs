@@ -2,8 +2,9 @@
 //!
 //! cargo-mutants replaces a function, an operator or a match arm and runs the tests. A mutant survives if
 //! they still pass. Each part is copied into a package of its own, because the whole library takes too
-//! long to build. The first round builds fast and runs few schedules of the simulation, which is enough for
-//! most mutants. The second round runs many schedules for the survivors of the first one. A mutant that also
+//! long to build. The first round builds fast and runs few schedules of the simulation, or leaves out the
+//! longest tests of the codec, which is enough for most mutants. The second round runs many schedules and all
+//! tests of the codec for the survivors of the first one. A mutant that also
 //! survives the second round has to be listed with the reason why no test can or should detect it.
 
 use std::collections::BTreeMap;
@@ -27,8 +28,6 @@ struct Part {
     excluded: &'static str,
     /// The functions that only tests use, as a regular expression.
     excluded_functions: &'static str,
-    /// The tests that take too long, as a prefix. The package contains shorter ones.
-    skipped_tests: &'static str,
     rounds: &'static [Round],
 }
 
@@ -36,6 +35,11 @@ struct Part {
 struct Round {
     opt_level: u32,
     schedules: u32,
+    /// The tests that take too long, by a part of their names. The package or the next round contains others.
+    skipped_tests: &'static [&'static str],
+    /// The CPU time in seconds that each process of the build and of the tests may use. It detects a mutant that
+    /// loops, however busy the machine is.
+    cpu_seconds: u64,
 }
 
 const PARTS: [Part; 2] = [
@@ -48,10 +52,19 @@ dashboard = []
 ",
         excluded: "src/scheduler/{simulation/**,consistency.rs}",
         excluded_functions: "::(check|has_for|calls)\\b",
-        skipped_tests: "schedules_keep_every_promise",
         rounds: &[
-            Round { opt_level: 0, schedules: 3_000 },
-            Round { opt_level: 1, schedules: 100_000 },
+            Round {
+                opt_level: 0,
+                schedules: 3_000,
+                skipped_tests: &["schedules_keep_every_promise"],
+                cpu_seconds: 20,
+            },
+            Round {
+                opt_level: 1,
+                schedules: 100_000,
+                skipped_tests: &["schedules_keep_every_promise"],
+                cpu_seconds: 60,
+            },
         ],
     },
     Part {
@@ -69,22 +82,36 @@ proptest = \"1\"
 ",
         excluded: "src/codec/tests/**",
         excluded_functions: "^$",
-        skipped_tests: "none",
-        rounds: &[Round { opt_level: 1, schedules: 0 }],
+        rounds: &[
+            Round {
+                opt_level: 0,
+                schedules: 0,
+                skipped_tests: &[
+                    "elements_without_bytes_are_bounded",
+                    "encoding_refuses_what_decoding_would",
+                ],
+                cpu_seconds: 20,
+            },
+            Round { opt_level: 1, schedules: 0, skipped_tests: &[], cpu_seconds: 60 },
+        ],
     },
 ];
 
-/// The CPU time in seconds and the address space in bytes that each process of the build and of the tests
-/// may use. A mutant that loops or allocates without end is detected by them, however busy the machine is.
-const CPU_SECONDS: u64 = 60;
+/// The address space in bytes that each process of the build and of the tests may use. It detects a mutant that
+/// allocates without end.
 const ADDRESS_SPACE: u64 = 8 << 30;
+
+/// The exit codes of cargo-mutants after all mutants were tested. The list may explain the survivors. Other
+/// codes mean, for instance, that the tests fail without a mutant.
+const TESTED_ALL: i32 = 0;
+const FOUND_SURVIVORS: i32 = 2;
+const FOUND_TIMEOUTS: i32 = 3;
 
 /// Runs cargo-mutants over the parts; returns false if a mutant survived without a reason.
 pub(crate) fn run(options: &Options<'_>) -> bool {
     let list = fs::read_to_string(workspace().join("reliability").join(LIST));
     let list = list.expect("the list of survivors");
     let known = known(&list);
-    sys::set_soft_limit(libc::RLIMIT_CPU, CPU_SECONDS);
     sys::set_soft_limit(libc::RLIMIT_AS, ADDRESS_SPACE);
     let mut good = true;
     for part in &PARTS {
@@ -165,17 +192,23 @@ fn run_round(
         part.name, part.sections, round.opt_level
     );
     fs::write(package.join("Cargo.toml"), manifest)?;
+    sys::set_soft_limit(libc::RLIMIT_CPU, round.cpu_seconds);
     let mut command = Command::new("cargo");
     command.arg("mutants").current_dir(package);
     command.args(["--no-shuffle", "--jobs=1", "--timeout=600", "--colors=never"]);
     command.arg(format!("--exclude={}", part.excluded));
     command.arg(format!("--exclude-re={}", part.excluded_functions));
     command.args(expressions.iter().map(|expression| format!("--re={expression}")));
-    command.args(shard.map(|shard| format!("--shard={shard}")));
-    command.args(["--", "--lib", "--", "--skip", part.skipped_tests]);
-    // The exit code also reports survivors, which the list may explain.
-    command.env("SCHEDULES", round.schedules.to_string()).status()?;
-    Ok(package.join("mutants.out"))
+    if let Some(shard) = shard {
+        command.args(["--sharding=round-robin", "--shard", shard]);
+    }
+    command.args(["--", "--lib", "--"]);
+    command.args(round.skipped_tests.iter().map(|test| format!("--skip={test}")));
+    let status = command.env("SCHEDULES", round.schedules.to_string()).status()?;
+    match status.code() {
+        Some(TESTED_ALL | FOUND_SURVIVORS | FOUND_TIMEOUTS) => Ok(package.join("mutants.out")),
+        _ => Err(io::Error::other(format!("cargo-mutants tested no mutants or not all: {status}"))),
+    }
 }
 
 /// Returns a regular expression that matches only the given text.
