@@ -1,5 +1,6 @@
 //! The guarantees of the codec, for many different types.
 
+mod borrowed;
 mod format;
 mod hostile;
 mod memory;
