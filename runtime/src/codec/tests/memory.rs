@@ -71,6 +71,58 @@ fn a_sink_that_cannot_grow_keeps_what_it_had() {
     assert_eq!(sink.bytes(), bytes_of(&(1_u64, 3_u64)));
 }
 
+/// Encodes the value into a region of `room` bytes that cannot grow.
+fn encode_into<T: serde::Serialize>(value: &T, room: usize) -> Result<Vec<u8>, String> {
+    let mut regions = Regions::up_to(0);
+    let mut first = vec![0_u8; room];
+    // SAFETY: `first` outlives the sink and is not used in the meantime.
+    let mut sink = unsafe { Sink::new(&mut regions, NonNull::from(&mut first[..])) };
+    encode(value, &mut sink).map_err(|error| error.to_string())?;
+    Ok(sink.bytes().to_vec())
+}
+
+#[test]
+fn a_region_is_filled_to_its_end_before_it_grows() {
+    /// It writes its text in two parts.
+    struct Shown;
+    impl serde::Serialize for Shown {
+        fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            to.collect_str(&format_args!("{}-{}", "first", "second"))
+        }
+    }
+    macro_rules! check {
+        ($($value:expr,)*) => {$(
+            let bytes = bytes_of(&$value);
+            assert_eq!(encode_into(&$value, bytes.len()), Ok(bytes.clone()));
+            for room in 0..bytes.len() {
+                let error = "there is no room for the value: no more pages".to_owned();
+                assert_eq!(encode_into(&$value, room), Err(error), "room for {room} bytes");
+            }
+        )*};
+    }
+    check! { 7_u64, 'ß', u128::MAX, "text", vec![1.5_f64, 2.5], ["a", "b"], Some(7_u16), Shown, }
+}
+
+#[test]
+fn aligned_numbers_are_written_alike_however_much_room_there_is() {
+    for numbers in [vec![], vec![1_u64], vec![1, 2, 3]] {
+        let value = (7_u8, &numbers, 9_u8, &numbers);
+        let encoded = |room: usize| {
+            let mut regions = Regions::up_to(1 << 20);
+            let mut first = vec![0_u8; room];
+            // SAFETY: `first` outlives the sink and is not used in the meantime.
+            let sink = unsafe { Sink::new(&mut regions, NonNull::from(&mut first[..])) };
+            let mut sink = sink.aligned();
+            encode(&value, &mut sink).unwrap();
+            sink.bytes().to_vec()
+        };
+        let expected = encoded(1 << 10);
+        for room in 0..expected.len() {
+            assert_eq!(encoded(room), expected, "with room for {room} bytes at first");
+        }
+    }
+}
+
 #[test]
 fn plain_slices_are_written_in_one_go() {
     let floats = vec![0.5_f64; 1000];

@@ -2,6 +2,7 @@
 
 mod borrowed;
 mod format;
+mod hints;
 mod hostile;
 mod memory;
 mod props;

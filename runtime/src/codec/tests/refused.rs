@@ -273,3 +273,70 @@ fn nothing_stays_of_a_value_that_fails() {
     assert_eq!(sink.finish(), 2);
     assert_eq!(bytes, [7, 8]);
 }
+
+#[test]
+fn an_error_names_what_was_found() {
+    fn error<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> String {
+        value_of::<T>(bytes).err().unwrap().to_string()
+    }
+    assert_eq!(error::<u64>(&[0; 5]), "the bytes end early, at least 3 are missing");
+    assert_eq!(error::<bool>(&[2]), "a bool is 0 or 1, not 2");
+    assert!(error::<char>(&[0xff]).starts_with("no char starts with the bytes [255"));
+    assert_eq!(error::<Option<u8>>(&[3]), "an option starts with 0 or 1, not 3");
+    let more = [2, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    let text = "the bytes announce 1 elements more than the type reads";
+    assert_eq!(error::<First>(&more), text);
+}
+
+/// Reads only the first element of a sequence.
+struct First;
+
+impl<'de> Deserialize<'de> for First {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FirstOf;
+        impl<'de> serde::de::Visitor<'de> for FirstOf {
+            type Value = First;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("numbers")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut seq: A,
+            ) -> Result<First, A::Error> {
+                seq.next_element::<u8>().map(|_| First)
+            }
+        }
+        deserializer.deserialize_seq(FirstOf)
+    }
+}
+
+/// A value whose implementation of `Serialize` or `Display` fails, or with too many variants.
+enum Failing {
+    WithoutText,
+    Shown,
+    FarVariant,
+}
+
+impl std::fmt::Display for Failing {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Err(std::fmt::Error)
+    }
+}
+
+impl Serialize for Failing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Failing::WithoutText => Err(S::Error::custom("")),
+            Failing::Shown => serializer.collect_str(self),
+            Failing::FarVariant => serializer.serialize_unit_variant("Far", 1 << 24, "Variant"),
+        }
+    }
+}
+
+#[test]
+fn a_failing_value_gives_its_reason() {
+    let reason = |value| try_bytes_of(&value).unwrap_err().to_string();
+    assert_eq!(reason(Failing::WithoutText), "an error without a text");
+    assert_eq!(reason(Failing::Shown), "a `Display` implementation returned an error");
+    assert!(reason(Failing::FarVariant).contains("more than 16 million variants"));
+}
