@@ -15,6 +15,8 @@ mod behaviours;
 mod caller;
 mod checks;
 mod choices;
+#[cfg(test)]
+mod details;
 mod dispatcher;
 mod ledger;
 mod program;
