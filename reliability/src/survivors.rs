@@ -159,15 +159,19 @@ fn run_part(part: &Part, options: &Options<'_>) -> io::Result<Outcome> {
     copy_tree(&workspace().join("Cargo.lock"), &package.join("Cargo.lock"))?;
     let mut all = Outcome::default();
     for (number, round) in part.rounds.iter().enumerate() {
-        let mut chosen: Vec<String> = all.missed.drain(..).map(|name| escape(&name)).collect();
-        if number > 0 && chosen.is_empty() {
+        let survivors = std::mem::take(&mut all.missed);
+        if number > 0 && survivors.is_empty() {
             break;
         }
+        let mut chosen: Vec<String> = survivors.iter().map(|name| escape(name)).collect();
         chosen.extend(options.text("re").filter(|_| number == 0).map(str::to_owned));
         let shard = options.text("shard").filter(|_| number == 0);
         let results = run_round(part, round, &package, &chosen, shard)?;
-        let read = |name: &str| -> io::Result<Vec<String>> {
-            Ok(fs::read_to_string(results.join(name))?.lines().map(str::to_owned).collect())
+        // cargo-mutants also deletes fields of structs, whichever mutants are chosen.
+        let counts = |name: &&str| number == 0 || survivors.iter().any(|other| other == name);
+        let read = |file: &str| -> io::Result<Vec<String>> {
+            let names = fs::read_to_string(results.join(file))?;
+            Ok(names.lines().filter(counts).map(str::to_owned).collect())
         };
         all.caught.extend(read("caught.txt")?);
         all.missed.extend(read("missed.txt")?);
