@@ -67,17 +67,19 @@ fn elements_without_bytes_are_bounded() {
 fn elements_without_bytes_but_with_memory_are_bounded_by_their_memory() {
     #[derive(Deserialize)]
     #[serde(from = "()")]
-    struct Skipped {
-        _cache: [u64; 32],
+    struct Skipped<const N: usize> {
+        _cache: [u64; N],
     }
-    impl From<()> for Skipped {
+    impl<const N: usize> From<()> for Skipped<N> {
         fn from((): ()) -> Self {
-            Skipped { _cache: [0; 32] }
+            Skipped { _cache: [0; N] }
         }
     }
-    let taken = value_of::<Vec<Skipped>>(&bytes_of(&[(); 100][..])).unwrap();
+    let taken = value_of::<Vec<Skipped<32>>>(&bytes_of(&[(); 100][..])).unwrap();
     assert_eq!(taken.len(), 100);
-    assert!(value_of::<Vec<Skipped>>(&bytes_of(&vec![(); 1 << 20])).is_err());
+    assert!(value_of::<Vec<Skipped<32>>>(&bytes_of(&vec![(); 1 << 20])).is_err());
+    // The limit is not a multiple of this size.
+    assert!(value_of::<Vec<Skipped<3>>>(&bytes_of(&vec![(); 1 << 20])).is_err());
 }
 
 #[test]
