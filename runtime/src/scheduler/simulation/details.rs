@@ -1,5 +1,7 @@
 //! Tests of details that no check of a schedule observes: what is counted, and what is not done in vain.
 
+use std::time::Duration;
+
 use super::behaviours::Few;
 use super::table::VirtualInputs;
 use crate::scheduler::{
@@ -99,4 +101,72 @@ fn a_leader_does_not_sleep_until_withdrawn_chunks_are_passed() {
     // Of the eight chunks four are left when the position before the withdrawn ones is claimed.
     let decided = few.scheduler.wait(call, WakePolicy::ShortQueue, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Lead(Sleep::Low(5)));
+}
+
+#[test]
+fn a_chunk_is_unanswered_until_its_last_input_has_an_outcome() {
+    let mut few = Few::new(1);
+    let call = few.open(CallOptions::default());
+    few.hand_in(call, 0, 2);
+    let position = few.claim(0);
+    for is_unanswered in [true, true, false] {
+        assert_eq!(few.scheduler.is_unanswered(position), is_unanswered);
+        if is_unanswered {
+            few.scheduler.answered(0, 1, false).unwrap();
+        }
+    }
+    assert!(!few.scheduler.is_unanswered(position + 1), "there is no such chunk");
+}
+
+#[test]
+fn a_chunk_of_one_input_stays_published_when_others_are_cut() {
+    let mut few = Few::new(2);
+    let call = few.open(CallOptions::default());
+    few.hand_in(call, 0, 8);
+    few.hand_in(call, 8, 1);
+    let position = few.claim(0);
+    few.event(Event::Slow { slot: 0, position, took: Duration::from_millis(20), begun: 1 });
+    let next = few.scheduler.chunk_at(position + 1);
+    assert_eq!(next.map(|chunk| (chunk.first, chunk.count)), Some((8, 1)));
+}
+
+#[test]
+fn an_input_is_not_blamed_if_its_process_was_seen_to_end_before_the_kill_of_its_host() {
+    for with_host in [true, false] {
+        let mut few = Few::new(2);
+        few.call(1, CallOptions::default());
+        let position = few.claim(1);
+        few.event(Event::ProcessOver { slot: 1 });
+        if with_host {
+            few.event(Event::HostKilled { slot: 1 });
+        }
+        let (is_clean, left, from_outside, is_one_of_many) = (false, false, true, false);
+        let started = Some((position, 0));
+        let ending =
+            Ending { is_clean, left, from_outside, is_one_of_many, started, error: "ended" };
+        few.event(Event::Exited { slot: 1, ending });
+        let fails = few.actions().iter().any(|action| matches!(action, Action::Fail { .. }));
+        assert_eq!(fails, !with_host);
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_before_it_has_claimed_is_replaced_by_one_that_sleeps() {
+    let mut few = Few::new(2);
+    few.call(1, CallOptions::default());
+    few.actions();
+    few.event(Event::KillRequested { slot: 0 });
+    assert!(few.actions().contains(&Action::WakeWorkers));
+}
+
+#[test]
+fn the_rest_of_a_chunk_that_came_back_is_divided() {
+    let mut few = Few::new(2);
+    let call = few.open(CallOptions::default());
+    few.hand_in(call, 0, 8);
+    few.claim(0);
+    few.scheduler.answered(0, 1, false).unwrap();
+    few.die(0);
+    let (_, inputs) = few.table.claim(1).unwrap();
+    assert_eq!((inputs.first, inputs.count), (1, 1));
 }

@@ -80,6 +80,7 @@ fn a_worker_that_starts_is_renewed_when_it_serves() {
     few.renew();
     few.now += 3 * PAUSE;
     assert_eq!(few.asks(), []);
+    assert_eq!(few.scheduler.next_deadline(few.now, None), Some(few.now + PAUSE));
     few.event(Event::Ready { slot: 1 });
     assert_eq!(few.asks(), [0]);
     few.leave(0);
