@@ -321,13 +321,10 @@ impl<'a> World<'a> {
 
     /// Wakes sleeping workers, the first ones first.
     fn wake_workers(&mut self) {
-        let is_asleep = |slot: &usize| {
-            let worker = self.workers.get(*slot).and_then(Option::as_ref);
-            worker.is_some_and(|worker| worker.asleep)
-        };
-        let absent = |at| {
-            let slots = (0..64).filter(|bit| is_asleep(&(64 * at + bit)));
-            slots.fold(0, |word, bit| word | 1 << bit)
+        let absent = |at: usize| {
+            let workers = self.workers.iter().skip(64 * at).take(64).enumerate();
+            let asleep = workers.filter(|(_, worker)| worker.as_ref().is_some_and(|w| w.asleep));
+            asleep.fold(0, |word, (bit, _)| word | 1 << bit)
         };
         let wanted = self.scheduler.workers_to_wake(absent, &self.table);
         let asleep = self.workers.iter_mut().flatten().filter(|worker| worker.asleep);
