@@ -30,7 +30,7 @@ impl Engine {
             Action::GiveUp { slot } => self.given_up.push(slot),
             Action::Vacate { slot } => {
                 let pool_page = shared.pool_page();
-                for set in [&pool_page.idle, &pool_page.away, &pool_page.spinning] {
+                for set in [&pool_page.idle, &pool_page.absent, &pool_page.spinning] {
                     set.clear(slot);
                 }
                 if let Some(instance) = self.instances.get_mut(slot) {
@@ -87,7 +87,7 @@ impl Engine {
         let lanes = shared.settings.is_concurrent();
         let absent = |at| match lanes {
             true => u64::MAX,
-            false => pool_page.idle.word(at) | pool_page.away.word(at),
+            false => pool_page.idle.word(at) | pool_page.absent.word(at),
         };
         for _ in 0..self.scheduler.workers_to_wake(absent, &self.queue) {
             let Some(slot) = pool_page.idle.take() else { break };

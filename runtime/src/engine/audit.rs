@@ -24,7 +24,7 @@ impl Engine {
         }
         if free.is_some() {
             // No set of workers can be trusted.
-            shared.pool_page().away.reset();
+            shared.pool_page().absent.reset();
             shared.pool_page().spinning.reset();
             for (slot, worker) in self.scheduler.slots() {
                 if worker.worker.is_serving()

@@ -317,24 +317,24 @@ fn rule_16_no_worker_sleeps_while_there_is_work() {
     });
 }
 
-/// A worker that goes away, as `Sleeper::go_away` and the beginning of `Sleeper::sleep` do it, and a caller that
-/// publishes. Returns which bits of the worker the caller saw, and whether the worker saw the chunk before it went away
-/// and after.
-fn goes_away(comes_back: bool) -> ((bool, bool), (bool, bool)) {
+/// A worker that announces its absence, as `Sleeper::announce_absence` and the beginning of `Sleeper::sleep` do it, and a caller that
+/// publishes. Returns which bits of the worker the caller saw, and whether the worker saw the chunk at its announcement
+/// and before it slept.
+fn announces_absence(comes_back: bool) -> ((bool, bool), (bool, bool)) {
     let shared = Arc::new((area::<PoolPage>(), Region::default()));
     let worker = {
         let shared = Arc::clone(&shared);
         thread::spawn(move || {
             let (pool_page, region) = &*shared;
             let has_work = || region.tail.load(Ordering::Acquire) > 0;
-            pool_page.away.set(0);
+            pool_page.absent.set(0);
             fence(Ordering::SeqCst);
             let before = has_work();
             if !comes_back {
                 return (before, false);
             }
             pool_page.idle.set(0);
-            pool_page.away.clear(0);
+            pool_page.absent.clear(0);
             fence(Ordering::SeqCst);
             (before, has_work())
         })
@@ -342,23 +342,23 @@ fn goes_away(comes_back: bool) -> ((bool, bool), (bool, bool)) {
     shared.1.tail.store(1, Ordering::Release);
     fence(Ordering::SeqCst);
     let sleeps = shared.0.idle.word(0) != 0;
-    let is_away = shared.0.away.word(0) != 0;
-    ((sleeps, is_away), worker.join().unwrap())
+    let is_absent = shared.0.absent.word(0) != 0;
+    ((sleeps, is_absent), worker.join().unwrap())
 }
 
 #[test]
-fn rule_17_a_worker_that_is_away_is_not_counted_on() {
+fn rule_17_a_worker_that_is_absent_is_not_counted_on() {
     model(|| {
-        let ((_, is_away), (before, _)) = goes_away(false);
-        assert!(is_away || before, "the caller counts on a worker that is away");
+        let ((_, is_absent), (before, _)) = announces_absence(false);
+        assert!(is_absent || before, "the caller counts on a worker that is absent");
     });
 }
 
 #[test]
 fn rule_17_a_worker_that_comes_back_sees_the_chunk() {
     model(|| {
-        let ((sleeps, is_away), (_, after)) = goes_away(true);
-        assert!(sleeps || is_away || after, "the caller counts on a worker that sleeps");
+        let ((sleeps, is_absent), (_, after)) = announces_absence(true);
+        assert!(sleeps || is_absent || after, "the caller counts on a worker that sleeps");
     });
 }
 

@@ -27,6 +27,7 @@ impl Bits {
         self.0.iter().for_each(|word| word.store(0, Ordering::SeqCst));
     }
 
+    /// Returns whether the set has no worker.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|word| word.load(Ordering::SeqCst) == 0)
     }
@@ -94,8 +95,8 @@ pub(crate) struct PoolPage {
     caller: CallerWords,
     /// The workers that sleep, or are about to.
     pub(crate) idle: Bits,
-    /// The workers without a chunk that do something else before they look at the queue.
-    pub(crate) away: Bits,
+    /// The workers without a chunk that do something else before they search the queue.
+    pub(crate) absent: Bits,
     /// The workers that spin. Only workers use this set.
     pub(crate) spinning: Bits,
     words: [AtomicU64; SLOTS],

@@ -140,16 +140,16 @@ impl<P: Port> Scheduler<P> {
             },
             None => {}
         }
-        self.next_turn(id, port);
+        self.queue_rest(id, port);
     }
 
     /// Lets a call of which a chunk has ended publish the next one.
-    pub(super) fn has_room(&mut self, id: CallId, port: &mut P) {
-        self.next_turn(id, port);
+    pub(super) fn publish_next(&mut self, id: CallId, port: &mut P) {
+        self.queue_rest(id, port);
         self.give_limited(id, port);
     }
 
-    fn next_turn(&mut self, id: CallId, port: &mut P) {
+    fn queue_rest(&mut self, id: CallId, port: &mut P) {
         if self.calls.get(id).is_some_and(|call| !call.pending.is_empty()) {
             self.calls.queue(id, true);
             self.publish(port);

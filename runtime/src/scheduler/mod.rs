@@ -166,7 +166,7 @@ impl<P: Port> Scheduler<P> {
             Event::DispatcherEnded => self.dispatcher_ended(port),
             Event::TimePassed => self.time_passed(now, port),
         }
-        self.replace_lookers();
+        self.wake_replacements();
     }
 
     /// Returns the next action, in the order in which the actions became necessary.

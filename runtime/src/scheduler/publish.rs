@@ -94,18 +94,18 @@ impl<P: Port> Scheduler<P> {
         self.calls.queue(id, true);
     }
 
-    /// Wakes sleeping workers if others will not look at the queue after all.
-    pub(super) fn replace_lookers(&mut self) {
-        if self.workers.take_fewer_look() && self.in_flight.unreported() > 0 {
+    /// Wakes sleeping workers in place of those that stopped searching without having claimed a chunk.
+    pub(super) fn wake_replacements(&mut self) {
+        if self.workers.take_search_ended() && self.in_flight.unreported() > 0 {
             self.act(Action::WakeWorkers);
         }
     }
 
     /// Returns the number of sleeping workers to wake, so that every chunk in the queue is seen by a worker (rule Q17).
-    /// `absent` returns the bits of 64 workers each: those that sleep, or do something else before they look at the
+    /// `absent` returns the bits of 64 workers each: those that sleep, or do something else before they search the
     /// queue.
     pub(crate) fn workers_to_wake(&self, absent: impl Fn(usize) -> u64, port: &P) -> usize {
-        let unseen = self.in_flight.unreported().saturating_sub(self.workers.looking(absent));
+        let unseen = self.in_flight.unreported().saturating_sub(self.workers.searching(absent));
         if unseen == 0 {
             return 0;
         }

@@ -106,7 +106,7 @@ impl<P: Port> Scheduler<P> {
         if direct {
             self.give_waiting(slot, port);
         }
-        self.replace_lookers();
+        self.wake_replacements();
         outcome
     }
 
@@ -134,7 +134,7 @@ impl<P: Port> Scheduler<P> {
         } else {
             let id = chunk.call;
             drop(chunk);
-            self.has_room(id, port);
+            self.publish_next(id, port);
         }
         Ok(())
     }

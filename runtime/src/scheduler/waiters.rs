@@ -12,7 +12,7 @@
 //! | the leading thread stops waiting | a follower, which then leads, or else the dispatcher |
 //! | a timeout, a vacant slot, the end of the pool | the dispatcher |
 //! | published chunks were taken back | the thread that leads, if it waits for claims |
-//! | a chunk was published, or a worker does not look for chunks any more | sleeping workers for the chunks that no awake worker will see |
+//! | a chunk was published, or a worker stopped searching without having claimed one | sleeping workers for the chunks that no awake worker will see |
 //! | a worker is ready, a slot is free, the pool is empty or over | the threads that wait for the pool |
 
 use std::collections::BTreeSet;

@@ -111,8 +111,8 @@ impl<E> Slot<E> {
         self.direct.is_some()
     }
 
-    /// Returns whether it looks at the queue next, because it has no chunk as far as it has reported.
-    pub(super) fn is_looking(&self) -> bool {
+    /// Returns whether it searches the queue next, because it has no chunk as far as it has reported.
+    pub(super) fn is_searching(&self) -> bool {
         matches!(self.worker, Worker::Idle { .. }) && self.direct.is_none()
     }
 
@@ -120,10 +120,4 @@ impl<E> Slot<E> {
     pub(super) fn is_complete(&self) -> bool {
         self.known && self.worker.is_serving()
     }
-}
-
-/// Returns the number of bits that are set. Most words are zero, and not every x86-64 processor counts bits fast.
-#[inline]
-pub(crate) fn count_ones(word: u64) -> usize {
-    if word == 0 { 0 } else { word.count_ones() as usize }
 }

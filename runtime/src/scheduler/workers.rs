@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::deadlines::{LEAST, deadline};
 use super::results::Violation;
 use super::time::{Time, after};
-use super::worker::{Slot, Worker, count_ones};
+use super::worker::{Slot, Worker};
 use super::{KillReason, Limits};
 
 /// The workers of a pool, by slot.
@@ -24,10 +24,10 @@ pub(super) struct Workers<E> {
     deadlines: BTreeSet<(Time, usize)>,
     /// The free slots below the target.
     vacant: BTreeSet<usize>,
-    /// One bit for each worker that has no chunk and looks for one.
-    looking: Vec<u64>,
-    /// Whether a worker stopped looking for a chunk without having found one.
-    fewer_look: bool,
+    /// One bit for each worker that has no chunk and searches for one.
+    searching: Vec<u64>,
+    /// Whether a worker stopped searching without having claimed a chunk.
+    search_ended: bool,
 }
 
 impl<E> Workers<E> {
@@ -42,8 +42,8 @@ impl<E> Workers<E> {
             next_id: 0,
             deadlines: BTreeSet::new(),
             vacant: BTreeSet::new(),
-            looking: Vec::new(),
-            fewer_look: false,
+            searching: Vec::new(),
+            search_ended: false,
         };
         workers.set_target(target);
         workers
@@ -61,7 +61,7 @@ impl<E> Workers<E> {
     pub(super) fn set_target(&mut self, target: usize) {
         if self.slots.len() < target {
             self.slots.resize_with(target, || None);
-            self.looking.resize(target.div_ceil(64), 0);
+            self.searching.resize(target.div_ceil(64), 0);
         }
         self.vacant.split_off(&target);
         let new = (self.target..target).filter(|slot| self.slots[*slot].is_none());
@@ -104,25 +104,25 @@ impl<E> Workers<E> {
         self.leaving > 0
     }
 
-    /// Returns the number of workers that have no chunk, look for one, and are not absent. `absent` returns the bits
+    /// Returns the number of workers that search for a chunk and are not absent. `absent` returns the bits
     /// of 64 workers each.
-    pub(super) fn looking(&self, absent: impl Fn(usize) -> u64) -> usize {
-        let words = self.looking.iter().enumerate();
-        words.map(|(at, word)| count_ones(word & !absent(at))).sum()
+    pub(super) fn searching(&self, absent: impl Fn(usize) -> u64) -> usize {
+        let words = self.searching.iter().enumerate();
+        words.map(|(at, word)| (word & !absent(at)).count_ones() as usize).sum()
     }
 
-    /// Returns whether a worker stopped looking for a chunk without having found one, since this was last called.
-    pub(super) fn take_fewer_look(&mut self) -> bool {
-        std::mem::take(&mut self.fewer_look)
+    /// Returns whether a worker stopped searching without having claimed a chunk, since this was last called.
+    pub(super) fn take_search_ended(&mut self) -> bool {
+        std::mem::take(&mut self.search_ended)
     }
 
-    fn note_looking(&mut self, at: usize) {
+    fn note_searching(&mut self, at: usize) {
         let slot = self.get(at);
-        let looks = slot.is_some_and(Slot::is_looking);
+        let searches = slot.is_some_and(Slot::is_searching);
         let works = slot.is_some_and(|slot| matches!(slot.worker, Worker::Busy { .. }));
-        let (word, bit) = (&mut self.looking[at / 64], 1 << (at % 64));
-        self.fewer_look |= *word & bit != 0 && !looks && !works;
-        *word = if looks { *word | bit } else { *word & !bit };
+        let (word, bit) = (&mut self.searching[at / 64], 1 << (at % 64));
+        self.search_ended |= *word & bit != 0 && !searches && !works;
+        *word = if searches { *word | bit } else { *word & !bit };
     }
 
     /// Returns whether slots have no worker.
@@ -153,7 +153,7 @@ impl<E> Workers<E> {
         self.serving -= usize::from(slot.worker.is_serving());
         self.leaving -= usize::from(slot.worker.is_leaving());
         self.occupied -= 1;
-        self.note_looking(at);
+        self.note_searching(at);
         if at < self.target {
             self.vacant.insert(at);
         }
@@ -182,7 +182,7 @@ impl<E> Workers<E> {
             }
             self.deadlines.extend(next.map(|time| (time, at)));
         }
-        self.note_looking(at);
+        self.note_searching(at);
     }
 
     /// Returns the next deadline of a worker.
@@ -356,7 +356,7 @@ impl<E> Workers<E> {
     pub(super) fn give(&mut self, at: usize, position: u64) {
         if let Some(Some(slot)) = self.slots.get_mut(at) {
             slot.direct = Some(position);
-            self.note_looking(at);
+            self.note_searching(at);
         }
     }
 
@@ -366,7 +366,7 @@ impl<E> Workers<E> {
         let taken =
             slot.is_some_and(|slot| slot.direct.take_if(|direct| *direct == position).is_some());
         if taken {
-            self.note_looking(at);
+            self.note_searching(at);
         }
         taken
     }
@@ -391,11 +391,11 @@ impl<E> Workers<E> {
         if self.occupied != self.slots.iter().flatten().count() {
             return Err("the number of occupied slots is wrong".to_owned());
         }
-        let looks = |at| self.get(at).is_some_and(Slot::is_looking);
-        if (0..64 * self.looking.len())
-            .any(|at| looks(at) != (self.looking[at / 64] >> (at % 64) & 1 == 1))
+        let searches = |at| self.get(at).is_some_and(Slot::is_searching);
+        if (0..64 * self.searching.len())
+            .any(|at| searches(at) != (self.searching[at / 64] >> (at % 64) & 1 == 1))
         {
-            return Err("the set of the workers that look for a chunk is wrong".to_owned());
+            return Err("the set of the workers that search for a chunk is wrong".to_owned());
         }
         let vacant = (0..self.target).filter(|at| self.slots[*at].is_none());
         if !vacant.eq(self.vacant.iter().copied()) {

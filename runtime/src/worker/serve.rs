@@ -220,12 +220,12 @@ impl WorkerLoop {
     }
 
     fn wait(&mut self) {
-        let is_away = {
+        let is_absent = {
             let sleeper = &self.sleeper;
             let has_work = has_work(sleeper, self.region(), self.last_direct);
-            !sleeper.spin(&has_work) && sleeper.go_away(&has_work)
+            !sleeper.spin(&has_work) && sleeper.announce_absence(&has_work)
         };
-        if is_away {
+        if is_absent {
             self.sleep();
         }
     }
@@ -311,7 +311,7 @@ impl WorkerLoop {
         fault("answered");
         page.set_done(self.done);
         let took = clock::now() - begun;
-        // Destructors may take long. After END, the caller expects that the worker looks at the queue (rule Q17).
+        // Destructors may take long. After END, the caller expects that the worker searches the queue (rule Q17).
         handle::let_go(false);
         push(&mut self.producer, &self.sleeper, Kind::End, 0, &took.to_le_bytes());
         fault("ended");

@@ -86,27 +86,27 @@ impl Sleeper {
         found
     }
 
-    /// Announces that the worker does something else before it looks at the queue again, unless there is work now
+    /// Announces that the worker does something else before it searches the queue again, unless there is work now
     /// (rule Q17). Returns whether it may do so.
-    pub(super) fn go_away(&self, has_work: impl Fn() -> bool) -> bool {
-        let away = &self.pool_page().away;
-        away.set(self.number);
+    pub(super) fn announce_absence(&self, has_work: impl Fn() -> bool) -> bool {
+        let absent = &self.pool_page().absent;
+        absent.set(self.number);
         fence(Ordering::SeqCst);
         if has_work() {
-            away.clear(self.number);
+            absent.clear(self.number);
             return false;
         }
         true
     }
 
-    /// Sleeps until there may be work (rule Q16), after it has [gone away](Self::go_away). `release` is called once
+    /// Sleeps until there may be work (rule Q16), after it has [announced its absence](Self::announce_absence). `release` is called once
     /// after [`RELEASE_AFTER`].
     pub(super) fn sleep(&self, has_work: impl Fn() -> bool, mut release: Option<impl FnMut()>) {
         let page = self.page.view();
         loop {
             let seen = page.wake_word().load(Ordering::SeqCst);
             self.pool_page().idle.set(self.number);
-            self.pool_page().away.clear(self.number);
+            self.pool_page().absent.clear(self.number);
             fence(Ordering::SeqCst);
             if has_work() {
                 break;

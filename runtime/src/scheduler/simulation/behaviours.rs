@@ -98,9 +98,14 @@ impl Few {
         position
     }
 
+    /// Makes the worker in a slot answer the next inputs of its chunk.
+    pub(super) fn answer(&mut self, slot: usize, inputs: usize) {
+        self.scheduler.answered(slot, inputs, false).unwrap();
+    }
+
     /// Makes the worker in a slot answer and end its chunk of one input.
     pub(super) fn end(&mut self, slot: usize) {
-        self.scheduler.answered(slot, 1, false).unwrap();
+        self.answer(slot, 1);
         self.scheduler.ended(slot, 1_000, self.now, &mut self.table).unwrap();
     }
 

@@ -39,7 +39,7 @@ fn a_dropped_call_whose_inputs_are_answered_disturbs_no_worker() {
     let mut few = Few::new(1);
     let call = few.call(1, CallOptions::default());
     few.claim(0);
-    few.scheduler.answered(0, 1, false).unwrap();
+    few.answer(0, 1);
     few.actions();
     drop(few.scheduler.take_client(call, &mut few.table));
     let disturbs =
@@ -112,7 +112,7 @@ fn a_chunk_is_unanswered_until_its_last_input_has_an_outcome() {
     for is_unanswered in [true, true, false] {
         assert_eq!(few.scheduler.is_unanswered(position), is_unanswered);
         if is_unanswered {
-            few.scheduler.answered(0, 1, false).unwrap();
+            few.answer(0, 1);
         }
     }
     assert!(!few.scheduler.is_unanswered(position + 1), "there is no such chunk");
@@ -165,7 +165,7 @@ fn the_rest_of_a_chunk_that_came_back_is_divided() {
     let call = few.open(CallOptions::default());
     few.hand_in(call, 0, 8);
     few.claim(0);
-    few.scheduler.answered(0, 1, false).unwrap();
+    few.answer(0, 1);
     few.die(0);
     let (_, inputs) = few.table.claim(1).unwrap();
     assert_eq!((inputs.first, inputs.count), (1, 1));

@@ -123,8 +123,8 @@ fn a_report_of_no_answer_does_not_end_a_timeout() {
     few.call(1, CallOptions { timeout, ..CallOptions::default() });
     few.call(1, CallOptions { timeout, ..CallOptions::default() });
     few.claim(0);
-    few.scheduler.answered(0, 1, false).unwrap();
-    few.scheduler.answered(0, 0, false).unwrap();
+    few.answer(0, 1);
+    few.answer(0, 0);
     assert!(few.scheduler.has_timeouts(), "an input of the second call is outstanding");
 }
 
@@ -295,7 +295,7 @@ fn a_thread_waits_for_the_end_of_its_last_chunk() {
     let mut few = Few::new(1);
     let call = few.call(1, CallOptions::default());
     few.claim(0);
-    few.scheduler.answered(0, 1, false).unwrap();
+    few.answer(0, 1);
     let decided = few.scheduler.wait(call, WakePolicy::EachOutcome, false, false, &few.table);
     assert_eq!(decided, WaitDecision::Lead(Sleep::End));
     few.scheduler.waited(call, WaiterRole::Leader);
@@ -317,7 +317,7 @@ fn an_input_whose_slot_was_removed_stays_with_its_new_worker() {
         assert_eq!((inputs.first, inputs.count), (first, 2));
         few.scheduler.claimed(0, position, &few.table).unwrap();
         if first == 0 {
-            few.scheduler.answered(0, 2, false).unwrap();
+            few.answer(0, 2);
             few.scheduler.ended(0, 1_000, few.now, &mut few.table).unwrap();
         } else {
             few.end(0);

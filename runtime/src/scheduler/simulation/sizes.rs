@@ -14,7 +14,7 @@ fn wide(workers: usize) -> Few {
 fn paced(few: &mut Few, nanoseconds: u64, options: CallOptions) -> CallId {
     let call = few.call(1, CallOptions::default());
     few.claim(0);
-    few.scheduler.answered(0, 1, false).unwrap();
+    few.answer(0, 1);
     few.scheduler.ended(0, nanoseconds, few.now, &mut few.table).unwrap();
     drop(few.scheduler.take_client(call, &mut few.table));
     few.open(options)
@@ -69,7 +69,7 @@ fn the_duration_of_an_input_is_an_average_of_the_last_chunks() {
     for (first, inputs, nanoseconds, pace) in [(0, 4, 4_000, 1_000.0), (4, 2, 6_000, 2_000.0)] {
         few.hand_in(call, first, inputs);
         few.claim(0);
-        few.scheduler.answered(0, inputs, false).unwrap();
+        few.answer(0, inputs);
         few.scheduler.ended(0, nanoseconds, few.now, &mut few.table).unwrap();
         assert_eq!(few.scheduler.pace(call), Some(pace));
     }
