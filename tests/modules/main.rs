@@ -118,6 +118,17 @@ fn the_files_that_pages_name_are_there() {
 }
 
 #[test]
+fn deliberate_faults_fit_the_code() {
+    let list = fs::read_to_string("../reliability/mutants.txt").expect("the list is there");
+    let read = |file: &str| fs::read_to_string(Path::new("..").join(file)).unwrap_or_default();
+    assert_none(&named::misplaced_faults(&list, read));
+    let list =
+        "name: fits\nfile: f\nfind: a\nfind: b\nreplace: c\n\nname: is stale\nfile: f\nfind: ab\n";
+    let found = named::misplaced_faults(list, |_| "a\nb".to_owned());
+    assert_eq!(found, ["is stale: its code is in f 0 times"]);
+}
+
+#[test]
 fn one_input_passes_few_files_each_once() {
     let design = fs::read_to_string("../runtime/DESIGN.md").expect("the page is there");
     let path = named::path_of_an_input(&design);

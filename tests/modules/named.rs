@@ -1,4 +1,4 @@
-//! The files that the pages for contributors name.
+//! The files that the pages for contributors name, and the code that the list of deliberate faults quotes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -41,4 +41,19 @@ pub(crate) fn path_of_an_input(design: &str) -> Vec<String> {
     let steps = path.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
     let quoted = steps.flat_map(|line| line.split('`').skip(1).step_by(2));
     quoted.filter(|name| name.ends_with(".rs")).map(str::to_owned).collect()
+}
+
+/// Returns the deliberate faults of a list that do not find the code which they replace exactly once, so that the
+/// command that makes them would fail.
+pub(crate) fn misplaced_faults(list: &str, read: impl Fn(&str) -> String) -> Vec<String> {
+    let blocks = list.split("name: ").skip(1);
+    let misplaced = blocks.filter_map(|block| {
+        let values = |key: &str| -> Vec<&str> {
+            block.lines().filter_map(|line| line.strip_prefix(key)).collect()
+        };
+        let (name, file) = (block.lines().next()?, values("file: ").concat());
+        let places = read(&file).matches(&values("find: ").join("\n")).count();
+        (places != 1).then(|| format!("{name}: its code is in {file} {places} times"))
+    });
+    misplaced.collect()
 }

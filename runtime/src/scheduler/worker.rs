@@ -1,4 +1,4 @@
-//! The states of a worker.
+//! The states of a worker, and the deadline of each.
 //!
 //! ```text
 //!           Start        HandshakeDone            Ready         claimed
@@ -14,7 +14,14 @@
 //!     +--------------- Exited ----------+
 //! ```
 
-use super::{KillReason, Time};
+use std::time::Duration;
+
+use super::time::after;
+use super::{Action, KillReason, Limits, Port, Scheduler, Time};
+
+/// The minimum of a timeout. With a timeout of zero a state would expire when it is entered, and
+/// prolonging it, as for an idle worker while there is work, would repeat forever.
+pub(super) const LEAST: Duration = Duration::from_millis(1);
 
 /// The state of a worker. Data that only one state has is in its variant.
 #[derive(Clone, Debug)]
@@ -95,7 +102,7 @@ pub(crate) struct Slot<E> {
     pub(crate) known: bool,
     /// The position of the direct chunk that was given to it and has not ended.
     pub(super) direct: Option<u64>,
-    /// The time of its next deadline, which `deadlines.rs` computes.
+    /// The time of its next deadline, which [`deadline`] computes.
     pub(super) deadline: Option<Time>,
 }
 
@@ -119,5 +126,45 @@ impl<E> Slot<E> {
     /// Returns whether it serves and its process is known.
     pub(super) fn is_complete(&self) -> bool {
         self.known && self.worker.is_serving()
+    }
+}
+
+/// Returns the next time at which [`overdue`](Scheduler::overdue) has to act on a worker if its state does not
+/// change before.
+pub(super) fn deadline<E>(slot: &Slot<E>, limits: &Limits) -> Option<Time> {
+    match &slot.worker {
+        Worker::Starting => Some(after(slot.started, limits.start_timeout)),
+        Worker::Initializing { since } => limits.init_timeout.map(|limit| after(*since, limit)),
+        Worker::Idle { since } => limits.idle_timeout.map(|limit| after(*since, limit.max(LEAST))),
+        Worker::Leaving { position: None, until, .. } | Worker::Dying { until, .. } => Some(*until),
+        Worker::Busy { .. } | Worker::Leaving { .. } | Worker::Over { .. } => None,
+    }
+}
+
+impl<P: Port> Scheduler<P> {
+    /// Acts on a deadline of a worker that has passed.
+    pub(super) fn overdue(&mut self, slot: usize, now: Time, port: &P) {
+        let Some(late) = self.workers.get(slot) else { return };
+        match late.worker {
+            Worker::Starting | Worker::Initializing { .. } => {
+                self.act(Action::NotReadyInTime { slot });
+            }
+            Worker::Idle { .. } if self.calls.outstanding() > 0 || !self.health.complete => {
+                self.workers.idle_again(slot, now, &self.limits);
+            }
+            Worker::Idle { .. } => self.ask_to_leave(slot, now),
+            Worker::Leaving { position: None, .. }
+                if late.direct.is_none() && !self.in_flight.with(slot, port).is_empty() =>
+            {
+                // The worker took a chunk just before it was asked to leave.
+                self.workers.leaves_again(slot, now, &self.limits);
+            }
+            Worker::Leaving { position: None, .. } => {
+                let reason = KillReason::DidNotLeave(self.limits.leave_timeout);
+                self.kill(slot, reason, now);
+            }
+            Worker::Dying { .. } => self.act(Action::GiveUp { slot }),
+            Worker::Busy { .. } | Worker::Leaving { .. } | Worker::Over { .. } => {}
+        }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::deadlines::{LEAST, deadline};
 use super::results::Violation;
 use super::time::{Time, after};
-use super::worker::{Slot, Worker};
+use super::worker::{LEAST, Slot, Worker, deadline};
 use super::{KillReason, Limits};
 
 /// The workers of a pool, by slot.
