@@ -13,11 +13,14 @@ mod idle;
 mod insights;
 mod latency;
 mod locks;
+mod many_calls;
 mod measure;
 mod memory;
+mod one_way;
 mod payload;
 mod peak;
 mod start;
+mod strings;
 mod syscalls;
 mod task_size;
 mod tasks;
@@ -29,11 +32,14 @@ use measure::Plan;
 
 type Benchmark = (&'static str, fn(Plan) -> Result<()>);
 
-const BENCHMARKS: [Benchmark; 13] = [
+const BENCHMARKS: [Benchmark; 16] = [
     ("start", start::run),
     ("task_size", task_size::run),
     ("latency", latency::run),
     ("payload", payload::run),
+    ("one_way", one_way::run),
+    ("strings", strings::run),
+    ("many_calls", many_calls::run),
     ("uneven", uneven::run),
     ("memory", memory::run),
     ("growth", growth::run),
