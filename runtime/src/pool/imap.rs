@@ -94,32 +94,32 @@ enum StreamSource<I: Iterator> {
 /// Outcomes that are returned in the order of their inputs.
 struct OrderedWindow<R> {
     /// The outcomes from index `next` on; `None` for those that have not arrived.
-    waiting: VecDeque<Option<(Result<R>, usize)>>,
+    waiting: VecDeque<Option<Result<R>>>,
     next: usize,
 }
 
 struct AsTheyCome<R> {
-    waiting: VecDeque<(usize, Result<R>, usize)>,
+    waiting: VecDeque<(usize, Result<R>)>,
 }
 
-/// Returns outcomes, each with the bytes that it occupies.
+/// Returns the outcomes of a store.
 trait Give<R>: Outcomes<R> {
     type Given;
 
-    fn give(&mut self) -> Option<(Self::Given, usize)>;
+    fn give(&mut self) -> Option<Self::Given>;
 }
 
 impl<R> Outcomes<R> for OrderedWindow<R> {
     #[inline]
-    fn put(&mut self, index: usize, outcome: Result<R>, bytes: usize) {
+    fn put(&mut self, index: usize, outcome: Result<R>) {
         let at = index - self.next;
         if at == self.waiting.len() {
-            self.waiting.push_back(Some((outcome, bytes)));
+            self.waiting.push_back(Some(outcome));
         } else {
             if at > self.waiting.len() {
                 self.waiting.resize_with(at + 1, || None);
             }
-            self.waiting[at] = Some((outcome, bytes));
+            self.waiting[at] = Some(outcome);
         }
     }
 
@@ -133,7 +133,7 @@ impl<R> Give<R> for OrderedWindow<R> {
     type Given = Result<R>;
 
     #[inline]
-    fn give(&mut self) -> Option<(Result<R>, usize)> {
+    fn give(&mut self) -> Option<Result<R>> {
         let given = self.waiting.front_mut()?.take()?;
         self.waiting.pop_front();
         self.next += 1;
@@ -143,8 +143,8 @@ impl<R> Give<R> for OrderedWindow<R> {
 
 impl<R> Outcomes<R> for AsTheyCome<R> {
     #[inline]
-    fn put(&mut self, index: usize, outcome: Result<R>, bytes: usize) {
-        self.waiting.push_back((index, outcome, bytes));
+    fn put(&mut self, index: usize, outcome: Result<R>) {
+        self.waiting.push_back((index, outcome));
     }
 
     #[inline]
@@ -157,8 +157,8 @@ impl<R> Give<R> for AsTheyCome<R> {
     type Given = (usize, Result<R>);
 
     #[inline]
-    fn give(&mut self) -> Option<(Self::Given, usize)> {
-        self.waiting.pop_front().map(|(index, outcome, bytes)| ((index, outcome), bytes))
+    fn give(&mut self) -> Option<Self::Given> {
+        self.waiting.pop_front()
     }
 }
 
@@ -187,9 +187,9 @@ where
         O: Give<R>,
     {
         loop {
-            if let Some((given, bytes)) = self.outcomes.give() {
+            if let Some(given) = self.outcomes.give() {
                 if let StreamSource::Open(stream) = &mut self.source {
-                    stream.look.note_given(bytes);
+                    stream.look.note_given();
                 }
                 return Ok(Some(given));
             }
@@ -200,7 +200,7 @@ where
                     StreamStep::Elapsed => return Err(Elapsed),
                 },
                 StreamSource::Refused(error) => match error.take() {
-                    Some(error) => self.outcomes.put(0, Err(error), 0),
+                    Some(error) => self.outcomes.put(0, Err(error)),
                     None => return Ok(None),
                 },
             }

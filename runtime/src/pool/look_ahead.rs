@@ -1,8 +1,21 @@
 //! The look-ahead of a stream: the number of inputs that it may publish before their outcomes are
 //! returned.
 
-/// The maximum number of inputs per worker that are published and not yet returned.
+use std::collections::VecDeque;
+
+/// The maximum number of inputs per worker that are published and not yet returned, unless they are quick.
 const MOST: usize = 128;
+
+/// If inputs are quick, a worker may have as many as it runs in about this many nanoseconds. With 128 inputs of a
+/// few nanoseconds each, caller and workers would wait for each other most of the time.
+const QUICK_NS: f64 = 500_000.0;
+
+/// The maximum number of quick inputs per worker.
+const MOST_QUICK: usize = 2048;
+
+/// Above [`MOST`], all workers together have at most this fraction of the number of answered inputs, so that a few
+/// quick inputs do not make the stream publish many slow ones.
+const SHARE_OF_ANSWERED: usize = 8;
 
 /// The number of inputs per worker that may be unfinished, regardless of their duration.
 const LEAST: usize = 4;
@@ -26,7 +39,11 @@ pub(super) struct LookAhead {
     pub(super) answered: usize,
     /// The number of them whose outcome was returned to the reader.
     pub(super) given: usize,
-    /// The number of bytes of outcomes that have arrived and were not returned.
+    /// The outcomes that have arrived and were not returned: how many in succession have which length in bytes. An
+    /// outcome that overtakes others counts with the length of the one that has waited longest, which changes nothing
+    /// in total.
+    lengths: VecDeque<(usize, usize)>,
+    /// The number of their bytes.
     waiting: usize,
     /// The recent lengths of an input and of an output in bytes; the latter is `None` before the first
     /// output.
@@ -51,6 +68,7 @@ impl LookAhead {
             handed_in: 0,
             answered: 0,
             given: 0,
+            lengths: VecDeque::new(),
             waiting: 0,
             input: 0,
             output: None,
@@ -72,18 +90,29 @@ impl LookAhead {
         self.answered += 1;
         self.waiting += bytes;
         self.output = Some(self.output.map_or(bytes, |output| follow(output, bytes)));
+        match self.lengths.back_mut() {
+            Some((count, length)) if *length == bytes => *count += 1,
+            _ => self.lengths.push_back((1, bytes)),
+        }
     }
 
     #[inline]
-    pub(super) fn note_given(&mut self, bytes: usize) {
+    pub(super) fn note_given(&mut self) {
         self.given += 1;
-        self.waiting -= bytes;
+        let Some((count, length)) = self.lengths.front_mut() else { return };
+        self.waiting -= *length;
+        *count -= 1;
+        if *count == 0 {
+            self.lengths.pop_front();
+        }
     }
 
     /// Returns how many inputs may be published now, and how many of them in one chunk.
     pub(super) fn free(&self, now: Present) -> (usize, usize) {
         let workers = now.workers;
-        let each = MOST.max(self.chunk_size.saturating_mul(2));
+        let quick = now.pace.map_or(0, |pace| (QUICK_NS / pace.max(1.0)) as usize);
+        let quick = quick.min(MOST_QUICK).min(self.answered / (SHARE_OF_ANSWERED * workers));
+        let each = MOST.max(quick).max(self.chunk_size.saturating_mul(2));
         let most = self.inputs.unwrap_or(each.saturating_mul(workers));
         let unfinished = most.min(self.by_time(now)).min(self.by_bytes(workers)).max(1);
         let free = unfinished.saturating_sub(self.handed_in - self.answered);
@@ -146,10 +175,24 @@ mod tests {
     #[test]
     fn quick_tasks_are_handed_out_by_count_and_slow_ones_by_time() {
         let look = begun(&Options::default(), 1, 1, 8);
-        assert_eq!(look.free(now(2, 0.001)).0, 2 * MOST - 1);
+        assert_eq!(look.free(now(2, 0.000_01)).0, 2 * MOST - 1);
+        assert_eq!(look.free(now(2, 0.1)).0, 2 * MOST - 1);
         assert_eq!(look.free(now(2, 10.0)).0, 20);
         assert_eq!(look.free(now(2, 1000.0)).0, 2 * LEAST);
         assert_eq!(look.free(now(8, 1000.0)).0, 8 * LEAST, "the pool of the moment counts");
+    }
+
+    #[test]
+    fn many_quick_tasks_are_handed_out_by_time() {
+        let quick = |answered, milliseconds| {
+            let mut look = begun(&Options::default(), answered, answered, 8);
+            (0..answered).for_each(|_| look.note_given());
+            look.free(now(2, milliseconds)).0
+        };
+        assert_eq!(quick(100_000, 0.000_01), 2 * MOST_QUICK);
+        assert_eq!(quick(100_000, 0.001), 2 * 500);
+        assert_eq!(quick(100_000, 0.1), 2 * MOST);
+        assert_eq!(quick(4_800, 0.000_01), 2 * 300, "an eighth of those before");
     }
 
     #[test]
@@ -169,7 +212,7 @@ mod tests {
         assert_eq!(look.free(now(2, 0.001)).0, 1, "it never stops for good");
         let mut look = begun(&options, 1, 1, 90);
         assert_eq!(look.free(now(2, 0.001)).0, 2, "each worker has something to do");
-        look.note_given(90);
+        look.note_given();
         look.handed_in = 3;
         assert_eq!(look.free(now(2, 0.001)).0, 0);
     }
@@ -183,7 +226,7 @@ mod tests {
         assert_eq!(look.free(now(4, 0.001)).0, 0);
         look.note_outcome(8);
         assert_eq!(look.free(now(4, 0.001)).0, 0, "its outcome was not taken");
-        look.note_given(8);
+        look.note_given();
         assert_eq!(look.free(now(4, 0.001)).0, 1);
         let options = Options { look_ahead: Some(1000), ..Options::default() };
         assert_eq!(begun(&options, 0, 0, 0).free(now(2, 500.0)).0, 1000);

@@ -153,8 +153,9 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     /// [`imap_unordered`](Self::imap_unordered) pull ahead of the outcomes they have returned.
     ///
     /// By default this is 128 for each worker. For slow tasks it is only as many as keep the workers
-    /// busy for about 100 ms, but at least four for each worker. After a [`resize`](Pool::resize)
-    /// the new number of workers counts.
+    /// busy for about 100 ms, but at least four for each worker. After many tasks of less than 4 us it
+    /// is as many as keep them busy for about 0.5 ms, but at most 2,048 for each worker and an eighth
+    /// of the finished tasks. After a [`resize`](Pool::resize) the new number of workers counts.
     ///
     /// With `look_ahead(1)` an input is pulled only after the previous outcome was returned, so that
     /// the iterator may depend on that outcome. A larger number keeps the workers busy while the

@@ -25,7 +25,7 @@ const SLOW: Duration = Duration::from_millis(1);
 
 /// A store of the outcomes that were not returned yet.
 pub(super) trait Outcomes<R> {
-    fn put(&mut self, index: usize, outcome: Result<R>, bytes: usize);
+    fn put(&mut self, index: usize, outcome: Result<R>);
 
     /// Returns whether an outcome can be returned.
     fn is_ready(&self) -> bool;
@@ -168,7 +168,7 @@ where
         if std::mem::replace(&mut self.foreign, true) {
             return StreamStep::Over;
         }
-        out.put(self.look.given, Err(producer::foreign()), 0);
+        out.put(self.look.given, Err(producer::foreign()));
         StreamStep::Ready
     }
 
@@ -221,7 +221,7 @@ where
         if let Some((range, error)) = handed_in.failed {
             for index in range {
                 look.note_outcome(0);
-                out.put(index, Err(error.duplicate().at(index)), 0);
+                out.put(index, Err(error.duplicate().at(index)));
             }
         }
         let took = begun.elapsed();
@@ -318,7 +318,7 @@ impl<I: Iterator> Stream<I> {
         let error = error.on_task(self.call.entry.name());
         for index in open.into_iter().flatten() {
             self.look.note_outcome(0);
-            out.put(index, Err(error.duplicate().at(index)), 0);
+            out.put(index, Err(error.duplicate().at(index)));
         }
     }
 
@@ -326,7 +326,7 @@ impl<I: Iterator> Stream<I> {
         let Stream { call, look, .. } = self;
         call.decode_all(|index, outcome, bytes| {
             look.note_outcome(bytes);
-            out.put(index, outcome, bytes);
+            out.put(index, outcome);
         });
     }
 }
