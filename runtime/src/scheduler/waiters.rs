@@ -69,6 +69,11 @@ pub(super) struct Waiters {
     pub(super) progressed: bool,
     /// Whether the dispatcher has work that is not a deadline.
     due: bool,
+    /// Whether the dispatcher reads the rings next: the next worker that ends a chunk wakes it, or one has.
+    dispatcher_reads: bool,
+    /// Whether inputs were outstanding since the dispatcher last slept. It then sleeps for at most a tick, so that
+    /// the next call does not have to wake it to make it so.
+    ticks: bool,
 }
 
 impl Waiters {
@@ -79,6 +84,8 @@ impl Waiters {
             asleep: None,
             progressed: false,
             due: true,
+            dispatcher_reads: false,
+            ticks: false,
         }
     }
 }
@@ -104,6 +111,8 @@ impl<P: Port> Scheduler<P> {
         }
         let Some(leading) = &mut self.waiters.leading else {
             self.waiters.leading = Some(sleep);
+            // It will be woken in place of the dispatcher.
+            self.waiters.dispatcher_reads = false;
             return WaitDecision::Lead(sleep);
         };
         if std::mem::replace(leading, Sleep::End) != Sleep::End {
@@ -123,8 +132,8 @@ impl<P: Port> Scheduler<P> {
     }
 
     /// Ensures that a thread reads the rings while inputs of calls other than `own` are outstanding (rule
-    /// S5). Returns whether the dispatcher has to be woken by workers from now on. The caller then checks the
-    /// rings once more, and wakes the dispatcher if one of them has messages.
+    /// S5). Returns whether the dispatcher has to be woken by workers from now on, and was not before. The caller
+    /// then checks the rings once more, and wakes the dispatcher if one of them has messages.
     pub(crate) fn pass_on(&mut self, own: Option<CallId>, now: Time) -> bool {
         if self.waiters.leading.is_some() {
             if self.waiters.progressed {
@@ -142,8 +151,9 @@ impl<P: Port> Scheduler<P> {
             let call = *call;
             self.act(Action::WakeFollower { call });
         }
+        self.waiters.ticks = true;
         self.wake_dispatcher_before(after(now, TICK));
-        true
+        !std::mem::replace(&mut self.waiters.dispatcher_reads, true)
     }
 
     /// Returns whether the end of a chunk matters although no thread waits for its outcomes, because from
@@ -184,7 +194,8 @@ impl<P: Port> Scheduler<P> {
         if self.waiters.due {
             return Some(now);
         }
-        let tick = self.calls.outstanding() > 0 || self.health.life > Life::Open;
+        let ticks = std::mem::take(&mut self.waiters.ticks);
+        let tick = ticks || self.calls.outstanding() > 0 || self.health.life > Life::Open;
         let tick = tick.then(|| after(now, TICK));
         let until = self.next_deadline(now, left).into_iter().chain(tick).min();
         self.waiters.asleep = Some(until);
@@ -195,6 +206,7 @@ impl<P: Port> Scheduler<P> {
     pub(super) fn dispatcher_looks(&mut self) {
         self.waiters.asleep = None;
         self.waiters.due = false;
+        self.waiters.dispatcher_reads = false;
     }
 
     /// Makes the dispatcher check everything, now or before it sleeps the next time.
