@@ -14,6 +14,7 @@ mod handle;
 mod imap;
 mod insight;
 mod lifecycle;
+mod lifetimes;
 mod look_ahead;
 mod map;
 mod observing;

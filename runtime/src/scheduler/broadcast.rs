@@ -2,6 +2,7 @@
 
 use super::call::CallState;
 use super::chunk::Only;
+use super::turns::Precedence;
 use super::{Action, CallId, Chunk, Life, NewChunk, Port, Reason, Scheduler};
 
 impl<P: Port> Scheduler<P> {
@@ -23,11 +24,11 @@ impl<P: Port> Scheduler<P> {
 
     /// Makes a chunk wait for the worker in a slot. Chunks of a broadcast go before other chunks.
     pub(super) fn make_wait(&mut self, slot: usize, chunk: Chunk<P::Payload>, first: bool) {
-        let priority = match chunk.only {
-            Only::InSlot(_) => i32::MAX,
-            _ => self.calls.get(chunk.call).map_or(0, |call| call.options.priority),
+        let turn = match (chunk.only, self.calls.get(chunk.call)) {
+            (Only::InTurn(_), Some(call)) => Precedence::of(&call.options),
+            _ => Precedence::BROADCAST,
         };
-        self.in_flight.waiting.add(slot, chunk, priority, first);
+        self.in_flight.waiting.add(slot, chunk, turn, first);
     }
 
     /// Gives the chunk that waits for a worker to that worker, if the worker can take one.
@@ -61,7 +62,7 @@ impl<P: Port> Scheduler<P> {
             if self.workers.get(slot).is_some_and(|slot| slot.worker.is_serving()) {
                 continue;
             }
-            for (_, chunk) in self.in_flight.waiting.take(slot) {
+            for chunk in self.in_flight.waiting.take(slot) {
                 for index in chunk.first..chunk.first + chunk.count {
                     self.fail(chunk.call, index, reason.clone(), None);
                 }
@@ -81,7 +82,7 @@ impl<P: Port> Scheduler<P> {
             if slot < target || serving {
                 continue;
             }
-            for (_, chunk) in self.in_flight.waiting.take(slot) {
+            for chunk in self.in_flight.waiting.take(slot) {
                 if let Only::InTurn(slot) = chunk.only {
                     let slot = slot % target.max(1);
                     self.make_wait(slot, Chunk { only: Only::InTurn(slot), ..chunk }, false);

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::call::CallState;
 use super::timeouts::Timeouts;
-use super::turns::Turns;
+use super::turns::{Precedence, Turns};
 use super::{Action, CallId, CallOptions, Chunk, Life, NewChunk, Port, Reason, Scheduler, Time};
 
 /// All calls that are not finished. The memory used is proportional to their number.
@@ -202,21 +202,16 @@ impl<P: Port> Calls<P> {
         }
         call.pending.push_back(Chunk::new(id, call.task, new));
         if !std::mem::replace(&mut call.in_turn, true) {
-            turns.push_back(id, call.options.priority);
+            turns.push_back(id, Precedence::of(&call.options));
         }
     }
 
-    /// Queues a call that has pending chunks for its next turn, unless it is queued already. With `first` its
-    /// turn is next.
-    pub(super) fn queue(&mut self, id: CallId, first: bool) {
+    /// Queues a call that has pending chunks, unless it is queued already.
+    pub(super) fn queue(&mut self, id: CallId, how: impl FnOnce(&mut Turns, CallId, Precedence)) {
         let Some(call) = self.map.get_mut(&id) else { return };
-        if call.in_turn || call.pending.is_empty() {
-            return;
-        }
-        call.in_turn = true;
-        match first {
-            true => self.turns.push_front(id, call.options.priority),
-            false => self.turns.push_back(id, call.options.priority),
+        if !call.in_turn && !call.pending.is_empty() {
+            call.in_turn = true;
+            how(&mut self.turns, id, Precedence::of(&call.options));
         }
     }
 }

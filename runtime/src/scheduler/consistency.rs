@@ -128,7 +128,7 @@ impl<P: Port> Scheduler<P> {
 
     /// While the dispatcher sleeps, no worker may be missing that it should start.
     pub(super) fn check_vacancies(&self, now: Time) -> Result<(), String> {
-        let later = self.health.retry_at.is_some_and(|at| at > now);
+        let later = self.next_start().is_some_and(|at| at > now);
         match self.wants_workers() && !later {
             true => Err("workers are missing and nobody starts them".to_owned()),
             false => Ok(()),

@@ -14,7 +14,7 @@ impl<P: Port> Scheduler<P> {
             self.workers.next_deadline(),
             self.health.kill_at.filter(|_| self.health.life == Life::Leaving),
             self.calls.timeouts.until_next(left).map(|left| after(now, left)),
-            self.wants_workers().then(|| self.health.retry_at.unwrap_or(now)),
+            self.wants_workers().then(|| self.next_start().unwrap_or(now)),
             self.renewal_due(),
         ];
         times.into_iter().flatten().min()

@@ -1,5 +1,6 @@
 //! The end of a worker: the input that it loses, and the return of the others (rule S4).
 
+use super::turns::Turns;
 use super::{
     Action, CallId, Chunk, Ending, KillReason, Life, Limits, Port, Reason, Scheduler, Time,
 };
@@ -151,7 +152,7 @@ impl<P: Port> Scheduler<P> {
 
     fn queue_rest(&mut self, id: CallId, port: &mut P) {
         if self.calls.get(id).is_some_and(|call| !call.pending.is_empty()) {
-            self.calls.queue(id, true);
+            self.calls.queue(id, Turns::push_front);
             self.publish(port);
         }
     }

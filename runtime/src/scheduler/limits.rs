@@ -44,6 +44,24 @@ impl Limits {
         }
     }
 
+    /// Draws limits for the simulation. `pick(n)` chooses one of `n` possibilities, of which the first one is the
+    /// usual one. The times are short compared with the steps of the virtual clock that a schedule takes.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn drawn(mut pick: impl FnMut(usize) -> usize, first_direct: u64) -> Self {
+        let workers = 1 + pick(3);
+        let queue_slots = [8, 5, 6][pick(3)];
+        Limits {
+            ordered: pick(4) == 3,
+            replace: pick(12) != 11,
+            start_timeout: Duration::from_millis(30),
+            init_timeout: Some(Duration::from_millis(40)),
+            leave_timeout: Duration::from_millis(2),
+            idle_timeout: (pick(5) == 4).then_some(Duration::from_millis(1)),
+            kill_timeout: Duration::from_millis(5),
+            ..Limits::new(workers, queue_slots, first_direct)
+        }
+    }
+
     /// The intended duration of a chunk: a few hundred times the cost of passing it on, and short enough that no
     /// worker is needed long for the last chunk.
     pub(super) const CHUNK: Duration = Duration::from_micros(200);

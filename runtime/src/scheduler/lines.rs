@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::turns::Turns;
+use super::turns::{Precedence, Turns};
 use super::{CallId, Chunk};
 
 /// The chunks that wait for the workers in some slots. The memory used is proportional to their number.
@@ -11,8 +11,8 @@ pub(super) struct Lines<L>(HashMap<usize, Line<L>>);
 /// The chunks that wait for one worker. Their calls take turns, as in the queue.
 struct Line<L> {
     turns: Turns,
-    /// The chunks by call, with the priority of the call; the lists are not empty.
-    chunks: BTreeMap<CallId, (i32, VecDeque<Chunk<L>>)>,
+    /// The chunks by call, with what decides about its turns; the lists are not empty.
+    chunks: BTreeMap<CallId, (Precedence, VecDeque<Chunk<L>>)>,
 }
 
 impl<L> Lines<L> {
@@ -20,15 +20,15 @@ impl<L> Lines<L> {
         Lines(HashMap::new())
     }
 
-    /// Adds a chunk of a call with a priority, either as the last or as the first chunk of this call.
-    pub(super) fn add(&mut self, slot: usize, chunk: Chunk<L>, priority: i32, first: bool) {
+    /// Adds a chunk of a call, either as the last or as the first chunk of this call.
+    pub(super) fn add(&mut self, slot: usize, chunk: Chunk<L>, turn: Precedence, first: bool) {
         let new = || Line { turns: Turns::default(), chunks: BTreeMap::new() };
         let Line { turns, chunks } = self.0.entry(slot).or_insert_with(new);
         let id = chunk.call;
-        let (_, list) = chunks.entry(id).or_insert_with(|| (priority, VecDeque::new()));
+        let (_, list) = chunks.entry(id).or_insert_with(|| (turn, VecDeque::new()));
         match (first, list.is_empty()) {
-            (true, true) => turns.push_front(id, priority),
-            (false, true) => turns.push_back(id, priority),
+            (true, true) => turns.push_front(id, turn),
+            (false, true) => turns.push_back(id, turn),
             (_, false) => {}
         }
         match first {
@@ -47,32 +47,30 @@ impl<L> Lines<L> {
         let mut passed_over = Vec::new();
         let mut found = None;
         while let Some(id) = turns.pop() {
-            let Some((priority, list)) = chunks.get_mut(&id) else { continue };
+            let Some((turn, list)) = chunks.get_mut(&id) else { continue };
             if !list.front().is_some_and(&may_run) {
-                passed_over.push((id, *priority));
+                passed_over.push((id, *turn));
                 continue;
             }
             found = list.pop_front();
             match list.is_empty() {
                 true => drop(chunks.remove(&id)),
-                false => turns.push_back(id, *priority),
+                false => turns.push_again(id, *turn),
             }
             break;
         }
-        passed_over.into_iter().rev().for_each(|(id, priority)| turns.push_front(id, priority));
+        passed_over.into_iter().rev().for_each(|(id, turn)| turns.push_front(id, turn));
         if chunks.is_empty() {
             self.0.remove(&slot);
         }
         found
     }
 
-    /// Takes all chunks that wait for a worker, each with its priority.
-    pub(super) fn take(&mut self, slot: usize) -> Vec<(i32, Chunk<L>)> {
+    /// Takes all chunks that wait for a worker.
+    pub(super) fn take(&mut self, slot: usize) -> Vec<Chunk<L>> {
         let line = self.0.remove(&slot);
         let lists = line.into_iter().flat_map(|line| line.chunks.into_values());
-        lists
-            .flat_map(|(priority, list)| list.into_iter().map(move |chunk| (priority, chunk)))
-            .collect()
+        lists.flat_map(|(_, list)| list).collect()
     }
 
     /// Takes the chunks of a call.
@@ -108,7 +106,8 @@ impl<L> Lines<L> {
     /// Returns whether a chunk that may run waits for a worker.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn has_for(&self, slot: usize, may_run: impl Fn(&Chunk<L>) -> bool) -> bool {
-        let front_may = |(_, list): &(i32, VecDeque<Chunk<L>>)| list.front().is_some_and(&may_run);
+        let front_may =
+            |(_, list): &(Precedence, VecDeque<Chunk<L>>)| list.front().is_some_and(&may_run);
         self.0.get(&slot).is_some_and(|line| line.chunks.values().any(front_may))
     }
 

@@ -1,5 +1,6 @@
 //! Publishing pending chunks.
 
+use super::turns::Turns;
 use super::{Action, Chunk, Port, Scheduler};
 
 /// The maximum number of unclaimed chunks; further ones wait in their calls.
@@ -59,7 +60,7 @@ impl<P: Port> Scheduler<P> {
                 continue;
             }
             if has_more {
-                self.calls.queue(id, false);
+                self.calls.queue(id, Turns::push_again);
             }
             published = true;
             unclaimed += 1;
@@ -91,7 +92,7 @@ impl<P: Port> Scheduler<P> {
             call.active -= 1;
             call.pending.push_front(chunk);
         }
-        self.calls.queue(id, true);
+        self.calls.queue(id, Turns::push_front);
     }
 
     /// Wakes sleeping workers in place of those that stopped searching without having claimed a chunk.

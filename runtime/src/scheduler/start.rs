@@ -14,13 +14,14 @@ impl<P: Port> Scheduler<P> {
         self.workers.has_vacant() && !dormant && !spent && !over
     }
 
+    /// Returns the time before which no worker is started, if there is one. The dispatcher sleeps until then.
+    pub(super) fn next_start(&self) -> Option<Time> {
+        self.health.retry_at
+    }
+
     /// Requests the missing workers.
     pub(super) fn fill_slots(&mut self, now: Time) {
-        if self.health.retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        self.health.retry_at = None;
-        while self.wants_workers() {
+        while self.wants_workers() && self.next_start().is_none_or(|at| at <= now) {
             let Some((slot, id)) = self.workers.occupy(now, &self.limits) else { return };
             self.act(Action::Start { slot, id });
         }

@@ -1,8 +1,23 @@
-//! The order in which calls with pending chunks take turns.
+//! The order in which calls with pending chunks take turns, in the queue and in the lines of workers.
 
 use std::collections::VecDeque;
 
-use super::CallId;
+use super::{CallId, CallOptions};
+
+/// The properties of a call that decide about its turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Precedence {
+    pub(super) priority: i32,
+}
+
+impl Precedence {
+    /// That of a broadcast, whose chunks go before all others.
+    pub(super) const BROADCAST: Self = Precedence { priority: i32::MAX };
+
+    pub(super) fn of(options: &CallOptions) -> Self {
+        Precedence { priority: options.priority }
+    }
+}
 
 /// Calls with pending chunks: higher priorities first, one chunk of each call in turn.
 #[derive(Default)]
@@ -12,13 +27,19 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn push_back(&mut self, call: CallId, priority: i32) {
-        self.level(priority).push_back(call);
+    /// Queues a call that has a pending chunk.
+    pub(super) fn push_back(&mut self, call: CallId, precedence: Precedence) {
+        self.level(precedence.priority).push_back(call);
     }
 
     /// Queues a call whose chunk came back as the next one.
-    pub(super) fn push_front(&mut self, call: CallId, priority: i32) {
-        self.level(priority).push_front(call);
+    pub(super) fn push_front(&mut self, call: CallId, precedence: Precedence) {
+        self.level(precedence.priority).push_front(call);
+    }
+
+    /// Queues a call of which a chunk was taken in its turn, and which has more.
+    pub(super) fn push_again(&mut self, call: CallId, precedence: Precedence) {
+        self.push_back(call, precedence);
     }
 
     pub(super) fn pop(&mut self) -> Option<CallId> {

@@ -198,7 +198,7 @@ impl World<'_> {
         let needed = self.scheduler.outstanding() > 0
             && self.scheduler.broken().is_none()
             && self.scheduler.life() < Life::Leaving;
-        if vacant && needed && self.program.replace && due.is_none() {
+        if vacant && needed && self.program.limits.replace && due.is_none() {
             return Err("a worker is missing and nobody starts one".to_owned());
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! The programs of virtual callers.
 
 use super::Choices;
-use crate::scheduler::CallOptions;
+use super::table::DIRECT;
+use crate::scheduler::{CallOptions, Limits};
 
 /// An action of a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,14 +45,10 @@ pub(super) enum Then {
 /// The settings of a schedule.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
-    pub(super) workers: usize,
+    pub(super) limits: Limits,
     /// The number of consecutive worker slots whose workers share a process.
     pub(super) lanes: usize,
-    pub(super) queue_slots: usize,
-    pub(super) idle_timeout: bool,
     pub(super) max_tasks: Option<usize>,
-    pub(super) ordered: bool,
-    pub(super) replace: bool,
     /// The average number of steps between faults; 0 for no faults.
     pub(super) deaths: usize,
     pub(super) failures: usize,
@@ -67,13 +64,9 @@ impl Program {
         let rate = |choices: &mut Choices| [0, 0, 40, 12][choices.pick(4)];
         let callers = 1 + choices.pick(3);
         Program {
-            workers: 1 + choices.pick(3),
+            limits: Limits::drawn(|count| choices.pick(count), DIRECT),
             lanes: [1, 1, 2, 4][choices.pick(4)],
-            queue_slots: [8, 5, 6][choices.pick(3)],
-            idle_timeout: choices.once_in(5),
             max_tasks: choices.once_in(4).then(|| 1 + choices.pick(3)),
-            ordered: choices.once_in(4),
-            replace: !choices.once_in(12),
             deaths: rate(choices),
             failures: rate(choices),
             hangs: rate(choices),

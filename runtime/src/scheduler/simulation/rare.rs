@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::behaviours::Few;
 use super::table::VirtualInputs;
-use crate::scheduler::turns::Turns;
+use crate::scheduler::turns::{Precedence, Turns};
 use crate::scheduler::{
     Action, CallId, CallOptions, Ending, Event, KillReason, Limits, NewChunk, Reason, Refusal,
     Sleep, WaitDecision, WaiterRole, WakePolicy,
@@ -154,18 +154,20 @@ fn calls_take_turns_by_priority() {
     let mut turns = Turns::default();
     assert!(turns.is_empty() && turns.highest().is_none() && turns.pop().is_none());
     let id = CallId;
+    let at = |priority| Precedence { priority };
     for (number, priority) in [(1, 0), (2, -1), (3, 0), (4, 2), (5, 2)] {
-        turns.push_back(id(number), priority);
+        turns.push_back(id(number), at(priority));
     }
-    turns.push_front(id(6), 0);
+    turns.push_front(id(6), at(0));
     assert_eq!((turns.len(), turns.highest(), turns.is_empty()), (6, Some(2), false));
     turns.retain(|call| call != id(4));
     assert_eq!((turns.len(), turns.highest()), (5, Some(2)));
     let order: Vec<_> = std::iter::from_fn(|| turns.pop()).collect();
     assert_eq!(order, [5, 6, 1, 3, 2].map(id));
     assert!(turns.is_empty() && turns.highest().is_none());
-    turns.push_back(id(7), -3);
-    assert_eq!(turns.highest(), Some(-3));
+    turns.push_again(id(7), at(-3));
+    turns.push_again(id(8), at(-3));
+    assert_eq!((turns.highest(), turns.pop()), (Some(-3), Some(id(7))));
 }
 
 #[test]

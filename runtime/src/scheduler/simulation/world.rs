@@ -1,12 +1,10 @@
 //! The surroundings of the scheduler, step by step.
 
-use std::time::Duration;
-
 use super::caller::{CallerState, VirtualCaller};
 use super::dispatcher::VirtualDispatcher;
 use super::ledger::Ledger;
 use super::program::Program;
-use super::table::{DIRECT, VirtualOutcome, VirtualQueue};
+use super::table::{VirtualOutcome, VirtualQueue};
 use super::worker::{Stage, VirtualWorker};
 use super::{Choices, Report};
 use crate::scheduler::{Action, Event, KillReason, Life, Limits, Reason, Scheduler};
@@ -69,26 +67,16 @@ pub(super) struct Counts {
     pub(super) deaths: usize,
     /// The number of the process of each worker, by slot. Workers may share a process.
     pub(super) hosts: Vec<usize>,
-    /// The number of times that time has passed since a caller or worker made a step.
+    /// The number of times that time has passed since a call was brought nearer to its end.
     pub(super) quiet: u32,
 }
 
 impl<'a> World<'a> {
     pub(super) fn new(choices: &'a mut Choices) -> Self {
         let program = Program::draw(choices);
-        let limits = Limits {
-            ordered: program.ordered,
-            replace: program.replace,
-            start_timeout: Duration::from_millis(30),
-            init_timeout: Some(Duration::from_millis(40)),
-            leave_timeout: Duration::from_millis(2),
-            idle_timeout: program.idle_timeout.then_some(Duration::from_millis(1)),
-            kill_timeout: Duration::from_millis(5),
-            ..Limits::new(program.workers, program.queue_slots, DIRECT)
-        };
         let mut world = World {
-            scheduler: Scheduler::new(limits),
-            table: VirtualQueue::new(program.queue_slots),
+            scheduler: Scheduler::new(program.limits),
+            table: VirtualQueue::new(program.limits.queue_slots),
             workers: Vec::new(),
             callers: program.callers.iter().cloned().map(VirtualCaller::new).collect(),
             dispatcher: VirtualDispatcher::default(),
@@ -104,7 +92,7 @@ impl<'a> World<'a> {
             program,
         };
         world.ledger.lies = world.program.lies > 0;
-        world.ledger.turns = world.program.ordered.then_some(world.program.workers);
+        world.ledger.turns = world.program.limits.ordered.then_some(world.program.limits.workers);
         world
     }
 
@@ -148,7 +136,7 @@ impl<'a> World<'a> {
             self.fail(format!("an input waits for slot {slot}, whose worker cannot be started"));
         }
         let gave_up = matches!(self.scheduler.broken(), Some(Reason::NotStarted(_)));
-        if gave_up && !was_broken && self.program.replace && self.anybody_serves() {
+        if gave_up && !was_broken && self.program.limits.replace && self.anybody_serves() {
             self.fail("the calls are given up though a worker serves".to_owned());
         }
         self.carry_out();

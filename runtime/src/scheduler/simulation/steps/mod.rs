@@ -57,8 +57,7 @@ impl World<'_> {
             return self.let_time_pass();
         }
         let step = steps[self.choices.pick(steps.len())];
-        // Failed starts are repeated as long as another worker serves.
-        if !matches!(step, Step::Dispatcher | Step::Launcher(_)) {
+        if self.is_progress(step) {
             self.counts.quiet = 0;
         }
         match step {
@@ -73,6 +72,18 @@ impl World<'_> {
                 }
             }
             Step::Drop => self.drop_pool(),
+        }
+    }
+
+    /// Returns whether a step brings a call nearer to its end. Failed starts are repeated as long as another worker
+    /// serves, and workers may be replaced by time.
+    fn is_progress(&self, step: Step) -> bool {
+        match step {
+            Step::Caller(_) | Step::Drop => true,
+            Step::Worker(slot) | Step::Strike(slot) => {
+                self.workers[slot].as_ref().is_some_and(|worker| worker.claimed.is_some())
+            }
+            Step::Launcher(_) | Step::Dispatcher => false,
         }
     }
 
