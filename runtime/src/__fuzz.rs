@@ -107,6 +107,6 @@ pub fn some_failure() -> Vec<u8> {
     let causes = vec!["a cause".to_owned(), "its cause".to_owned()];
     let backtrace = Some("0: task".to_owned());
     let text = "text".to_owned();
-    crate::worker::Failure { kind, text, panic: Some(panic), causes, backtrace, passed_on: None }
-        .encoded()
+    let (panic, passed_on, on_host) = (Some(panic), None, None);
+    crate::worker::Failure { kind, text, panic, causes, backtrace, passed_on, on_host }.encoded()
 }

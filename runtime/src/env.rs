@@ -23,6 +23,52 @@ pub(crate) fn dashboard() -> Option<String> {
     env::var("PROCESSION_DASHBOARD").ok().filter(|address| !address.is_empty())
 }
 
+/// The variable with the address of the server for pools that name none.
+#[cfg(feature = "cluster")]
+pub(crate) const CLUSTER: &str = "PROCESSION_CLUSTER";
+
+/// Returns the value of [`CLUSTER`].
+#[cfg(feature = "cluster")]
+pub(crate) fn cluster() -> Option<String> {
+    env::var(CLUSTER).ok().filter(|url| !url.is_empty())
+}
+
+/// The variable with the file of credentials for the server.
+#[cfg(feature = "cluster")]
+pub(crate) const NATS_CREDENTIALS: &str = "PROCESSION_NATS_CREDENTIALS";
+
+/// Returns the value of [`NATS_CREDENTIALS`].
+#[cfg(feature = "cluster")]
+pub(crate) fn nats_credentials() -> Option<std::ffi::OsString> {
+    env::var_os(NATS_CREDENTIALS).filter(|path| !path.is_empty())
+}
+
+/// Returns the file with the certificates of those who sign the certificate of the server.
+#[cfg(feature = "cluster")]
+pub(crate) fn nats_ca() -> Option<std::ffi::OsString> {
+    env::var_os("PROCESSION_NATS_CA").filter(|path| !path.is_empty())
+}
+
+/// The variable with the number of workers of an agent.
+#[cfg(feature = "cluster")]
+pub(crate) const AGENT_WORKERS: &str = "PROCESSION_WORKERS";
+
+/// Returns the value of [`AGENT_WORKERS`].
+#[cfg(feature = "cluster")]
+pub(crate) fn agent_workers() -> Option<String> {
+    env::var(AGENT_WORKERS).ok().filter(|workers| !workers.is_empty())
+}
+
+/// The variable with the number of seconds after which an agent that reports nothing counts as lost.
+#[cfg(feature = "cluster")]
+pub(crate) const HOST_TIMEOUT: &str = "PROCESSION_HOST_TIMEOUT";
+
+/// Returns the value of [`HOST_TIMEOUT`].
+#[cfg(feature = "cluster")]
+pub(crate) fn host_timeout() -> Option<String> {
+    env::var(HOST_TIMEOUT).ok().filter(|seconds| !seconds.is_empty())
+}
+
 /// Returns whether backtraces are shown with the frames of the library and of the standard library.
 pub(crate) fn shows_all_frames() -> bool {
     env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "full")

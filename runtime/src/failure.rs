@@ -40,6 +40,20 @@ pub(crate) struct Failure {
     /// If this is the error of another task, in a pool that the task used: the number of tasks between
     /// them that passed it on.
     pub(crate) passed_on: Option<u32>,
+    /// If this is the error of a pool on another host, the parts that only such an error has.
+    pub(crate) on_host: Option<Box<FailureOnHost>>,
+}
+
+/// The parts of an error of a pool on another host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FailureOnHost {
+    /// The number of the kind of the error.
+    pub(crate) kind: u8,
+    pub(crate) host: String,
+    pub(crate) worker: Option<u64>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) exit_code: Option<i32>,
 }
 
 /// The maximum number of causes that are sent. A longer chain is assumed to be circular.
@@ -48,7 +62,34 @@ const MOST_CAUSES: usize = 128;
 impl Failure {
     pub(crate) fn plain(kind: FailureKind, text: String) -> Self {
         let (panic, causes, backtrace, passed_on) = (None, Vec::new(), None, None);
-        Failure { kind, text, panic, causes, backtrace, passed_on }
+        Failure { kind, text, panic, causes, backtrace, passed_on, on_host: None }
+    }
+
+    /// Creates the failure of an input with an error of a pool on the given host.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn on_host(error: &Error, host: &str) -> Self {
+        let texts = causes(error).take(MOST_CAUSES).map(ToString::to_string).collect();
+        let backtrace = match error.panic() {
+            Some(_) => None,
+            None => error.backtrace().map(str::to_owned),
+        };
+        let (text, passed_on) = error.detail();
+        let on_host = FailureOnHost {
+            kind: error.kind().number(),
+            host: host.to_owned(),
+            worker: error.worker().map(|worker| worker as u64),
+            pid: error.pid(),
+            signal: error.signal(),
+            exit_code: error.exit_code(),
+        };
+        Failure {
+            panic: error.panic().cloned(),
+            causes: texts,
+            backtrace,
+            passed_on,
+            on_host: Some(Box::new(on_host)),
+            ..Failure::plain(FailureKind::Failed, text.to_owned())
+        }
     }
 
     /// Creates the failure of a task that returned an error, with the parts that can be sent.
@@ -148,6 +189,15 @@ impl Failure {
             facts.passes_on = self.passed_on.is_some();
             facts.left_out = self.passed_on.unwrap_or(0);
             facts.backtrace = self.backtrace.map(String::into_boxed_str);
+            #[cfg(feature = "cluster")]
+            if let Some(on_host) = self.on_host {
+                facts.kind = ErrorKind::of_number(on_host.kind);
+                facts.worker = on_host.worker.map(|worker| worker as usize);
+                facts.pid = on_host.pid;
+                facts.signal = on_host.signal;
+                facts.exit_code = on_host.exit_code;
+                facts.host = Some(on_host.host.into_boxed_str()).filter(|host| !host.is_empty());
+            }
         })
     }
 

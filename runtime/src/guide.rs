@@ -5,6 +5,10 @@
 //! - [`porting`]: three programs from Python's `multiprocessing` and their Rust versions
 //! - [`coming_from`]: lines from other libraries and their equivalents
 //! - [`moving_data`]: channels, queues, shared memory, files and shared state, and which of them to choose
+#![cfg_attr(
+    feature = "cluster",
+    doc = "- [`cluster`]: pools whose tasks run on other hosts, and how to start them"
+)]
 //! - [`errors`]: error messages and other symptoms, their causes and remedies
 
 #[doc = include_str!("../docs/porting.md")]
@@ -18,3 +22,7 @@ pub mod moving_data {}
 
 #[doc = include_str!("../docs/errors.md")]
 pub mod errors {}
+
+#[doc = include_str!("../docs/cluster.md")]
+#[cfg(feature = "cluster")]
+pub mod cluster {}

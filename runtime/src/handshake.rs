@@ -15,7 +15,7 @@ const HELLO: [u8; 8] = *b"PROCHELO";
 const REFUSAL: [u8; 8] = *b"PROCSORY";
 /// The version of the protocol, which has to be increased whenever data between caller and worker
 /// changes its form.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 
 /// The size of a hello: magic, protocol, pid, fingerprint, digest.
 pub(crate) const SIZE: usize = 32;

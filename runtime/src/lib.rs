@@ -35,6 +35,7 @@
 //! | messages between processes | [`channel()`], [`pipe()`], [`Queue`], [`Select`] |
 //! | locks, conditions, barriers and atomics of several processes | [`sync`] |
 //! | times, warnings and timelines of a pool | [`PoolBuilder::insights`], [`Insights`] |
+//! | tasks on other hosts | the feature `cluster`, and its page in [`guide`] |
 //! | errors | [`Error`], [`ErrorKind`], [`PanicReport`] |
 //! | porting from other libraries, and a table of errors | [`guide`] |
 //!
@@ -96,6 +97,7 @@
 //! No feature is enabled by default.
 //!
 //! - `anyhow`: tasks can return `anyhow::Result`; see [`Opaque`].
+//! - `cluster`: tasks run on other hosts, which a NATS server connects; see `PoolBuilder::cluster`.
 //! - `dashboard`: `dashboard::serve` shows the pools of the process in a browser.
 //! - `eyre`: tasks can return `eyre::Result`.
 //! - `backtrace`: the [backtrace](Error::backtrace) of a worker that crashed has the names of its functions.
@@ -121,6 +123,8 @@ pub mod __private;
 #[doc(hidden)]
 pub mod __simulation;
 mod actor;
+#[cfg(feature = "cluster")]
+mod agent;
 mod arity;
 #[cfg(feature = "tokio")]
 mod asynchronous;
@@ -129,6 +133,8 @@ mod call;
 mod cancellation;
 mod channel;
 mod chunk;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod codec;
 mod config;
 #[cfg(feature = "dashboard")]
@@ -164,6 +170,8 @@ mod process;
 mod progress;
 mod queue;
 mod registry;
+#[cfg(feature = "cluster")]
+mod remote;
 mod scheduler;
 mod shared;
 mod start;

@@ -101,7 +101,7 @@ fn threads_share_a_pool() {
             });
         }
     });
-    assert_eq!(sum.into_inner(), (0..12).map(|x| x * x).sum());
+    assert_eq!(sum.into_inner(), (0..12).map(|x| x * x).sum::<u64>());
 }
 
 #[test]

@@ -133,6 +133,15 @@ impl<'a> Source<'a> {
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), count) })
     }
 
+    /// Appends the remaining bytes to a vector.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn append_to(mut self, bytes: &mut Vec<u8>) {
+        let at = bytes.len();
+        bytes.resize(at + self.remaining, 0);
+        let read = self.read(&mut bytes[at..]);
+        debug_assert!(read.is_ok(), "as many bytes are read as remain");
+    }
+
     /// Skips bytes, if they exist.
     #[inline]
     pub(super) fn skip(&mut self, len: usize) -> Option<()> {

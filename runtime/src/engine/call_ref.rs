@@ -64,8 +64,12 @@ impl Engine {
         entry: Entry,
         options: &Options,
     ) -> Result<CallId> {
-        let opened =
-            self.scheduler.open_call(entry.id, options.scheduling.clone(), Client::new(entry));
+        let mut scheduling = options.scheduling.clone();
+        if shared.settings.uses_hosts() {
+            // The pools on the other hosts kill and retry.
+            (scheduling.timeout, scheduling.retries) = (None, 0);
+        }
+        let opened = self.scheduler.open_call(entry.id, scheduling, Client::new(entry));
         self.carry_out(shared);
         self.memory.note_opened(self.scheduler.open_calls());
         if let (Ok(id), true) = (&opened, self.collector.is_some()) {

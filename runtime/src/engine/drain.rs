@@ -255,8 +255,11 @@ impl Engine {
             None => Failure::decoded(&bytes_of(words)[..header.len]),
         };
         let name = self.scheduler.client(running.call).map_or("", |client| client.entry.name());
+        let is_on_host = failure.on_host.is_some();
         let error = failure.into_error().on_task(name).at(index);
         match self.instance(slot) {
+            // The worker of the other host is in the error.
+            Some(_) if is_on_host => error,
             Some(instance) => error.in_worker(instance.id, instance.pid()),
             None => error,
         }

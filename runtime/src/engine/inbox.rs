@@ -142,6 +142,17 @@ impl Inbox {
         self.push(InboxItem::Failed(index, error));
     }
 
+    /// Replaces the results with objects by errors, because objects cannot leave this host.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn refuse_objects(&mut self) {
+        for item in &mut self.items {
+            if let InboxItem::Held(index, ..) = item {
+                let text = format!("its output contains {}", crate::handle::ON_ONE_HOST);
+                *item = InboxItem::Failed(*index, Error::new(ErrorKind::Encode, text));
+            }
+        }
+    }
+
     /// Hands all results out and is empty afterwards; stops at the first error.
     pub(crate) fn take_each<E>(
         &mut self,

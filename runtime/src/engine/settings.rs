@@ -44,6 +44,12 @@ pub(crate) struct Settings {
     pub(crate) of_process: bool,
     /// The standard streams of a `Process`, taken when its worker is launched.
     pub(crate) stdio: std::sync::Mutex<[Option<OwnedFd>; 3]>,
+    /// How the pool reaches its workers on other hosts.
+    #[cfg(feature = "cluster")]
+    pub(crate) cluster: Option<crate::cluster::ClusterSettings>,
+    /// Runs chunks on other hosts, once the pool has started.
+    #[cfg(feature = "cluster")]
+    pub(crate) remote: Option<std::sync::Arc<dyn crate::remote::Remote>>,
 }
 
 /// The difference between the highest and the lowest nice value.
@@ -71,8 +77,21 @@ impl Settings {
             #[cfg(feature = "tracing")]
             call_spans: None,
             stdio: std::sync::Mutex::default(),
+            #[cfg(feature = "cluster")]
+            cluster: self.cluster.clone(),
+            #[cfg(feature = "cluster")]
+            remote: None,
             ..*self
         }
+    }
+
+    /// Returns whether the tasks run on other hosts. The workers of this process then only forward them.
+    pub(crate) fn uses_hosts(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        let uses = self.cluster.is_some();
+        #[cfg(not(feature = "cluster"))]
+        let uses = false;
+        uses
     }
 
     /// Returns whether the workers are lanes of a host.
@@ -133,6 +152,11 @@ impl Settings {
                         out, or concurrency(..)";
             return Some(text.to_owned());
         }
+        if self.uses_hosts() {
+            return self.not_on_hosts().map(|what| {
+                format!("{what} has no effect on other hosts; leave it out, or cluster(..)")
+            });
+        }
         let what = self.needs_processes().filter(|_| self.method == StartMethod::Thread);
         what.map(Settings::for_processes)
     }
@@ -140,6 +164,16 @@ impl Settings {
     /// Why workers that are threads cannot have this setting.
     pub(crate) fn for_processes(what: &str) -> String {
         format!("{what} needs workers that are processes; choose another start method than thread")
+    }
+
+    /// Returns the first setting that is not passed to other hosts.
+    fn not_on_hosts(&self) -> Option<&'static str> {
+        let given = [
+            ("ordered(true)", self.limits.ordered),
+            ("concurrency(..)", self.is_concurrent()),
+            ("capture_output(true)", !matches!(self.output, OutputCapture::Off)),
+        ];
+        given.into_iter().find_map(|(what, given)| given.then_some(what))
     }
 
     /// Returns the first setting that workers which are threads cannot have.

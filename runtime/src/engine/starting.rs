@@ -31,7 +31,9 @@ pub(super) fn prepare(
     }
     let settings = &shared.settings;
     // A lane waits together with the others of its host.
-    let spinners = if settings.is_concurrent() { 0 } else { shared.spinners };
+    // One that forwards its chunks takes longer anyway.
+    let may_spin = !settings.is_concurrent() && !settings.uses_hosts();
+    let spinners = if may_spin { shared.spinners } else { 0 };
     page.view().set_spin(spinners as u32);
     // A lane ends with its host, whose kill socket the launcher has (rule N2).
     let kill_socket = control.as_ref().filter(|_| !settings.is_concurrent());

@@ -141,7 +141,13 @@ pub(super) fn start(
     let (tasks, pool_page) = (Arc::clone(&regions.tasks), Arc::clone(&regions.pool_page));
     let (wakeup, depth) = (Arc::clone(&shared.wakeup), shared.depth + 1);
     let Settings { initializers, max_tasks, pin_cpus, name, .. } = &shared.settings;
-    let (initializers, max_tasks, pool) = (initializers.clone(), *max_tasks, shared.id);
+    let (initializers, max_tasks, pool) = match shared.settings.uses_hosts() {
+        // The workers on the other hosts run them, and are replaced.
+        true => (Vec::new(), None, shared.id),
+        false => (initializers.clone(), *max_tasks, shared.id),
+    };
+    #[cfg(feature = "cluster")]
+    let remote = shared.settings.remote.clone();
     let cpu = pin_cpus.then(|| crate::sys::limits::cpu_of(slot)).flatten();
     let ring = Arc::clone(&wakeup);
     let work = move || {
@@ -160,7 +166,10 @@ pub(super) fn start(
         if !failed {
             let link = Arc::new(ObjectLink::in_process(queue));
             let serve = || {
-                WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, max_tasks).serve();
+                let worker = WorkerLoop::new(slot, page, tasks, pool_page, wakeup, link, max_tasks);
+                #[cfg(feature = "cluster")]
+                let worker = worker.with_remote(remote);
+                { worker }.serve();
             };
             // The dispatcher is informed of the end in any case.
             let _ = catch_unwind(AssertUnwindSafe(serve));

@@ -66,6 +66,60 @@ pub enum ErrorKind {
     /// The actor has ended, or its process died before it answered.
     /// [`Error::may_have_run`](crate::Error::may_have_run) returns whether the call may have run.
     ActorDied,
+    /// Every host of the cluster that received the input was lost before it answered. The input may have run
+    /// several times.
+    HostLost,
+    /// The server or the agents of a cluster cannot be reached, or do not do what is asked of them.
+    Cluster,
+}
+
+impl ErrorKind {
+    /// All kinds, in the order in which they are numbered in messages between hosts.
+    #[cfg(feature = "cluster")]
+    const NUMBERED: [ErrorKind; 26] = {
+        use ErrorKind as K;
+        [
+            K::Panicked,
+            K::Failed,
+            K::Signaled,
+            K::Exited,
+            K::Lost,
+            K::TimedOut,
+            K::Encode,
+            K::Decode,
+            K::MissingState,
+            K::Cancelled,
+            K::NotRegistered,
+            K::DuplicateName,
+            K::Initializer,
+            K::Start,
+            K::ForkWithThreads,
+            K::RestartStorm,
+            K::Closed,
+            K::Configuration,
+            K::NestedTooDeep,
+            K::OutOfMemory,
+            K::OwnerDied,
+            K::Deadlock,
+            K::Broken,
+            K::ActorDied,
+            K::HostLost,
+            K::Cluster,
+        ]
+    };
+
+    /// Returns the number of the kind in messages between hosts.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn number(self) -> u8 {
+        let place = Self::NUMBERED.iter().position(|kind| *kind == self);
+        place.expect("all kinds are numbered") as u8
+    }
+
+    /// Returns the kind with a number.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn of_number(number: u8) -> Self {
+        Self::NUMBERED.get(usize::from(number)).copied().unwrap_or(ErrorKind::Lost)
+    }
 }
 
 /// Writes the message of an error.
@@ -175,6 +229,10 @@ fn place_of(facts: &Facts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (Some(worker), None) => write!(f, " {worker}"),
         (None, Some(pid)) if facts.is_method => write!(f, " (pid {pid})"),
         _ => Ok(()),
+    }?;
+    match &facts.host {
+        Some(host) => write!(f, " on host `{host}`"),
+        None => Ok(()),
     }
 }
 

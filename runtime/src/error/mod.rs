@@ -54,6 +54,8 @@ pub(crate) struct Facts {
     pub(crate) index: Option<usize>,
     pub(crate) worker: Option<usize>,
     pub(crate) pid: Option<u32>,
+    /// The host of the worker, if that is a member of a cluster.
+    pub(crate) host: Option<Box<str>>,
     pub(crate) signal: Option<i32>,
     pub(crate) exit_code: Option<i32>,
     pub(crate) panic: Option<Box<PanicReport>>,
@@ -84,6 +86,7 @@ impl Error {
             index: None,
             worker: None,
             pid: None,
+            host: None,
             signal: None,
             exit_code: None,
             panic: None,
@@ -108,6 +111,13 @@ impl Error {
             true => (facts.detail.to_string(), facts.left_out + 1),
             false => (self.to_string(), 0),
         }
+    }
+
+    /// Returns the text without the task and its place. If it is that of another task's error, also returns the
+    /// number of tasks that passed it on.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn detail(&self) -> (&str, Option<u32>) {
+        (&self.0.detail, self.0.passes_on.then_some(self.0.left_out))
     }
 
     pub(crate) fn start(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -166,6 +176,7 @@ impl Error {
             index: facts.index,
             worker: facts.worker,
             pid: facts.pid,
+            host: facts.host.clone(),
             signal: facts.signal,
             exit_code: facts.exit_code,
             panic: facts.panic.clone(),
@@ -207,6 +218,14 @@ impl Error {
     /// With [`StartMethod::Thread`](crate::StartMethod::Thread) it is that of the calling process.
     pub fn pid(&self) -> Option<u32> {
         self.0.pid
+    }
+
+    /// Returns the name of the host that ran the task, if the pool uses a cluster.
+    ///
+    /// [`worker`](Self::worker) and [`pid`](Self::pid) are then those on that host. With
+    /// [`ErrorKind::HostLost`] it is the last host that had the input.
+    pub fn host(&self) -> Option<&str> {
+        self.0.host.as_deref()
     }
 
     /// Returns the number of the signal that ended the worker, with [`ErrorKind::Signaled`].

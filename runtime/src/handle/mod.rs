@@ -33,6 +33,11 @@
 //!   of its preloads are the exception to that: the process keeps their connections as
 //!   [duplicates](Object::adopt), and passes these on to the processes that are forked from it.
 
+/// What a value with an object contains, and why it does not reach another host.
+#[cfg(feature = "cluster")]
+pub(crate) const ON_ONE_HOST: &str = "a handle (`Fd`, `Shared`, `SharedMut`, a lock, an end of a channel or a proxy), \
+                                      which cannot leave its host; pass the value itself";
+
 mod carry;
 mod exports;
 mod fetch;

@@ -39,6 +39,9 @@ pub struct PoolBuilder {
     pub(super) settings: Settings,
     pub(super) method: Option<StartMethod>,
     pub(super) inner_threads: Option<usize>,
+    /// The number of workers that the user has set.
+    #[cfg(feature = "cluster")]
+    pub(super) asked_workers: Option<usize>,
     pub(super) error: Option<Error>,
 }
 
@@ -68,9 +71,15 @@ impl Default for PoolBuilder {
                 fork_with_threads: false,
                 of_process: false,
                 stdio: std::sync::Mutex::default(),
+                #[cfg(feature = "cluster")]
+                cluster: None,
+                #[cfg(feature = "cluster")]
+                remote: None,
             },
             method: None,
             inner_threads: None,
+            #[cfg(feature = "cluster")]
+            asked_workers: None,
             error: None,
         }
     }
@@ -80,6 +89,10 @@ impl PoolBuilder {
     /// Sets the number of workers; [`usable_cpus`](crate::usable_cpus) by default.
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.limits.workers = workers;
+        #[cfg(feature = "cluster")]
+        {
+            self.asked_workers = Some(workers);
+        }
         self
     }
 

@@ -45,6 +45,10 @@ pub struct Handle<R> {
     state: Option<HandleState<R>>,
 }
 
+#[cfg_attr(
+    feature = "cluster",
+    allow(clippy::large_enum_variant, reason = "a call has its options for other hosts as well")
+)]
 enum HandleState<R> {
     Open(Open<R>),
     Failed(Error),

@@ -4,10 +4,14 @@
 //! and decodes the outputs. The [scheduler](crate::scheduler) makes all decisions about it.
 
 mod builder;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod completed;
 #[cfg(feature = "tokio")]
 mod concurrency;
 mod decoding;
+#[cfg(feature = "cluster")]
+mod encoded;
 mod fill;
 mod global;
 mod handle;

@@ -81,7 +81,7 @@ pub(super) struct OpenCall {
 impl OpenCall {
     pub(super) fn new(shared: Arc<SharedPool>, entry: Entry, options: &Options) -> Result<Self> {
         let id = shared.lock().open_call(&shared, entry, options)?;
-        let span = SpanOfCall::current(&shared);
+        let span = SpanOfCall::current(&shared, options);
         Ok(OpenCall::of(shared, id, entry, options, span))
     }
 
@@ -184,6 +184,26 @@ impl OpenCall {
         })
     }
 
+    /// Takes the encoded results that have arrived.
+    #[cfg(feature = "cluster")]
+    pub(super) fn take_encoded(&mut self, mut each: impl FnMut(usize, Result<Vec<u8>>)) {
+        self.inbox.refuse_objects();
+        let Ok(()) = self.inbox.take_each(|index, answer| {
+            each(
+                index,
+                match answer {
+                    Answer::Failed(error) => Err(error),
+                    Answer::Value(source) => {
+                        let mut bytes = Vec::new();
+                        source.append_to(&mut bytes);
+                        Ok(bytes)
+                    }
+                },
+            );
+            Ok::<_, Infallible>(())
+        });
+    }
+
     /// Decodes all results that were taken, and passes the number of bytes of each to `each`.
     pub(super) fn decode_all<R: DeserializeOwned>(
         &mut self,
@@ -266,6 +286,11 @@ impl CallRef {
             (at..at + 1, not_encoded(self.entry, refused))
         });
         if count == 0 {
+            return EncodedInputs { chunk: None, failed };
+        }
+        if self.shared.settings.uses_hosts() && !objects.is_empty() {
+            let past = failed.map_or(first + count, |(range, _)| range.end);
+            let failed = Some((first..past, on_one_host(self.entry)));
             return EncodedInputs { chunk: None, failed };
         }
         match self.block(payload) {
@@ -355,6 +380,16 @@ pub(super) fn not_encoded(entry: Entry, refused: Refused) -> Error {
         }
         Refused::Foreign => foreign(),
     }
+}
+
+/// Returns the error of an input with a handle in a pool that uses other hosts.
+#[cold]
+pub(super) fn on_one_host(entry: Entry) -> Error {
+    #[cfg(feature = "cluster")]
+    let why = handle::ON_ONE_HOST;
+    #[cfg(not(feature = "cluster"))]
+    let why = "a handle";
+    Error::new(ErrorKind::Encode, format!("its input contains {why}")).on_task(entry.name())
 }
 
 #[cold]

@@ -26,10 +26,13 @@ impl Running {
     pub(super) fn new(settings: Settings) -> Result<Running> {
         #[cfg(feature = "dashboard")]
         crate::dashboard::start_by_environment();
-        #[cfg(any(feature = "log", feature = "tracing"))]
+        #[cfg(any(feature = "log", feature = "tracing", feature = "cluster"))]
         let mut settings = settings;
+        #[cfg(feature = "cluster")]
+        let client = super::cluster::connect(&mut settings)?;
         let method = settings.method;
         let (launcher, shares) = match method {
+            _ if settings.uses_hosts() => (None, Vec::new()),
             StartMethod::Thread => {
                 (None, engine::preload(&settings.preloads, settings.limits.init_timeout)?)
             }
@@ -78,6 +81,10 @@ impl Running {
             logs,
         };
         started.until_ready()?;
+        #[cfg(feature = "cluster")]
+        if let Some(client) = client {
+            super::cluster::follow(&client, &started.shared);
+        }
         Ok(started)
     }
 
@@ -118,6 +125,10 @@ impl Running {
         drop(engine);
         if ended {
             engine::join(&self.dispatcher);
+            #[cfg(feature = "cluster")]
+            if let Some(remote) = &self.shared.settings.remote {
+                remote.end();
+            }
             #[cfg(feature = "progress")]
             crate::progress::show_reports();
             self.shared.output.iter().for_each(OutputCollector::stop);

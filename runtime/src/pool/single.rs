@@ -38,6 +38,9 @@ fn encode<T: Serialize>(
     if let Some(refused) = filled.failed {
         return Err(producer::not_encoded(entry, refused).at(0));
     }
+    if shared.settings.uses_hosts() && !objects.is_empty() {
+        return Err(producer::on_one_host(entry).at(0));
+    }
     let block = payload.take_only().map_err(|error| producer::no_memory(entry, &error).at(0))?;
     let layout = (filled.len, filled.stride);
     Ok(fill::batch(shared, block, layout, (options.soft_timeout(), span), objects))
@@ -50,7 +53,7 @@ pub(super) fn submit<T: Serialize>(
     options: &Options,
     input: T,
 ) -> Result<OpenCall> {
-    let span = SpanOfCall::current(&shared);
+    let span = SpanOfCall::current(&shared, options);
     let batch = encode(&shared, entry, options, &span, input)?;
     let mut engine = shared.lock();
     let id = engine.open_call_of_one(&shared, entry, options, batch)?;
@@ -79,7 +82,7 @@ pub(super) fn apply<T: Serialize, R: DeserializeOwned>(
         call.finish();
         return output.expect("the loop ends with it");
     }
-    let span = SpanOfCall::current(&shared);
+    let span = SpanOfCall::current(&shared, options);
     let batch = encode(&shared, entry, options, &span, input)?;
     let shared = &*shared;
     let mut engine = shared.lock();

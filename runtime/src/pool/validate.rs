@@ -23,8 +23,14 @@ impl PoolBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let mut settings = self.settings;
-        settings.method = match self.method {
+        #[cfg(feature = "cluster")]
+        let this = self.with_cluster_settings();
+        #[cfg(not(feature = "cluster"))]
+        let this = self;
+        let PoolBuilder { mut settings, method, inner_threads, .. } = this;
+        settings.method = match method {
+            // The workers of this process are threads that forward their chunks.
+            _ if settings.uses_hosts() => StartMethod::Thread,
             Some(method) => method,
             None => config::fix_start_method()?,
         };
@@ -64,13 +70,13 @@ impl PoolBuilder {
                 settings.name
             ));
         }
-        if let Some(threads) = self.inner_threads {
+        if let Some(threads) = inner_threads {
             if threads == 0 {
                 return bad(
                     "inner_threads(0) would leave a library no thread; give 1 or more".to_owned()
                 );
             }
-            if settings.method == StartMethod::Thread {
+            if settings.method == StartMethod::Thread && !settings.uses_hosts() {
                 return bad(Settings::for_processes("inner_threads(..)"));
             }
             // If a variable has two values, the later one counts.

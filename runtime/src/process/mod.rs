@@ -70,6 +70,10 @@ pub struct Process<R> {
 
 /// The state of the value of the task.
 #[derive(Debug)]
+#[cfg_attr(
+    feature = "cluster",
+    allow(clippy::large_enum_variant, reason = "a call has its options for other hosts as well")
+)]
 enum ProcessOutcome<R> {
     /// The task has not ended.
     Awaited(Handle<R>),

@@ -79,6 +79,8 @@ fn serve_if_started(call: impl Fn(Constructor)) {
     // SAFETY: the name is terminated by NUL, and no other thread of this program runs yet.
     let value = unsafe { libc::getenv(MARKER.as_ptr()) };
     if value.is_null() {
+        #[cfg(feature = "cluster")]
+        become_agent_if_asked(call);
         return;
     }
     // SAFETY: `getenv` has returned a string that is terminated by NUL.
@@ -134,6 +136,52 @@ pub(crate) trait GoesOn {
 
 /// The type of a process that was executed again.
 pub(crate) struct Executed;
+
+/// The environment variable that makes a process an agent of a cluster, with the address of the server.
+#[cfg(feature = "cluster")]
+pub(crate) const AGENT: &CStr = c"PROCESSION_AGENT";
+
+/// The function with which an agent continues, in a module above this one.
+#[cfg(feature = "cluster")]
+pub(crate) trait BecomesAgent {
+    /// Serves as an agent of the server at the address.
+    fn become_agent(url: String) -> !;
+}
+
+/// Serves as an agent in place of `main` if the environment says so, and returns otherwise.
+#[cfg(feature = "cluster")]
+fn become_agent_if_asked(call: impl Fn(Constructor)) {
+    // SAFETY: as in `serve_if_started`.
+    let value = unsafe { libc::getenv(AGENT.as_ptr()) };
+    if value.is_null() {
+        return;
+    }
+    // SAFETY: `getenv` has returned a string that is terminated by NUL.
+    let url = unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned();
+    let is_in_program = image().is_some_and(|image| image.offset.is_some());
+    if url.is_empty() || !is_in_program || (&raw const __init_array_end).is_null() {
+        return;
+    }
+    if is_privileged() {
+        // As for workers: such a program takes no orders.
+        process::exit_now(1);
+    }
+    // The workers of the agent, and the programs that their tasks start, must not become agents, and the pools of the
+    // agent are on this host.
+    // SAFETY: the string is a part of the environment of this process, and writable. It is overwritten because the
+    // address may contain a password, which `/proc` would show.
+    unsafe {
+        let name = AGENT.count_bytes() + 1;
+        let length = name + libc::strlen(value);
+        libc::unsetenv(AGENT.as_ptr());
+        libc::unsetenv(c"PROCESSION_CLUSTER".as_ptr());
+        ptr::write_bytes(value.sub(name), 0, length);
+    }
+    fds::open_stdio();
+    signals::settle();
+    run_the_rest(call);
+    Executed::become_agent(url)
+}
 
 /// The contents of the marker.
 struct Marker {

@@ -33,6 +33,53 @@ pub(crate) fn settle() {
     }
 }
 
+/// The descriptor that [`note_termination`] writes to.
+#[cfg(feature = "cluster")]
+static TERMINATION: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
+/// Handles SIGTERM and SIGINT from now on by writing to an eventfd, of which this returns a copy.
+///
+/// # Errors
+///
+/// Returns an error if there is no descriptor left.
+#[cfg(feature = "cluster")]
+pub(crate) fn termination() -> std::io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::IntoRawFd;
+    use std::sync::atomic::Ordering;
+
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let event = std::os::fd::OwnedFd::from(EventFd::from_flags(flags)?);
+    let copy = event.try_clone()?;
+    // It stays open for as long as the process exists, because the handler does.
+    TERMINATION.store(event.into_raw_fd(), Ordering::Release);
+    for signal in [SIGTERM, SIGINT] {
+        // SAFETY: the handler has the right signature, and calls only what a handler may call.
+        unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            action.sa_sigaction = note_termination as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(signal, &action, ptr::null_mut());
+        }
+    }
+    Ok(copy)
+}
+
+#[cfg(feature = "cluster")]
+extern "C" fn note_termination(_: libc::c_int) {
+    let fd = TERMINATION.load(std::sync::atomic::Ordering::Acquire);
+    // SAFETY: the descriptor is never closed, and eight bytes are written. `errno` is restored.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(fd, (&raw const ONE).cast(), size_of::<u64>());
+        *libc::__errno_location() = errno;
+    }
+}
+
+#[cfg(feature = "cluster")]
+static ONE: u64 = 1;
+
 /// Gives every signal its default action, but for what [`settle`] says.
 pub(crate) fn reset() {
     for signal in 1..=64 {

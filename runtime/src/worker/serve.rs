@@ -1,5 +1,7 @@
 //! The loop of a worker: claim a chunk, run its inputs, answer each (rules Q2 and Q7).
 
+#[cfg(feature = "cluster")]
+mod forward;
 #[cfg(feature = "tokio")]
 mod lane;
 mod pauses;
@@ -97,6 +99,9 @@ pub(crate) struct WorkerLoop {
     marker: Option<OutputMarker>,
     /// Measures times; created when the pool first has insights.
     stopwatch: Option<Box<Stopwatch>>,
+    /// Runs its chunks, in a pool that uses other hosts.
+    #[cfg(feature = "cluster")]
+    remote: Option<Arc<dyn crate::remote::Remote>>,
 }
 
 impl WorkerLoop {
@@ -143,6 +148,8 @@ impl WorkerLoop {
             original: Original::here(),
             marker: None,
             stopwatch: None,
+            #[cfg(feature = "cluster")]
+            remote: None,
         }
     }
 
@@ -252,6 +259,10 @@ impl WorkerLoop {
         position: u64,
         descriptor: &Descriptor,
     ) {
+        #[cfg(feature = "cluster")]
+        if let Some(remote) = self.remote.clone() {
+            return self.forward(&remote, (page, tasks), position, descriptor);
+        }
         let begun = self.begin_chunk(page, position, descriptor);
         present::set_chunk(descriptor.task, descriptor.first, descriptor.span);
         let mut progress =

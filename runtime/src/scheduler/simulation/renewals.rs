@@ -39,7 +39,7 @@ fn idle_workers_are_renewed_one_after_another() {
     few.renew();
     for slot in 0..3 {
         assert_eq!(few.asks(), [slot]);
-        assert_eq!(few.asks(), [], "it has not left");
+        assert_eq!(few.asks(), [0_usize; 0], "it has not left");
         few.leave(slot);
         few.event(Event::TimePassed);
         let started = |action: &Action<_>| matches!(action, Action::Start { .. });
@@ -47,12 +47,12 @@ fn idle_workers_are_renewed_one_after_another() {
         few.event(Event::ProcessKnown { slot });
         few.event(Event::HandshakeDone { slot });
         few.now += 3 * PAUSE;
-        assert_eq!(few.asks(), [], "its replacement does not serve");
+        assert_eq!(few.asks(), [0_usize; 0], "its replacement does not serve");
         few.sleep();
         few.event(Event::Ready { slot });
         assert_eq!(few.actions().contains(&Action::WakeDispatcher), slot < 2);
     }
-    assert_eq!(few.asks(), []);
+    assert_eq!(few.asks(), [0_usize; 0]);
     assert_eq!(few.sleep(), None, "nothing is left to do");
 }
 
@@ -64,11 +64,11 @@ fn a_renewal_does_not_wait_for_a_long_chunk() {
     few.claim(1);
     few.renew();
     assert_eq!(few.asks(), [0]);
-    assert_eq!(few.asks(), [], "its chunk may end soon");
+    assert_eq!(few.asks(), [0_usize; 0], "its chunk may end soon");
     assert_eq!(few.scheduler.next_deadline(few.now, None), Some(few.now + PAUSE));
     few.now += PAUSE;
     assert_eq!(few.asks(), [1]);
-    assert_eq!(few.asks(), []);
+    assert_eq!(few.asks(), [0_usize; 0]);
     assert_eq!(few.scheduler.next_deadline(few.now, None), None, "all were asked");
 }
 
@@ -79,7 +79,7 @@ fn a_worker_that_starts_is_renewed_when_it_serves() {
     few.event(Event::ProcessKnown { slot: 1 });
     few.renew();
     few.now += 3 * PAUSE;
-    assert_eq!(few.asks(), []);
+    assert_eq!(few.asks(), [0_usize; 0]);
     assert_eq!(few.scheduler.next_deadline(few.now, None), Some(few.now + PAUSE));
     few.event(Event::Ready { slot: 1 });
     assert_eq!(few.asks(), [0]);

@@ -1,0 +1,70 @@
+//! Calls whose inputs were encoded on another host, and whose outputs are decoded there.
+
+use super::Pool;
+use super::fill::{self, Filled};
+use super::producer::{self, OpenCall};
+use super::span::SpanOfCall;
+use crate::engine::{ChunkIn, Options, WakePolicy};
+use crate::error::{Error, ErrorKind, Result};
+use crate::queue::PayloadBuffer;
+use crate::registry;
+
+impl Pool {
+    /// Runs a task on encoded inputs, and returns the encoded outputs in the order of the inputs.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no input was run.
+    pub(crate) fn map_encoded(
+        &self,
+        task: u32,
+        options: &Options,
+        inputs: &[&[u8]],
+    ) -> Result<Vec<Result<Vec<u8>>>> {
+        let shared = self.started()?;
+        let entry = registry::get(task).ok_or_else(|| {
+            Error::new(ErrorKind::NotRegistered, "no task has the number that was received")
+        })?;
+        let mut payload = PayloadBuffer::new(&shared.arena);
+        let filled = fill(&mut payload, inputs);
+        let no_memory = |error| producer::no_memory(entry, &error);
+        let Filled { count, len, stride, .. } = filled.map_err(no_memory)?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let block = payload.take().map_err(no_memory)?;
+        let span = SpanOfCall::current(&shared, options);
+        let times = (options.soft_timeout(), &span);
+        let batch = fill::batch(&shared, block, (len, stride), times, Vec::new());
+        let mut call = OpenCall::new(shared, entry, options)?;
+        let chunk = ChunkIn { call: call.id, first: 0, count, batch, divisible: true };
+        call.shared.lock().push(&call.shared, chunk);
+        let mut outcomes: Vec<Option<Result<Vec<u8>>>> = (0..count).map(|_| None).collect();
+        let mut missing = count;
+        loop {
+            call.poll(|_, _| ());
+            call.take_encoded(|index, outcome| {
+                missing -= usize::from(outcomes[index].is_none());
+                outcomes[index] = Some(outcome);
+            });
+            if missing == 0 {
+                return Ok(outcomes.into_iter().flatten().collect());
+            }
+            call.wait(WakePolicy::ShortQueue, None);
+        }
+    }
+}
+
+/// Writes encoded inputs one after the other. If they differ in length, each is preceded by its length.
+fn fill(payload: &mut PayloadBuffer, inputs: &[&[u8]]) -> std::io::Result<Filled> {
+    let first = inputs.first().map(|input| input.len());
+    let stride = first.filter(|len| inputs.iter().all(|input| input.len() == *len));
+    let mut sink = payload.sink();
+    for input in inputs {
+        if stride.is_none() {
+            sink.write(&(input.len() as u64).to_le_bytes())?;
+        }
+        sink.write(input)?;
+    }
+    Ok(Filled { count: inputs.len(), len: sink.len(), stride, failed: None })
+}

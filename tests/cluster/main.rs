@@ -1,0 +1,18 @@
+//! Pools on other hosts, over a real server. The hosts are agents on this one, which are executions of this file.
+
+use std::process::ExitCode;
+
+mod calls;
+mod hosts;
+mod losses;
+mod mistakes;
+mod outages;
+
+fn main() -> ExitCode {
+    if let Some(url) = std::env::var_os(losses::PROGRAM) {
+        losses::be_program(&url.to_string_lossy());
+        return ExitCode::SUCCESS;
+    }
+    let files = [calls::tests(), losses::tests(), mistakes::tests(), outages::tests()];
+    procession_tests::harness::main(files.into_iter().flatten().collect())
+}
