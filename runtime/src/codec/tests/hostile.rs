@@ -45,6 +45,10 @@ fn invalid_tags_are_refused() {
     assert!(value_of::<char>(&[0xed, 0xa0, 0x80]).is_err());
     assert!(value_of::<String>(&[1, 0, 0, 0, 0, 0, 0, 0, 0xff]).is_err());
     assert!(value_of::<super::Animal>(&[9, 0, 0, 0]).is_err());
+    let (unit, newtype) = (Form::UNIT.tag(0).unwrap(), Form::NEWTYPE.tag(0).unwrap());
+    assert_eq!(value_of::<super::Animal>(&unit.to_le_bytes()).unwrap(), super::Animal::Ant);
+    let error = value_of::<super::Animal>(&newtype.to_le_bytes()).unwrap_err();
+    assert!(error.to_string().contains("fields"), "{error}");
     assert!(value_of::<Result<u8, u8>>(&[2, 0, 0, 0, 1]).is_err());
 }
 
@@ -87,6 +91,9 @@ fn elements_without_bytes_but_with_memory_are_bounded_by_their_memory() {
 fn encoding_refuses_what_decoding_would() {
     let limit = EMPTY_ELEMENTS as usize;
     assert_eq!(value_of::<Vec<()>>(&bytes_of(&vec![(); limit])).unwrap().len(), limit);
+    // The last element is not counted, because none follows that shows that it took no bytes.
+    let two_more = (limit as u64 + 2).to_le_bytes();
+    assert!(value_of::<Vec<()>>(&two_more).is_err());
     let error = try_bytes_of(&vec![(); limit + 1]).unwrap_err();
     assert!(error.to_string().contains("take no bytes"), "{error}");
 }
