@@ -57,11 +57,9 @@ impl Engine {
                 self.wakers.extend(waker);
             }
             Action::WakeFollower { call } => {
-                if let Some(follower) =
-                    self.scheduler.client(call).and_then(|client| client.follower.as_ref())
-                {
-                    follower.notify_all();
-                }
+                let follower =
+                    self.scheduler.client(call).and_then(|client| client.follower.clone());
+                self.followers.extend(follower);
             }
             Action::WakeLeader => shared.pool_page().notify(),
             Action::WakeDispatcher => shared.wake_dispatcher(),

@@ -1,4 +1,4 @@
-//! The lock of a pool, which calls wakers after its release (rule E1).
+//! The lock of a pool, which notifies followers and calls wakers after its release (rule E1).
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -26,7 +26,8 @@ impl<'a> LockedEngine<'a> {
             drop(self);
             return LockedEngine::new(mutex);
         }
-        let engine = self.engine.take().expect("held until drop");
+        let mut engine = self.engine.take().expect("held until drop");
+        engine.followers.drain(..).for_each(|follower| follower.notify_all());
         let (engine, _) = on.wait_timeout(engine, timeout).ignore_poison();
         LockedEngine { mutex, engine: Some(engine) }
     }
@@ -51,9 +52,11 @@ impl std::ops::DerefMut for LockedEngine<'_> {
 impl Drop for LockedEngine<'_> {
     fn drop(&mut self) {
         if let Some(mut engine) = self.engine.take() {
+            let followers = std::mem::take(&mut engine.followers);
             let wakers = std::mem::take(&mut engine.wakers);
             let idle = std::mem::take(&mut engine.idle_wakers);
             drop(engine);
+            followers.into_iter().for_each(|follower| follower.notify_all());
             wakers.into_iter().for_each(|waker| guarded(|| waker.wake()));
             idle.into_iter().for_each(|waker| guarded(|| drop(waker)));
         }

@@ -64,7 +64,7 @@ pub(crate) use regions::SharedPool;
 pub(crate) use settings::Settings;
 pub(crate) use threads::preload;
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar};
 use std::task::Waker;
 
 use crate::error::Error;
@@ -91,6 +91,8 @@ pub(crate) struct Engine {
     given_up: Vec<usize>,
     /// Signals that this process is not permitted to send, for the processes that created the workers.
     refused: Vec<(u64, i32)>,
+    /// Followers to be notified when the lock is given back. They need it next, and would wait for it.
+    followers: Vec<Arc<Condvar>>,
     /// To be called, and to be dropped, when the lock is given back.
     wakers: Vec<Waker>,
     idle_wakers: Vec<Waker>,
@@ -117,6 +119,7 @@ impl Engine {
             unanswered: Vec::new(),
             given_up: Vec::new(),
             refused: Vec::new(),
+            followers: Vec::new(),
             wakers: Vec::new(),
             idle_wakers: Vec::new(),
             end_waker: None,
