@@ -178,6 +178,16 @@ run dashboard 1
 has '^open http://127.0.0.1:[0-9]+/\?token=[0-9a-f]{32}$'
 has '^round 1: pi is about 3\.1[0-9]+, 3 pages failed$'
 
+if command -v nats-server >/dev/null; then
+    name=cluster
+    echo "example $name"
+    cargo run --release --quiet -p procession-examples --features cluster --example cluster >"$out/$name"
+    has '^148933 primes below 2000000, after [0-9.]+ s$'
+    has '^agent [0-9]+ is killed, and its tasks run again on the other$'
+else
+    echo "example cluster is SKIPPED, because nats-server is not installed"
+fi
+
 run fork_map
 has '^16 sums over 200000 functions$'
 has '^[0-9.]+ s in forked copies, [0-9.]+ s in this process alone$'

@@ -19,6 +19,7 @@ conformance! {
         retries_are_made_by_the_agent,
         initializers_run_on_the_hosts,
         long_values_pass,
+        insights_show_the_time_of_tasks,
         handles_are_refused,
         a_variable_is_enough,
         the_pools_of_tasks_are_local,
@@ -269,6 +270,20 @@ fn long_values_pass(_: StartMethod) {
         let text = error.to_string();
         assert!(text.contains(what) && text.contains("max_payload"), "{text}");
     }
+}
+
+fn insights_show_the_time_of_tasks(_: StartMethod) {
+    if is_skipped() {
+        return;
+    }
+    let server = Server::start();
+    let _agent = server.agent(2);
+    let pool = server.builder().workers(2).insights(true).build().unwrap();
+    pool.map(nap, [30; 20]).unwrap();
+    let insights = pool.insights();
+    let task = &insights.tasks()[0];
+    assert_eq!((task.name(), task.inputs()), ("procession_tests::tasks::nap", 20));
+    assert!(task.run() >= Duration::from_millis(600), "{insights}");
 }
 
 fn handles_are_refused(_: StartMethod) {

@@ -48,7 +48,7 @@ impl Drop for Running {
 /// A server on a free port of this host, with JetStream in a temporary folder.
 pub(crate) struct Server {
     process: Option<Running>,
-    port: u16,
+    address: String,
     folder: TempDir,
     arguments: Vec<String>,
 }
@@ -60,11 +60,17 @@ impl Server {
 
     /// Starts a server with further lines in its configuration.
     pub(crate) fn with(lines: &[&str]) -> Self {
+        Server::on("127.0.0.1", lines)
+    }
+
+    /// Starts a server that listens on the given address of this host.
+    pub(crate) fn on(host: &str, lines: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let port = free_port();
         let config = folder.path().join("server.conf");
         let store = folder.path().join("store");
-        let mut text = format!("listen: 127.0.0.1:{port}\n");
+        let address = format!("{host}:{port}");
+        let mut text = format!("listen: {address}\n");
         if !lines.contains(&"no JetStream") {
             text.push_str(&format!("jetstream {{ store_dir: \"{}\" }}\n", store.display()));
         }
@@ -74,7 +80,7 @@ impl Server {
         }
         std::fs::write(&config, text).expect("the configuration can be written");
         let arguments = vec!["-c".to_owned(), config.display().to_string()];
-        let mut server = Server { process: None, port, folder, arguments };
+        let mut server = Server { process: None, address, folder, arguments };
         server.start_again();
         server
     }
@@ -90,8 +96,7 @@ impl Server {
             .spawn()
             .expect("nats-server starts");
         self.process = Some(Running(process));
-        let address = format!("127.0.0.1:{}", self.port);
-        wait::for_it("the server listens", || TcpStream::connect(&address).is_ok());
+        wait::for_it("the server listens", || TcpStream::connect(&self.address).is_ok());
     }
 
     pub(crate) fn kill(&mut self) {
@@ -99,7 +104,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}", self.address)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -118,8 +123,14 @@ impl Server {
 
     /// Starts an agent that is an execution of the given program.
     pub(crate) fn agent_of(&self, program: &Path, workers: usize) -> Running {
+        self.agent_by(Command::new("env"), program, workers)
+    }
+
+    /// Starts an agent by a command that executes what follows its arguments.
+    pub(crate) fn agent_by(&self, mut by: Command, program: &Path, workers: usize) -> Running {
         let output = self.file("agents.log");
-        let process = Command::new(program)
+        let process = by
+            .arg(program)
             .env("PROCESSION_AGENT", self.url())
             .env("PROCESSION_WORKERS", workers.to_string())
             .env("PROCESSION_HOST_TIMEOUT", HOST_TIMEOUT.to_string())

@@ -27,7 +27,7 @@ conformance! {
 
 /// Adds a line to a file, and takes some time.
 #[worker]
-fn note(path: PathBuf, line: u64) -> u64 {
+pub(crate) fn note(path: PathBuf, line: u64) -> u64 {
     use std::io::Write;
     let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
     writeln!(file, "{line}").unwrap();
@@ -48,7 +48,7 @@ fn agent_and_worker(_: u64) -> (u32, u32) {
     (runtime::parent_id().expect("it runs in a worker"), std::process::id())
 }
 
-fn lines(path: &std::path::Path) -> usize {
+pub(crate) fn lines(path: &std::path::Path) -> usize {
     fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod calls;
 mod hosts;
+mod links;
 mod losses;
 mod mistakes;
 mod outages;
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
         losses::be_program(&url.to_string_lossy());
         return ExitCode::SUCCESS;
     }
-    let files = [calls::tests(), losses::tests(), mistakes::tests(), outages::tests()];
+    let files =
+        [calls::tests(), links::tests(), losses::tests(), mistakes::tests(), outages::tests()];
     procession_tests::harness::main(files.into_iter().flatten().collect())
 }

@@ -156,7 +156,7 @@ fn texts_and_paths(method: StartMethod) {
 fn arrays_of_every_length_that_serde_knows(method: StartMethod) {
     let pool = pool(method, 1);
     same!(pool,
-        no_elements => [],
+        no_elements => [0_u64; 0],
         one_element => ["a".to_owned()],
         seventeen => [0.5; 17],
         most_elements => [7; 32],

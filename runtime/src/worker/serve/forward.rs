@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::WorkerLoop;
+use super::{ChunkRun, WorkerLoop};
 use crate::chunk::{ChunkAtWork, ChunkProgress};
 use crate::codec::Sink;
 use crate::failure::{Failure, FailureKind};
 use crate::queue::{Descriptor, Kind, WorkerPage};
+use crate::registry;
 use crate::remote::{Remote, RemoteInputs, RemoteOptions, RemoteOutcomes};
 use crate::sys::clock;
 use crate::sys::memory::Mapping;
 
-/// A chunk on another host costs about fifty times as much as one of a local worker. The scheduler intends chunks of
-/// 200 us, so a fiftieth of the time is reported to it, and chunks take 10 ms.
-const SCALE: u64 = 50;
+/// A chunk on another host costs about a hundred times as much as one of a local worker. The scheduler intends chunks of
+/// 200 us, so a hundredth of the time is reported to it, and chunks take 20 ms.
+const SCALE: u64 = 100;
 
 /// How often a worker checks whether it was abandoned while it waits for outcomes.
 const CHECK: Duration = Duration::from_millis(100);
@@ -45,6 +46,13 @@ impl WorkerLoop {
     ) {
         let begun = self.begin_chunk(page, position, descriptor);
         let mut progress = ChunkProgress::new(position, descriptor, u64::MAX);
+        // The insights of the pool show the time from here to the answers.
+        let measured = registry::get(descriptor.task).filter(|_| page.is_measured());
+        let measured = measured
+            .map(|entry| ChunkRun::new(descriptor, page, tasks, entry.registration.thunk, begun));
+        if let Some(run) = &measured {
+            self.begin_times(run);
+        }
         let inputs = self.take_inputs(page, tasks, &mut progress, descriptor);
         let took = match inputs {
             // All inputs were taken back.
@@ -72,6 +80,10 @@ impl WorkerLoop {
                 0
             }
         };
+        if let Some(run) = &measured {
+            self.ran_inputs(run, 0, begun, &progress);
+            self.report_times(run.task);
+        }
         let shown = (took / SCALE).min(clock::now() - begun);
         self.end_chunk(page, &progress, descriptor, clock::now() - shown);
     }
