@@ -24,7 +24,7 @@ impl PoolBuilder {
     /// A single task may exceed the limit for as long as it runs; see [`memory_limit`](Self::memory_limit) for a
     /// limit that nothing exceeds.
     ///
-    /// [`build`](Self::build) refuses this with [`StartMethod::Thread`], whose workers have no memory of their
+    /// [`build`](Self::build) refuses this with [`StartMethod::Thread`](crate::StartMethod::Thread), whose workers have no memory of their
     /// own. It fails with [`ErrorKind::Initializer`](crate::ErrorKind::Initializer) if a worker is above the limit before its first task. With
     /// `ForkServer` and `Fork` that includes what the worker shares copy-on-write with the preloads and the
     /// caller.
@@ -75,7 +75,7 @@ impl PoolBuilder {
     ///
     /// If they take longer, [`build`](Self::build) or [`refork`](crate::Pool::refork) fails with
     /// [`ErrorKind::Initializer`](crate::ErrorKind::Initializer). The process
-    /// that runs them is killed; with [`StartMethod::Thread`] the thread is abandoned.
+    /// that runs them is killed; with [`StartMethod::Thread`](crate::StartMethod::Thread) the thread is abandoned.
     pub fn init_timeout(mut self, time: Duration) -> Self {
         self.settings.limits.init_timeout = Some(time);
         self
@@ -98,14 +98,14 @@ impl PoolBuilder {
     /// killed. An initializer that still runs when its worker has to leave is subject to the same
     /// timeout.
     ///
-    /// No task fails because of this. [`Pool::killed_while_leaving`] counts the killed workers. Until
+    /// No task fails because of this. [`Pool::killed_while_leaving`](crate::Pool::killed_while_leaving) counts the killed workers. Until
     /// the worker has ended, its [`state`](crate::WorkerInfo::state) is
     /// [`Leaving`](crate::WorkerState::Leaving), and no replacement is started.
     ///
-    /// With [`StartMethod::Fork`] no exit hooks run. The hooks of the program belong to the caller,
+    /// With [`StartMethod::Fork`](crate::StartMethod::Fork) no exit hooks run. The hooks of the program belong to the caller,
     /// and the C library cannot run those that a task has registered with `atexit` without them.
     ///
-    /// With [`StartMethod::Thread`] a worker cannot be killed. Its thread is abandoned, and another
+    /// With [`StartMethod::Thread`](crate::StartMethod::Thread) a worker cannot be killed. Its thread is abandoned, and another
     /// worker takes its slot.
     ///
     /// A dropped pool waits for no worker longer than [`grace`](Self::grace).
