@@ -43,6 +43,16 @@ pub(crate) fn nats_credentials() -> Option<std::ffi::OsString> {
     env::var_os(NATS_CREDENTIALS).filter(|path| !path.is_empty())
 }
 
+/// The variable with the file of the seed of an NKey.
+#[cfg(feature = "cluster")]
+pub(crate) const NATS_NKEY: &str = "PROCESSION_NATS_NKEY";
+
+/// Returns the value of [`NATS_NKEY`].
+#[cfg(feature = "cluster")]
+pub(crate) fn nats_nkey() -> Option<std::ffi::OsString> {
+    env::var_os(NATS_NKEY).filter(|path| !path.is_empty())
+}
+
 /// Returns the file with the certificates of those who sign the certificate of the server.
 #[cfg(feature = "cluster")]
 pub(crate) fn nats_ca() -> Option<std::ffi::OsString> {

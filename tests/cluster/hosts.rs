@@ -51,6 +51,10 @@ pub(crate) struct Server {
     address: String,
     folder: TempDir,
     arguments: Vec<String>,
+    /// Variables for the agents.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// The scheme of its address.
+    pub(crate) scheme: &'static str,
 }
 
 impl Server {
@@ -80,7 +84,8 @@ impl Server {
         }
         std::fs::write(&config, text).expect("the configuration can be written");
         let arguments = vec!["-c".to_owned(), config.display().to_string()];
-        let mut server = Server { process: None, address, folder, arguments };
+        let mut server =
+            Server { process: None, address, folder, arguments, env: Vec::new(), scheme: "nats" };
         server.start_again();
         server
     }
@@ -104,7 +109,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -131,6 +136,7 @@ impl Server {
         let output = self.file("agents.log");
         let process = by
             .arg(program)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("PROCESSION_AGENT", self.url())
             .env("PROCESSION_WORKERS", workers.to_string())
             .env("PROCESSION_HOST_TIMEOUT", HOST_TIMEOUT.to_string())

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod access;
 mod calls;
 mod hosts;
 mod links;
@@ -14,7 +15,13 @@ fn main() -> ExitCode {
         losses::be_program(&url.to_string_lossy());
         return ExitCode::SUCCESS;
     }
-    let files =
-        [calls::tests(), links::tests(), losses::tests(), mistakes::tests(), outages::tests()];
+    let files = [
+        access::tests(),
+        calls::tests(),
+        links::tests(),
+        losses::tests(),
+        mistakes::tests(),
+        outages::tests(),
+    ];
     procession_tests::harness::main(files.into_iter().flatten().collect())
 }

@@ -1,5 +1,6 @@
 //! Connections to the server, and the work queue in it.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
@@ -80,8 +81,9 @@ impl ServerConnection {
             let text = match kind {
                 ErrorKind::Configuration => format!(
                     "the NATS server at {places} refuses this user ({error}); give the right token or password in the address, \
-                     as in nats://token@host:4222, or a file of credentials in {}",
-                    env::NATS_CREDENTIALS
+                     as in nats://token@host:4222, or name a file of credentials in {} or of a seed in {}",
+                    env::NATS_CREDENTIALS,
+                    env::NATS_NKEY
                 ),
                 _ => format!(
                     "the NATS server at {places} cannot be reached ({error}); check the address, and that \
@@ -177,15 +179,19 @@ async fn options(name: &str, addresses: &[ServerAddr]) -> Result<ConnectOptions>
         Some(path) => options.add_root_certificates(path.into()),
         None => options,
     };
-    let Some(path) = env::nats_credentials() else { return Ok(options) };
-    options.credentials_file(&path).await.map_err(|error| {
-        let text = format!(
-            "the file in {} cannot be used ({error}): {}",
-            env::NATS_CREDENTIALS,
-            path.to_string_lossy()
-        );
+    let unusable = |name: &str, path: &OsString, error: std::io::Error| {
+        let path = path.to_string_lossy();
+        let text = format!("the file `{path}`, which {name} names, cannot be used: {error}");
         Error::new(ErrorKind::Configuration, text)
-    })
+    };
+    if let Some(path) = env::nats_nkey() {
+        let seed = std::fs::read_to_string(&path)
+            .map_err(|error| unusable(env::NATS_NKEY, &path, error))?;
+        return Ok(options.nkey(seed.trim().to_owned()));
+    }
+    let Some(path) = env::nats_credentials() else { return Ok(options) };
+    let options = options.credentials_file(&path).await;
+    options.map_err(|error| unusable(env::NATS_CREDENTIALS, &path, error))
 }
 
 #[cfg(test)]
