@@ -31,6 +31,9 @@ const ASK: Duration = Duration::from_secs(2);
 /// The time that the server may be silent after a request has expired.
 const SILENT: Duration = Duration::from_secs(1);
 
+/// How often the program of a running chunk is asked whether it is still there.
+const ASK_PROGRAM: Duration = Duration::from_secs(5);
+
 /// The pause after a failed request.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -234,13 +237,22 @@ impl Agent {
         };
         let error = match self.pools.get(setup, ask).await {
             Ok(pool) => {
-                let host = self.host.clone();
-                let work = tokio::task::spawn_blocking(move || {
+                let (host, is_unwanted) = (self.host.clone(), Arc::<AtomicBool>::default());
+                let unwanted = Arc::clone(&is_unwanted);
+                let mut work = tokio::task::spawn_blocking(move || {
                     let begun = Instant::now();
-                    let outcomes = run_inputs(&pool, &inputs, &host);
+                    let outcomes = run_inputs(&pool, &inputs, &host, &unwanted);
                     (outcomes, begun.elapsed())
                 });
-                match work.await {
+                let outcome = tokio::select! {
+                    outcome = &mut work => outcome,
+                    () = self.program_ends(run) => {
+                        is_unwanted.store(true, Ordering::Relaxed);
+                        let _ = work.await;
+                        return None;
+                    }
+                };
+                match outcome {
                     Ok((outcomes, took)) => {
                         return Some((
                             outcomes,
@@ -254,6 +266,16 @@ impl Agent {
             Err(error) => error,
         };
         Some((all_failed(count, &error, &self.host), 0))
+    }
+
+    /// Waits until the program of a run has ended.
+    async fn program_ends(&self, run: &str) {
+        loop {
+            tokio::time::sleep(ASK_PROGRAM).await;
+            if deliver(&self.connection, &self.gone, run, &RunMessage::Alive).await.is_none() {
+                return;
+            }
+        }
     }
 
     fn too_long(&self, len: usize, limit: usize) -> Failure {
@@ -271,7 +293,12 @@ fn all_failed(count: usize, error: &Error, host: &str) -> Vec<RemoteOutcome> {
 }
 
 /// Runs the inputs of a chunk in a pool of this host.
-fn run_inputs(pool: &Pool, inputs: &RemoteInputs, host: &str) -> Vec<RemoteOutcome> {
+fn run_inputs(
+    pool: &Pool,
+    inputs: &RemoteInputs,
+    host: &str,
+    is_unwanted: &AtomicBool,
+) -> Vec<RemoteOutcome> {
     let Some(each) = inputs.each() else {
         let failure = Failure::plain(FailureKind::Decode, "its chunk is malformed".to_owned());
         return inputs.lengths.iter().map(|_| Err(Box::new(failure.clone()))).collect();
@@ -281,7 +308,7 @@ fn run_inputs(pool: &Pool, inputs: &RemoteInputs, host: &str) -> Vec<RemoteOutco
     options.scheduling.retries = inputs.options.retries();
     options.soft_timeout =
         (inputs.soft_timeout != 0).then(|| Duration::from_nanos(inputs.soft_timeout));
-    match pool.map_encoded(inputs.task, &options, &each) {
+    match pool.map_encoded(inputs.task, &options, &each, is_unwanted) {
         Ok(outcomes) => {
             let failure = |error| Box::new(Failure::on_host(&error, host));
             outcomes.into_iter().map(|outcome| outcome.map_err(failure)).collect()

@@ -111,6 +111,8 @@ pub(crate) enum RunMessage {
     Divide {
         chunk: u64,
     },
+    /// The agent asks whether the program still wants what it runs.
+    Alive,
     /// The agent asks for the [`PoolSetup`].
     Setup,
 }

@@ -30,7 +30,7 @@
 //!   run again as a whole: the program sends each input by itself, with one attempt less, so that an input
 //!   that ends its hosts takes no other input with it.
 //! - **J6.** *A run ends with its program.* If nobody subscribes to the outcomes of a run for some time, agents drop
-//!   its chunks. A program that ends in order removes its chunks from the queue.
+//!   its chunks and ask its tasks to end. A program that ends in order removes its chunks from the queue.
 //! - **J7.** *An agent asks for a chunk only for a free worker*, so that it holds no work that others could do.
 //! - **J8.** The thread of the client observes the fork lock like a dispatcher.
 

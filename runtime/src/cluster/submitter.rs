@@ -258,6 +258,7 @@ impl Submitter {
                 self.fail(chunk, ErrorKind::HostLost, &text);
             }
             Some(RunMessage::Divide { chunk }) => self.divide(chunk),
+            Some(RunMessage::Alive) => {}
             Some(RunMessage::Setup) => reply.clone_from(&self.setup),
             None => {}
         }

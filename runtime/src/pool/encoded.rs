@@ -1,5 +1,8 @@
 //! Calls whose inputs were encoded on another host, and whose outputs are decoded there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use super::Pool;
 use super::fill::{self, Filled};
 use super::producer::{self, OpenCall};
@@ -9,8 +12,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::queue::PayloadBuffer;
 use crate::registry;
 
+/// How often a call checks whether it is still wanted.
+const CHECK: Duration = Duration::from_millis(200);
+
 impl Pool {
-    /// Runs a task on encoded inputs, and returns the encoded outputs in the order of the inputs.
+    /// Runs a task on encoded inputs, and returns the encoded outputs in the order of the inputs. As soon as `is_unwanted`
+    /// is set, no more inputs begin, and the tasks that run are asked to end.
     ///
     /// # Errors
     ///
@@ -20,6 +27,7 @@ impl Pool {
         task: u32,
         options: &Options,
         inputs: &[&[u8]],
+        is_unwanted: &AtomicBool,
     ) -> Result<Vec<Result<Vec<u8>>>> {
         let shared = self.started()?;
         let entry = registry::get(task).ok_or_else(|| {
@@ -40,7 +48,7 @@ impl Pool {
         let chunk = ChunkIn { call: call.id, first: 0, count, batch, divisible: true };
         call.shared.lock().push(&call.shared, chunk);
         let mut outcomes: Vec<Option<Result<Vec<u8>>>> = (0..count).map(|_| None).collect();
-        let mut missing = count;
+        let (mut missing, mut was_cancelled) = (count, false);
         loop {
             call.poll(|_, _| ());
             call.take_encoded(|index, outcome| {
@@ -50,7 +58,12 @@ impl Pool {
             if missing == 0 {
                 return Ok(outcomes.into_iter().flatten().collect());
             }
-            call.wait(WakePolicy::ShortQueue, None);
+            if is_unwanted.load(Ordering::Relaxed) && !was_cancelled {
+                was_cancelled = true;
+                call.shared.lock().cancel_running(&call.shared, call.id);
+                continue;
+            }
+            call.wait(WakePolicy::ShortQueue, Some(Instant::now() + CHECK));
         }
     }
 }
