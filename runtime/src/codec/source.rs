@@ -21,6 +21,7 @@ use bincode::error::DecodeError as BincodeDecode;
 use serde::Deserialize;
 
 use super::error::DecodeError;
+use crate::sys::prefetch;
 
 /// A number that may be copied as bytes.
 ///
@@ -108,6 +109,9 @@ impl<'a> Source<'a> {
             .ok_or_else(|| DecodeError::short(count, S::UNIT, self.remaining))?;
         let count = size / size_of::<S>();
         let mut values = Vec::<S>::with_capacity(count);
+        if size >= prefetch::OWN_MAPPING {
+            prefetch::large(values.as_mut_ptr().cast(), size);
+        }
         // SAFETY: `size <= remaining` was checked; the vector has room for `count` elements of `size`
         // bytes in total, and any bytes are valid elements because `S` is `PlainNumber`.
         unsafe {

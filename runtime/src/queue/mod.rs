@@ -14,6 +14,7 @@ mod payload;
 mod pool_page;
 mod ring;
 mod small;
+mod sources;
 mod spread;
 mod tasks;
 mod timing;

@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::codec::Source;
 use nix::sys::mman::{MapFlags, ProtFlags};
 
 pub(crate) use super::PAGE;
@@ -301,7 +300,7 @@ impl Mapping {
     }
 
     #[inline]
-    fn try_at(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+    pub(crate) fn try_at(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
         // SAFETY: within the mapping, as was just checked.
         inside.then(|| unsafe { self.start.add(offset) })
@@ -329,25 +328,6 @@ impl Mapping {
         // SAFETY: in bounds, aligned, alive as long as self; every bit pattern of
         // a `SharedMemory` type is valid and it is changed through atomics only.
         unsafe { at.as_ref() }
-    }
-
-    /// Bytes to decode. Only for ranges that the protocol lets this process read.
-    #[inline]
-    pub(crate) fn source(&self, offset: usize, len: usize) -> Source<'_> {
-        let start = self.at(offset, len);
-        // SAFETY: in bounds of a readable mapping that outlives the borrow of self; this
-        // process does not write the range meanwhile, by the protocol.
-        unsafe { Source::from_raw(start, len) }
-    }
-
-    /// Bytes of an input to decode, to which parameters may refer; `None` if they do not lie within the
-    /// mapping. Only for inputs in the region of the tasks, while the worker has their chunk.
-    #[inline]
-    pub(crate) fn input(&self, offset: usize, len: usize) -> Option<Source<'_>> {
-        let start = self.try_at(offset, len)?;
-        // SAFETY: in bounds of a readable mapping that outlives the borrow of self. Nobody writes them
-        // before the worker says that its chunk ended (rule Q25), which it does after the last use.
-        Some(unsafe { Source::stable(start, len) })
     }
 
     /// Returns the eight bytes at an offset, in one piece or in parts.
