@@ -85,11 +85,6 @@ fn mapped() -> Option<u64> {
     Some(text.split(' ').next()?.parse::<u64>().ok()? * super::PAGE as u64)
 }
 
-/// Returns the bytes of the mappings of this process that are locked into memory.
-pub(crate) fn locked() -> u64 {
-    own("VmLck:").unwrap_or(0)
-}
-
 /// Runs on one CPU only.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();

@@ -15,6 +15,25 @@ pub(crate) use super::PAGE;
 use super::emulated;
 pub(crate) use super::seals::{are_bytes_sealed, freeze, is_sealed, seal, seal_bytes};
 
+/// Returns whether the system makes all pages of a mapping at once, because this process locks the memory that it maps
+/// (`mlockall` with `MCL_FUTURE`). To read `VmLck` in `/proc` before and after each mapping takes longer.
+fn makes_all_pages() -> bool {
+    let Some(size) = NonZeroUsize::new(PAGE) else { return false };
+    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let mut is_there = 0;
+    // SAFETY: a new mapping, which nothing refers to, and which is gone at the end. A page of it exists only if the
+    // system has made it.
+    unsafe {
+        let Ok(page) = nix::sys::mman::mmap_anonymous(None, size, prot, MapFlags::MAP_PRIVATE)
+        else {
+            return false;
+        };
+        let asked = libc::mincore(page.as_ptr(), 1, &raw mut is_there);
+        let _ = nix::sys::mman::munmap(page, PAGE);
+        asked == 0 && is_there & 1 != 0
+    }
+}
+
 /// Makes an anonymous file of `size` bytes; no page of it exists yet.
 ///
 /// Falls back to an unlinked file in the directory for temporary files where the
@@ -238,7 +257,6 @@ impl Mapping {
         }
         let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        let locked = super::limits::locked();
         let mapped = Self::mapped(fd, 0, size, ProtFlags::PROT_NONE, flags);
         let mut mapping = mapped.map_err(|error| match error.raw_os_error() {
             Some(libc::EAGAIN) => io::Error::other(
@@ -249,7 +267,7 @@ impl Mapping {
         })?;
         let start = mapping.start.as_ptr().cast();
         let check = |done: i32| if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
-        if super::limits::locked() > locked {
+        if makes_all_pages() {
             // SAFETY: the range is this mapping, which nobody knows of yet.
             unsafe {
                 let done = libc::syscall(libc::SYS_mlock2, start, len, libc::MLOCK_ONFAULT);
