@@ -17,10 +17,22 @@ pub(crate) fn progress_interval() -> Option<std::time::Duration> {
     std::time::Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// Returns the value of a variable that is set, not empty and UTF-8.
+#[cfg(any(feature = "cluster", feature = "dashboard"))]
+fn text(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns the value of a variable that is set and not empty.
+#[cfg(feature = "cluster")]
+fn path(name: &str) -> Option<std::ffi::OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
 /// Returns the address at which a dashboard is to listen.
 #[cfg(feature = "dashboard")]
 pub(crate) fn dashboard() -> Option<String> {
-    env::var("PROCESSION_DASHBOARD").ok().filter(|address| !address.is_empty())
+    text("PROCESSION_DASHBOARD")
 }
 
 /// The variable with the address of the server for pools that name none.
@@ -30,7 +42,7 @@ pub(crate) const CLUSTER: &str = "PROCESSION_CLUSTER";
 /// Returns the value of [`CLUSTER`].
 #[cfg(feature = "cluster")]
 pub(crate) fn cluster() -> Option<String> {
-    env::var(CLUSTER).ok().filter(|url| !url.is_empty())
+    text(CLUSTER)
 }
 
 /// The variable with the file of credentials for the server.
@@ -40,7 +52,7 @@ pub(crate) const NATS_CREDENTIALS: &str = "PROCESSION_NATS_CREDENTIALS";
 /// Returns the value of [`NATS_CREDENTIALS`].
 #[cfg(feature = "cluster")]
 pub(crate) fn nats_credentials() -> Option<std::ffi::OsString> {
-    env::var_os(NATS_CREDENTIALS).filter(|path| !path.is_empty())
+    path(NATS_CREDENTIALS)
 }
 
 /// The variable with the file of the seed of an NKey.
@@ -50,13 +62,13 @@ pub(crate) const NATS_NKEY: &str = "PROCESSION_NATS_NKEY";
 /// Returns the value of [`NATS_NKEY`].
 #[cfg(feature = "cluster")]
 pub(crate) fn nats_nkey() -> Option<std::ffi::OsString> {
-    env::var_os(NATS_NKEY).filter(|path| !path.is_empty())
+    path(NATS_NKEY)
 }
 
 /// Returns the file with the certificates of those who sign the certificate of the server.
 #[cfg(feature = "cluster")]
 pub(crate) fn nats_ca() -> Option<std::ffi::OsString> {
-    env::var_os("PROCESSION_NATS_CA").filter(|path| !path.is_empty())
+    path("PROCESSION_NATS_CA")
 }
 
 /// The variable with the number of workers of an agent.
@@ -66,7 +78,7 @@ pub(crate) const AGENT_WORKERS: &str = "PROCESSION_WORKERS";
 /// Returns the value of [`AGENT_WORKERS`].
 #[cfg(feature = "cluster")]
 pub(crate) fn agent_workers() -> Option<String> {
-    env::var(AGENT_WORKERS).ok().filter(|workers| !workers.is_empty())
+    text(AGENT_WORKERS)
 }
 
 /// The variable with the number of seconds after which an agent that reports nothing counts as lost.
@@ -76,7 +88,7 @@ pub(crate) const HOST_TIMEOUT: &str = "PROCESSION_HOST_TIMEOUT";
 /// Returns the value of [`HOST_TIMEOUT`].
 #[cfg(feature = "cluster")]
 pub(crate) fn host_timeout() -> Option<String> {
-    env::var(HOST_TIMEOUT).ok().filter(|seconds| !seconds.is_empty())
+    text(HOST_TIMEOUT)
 }
 
 /// Returns whether backtraces are shown with the frames of the library and of the standard library.

@@ -16,24 +16,24 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The time without anybody who wants the outcomes of a run, after which its program counts as ended. A program that
 /// has lost its connection needs some time to connect again.
-const GONE_AFTER: Duration = Duration::from_secs(5);
+const ENDED_AFTER: Duration = Duration::from_secs(5);
 
 /// The time for which the chunks of such a run are dropped without another attempt.
-const GONE_FOR: Duration = Duration::from_secs(20);
+const ENDED_FOR: Duration = Duration::from_secs(20);
 
 /// The runs whose programs have ended.
 #[derive(Default)]
-pub(super) struct GoneRuns(Mutex<HashMap<String, Instant>>);
+pub(super) struct EndedRuns(Mutex<HashMap<String, Instant>>);
 
-impl GoneRuns {
+impl EndedRuns {
     fn note(&self, run: &str) {
-        let mut gone = self.0.lock().ignore_poison();
-        gone.retain(|_, at| at.elapsed() < GONE_FOR);
-        gone.insert(run.to_owned(), Instant::now());
+        let mut ended_runs = self.0.lock().ignore_poison();
+        ended_runs.retain(|_, at| at.elapsed() < ENDED_FOR);
+        ended_runs.insert(run.to_owned(), Instant::now());
     }
 
     pub(super) fn contains(&self, run: &str) -> bool {
-        self.0.lock().ignore_poison().get(run).is_some_and(|at| at.elapsed() < GONE_FOR)
+        self.0.lock().ignore_poison().get(run).is_some_and(|at| at.elapsed() < ENDED_FOR)
     }
 }
 
@@ -41,7 +41,7 @@ impl GoneRuns {
 /// program has ended.
 pub(super) async fn deliver(
     connection: &ServerConnection,
-    gone: &GoneRuns,
+    ended_runs: &EndedRuns,
     run: &str,
     message: &RunMessage,
 ) -> Option<Bytes> {
@@ -54,8 +54,8 @@ pub(super) async fn deliver(
             Ok(answer) => return Some(answer.payload),
             Err(error) if error.kind() == RequestErrorKind::NoResponders => {
                 let since = nobody_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > GONE_AFTER || gone.contains(run) {
-                    gone.note(run);
+                if since.elapsed() > ENDED_AFTER || ended_runs.contains(run) {
+                    ended_runs.note(run);
                     return None;
                 }
             }

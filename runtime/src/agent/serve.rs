@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 
 use super::AgentSettings;
-use super::delivery::{GoneRuns, deliver, tell};
+use super::delivery::{EndedRuns, deliver, tell};
 use super::pools::Pools;
 use crate::cluster::{
     ChunkMessage, PRESENCE_SUBJECT, PoolSetup, Presence, RunMessage, ServerConnection, Subjects,
@@ -44,7 +44,7 @@ struct Agent {
     pools: Pools,
     host: String,
     host_timeout: Duration,
-    gone: GoneRuns,
+    ended_runs: EndedRuns,
     is_ending: AtomicBool,
 }
 
@@ -64,9 +64,9 @@ pub(super) async fn serve(settings: AgentSettings, pools: Pools) -> Result<()> {
         _ = terminated.readable() => return Ok(()),
     };
     let consumer = connection.ensure_consumer(host_timeout).await?;
-    let (host, gone, is_ending) = (host_name(), GoneRuns::default(), AtomicBool::new(false));
+    let (host, ended_runs, is_ending) = (host_name(), EndedRuns::default(), AtomicBool::new(false));
     let presence = presence(&host, workers, &connection);
-    let agent = Agent { connection, consumer, pools, host, host_timeout, gone, is_ending };
+    let agent = Agent { connection, consumer, pools, host, host_timeout, ended_runs, is_ending };
     let agent = Arc::new(agent);
     let answering = tokio::spawn(answer_presence(Arc::clone(&agent), presence));
     let mut slots = JoinSet::new();
@@ -175,7 +175,7 @@ impl Agent {
             // Nobody waits for what this build did not send.
             return drop(message.ack_with(AckKind::Term).await);
         };
-        if self.gone.contains(run) {
+        if self.ended_runs.contains(run) {
             return drop(message.ack().await);
         }
         let attempts = u64::from(content.host_retries) + 1;
@@ -201,7 +201,7 @@ impl Agent {
         deliveries.spawn(async move {
             let deliver = async {
                 for answer in &answers {
-                    deliver(&self.connection, &self.gone, &run, answer).await?;
+                    deliver(&self.connection, &self.ended_runs, &run, answer).await?;
                 }
                 Some(())
             };
@@ -229,7 +229,7 @@ impl Agent {
         let count = inputs.lengths.len();
         let ask = async {
             let ended = || Error::new(ErrorKind::Closed, "the program has ended");
-            let answer = deliver(&self.connection, &self.gone, run, &RunMessage::Setup).await;
+            let answer = deliver(&self.connection, &self.ended_runs, run, &RunMessage::Setup).await;
             let setup = decoded::<PoolSetup>(&answer.ok_or_else(ended)?);
             setup.ok_or_else(|| {
                 Error::new(ErrorKind::Cluster, "the settings of the pool are malformed")
@@ -272,7 +272,8 @@ impl Agent {
     async fn program_ends(&self, run: &str) {
         loop {
             tokio::time::sleep(ASK_PROGRAM).await;
-            if deliver(&self.connection, &self.gone, run, &RunMessage::Alive).await.is_none() {
+            if deliver(&self.connection, &self.ended_runs, run, &RunMessage::Alive).await.is_none()
+            {
                 return;
             }
         }

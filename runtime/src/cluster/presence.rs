@@ -85,7 +85,7 @@ impl Agents {
     }
 
     /// Describes the agents, for an error.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         /// The maximum number of agents that an error names.
         const NAMED: usize = 5;
         let list = |of: &dyn Fn(&Presence) -> bool| {
@@ -140,10 +140,10 @@ mod tests {
     #[test]
     fn only_agents_of_the_build_count() {
         let mut agents = Agents::new("b".to_owned());
-        assert!(agents.told().contains("no agent answered"));
+        assert!(agents.summary().contains("no agent answered"));
         agents.note(presence(1, "c"));
         assert_eq!((agents.workers(), agents.last_seen()), (0, None));
-        assert!(agents.told().contains("another build") && agents.told().contains("pid 1"));
+        assert!(agents.summary().contains("another build") && agents.summary().contains("pid 1"));
         agents.note(presence(2, "b"));
         agents.note(presence(2, "b"));
         agents.note(presence(3, "b"));

@@ -46,7 +46,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 /// A chunk that is on its way.
 struct Sent {
-    keeper: AbortHandle,
+    publisher: AbortHandle,
     at: Instant,
     message: Bytes,
 }
@@ -143,7 +143,7 @@ impl Submitter {
                 let text = format!(
                     "{wanted}, and within {limit:?} {} at the NATS server {}; start agents with the same executable and \
                      PROCESSION_AGENT, or give them more time with agents_timeout(..)",
-                    self.agents.told(),
+                    self.agents.summary(),
                     self.connection.url
                 );
                 return Err(Error::new(ErrorKind::Cluster, text));
@@ -213,12 +213,12 @@ impl Submitter {
         let subject = self.connection.subjects.chunk(&self.run, part);
         let (connection, refused) = (self.connection.clone(), self.refused.clone());
         let (patience, kept) = (self.settings.agents_timeout, message.clone());
-        let keeper = tokio::spawn(async move {
+        let publisher = tokio::spawn(async move {
             let why = keep_queued(connection, subject, kept, patience).await;
             let _ = refused.send((part, why));
         });
-        let (keeper, at) = (keeper.abort_handle(), Instant::now());
-        self.sent.insert(part, Sent { keeper, at, message });
+        let (publisher, at) = (publisher.abort_handle(), Instant::now());
+        self.sent.insert(part, Sent { publisher, at, message });
     }
 
     /// Sends each input of a part by itself, with one attempt less.
@@ -289,7 +289,7 @@ impl Submitter {
         if !self.chunks.is_open(part)
             && let Some(sent) = self.sent.remove(&part)
         {
-            sent.keeper.abort();
+            sent.publisher.abort();
         }
     }
 
@@ -319,7 +319,7 @@ impl Submitter {
 
     /// Removes the chunks of this run from the queue.
     async fn leave(self) {
-        self.sent.values().for_each(|sent| sent.keeper.abort());
+        self.sent.values().for_each(|sent| sent.publisher.abort());
         if self.chunks.is_empty() || !is_connected(&self.connection) {
             return;
         }

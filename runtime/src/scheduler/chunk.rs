@@ -69,7 +69,7 @@ pub(crate) struct Chunk<L> {
     /// The number of its inputs, from the first one on, that have an outcome.
     pub(crate) answered: usize,
     /// The number of times that its worker has ended while no input was known to have begun.
-    pub(super) strays: u32,
+    pub(super) unbegun_losses: u32,
     pub(super) divisible: bool,
     /// The workers that may run it.
     pub(super) only: Only,
@@ -85,7 +85,7 @@ impl<L: Payload> Chunk<L> {
             first,
             count,
             answered: 0,
-            strays: 0,
+            unbegun_losses: 0,
             divisible,
             only: Only::Any,
             payload,
@@ -108,7 +108,7 @@ impl<L: Payload> Chunk<L> {
             return None;
         }
         if answered > 0 {
-            self.strays = 0;
+            self.unbegun_losses = 0;
             self.split_front(answered);
         }
         Some(self)

@@ -51,14 +51,14 @@ impl<P: Port> Scheduler<P> {
                 self.died();
             }
         }
-        let told = taken.worker.position();
+        let reported = taken.worker.position();
         let mut positions = self.in_flight.with(slot, port);
-        positions.extend(told.into_iter().chain(taken.direct));
+        positions.extend(reported.into_iter().chain(taken.direct));
         positions.sort_unstable();
         positions.dedup();
         for position in positions {
-            let told = told == Some(position);
-            self.take_back(slot, position, &ending, told, (may_blame, may_retry), port);
+            let reported = reported == Some(position);
+            self.take_back(slot, position, &ending, reported, (may_blame, may_retry), port);
         }
         self.act(Action::Vacate { slot });
         self.limit_storm(port);
@@ -83,7 +83,7 @@ impl<P: Port> Scheduler<P> {
         slot: usize,
         position: u64,
         ending: &Ending<P::Error>,
-        told: bool,
+        reported: bool,
         (may_blame, may_retry): (bool, bool),
         port: &mut P,
     ) {
@@ -91,8 +91,8 @@ impl<P: Port> Scheduler<P> {
         let id = chunk.call;
         let mut begun = ending.started == Some((position, chunk.answered));
         // If the worker has not reported the claim, the chunk had not begun.
-        chunk.strays += u32::from(!begun && told);
-        begun |= chunk.strays > Limits::STRAYS;
+        chunk.unbegun_losses += u32::from(!begun && reported);
+        begun |= chunk.unbegun_losses > Limits::UNBEGUN_LOSSES;
         begun &= may_blame;
         let Some(call) = self.calls.get_mut(id) else { return };
         call.active -= 1;

@@ -87,5 +87,5 @@ impl Limits {
 
     /// The number of times that a chunk may lose its worker before any input has begun. Then the first
     /// input is blamed, so that a task that hides its start does not kill workers forever.
-    pub(super) const STRAYS: u32 = 8;
+    pub(super) const UNBEGUN_LOSSES: u32 = 8;
 }

@@ -103,8 +103,8 @@ impl<P: Port> Scheduler<P> {
     ) -> WaitDecision {
         let sleep = self.worth_waiting_for(policy, port);
         let Some(call) = self.calls.get_mut(id) else { return WaitDecision::Return };
-        let told = std::mem::take(&mut call.news.progressed);
-        let can_return = sleep == Sleep::End && (ended || told) && has_answers;
+        let has_progressed = std::mem::take(&mut call.news.progressed);
+        let can_return = sleep == Sleep::End && (ended || has_progressed) && has_answers;
         // If all inputs are answered, the thread may still wait for the end of a chunk.
         if can_return || (call.outstanding == 0 && call.active == 0) {
             return WaitDecision::Return;

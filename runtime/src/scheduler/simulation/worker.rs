@@ -25,7 +25,7 @@ pub(super) enum RingMessage {
 pub(super) enum ControlMessage {
     Hello,
     Ready,
-    Sorry,
+    InitFailed,
 }
 
 /// The stage of the life of a worker.
@@ -48,7 +48,7 @@ pub(super) struct Claimed {
     pub(super) position: u64,
     pub(super) inputs: VirtualInputs,
     /// Whether CHUNK was reported.
-    pub(super) told: bool,
+    pub(super) is_reported: bool,
     /// The number of answered inputs.
     pub(super) answered: usize,
     /// Whether the next input was begun.
@@ -58,7 +58,7 @@ pub(super) struct Claimed {
 
 /// The requests of the caller for its chunks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct WorkerRequests {
     /// The chunk of which it must not begin another input.
     pub(super) skip: u64,
     /// The cancelled chunk of the queue, and the cancelled direct chunk.
@@ -76,7 +76,7 @@ pub(super) struct VirtualWorker {
     pub(super) started: Option<(u64, usize)>,
     pub(super) last_direct: u64,
     pub(super) asked_to_leave: bool,
-    pub(super) told: Told,
+    pub(super) requests: WorkerRequests,
     /// Whether it has found no work and waits to be woken.
     pub(super) asleep: bool,
     /// Whether it hangs until it is killed.
@@ -103,7 +103,7 @@ impl VirtualWorker {
             started: None,
             last_direct: 0,
             asked_to_leave: false,
-            told: Told::default(),
+            requests: WorkerRequests::default(),
             asleep: false,
             hangs: false,
             killed: false,
@@ -116,14 +116,14 @@ impl VirtualWorker {
 
     /// Tells it that a chunk is cancelled (rule Q28).
     pub(super) fn cancel(&mut self, position: u64) {
-        let word = &mut self.told.cancelled[usize::from(position >= DIRECT)];
+        let word = &mut self.requests.cancelled[usize::from(position >= DIRECT)];
         *word = position.max(*word);
     }
 
     /// Returns whether the task that it runs knows of its cancellation.
     pub(super) fn is_cancelled(&self) -> bool {
         let position = self.claimed.map(|claimed| claimed.position);
-        position.is_some_and(|position| self.told.cancelled.contains(&position))
+        position.is_some_and(|position| self.requests.cancelled.contains(&position))
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -201,7 +201,7 @@ impl<'a> World<'a> {
                     }
                 }
                 Action::Skip { slot, position } => {
-                    self.with(slot, |worker| worker.told.skip = position)
+                    self.with(slot, |worker| worker.requests.skip = position)
                 }
                 Action::Cancel { slot, position } => {
                     // A task that only waits for its cancellation ends.

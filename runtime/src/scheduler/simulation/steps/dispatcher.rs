@@ -160,7 +160,9 @@ impl World<'_> {
             self.event(match word {
                 ControlMessage::Hello => Event::HandshakeDone { slot },
                 ControlMessage::Ready => Event::Ready { slot },
-                ControlMessage::Sorry => Event::NotReady { slot, error: "sorry" },
+                ControlMessage::InitFailed => {
+                    Event::NotReady { slot, error: "its initializer failed" }
+                }
             });
         }
     }

@@ -55,7 +55,7 @@ impl World<'_> {
                 worker.hangs = self.happens(self.program.bad_starts);
             }
             Stage::Initializing if self.happens(self.program.bad_starts) => {
-                worker.control.push_back(ControlMessage::Sorry);
+                worker.control.push_back(ControlMessage::InitFailed);
                 worker.stage = Stage::Over(true);
             }
             Stage::Initializing => {
@@ -75,12 +75,12 @@ impl World<'_> {
         }
         let Some(mut claimed) = worker.claimed else { return self.claim(slot, worker) };
         let (call, first) = (claimed.inputs.call, claimed.inputs.first);
-        if !claimed.told {
-            claimed.told = true;
+        if !claimed.is_reported {
+            claimed.is_reported = true;
             worker.ring.push_back(RingMessage::Chunk(claimed.position));
         } else if !claimed.running
             && (claimed.answered == claimed.inputs.count
-                || worker.told.skip == claimed.position
+                || worker.requests.skip == claimed.position
                 || (claimed.answered > 0
                     && self.program.max_tasks.is_some_and(|most| worker.done >= most)))
         {
@@ -132,8 +132,9 @@ impl World<'_> {
         match direct.or_else(|| self.table.claim(slot)) {
             Some((position, inputs)) => {
                 let since = self.now;
-                let (told, running, answered) = (false, false, 0);
-                worker.claimed = Some(Claimed { position, inputs, told, answered, running, since });
+                let (is_reported, running, answered) = (false, false, 0);
+                worker.claimed =
+                    Some(Claimed { position, inputs, is_reported, answered, running, since });
                 self.position_claimed();
             }
             None => worker.asleep = true,
