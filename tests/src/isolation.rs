@@ -19,7 +19,7 @@ const TEST: &str = "PROCESSION_TESTS_ONE";
 /// The text that a test writes at its end, so that an early exit does not count as success.
 const THROUGH: &str = "the test is through and left nothing";
 
-/// The maximum duration of a test.
+/// The maximum duration of a test, on a system that is not emulated.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// Returns the test that this process runs.
@@ -64,8 +64,10 @@ pub fn run_apart(name: &str) -> Result<Option<String>, String> {
         .spawn()
         .expect("a test can be started");
     let group = child.id();
-    let status = wait_for(&mut child, WATCHDOG);
-    let left = wait::until(Duration::from_secs(2), || processes::group(group).is_empty());
+    let most = wait::patiently(WATCHDOG);
+    let status = wait_for(&mut child, most);
+    let left =
+        wait::until(wait::patiently(Duration::from_secs(2)), || processes::group(group).is_empty());
     let listed = processes::group(group);
     if !left || status.is_none() {
         // The process group still has a member, so that its number cannot belong to another group.
@@ -76,7 +78,7 @@ pub fn run_apart(name: &str) -> Result<Option<String>, String> {
     }
     let text = text_of(&mut output);
     match status {
-        None => Err(format!("{text}\nnot done after {WATCHDOG:?}: killed")),
+        None => Err(format!("{text}\nnot done after {most:?}: killed")),
         Some(status) if !status.success() => Err(format!("{text}\n{status}")),
         Some(_) if !text.contains(THROUGH) => Err(format!("{text}\nit ended early")),
         Some(_) if !left => Err(format!("{text}\nleft processes: {listed:#?}")),

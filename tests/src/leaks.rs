@@ -53,7 +53,7 @@ impl Belongings {
     ///
     /// Panics if this process does not return to these resources within [`PATIENCE`].
     pub fn assert_same_again(&self) {
-        if wait::until(PATIENCE, || Belongings::of_this_process() == *self) {
+        if wait::until(wait::patiently(PATIENCE), || Belongings::of_this_process() == *self) {
             return;
         }
         let now = Belongings::of_this_process();
