@@ -12,6 +12,7 @@
 //! The process of a test has a [watchdog](isolation). At the end it checks that no descriptor,
 //! mapping, thread or process [is left](leaks).
 
+pub mod groups;
 pub mod harness;
 pub mod http;
 pub mod isolation;
@@ -23,7 +24,7 @@ pub mod wait;
 
 pub use runtime::StartMethod;
 
-use runtime::Pool;
+use runtime::{Pool, PoolBuilder};
 
 /// All start methods.
 pub const EVERY: &[StartMethod] =
@@ -69,7 +70,12 @@ macro_rules! conformance {
 ///
 /// Panics if the pool cannot be built.
 pub fn pool(method: StartMethod, workers: usize) -> Pool {
-    Pool::builder().start_method(method).workers(workers).build().expect("the pool starts")
+    builder(method, workers).build().expect("the pool starts")
+}
+
+/// Returns the builder of such a pool.
+pub fn builder(method: StartMethod, workers: usize) -> PoolBuilder {
+    Pool::builder().start_method(method).workers(workers)
 }
 
 /// Returns whether the workers of a method are processes.

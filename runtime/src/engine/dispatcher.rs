@@ -26,7 +26,7 @@ use crate::sys::fds::Kept;
 use crate::sys::poll::{Awaited, poll};
 use crate::sys::signals::SIGKILL;
 use crate::sys::wakeup::Wakeup;
-use crate::sys::{clock, process, socket};
+use crate::sys::{clock, control_group, process, socket};
 
 /// The maximum time between the end of a process and the report of its exit status.
 const EXIT_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -121,6 +121,7 @@ impl Dispatcher {
         loop {
             let working = fork_lock::working();
             let Some(rest) = self.step() else { break };
+            control_group::watch_memory();
             let launcher = self.launcher.as_ref().map(|launcher| launcher.fds());
             if rest.trim {
                 crate::sys::memory::trim_heap();

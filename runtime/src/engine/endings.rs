@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, NativeTrace};
 use crate::queue::{Phase, Started};
 use crate::scheduler::{Ending, Event, KillReason, Reason, Slot, Worker};
 use crate::start::Exit;
-use crate::sys::signals;
+use crate::sys::{control_group, signals};
 
 /// The signals by which users and systems end processes. A process that ends by another signal has caused it itself.
 const FROM_OUTSIDE: [i32; 5] =
@@ -166,7 +166,12 @@ impl Engine {
 fn not_ready(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Error {
     let how = match exit {
         Exit::Code(code) => format!("exited with code {code}"),
-        Exit::Signal(signal) => format!("was killed by signal {signal}"),
+        Exit::Signal(signal) => {
+            match control_group::why_killed().filter(|_| signal == signals::SIGKILL) {
+                Some(cause) => format!("was killed by signal {signal} ({cause})"),
+                None => format!("was killed by signal {signal}"),
+            }
+        }
         Exit::Unknown => format!("ended ({NOT_KNOWN})"),
     };
     let initializes = shared.settings.what_initializes();
@@ -225,6 +230,7 @@ fn signal_note(shared: &SharedPool, instance: &WorkerInstance, signal: i32) -> S
         Some(bytes) if signal == signals::SIGABRT || signal == signals::SIGSEGV => {
             format!("its memory is limited to {bytes} bytes")
         }
+        _ if signal == signals::SIGKILL => control_group::why_killed().unwrap_or_default(),
         _ => String::new(),
     }
 }

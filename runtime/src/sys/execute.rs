@@ -81,14 +81,15 @@ pub(crate) fn execute(
         check(libc::posix_spawnattr_setsigmask(&mut attributes.0, &set))?;
         let flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
         check(libc::posix_spawnattr_setflags(&mut attributes.0, flags as _))?;
-        check(libc::posix_spawn(
+        let done = check(libc::posix_spawn(
             &mut pid,
             c"/proc/self/exe".as_ptr(),
             &actions.0,
             &attributes.0,
             args.as_ptr(),
             env.as_ptr(),
-        ))?;
+        ));
+        done.map_err(super::control_group::too_many_processes)?;
     }
     Ok(pid as u32)
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod clock;
 mod context;
+pub(crate) mod control_group;
 pub(crate) mod crash;
 mod emulated;
 pub(crate) mod entry;

@@ -217,7 +217,7 @@ pub(crate) fn fork() -> io::Result<Option<u32>> {
     match pid {
         0 => Ok(None),
         1.. => Ok(Some(pid as u32)),
-        _ => Err(io::Error::last_os_error()),
+        _ => Err(super::control_group::too_many_processes(io::Error::last_os_error())),
     }
 }
 

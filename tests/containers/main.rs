@@ -1,0 +1,11 @@
+//! Pools in what containers, sandboxes and service managers leave of a system.
+
+mod groups;
+
+use std::process::ExitCode;
+
+use procession_tests::harness;
+
+fn main() -> ExitCode {
+    harness::main(groups::tests())
+}
