@@ -12,6 +12,8 @@
 //! The process of a test has a [watchdog](isolation). At the end it checks that no descriptor,
 //! mapping, thread or process [is left](leaks).
 
+pub mod confinement;
+pub mod filter;
 pub mod groups;
 pub mod harness;
 pub mod http;

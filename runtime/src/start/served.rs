@@ -292,7 +292,7 @@ impl<H: Host> Launcher for Served<H> {
         if known || self.events.iter().any(told) {
             return None;
         }
-        Some(UNREPORTED)
+        Some(process::reap_inherited(pidfd).unwrap_or(UNREPORTED))
     }
 
     fn overdue(&mut self, ticket: u64, limit: Duration) -> Option<Error> {

@@ -117,6 +117,12 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     }
 }
 
+/// Reaps a process whose parent has ended before it, if it then became a child of this process, as it does
+/// if this is process 1 of its namespace. Otherwise another process reaps it.
+pub(crate) fn reap_inherited(pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    reap(pidfd).filter(|exit| *exit != Exit::Unknown)
+}
+
 /// Sends a signal. It is not an error if the process has ended.
 ///
 /// # Errors
