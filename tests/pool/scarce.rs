@@ -117,7 +117,9 @@ fn a_limit_of_file_sizes_ends_nobody(method: StartMethod) {
             tells("another pool", error);
         }
         if has_processes(method) {
-            let pid = pool.workers()[0].pid();
+            // A worker that is being started has none yet.
+            let started = pool.workers().iter().map(|worker| worker.pid()).find(|pid| *pid != 0);
+            let pid = started.expect("one of them has just answered");
             processes::signal(pid, Signal::SIGKILL);
             wait::for_it("it is gone", || !processes::is_alive(pid));
         }

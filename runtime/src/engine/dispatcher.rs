@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::handle::ObjectQueue;
 use crate::poison::IgnorePoison;
 use crate::scheduler::{Event, TICK};
-use crate::start::{self, Exit, Launcher, Order, fork_lock};
+use crate::start::{self, Exit, Launcher, Order, StartBatch, fork_lock};
 use crate::state::Share;
 use crate::sys::fds::Kept;
 use crate::sys::poll::{Awaited, poll};
@@ -159,8 +159,9 @@ impl Dispatcher {
         self.give_up_unanswered(&mut engine);
         let starts = std::mem::take(&mut engine.starts);
         drop(engine);
+        let mut batch = StartBatch::default();
         for (slot, id) in starts {
-            self.start_worker(slot, id);
+            self.start_worker(slot, id, &mut batch);
             self.launcher_events();
         }
         let mut engine = shared.lock();
@@ -359,14 +360,14 @@ impl Dispatcher {
     }
 
     /// Starts a worker (rule E3).
-    fn start_worker(&mut self, slot: usize, id: usize) {
-        if let Err(error) = self.try_start(slot, id) {
+    fn start_worker(&mut self, slot: usize, id: usize, batch: &mut StartBatch) {
+        if let Err(error) = self.try_start(slot, id, batch) {
             let event = Event::NotStarted { slot, error: error.into() };
             self.shared.lock().event(&self.shared, event);
         }
     }
 
-    fn try_start(&mut self, slot: usize, id: usize) -> Result<(), Error> {
+    fn try_start(&mut self, slot: usize, id: usize, batch: &mut StartBatch) -> Result<(), Error> {
         let shared = &*self.shared;
         let failed =
             |error: std::io::Error| Error::start(format!("failed to prepare a worker: {error}"));
@@ -423,7 +424,7 @@ impl Dispatcher {
             workers_link.as_fd(),
         ];
         fds.extend(lanes_end.as_ref().map(AsFd::as_fd));
-        launcher.launch(&Order {
+        let order = Order {
             ticket: id as u64,
             slot,
             fds: &fds,
@@ -432,7 +433,8 @@ impl Dispatcher {
             env: &shared.settings.env,
             directory: shared.settings.directory.as_ref().map(AsFd::as_fd),
             control: theirs.as_fd(),
-        })
+        };
+        launcher.launch(&order, batch)
     }
 
     /// Occasionally repairs the pool page, which a worker may have overwritten (rule Q19), and finds

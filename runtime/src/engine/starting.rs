@@ -142,9 +142,13 @@ impl Engine {
     pub(super) fn read_control(&mut self, shared: &SharedPool, slot: usize) {
         while let Some(control) = self.instance(slot).and_then(|instance| instance.control.clone())
         {
-            // Made here, as most workers have no control socket any more when they are looked at.
-            let mut buffer = [0; MESSAGE_LEN];
-            let message = match socket::recv(control.as_fd(), &mut buffer, 0, socket::Wait::Never) {
+            // Most messages are short. A buffer for the longest would be a dozen pages to write.
+            let mut buffer = Vec::new();
+            let next = socket::next_len(control.as_fd()).and_then(|len| {
+                buffer.resize(len.unwrap_or(1).min(MESSAGE_LEN), 0);
+                socket::recv(control.as_fd(), &mut buffer, 0, socket::Wait::Never)
+            });
+            let message = match next {
                 Ok(Some(message)) => message.bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The end of the process says more.

@@ -24,8 +24,11 @@ struct Displaced<L> {
 
 /// Chunks that are published, run, or wait for one worker.
 pub(super) struct InFlight<L> {
-    /// The published chunks, by position modulo the number of queue slots.
+    /// The published chunks, by position modulo the number of queue slots. It grows as the queue is used for the first time,
+    /// since to write all of it takes a tenth of the time that a pool needs to start.
     slots: Vec<Option<Published<L>>>,
+    /// The number of queue slots.
+    capacity: usize,
     /// The number of published chunks.
     published: usize,
     /// The number of published and displaced chunks whose claims were not reported.
@@ -46,7 +49,8 @@ pub(super) struct InFlight<L> {
 impl<L: Payload> InFlight<L> {
     pub(super) fn new(slots: usize, first_direct: u64) -> Self {
         InFlight {
-            slots: (0..slots).map(|_| None).collect(),
+            slots: Vec::with_capacity(slots),
+            capacity: slots,
             published: 0,
             unreported: 0,
             displaced: HashMap::new(),
@@ -75,7 +79,7 @@ impl<L: Payload> InFlight<L> {
     }
 
     fn slot_of(&self, position: u64) -> usize {
-        let slots = self.slots.len();
+        let slots = self.capacity;
         // A division takes as long as the rest of some events.
         match slots.is_power_of_two() {
             true => position as usize & (slots - 1),
@@ -105,7 +109,7 @@ impl<L: Payload> InFlight<L> {
 
     fn first_from(&self, cursor: u64) -> u64 {
         // Earlier positions are not in the queue any more.
-        cursor.max(self.tail.saturating_sub(self.slots.len() as u64))
+        cursor.max(self.tail.saturating_sub(self.capacity as u64))
     }
 
     /// Returns the position that the cursor passes when all chunks but the last `reserve` are claimed.
@@ -132,6 +136,9 @@ impl<L: Payload> InFlight<L> {
     ) -> Result<(), Chunk<L>> {
         let position = self.tail;
         let at = self.slot_of(position);
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
         if let Some(before) = &self.slots[at] {
             // A report of the worker takes precedence over the queue, which may have been overwritten. A
             // claim by an invalid owner is left to the audit.
@@ -158,8 +165,8 @@ impl<L: Payload> InFlight<L> {
     #[inline]
     pub(super) fn get_mut(&mut self, position: u64) -> Option<&mut Chunk<L>> {
         let at = self.slot_of(position);
-        match &mut self.slots[at] {
-            Some(published) if published.position == position => Some(&mut published.chunk),
+        match self.slots.get_mut(at) {
+            Some(Some(published)) if published.position == position => Some(&mut published.chunk),
             _ if position >= self.first_direct => self.direct.get_mut(&position),
             _ => self.displaced.get_mut(&position).map(|displaced| &mut displaced.chunk),
         }
@@ -167,8 +174,8 @@ impl<L: Payload> InFlight<L> {
 
     /// Returns the chunk at a position.
     pub(super) fn get(&self, position: u64) -> Option<&Chunk<L>> {
-        match &self.slots[self.slot_of(position)] {
-            Some(published) if published.position == position => Some(&published.chunk),
+        match self.slots.get(self.slot_of(position)) {
+            Some(Some(published)) if published.position == position => Some(&published.chunk),
             _ if position >= self.first_direct => self.direct.get(&position),
             _ => self.displaced.get(&position).map(|displaced| &displaced.chunk),
         }
@@ -177,7 +184,8 @@ impl<L: Payload> InFlight<L> {
     /// Removes the chunk at a position, which has ended.
     pub(super) fn take(&mut self, position: u64) -> Option<Chunk<L>> {
         let at = self.slot_of(position);
-        match self.slots[at].take_if(|published| published.position == position) {
+        let slot = self.slots.get_mut(at);
+        match slot.and_then(|slot| slot.take_if(|published| published.position == position)) {
             Some(published) => {
                 self.published -= 1;
                 self.unreported -= usize::from(published.holder.is_none());
@@ -211,7 +219,8 @@ impl<L: Payload> InFlight<L> {
             return owns;
         }
         let at = self.slot_of(position);
-        let published = self.slots[at].as_mut().filter(|published| published.position == position);
+        let published = self.slots.get_mut(at).and_then(Option::as_mut);
+        let published = published.filter(|published| published.position == position);
         match published {
             Some(published) if published.holder.is_none() => {
                 let owns = port.owner(position) == Owner::Worker(slot);
@@ -230,7 +239,7 @@ impl<L: Payload> InFlight<L> {
         wanted: impl Fn(&Chunk<L>) -> bool,
     ) -> Vec<Chunk<L>> {
         let mut taken = Vec::new();
-        let oldest = self.tail.saturating_sub(self.slots.len() as u64);
+        let oldest = self.tail.saturating_sub(self.capacity as u64);
         for position in port.cursor().max(oldest)..self.tail {
             let at = self.slot_of(position);
             let chunk = self.slots[at].take_if(|published| {
@@ -324,7 +333,7 @@ impl<L: Payload> InFlight<L> {
 impl<L: Payload> InFlight<L> {
     /// Checks the counters.
     pub(super) fn check<P: Port<Payload = L>>(&self, port: &P) -> Result<(), String> {
-        if self.withdrawn.len() > self.slots.len() * 2 {
+        if self.withdrawn.len() > self.capacity * 2 {
             return Err(format!("{} withdrawn positions are remembered", self.withdrawn.len()));
         }
         if self.published != self.slots.iter().flatten().count() {

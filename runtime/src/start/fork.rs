@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::caller::Caller;
 use super::peer::Peer;
 use super::preload::ServerPhase;
 use super::served::{Host, Served};
@@ -98,7 +99,8 @@ pub(super) fn start(
 ) -> Result<Served<Fork>> {
     let cannot = |e: std::io::Error| Error::start(format!("this process cannot be forked: {e}"));
     let caller = std::process::id();
-    let rights = Rights::own().rights;
+    let thread = Caller::here();
+    let rights = thread.rights().clone();
     let (ours, theirs) = socket::pair().map_err(cannot)?;
     let watch = process::open(caller).map_err(cannot)?;
     let closed = fork_lock::close(threads_allowed)?;
@@ -136,7 +138,7 @@ pub(super) fn start(
     })?;
     let current = TemplatePair::new(Arc::new(Peer::new(ours, pidfd, pid)));
     let preloads = ServerPhase::Preloads.phrase(preloads);
-    Served::new(Fork { current, origin: None, reached: false, rights, preloads }, timeouts)
+    Served::new(thread, Fork { current, origin: None, reached: false, rights, preloads }, timeouts)
 }
 
 impl Host for Fork {

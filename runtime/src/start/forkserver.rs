@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::caller::Caller;
 use super::peer::Peer;
 use super::preload::ServerPhase;
 use super::served::{Host, Served};
@@ -70,7 +71,7 @@ pub(super) fn start(
 ) -> Result<Served<ForkServer>> {
     entry::check().map_err(Error::start)?;
     let key = Key { preloads: preloads.to_vec(), threads_allowed, rights: Rights::default() };
-    Served::new(ForkServer { key, server: None, origin: None }, timeouts)
+    Served::new(Caller::here(), ForkServer { key, server: None, origin: None }, timeouts)
 }
 
 impl Host for ForkServer {

@@ -54,7 +54,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::refork::{self, ReforkRequest, Template};
-use super::{Exit, LaunchEvent, Launcher, Order};
+use super::{Exit, LaunchEvent, Launcher, Order, StartBatch};
 use crate::error::{Error, Result};
 use crate::handshake;
 use crate::sys::fds::Kept;
@@ -100,14 +100,14 @@ impl Lanes {
     }
 
     /// Starts a host with its first lane.
-    fn start_host(&mut self, order: &Order<'_>) -> Result<()> {
+    fn start_host(&mut self, order: &Order<'_>, batch: &mut StartBatch) -> Result<()> {
         let cannot = |e: io::Error| Error::start(format!("no socket for a host of lanes: {e}"));
         let (ours, theirs) = socket::pair().map_err(cannot)?;
         let (kill_socket, their_kill_socket) = socket::pair().map_err(cannot)?;
         let mut fds = order.fds.to_vec();
         let at = orders::AT.min(fds.len());
         fds.splice(at..at, [theirs.as_fd(), their_kill_socket.as_fd()]);
-        self.inner.launch(&Order { fds: &fds, ..*order })?;
+        self.inner.launch(&Order { fds: &fds, ..*order }, batch)?;
         self.hosts.push(LaneHost {
             group: order.slot / self.lanes,
             ticket: order.ticket,
@@ -278,13 +278,13 @@ impl Launcher for Lanes {
         fds
     }
 
-    fn launch(&mut self, order: &Order<'_>) -> Result<()> {
+    fn launch(&mut self, order: &Order<'_>, batch: &mut StartBatch) -> Result<()> {
         self.look();
         let (group, lanes) = (order.slot / self.lanes, self.lanes);
         let host = self.hosts.iter_mut().rev().find(|host| {
             host.group == group && host.is_open && !host.is_over && host.lanes.len() < lanes
         });
-        let Some(host) = host else { return self.start_host(order) };
+        let Some(host) = host else { return self.start_host(order, batch) };
         host.open(order)?;
         if host.process.is_some() {
             let started = host.started(order.ticket);

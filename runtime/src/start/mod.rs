@@ -63,8 +63,9 @@
 //!   the standby creates its own standby and replaces the template, so that later workers see the same snapshot of the caller. Only if both
 //!   die at the same time is the snapshot lost; launching then fails.
 //! - **L10.** *A worker starts with no more rights than its caller has at that moment.* The caller is
-//!   the thread that built the pool ([`caller`]). Its rights ([`Rights`]) are read before each start. An
-//!   executed process inherits them. A server with other rights is replaced by one with the current
+//!   the thread that built the pool ([`caller`]). Its rights ([`Rights`]) are read before each start;
+//!   starts that follow each other within a millisecond share a reading ([`batch`]). An executed process
+//!   inherits them. A server with other rights is replaced by one with the current
 //!   rights ([`served`]). A template cannot be replaced, so it refuses. The umask and the resource
 //!   limits are sent with each start, like the environment, and the worker sets them.
 //! - **L11.** *A worker ends with the socket of its caller.* When the other end of its control socket is
@@ -98,6 +99,7 @@
 //!
 //! [`Rights`]: crate::sys::rights::Rights
 
+mod batch;
 mod caller;
 mod clients;
 mod fork;
@@ -121,6 +123,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+pub(crate) use self::batch::StartBatch;
 use crate::config::StartMethod;
 use crate::error::{Error, ErrorKind, Result};
 pub(crate) use crate::handshake;
@@ -190,8 +193,8 @@ pub(crate) trait Launcher: Send {
     /// Returns descriptors, one of which is readable when there are events.
     fn fds(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Initiates one start.
-    fn launch(&mut self, order: &Order<'_>) -> Result<()>;
+    /// Initiates one start, with the others of its batch.
+    fn launch(&mut self, order: &Order<'_>, batch: &mut StartBatch) -> Result<()>;
 
     /// Appends the events that have occurred. Does not block.
     fn events(&mut self, out: &mut Vec<LaunchEvent>);

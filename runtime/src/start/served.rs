@@ -14,10 +14,9 @@ use super::link::{Link, Lost, UNREPORTED};
 use super::peer::Peer;
 use super::preload::ServerPhase;
 use super::refork::{ReforkRequest, Template};
-use super::{Exit, LaunchEvent, Launcher, Order, order, preload};
+use super::{Exit, LaunchEvent, Launcher, Order, StartBatch, order, preload};
 use crate::error::{Error, Result};
-use crate::sys::fds::{self, Kept};
-use crate::sys::limits::ResourceLimits;
+use crate::sys::fds::Kept;
 use crate::sys::process;
 use crate::sys::rights::Rights;
 use crate::sys::socket;
@@ -94,9 +93,14 @@ pub(super) struct Served<H: Host> {
 }
 
 impl<H: Host> Served<H> {
-    /// Connects to the server, and waits for at most `timeouts` until it accepts orders.
-    pub(super) fn new(host: H, timeouts: &preload::PreloadTimeouts) -> Result<Self> {
-        let (caller, mut begun, mut replaced) = (Caller::here(), Instant::now(), false);
+    /// Connects `caller`, which is the calling thread, to the server, and waits for at most `timeouts` until it accepts
+    /// orders.
+    pub(super) fn new(
+        caller: Caller,
+        host: H,
+        timeouts: &preload::PreloadTimeouts,
+    ) -> Result<Self> {
+        let (mut begun, mut replaced) = (Instant::now(), false);
         let rights = caller.rights().clone();
         let (link, older, events) = (None, Vec::new(), Vec::new());
         let mut served = Served { caller, link, older, own_inputs: None, events, host };
@@ -225,24 +229,24 @@ impl<H: Host> Launcher for Served<H> {
         self.link.iter().chain(&self.older).map(|link| link.socket.as_fd()).collect()
     }
 
-    fn launch(&mut self, order: &Order<'_>) -> Result<()> {
+    fn launch(&mut self, order: &Order<'_>, batch: &mut StartBatch) -> Result<()> {
         order::validate(order)?;
-        let env = order::pack_environment(&order::environment(order.env)?)?;
-        let current = fds::directory();
         self.make_room()?;
-        let present = self.caller.present()?;
-        self.follow_rights(&present.rights)?;
+        batch.next();
+        let rights = batch.rights(&mut self.caller)?.rights.clone();
+        self.follow_rights(&rights)?;
+        let surroundings = batch.surroundings(order)?;
         let along = order::OrderAttachments {
-            env: Some(&env),
-            directory: order.directory.or(current.as_ref().map(AsFd::as_fd)),
-            limits: Some(ResourceLimits::present(present.umask)),
+            env: Some(&surroundings.env),
+            directory: order.directory.or(surroundings.directory()),
+            limits: Some(surroundings.limits),
             stdio: true,
             initializers: order.initializers,
         };
         // Two attempts, because it may become apparent only on sending that the server is dead.
         for last in [false, true] {
             if self.link.is_none() {
-                self.connect(&present.rights)?;
+                self.connect(&rights)?;
             }
             let Some(link) = &mut self.link else { continue };
             let along = match link.is_reforked() {

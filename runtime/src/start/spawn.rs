@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::caller::Caller;
 use super::refork::{self, ReforkRequest, Template};
-use super::{Exit, LaunchEvent, Launcher, Order, order};
+use super::{Exit, LaunchEvent, Launcher, Order, StartBatch, order};
 use crate::config::StartMethod;
 use crate::error::{Error, Result};
 use crate::sys::signals::SIGKILL;
@@ -73,10 +73,11 @@ impl Launcher for Spawn {
         Vec::new()
     }
 
-    fn launch(&mut self, order: &Order<'_>) -> Result<()> {
+    fn launch(&mut self, order: &Order<'_>, batch: &mut StartBatch) -> Result<()> {
         order::validate(order)?;
+        batch.next();
         // Rule L10: the executed process inherits the rights of this thread.
-        self.caller.present()?;
+        batch.rights(&mut self.caller)?;
         let child = execute(order::environment(order.env)?, order.stdio)?;
         let own = child.pidfd.try_clone();
         let (env, directory) = (child.env.as_ref(), order.directory);

@@ -1,6 +1,7 @@
 //! Niceness, CPUs, umask and resource limits of the process itself.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -68,21 +69,27 @@ fn of_process(status: &str, name: &str) -> Option<u64> {
 /// The addresses that a process has, in bytes.
 const ADDRESSES: u64 = 1 << 47;
 
-/// Returns the bytes that this process may still map.
-pub(crate) fn address_space_left() -> u64 {
+/// Returns the bytes that this process may still map, and those that it could still map if nothing limited it.
+pub(crate) fn address_space_left() -> (u64, u64) {
     let limit = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(soft, _)| soft);
-    limit.min(ADDRESSES).saturating_sub(mapped().unwrap_or(0))
-}
-
-/// Returns the bytes that this process could still map if nothing limited it.
-pub(crate) fn addresses_left() -> u64 {
-    ADDRESSES.saturating_sub(mapped().unwrap_or(0))
+    let mapped = mapped().unwrap_or(0);
+    (limit.min(ADDRESSES).saturating_sub(mapped), ADDRESSES.saturating_sub(mapped))
 }
 
 /// Returns the bytes of all mappings of this process.
 fn mapped() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    Some(text.split(' ').next()?.parse::<u64>().ok()? * super::PAGE as u64)
+    statm().map(|[size, ..]| size)
+}
+
+/// Returns the bytes of this process that are mapped, in RAM, and in RAM and shared: memory of several processes, and files.
+fn statm() -> Option<[u64; 3]> {
+    // In pages of the kernel, which may be smaller than the unit of mappings.
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    let mut text = [0; 128];
+    let len = File::open("/proc/self/statm").ok()?.read(&mut text).ok()?;
+    let mut pages = str::from_utf8(&text[..len]).ok()?.split(' ').map(str::parse::<u64>);
+    let mut bytes = || Some(pages.next()?.ok()? * page as u64);
+    Some([bytes()?, bytes()?, bytes()?])
 }
 
 /// Runs on one CPU only.
@@ -106,11 +113,8 @@ pub(crate) fn data() -> Option<u64> {
 
 /// Returns the bytes of private memory of this process that are in RAM.
 pub(crate) fn resident() -> Option<u64> {
-    // size resident shared .., in pages; what is shared is memory of several processes, and files.
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = text.split(' ').skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * super::PAGE as u64)
+    let [_, resident, shared] = statm()?;
+    Some(resident.saturating_sub(shared))
 }
 
 /// Returns the stack that the main thread of a process may have; `None` without a limit.

@@ -15,25 +15,6 @@ pub(crate) use super::PAGE;
 use super::emulated;
 pub(crate) use super::seals::{are_bytes_sealed, freeze, is_sealed, seal, seal_bytes};
 
-/// Returns whether the system makes all pages of a mapping at once, because this process locks the memory that it maps
-/// (`mlockall` with `MCL_FUTURE`). To read `VmLck` in `/proc` before and after each mapping takes longer.
-fn makes_all_pages() -> bool {
-    let Some(size) = NonZeroUsize::new(PAGE) else { return false };
-    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let mut is_there = 0;
-    // SAFETY: a new mapping, which nothing refers to, and which is gone at the end. A page of it exists only if the
-    // system has made it.
-    unsafe {
-        let Ok(page) = nix::sys::mman::mmap_anonymous(None, size, prot, MapFlags::MAP_PRIVATE)
-        else {
-            return false;
-        };
-        let asked = libc::mincore(page.as_ptr(), 1, &raw mut is_there);
-        let _ = nix::sys::mman::munmap(page, PAGE);
-        asked == 0 && is_there & 1 != 0
-    }
-}
-
 /// Makes an anonymous file of `size` bytes; no page of it exists yet.
 ///
 /// Falls back to an unlinked file in the directory for temporary files where the
@@ -132,9 +113,11 @@ const ROOMY: u64 = 1 << 30;
 /// can have a thousand pools.
 pub(crate) fn leaves_room(size: usize) -> bool {
     let size = size as u64;
-    cfg!(miri)
-        || size <= super::limits::address_space_left() / 4
-            && (size <= ROOMY || size <= super::limits::addresses_left() / 64)
+    if cfg!(miri) {
+        return true;
+    }
+    let (allowed, addresses) = super::limits::address_space_left();
+    size <= allowed / 4 && (size <= ROOMY || size <= addresses / 64)
 }
 
 /// The size from which on memory is requested only if that much is available. The kernel would otherwise overcommit
@@ -267,7 +250,11 @@ impl Mapping {
         })?;
         let start = mapping.start.as_ptr().cast();
         let check = |done: i32| if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
-        if makes_all_pages() {
+        // SAFETY: the range is in this mapping, none of whose pages exist yet.
+        let discarded = unsafe { libc::madvise(start, PAGE, libc::MADV_DONTNEED) };
+        // The kernel refuses this for locked memory: the process locks all that it maps, by `mlockall` with `MCL_FUTURE`, and
+        // would make all pages of the mapping at once. To read `VmLck` in `/proc` takes longer.
+        if discarded < 0 {
             // SAFETY: the range is this mapping, which nobody knows of yet.
             unsafe {
                 let done = libc::syscall(libc::SYS_mlock2, start, len, libc::MLOCK_ONFAULT);

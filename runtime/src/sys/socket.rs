@@ -145,15 +145,25 @@ pub(crate) fn peek<'a>(
 /// Reads the bytes of the next message without waiting, and without its descriptors. The message stays
 /// in the socket. Returns `None` if there is none.
 pub(crate) fn peek_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
-    receive_bytes(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+    receive_bytes(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK).ok()?
+}
+
+/// Returns the length of the next message without waiting, or `None` at the end, like [`recv`]. The message stays in the
+/// socket.
+pub(crate) fn next_len(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    receive_bytes(socket, &mut [], libc::MSG_DONTWAIT | libc::MSG_PEEK | libc::MSG_TRUNC)
 }
 
 /// Removes the next message with its descriptors; returns false if there is none.
 pub(crate) fn discard(socket: BorrowedFd<'_>) -> bool {
-    receive_bytes(socket, &mut [0; 8], libc::MSG_DONTWAIT).is_some()
+    matches!(receive_bytes(socket, &mut [0; 8], libc::MSG_DONTWAIT), Ok(Some(_)))
 }
 
-fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> Option<usize> {
+fn receive_bytes(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: libc::c_int,
+) -> io::Result<Option<usize>> {
     let mut resets = 0;
     loop {
         // SAFETY: the buffer is writable for its length. Without space for control messages, the kernel
@@ -163,12 +173,13 @@ fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) 
         };
         if let Ok(got) = usize::try_from(got) {
             // 0 is the end, because no message is empty.
-            return (got > 0).then_some(got);
+            return Ok((got > 0).then_some(got));
         }
-        match io::Error::last_os_error().raw_os_error() {
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::ECONNRESET) if resets < 2 => resets += 1,
-            _ => return None,
+            _ => return Err(error),
         }
     }
 }
