@@ -130,7 +130,8 @@ fn ctrl_c_at_a_terminal_ends_all_quietly(method: StartMethod) {
     let pty = nix::pty::openpty(None, None).unwrap();
     let terminal = || Stdio::from(pty.slave.try_clone().unwrap());
     let mut command = Command::new("setsid");
-    command.args(["--ctty", env!("CARGO_BIN_EXE_caller"), "busy", method.name()]).arg(dir.path());
+    // The short option is that of busybox, too.
+    command.args(["-c", env!("CARGO_BIN_EXE_caller"), "busy", method.name()]).arg(dir.path());
     command.stdin(terminal()).stdout(terminal()).stderr(terminal());
     let mut child = command.spawn().expect("setsid is there");
     drop(command);
