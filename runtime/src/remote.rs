@@ -100,6 +100,9 @@ pub(crate) trait Remote: Send + Sync {
     /// if the transport has ended.
     fn run(&self, inputs: RemoteInputs, answer: SyncSender<RemoteOutcomes>);
 
+    /// Begins to run one input on each worker of all hosts. The receiver gets an outcome for each of them.
+    fn run_on_all(&self, input: RemoteInputs, answer: SyncSender<RemoteOutcomes>);
+
     /// Ends the transport and its threads.
     fn end(&self);
 }

@@ -18,7 +18,6 @@ conformance! {
         a_timeout_kills_the_worker_of_the_agent,
         retries_are_made_by_the_agent,
         initializers_run_on_the_hosts,
-        long_values_pass,
         insights_show_the_time_of_tasks,
         handles_are_refused,
         a_variable_is_enough,
@@ -45,7 +44,7 @@ fn die(_: u64) {
 }
 
 #[worker]
-fn repeat(text: &str, times: usize) -> String {
+pub(crate) fn repeat(text: &str, times: usize) -> String {
     text.repeat(times)
 }
 
@@ -129,8 +128,6 @@ fn streams_and_handles_work(_: StartMethod) {
     assert!(unordered.into_iter().eq((0..300).map(|x| x * x)));
     assert_eq!(handle.wait().unwrap(), 25);
     assert_eq!(many.wait().unwrap().len(), 100);
-    let error = pool.broadcast(square, 1).remove(0).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Configuration);
     pool.join();
     assert_eq!(pool.apply(square, 1).unwrap_err().kind(), ErrorKind::Closed);
 }
@@ -244,32 +241,6 @@ fn initializers_run_on_the_hosts(_: StartMethod) {
     let plain = server.pool(2);
     assert_eq!(plain.apply(look_up, 1).unwrap_err().kind(), ErrorKind::MissingState);
     assert_eq!(plain.apply(square, 3).unwrap(), 9);
-}
-
-fn long_values_pass(_: StartMethod) {
-    if is_skipped() {
-        return;
-    }
-    let server = Server::start();
-    let _agent = server.agent(2);
-    let pool = server.pool(2);
-    // The messages of the server have at most 1 MiB.
-    let text = "x".repeat(900_000);
-    let texts = pool.map(repeat, vec![(text.as_str(), 1); 5]).unwrap();
-    assert!(texts.iter().all(|came| *came == text));
-    let outcomes = pool.map_all(
-        repeat,
-        [("ab".repeat(800_000), 1), ("ab".to_owned(), 800_000), ("c".to_owned(), 1)],
-    );
-    let [input, output, short] = <[_; 3]>::try_from(outcomes).unwrap();
-    assert_eq!(short.unwrap(), "c");
-    for (error, what) in
-        [(input.unwrap_err(), "its input has"), (output.unwrap_err(), "its output has")]
-    {
-        assert_eq!(error.kind(), ErrorKind::Encode);
-        let text = error.to_string();
-        assert!(text.contains(what) && text.contains("max_payload"), "{text}");
-    }
 }
 
 fn insights_show_the_time_of_tasks(_: StartMethod) {

@@ -67,8 +67,17 @@ impl Server {
         Server::on("127.0.0.1", lines)
     }
 
+    /// Starts a server that stores at most the given number of bytes.
+    pub(crate) fn full(bytes: u64) -> Self {
+        Server::new("127.0.0.1", &[], &format!(", max_file_store: {bytes}"))
+    }
+
     /// Starts a server that listens on the given address of this host.
     pub(crate) fn on(host: &str, lines: &[&str]) -> Self {
+        Server::new(host, lines, "")
+    }
+
+    fn new(host: &str, lines: &[&str], limit: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let port = free_port();
         let config = folder.path().join("server.conf");
@@ -76,7 +85,7 @@ impl Server {
         let address = format!("{host}:{port}");
         let mut text = format!("listen: {address}\n");
         if !lines.contains(&"no JetStream") {
-            text.push_str(&format!("jetstream {{ store_dir: \"{}\" }}\n", store.display()));
+            text.push_str(&format!("jetstream {{ store_dir: \"{}\"{limit} }}\n", store.display()));
         }
         for line in lines.iter().filter(|line| **line != "no JetStream") {
             text.push_str(line);
@@ -136,10 +145,10 @@ impl Server {
         let output = self.file("agents.log");
         let process = by
             .arg(program)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("PROCESSION_AGENT", self.url())
             .env("PROCESSION_WORKERS", workers.to_string())
             .env("PROCESSION_HOST_TIMEOUT", HOST_TIMEOUT.to_string())
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env_remove("PROCESSION_TESTS_ONE")
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))

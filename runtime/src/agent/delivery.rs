@@ -56,6 +56,8 @@ pub(super) async fn deliver(
                 let since = nobody_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > ENDED_AFTER || ended_runs.contains(run) {
                     ended_runs.note(run);
+                    // A program that has ended in order has removed it itself.
+                    connection.remove_run(run).await;
                     return None;
                 }
             }
@@ -63,14 +65,5 @@ pub(super) async fn deliver(
             Err(_) => nobody_since = None,
         }
         tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// Sends a message that needs no confirmation, before the next step.
-pub(super) async fn tell(connection: &ServerConnection, run: &str, message: &RunMessage) {
-    let subject = connection.subjects.run(run);
-    if connection.client.publish(subject, encoded(message).into()).await.is_ok() {
-        // The message only adds to an error, so that a failure changes nothing.
-        drop(connection.client.flush().await);
     }
 }

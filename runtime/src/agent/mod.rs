@@ -5,9 +5,13 @@
 //! runs it in an ordinary pool, and sends the outcomes to the program. It ends by SIGTERM or SIGINT when the chunks
 //! that it has are done.
 
+mod broadcast;
 mod delivery;
 mod pools;
+mod presence;
 mod serve;
+mod state;
+mod values;
 
 use std::time::Duration;
 

@@ -1,10 +1,9 @@
 //! The work of an agent: takes chunks, runs them, and sends their outcomes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use tokio::io::Interest;
@@ -12,13 +11,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 
 use super::AgentSettings;
-use super::delivery::{EndedRuns, deliver, tell};
+use super::delivery::{EndedRuns, deliver};
 use super::pools::Pools;
-use crate::cluster::{
-    ChunkMessage, PRESENCE_SUBJECT, PoolSetup, Presence, RunMessage, ServerConnection, Subjects,
-    decoded, packed, shown,
-};
-use crate::engine::Options;
+use super::state::{Agent, PAUSE, all_failed, options};
+use super::{broadcast, presence};
+use crate::cluster::{ChunkMessage, RunMessage, ServerConnection, Subjects, decoded, shown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{Failure, FailureKind};
 use crate::pool::Pool;
@@ -30,23 +27,6 @@ const ASK: Duration = Duration::from_secs(2);
 
 /// The time that the server may be silent after a request has expired.
 const SILENT: Duration = Duration::from_secs(1);
-
-/// How often the program of a running chunk is asked whether it is still there.
-const ASK_PROGRAM: Duration = Duration::from_secs(5);
-
-/// The pause after a failed request.
-const PAUSE: Duration = Duration::from_millis(300);
-
-/// The state that the tasks of an agent share.
-struct Agent {
-    connection: ServerConnection,
-    consumer: PullConsumer,
-    pools: Pools,
-    host: String,
-    host_timeout: Duration,
-    ended_runs: EndedRuns,
-    is_ending: AtomicBool,
-}
 
 /// Serves until a signal ends the agent.
 pub(super) async fn serve(settings: AgentSettings, pools: Pools) -> Result<()> {
@@ -64,11 +44,27 @@ pub(super) async fn serve(settings: AgentSettings, pools: Pools) -> Result<()> {
         _ = terminated.readable() => return Ok(()),
     };
     let consumer = connection.ensure_consumer(host_timeout).await?;
-    let (host, ended_runs, is_ending) = (host_name(), EndedRuns::default(), AtomicBool::new(false));
-    let presence = presence(&host, workers, &connection);
-    let agent = Agent { connection, consumer, pools, host, host_timeout, ended_runs, is_ending };
+    let presence = presence::of_this_process(workers, host_timeout, &connection)?;
+    let agent = Agent {
+        connection,
+        consumer,
+        pools,
+        host: presence.host.clone(),
+        id: presence.id.clone(),
+        workers,
+        host_timeout,
+        stored: AtomicU64::new(0),
+        ended_runs: EndedRuns::default(),
+        is_ending: AtomicBool::new(false),
+    };
     let agent = Arc::new(agent);
-    let answering = tokio::spawn(answer_presence(Arc::clone(&agent), presence));
+    let broadcasts = Arc::default();
+    let broadcasting = tokio::spawn(broadcast::serve(
+        Arc::clone(&agent),
+        presence.id.clone(),
+        Arc::clone(&broadcasts),
+    ));
+    let answering = tokio::spawn(presence::answer(Arc::clone(&agent), presence));
     let mut slots = JoinSet::new();
     for _ in 0..workers {
         slots.spawn(serve_slot(Arc::clone(&agent)));
@@ -78,9 +74,11 @@ pub(super) async fn serve(settings: AgentSettings, pools: Pools) -> Result<()> {
     // It fails only if the runtime ends.
     drop(terminated.readable().await);
     agent.is_ending.store(true, Ordering::Relaxed);
-    answering.abort();
     eprintln!("procession agent: finishes its tasks and ends");
     while slots.join_next().await.is_some() {}
+    broadcast::finish(&broadcasts).await;
+    broadcasting.abort();
+    answering.abort();
     let _ = agent.connection.client.flush().await;
     Ok(())
 }
@@ -99,43 +97,6 @@ async fn connect(url: &str) -> Result<ServerConnection> {
             }
             outcome => return outcome,
         }
-    }
-}
-
-/// Returns the name of this host.
-fn host_name() -> String {
-    let name = crate::sys::read_text("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "unknown".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-fn presence(host: &str, workers: usize, connection: &ServerConnection) -> Presence {
-    let program = std::env::current_exe().ok();
-    let program = program.as_deref().and_then(|path| path.file_name());
-    Presence {
-        host: host.to_owned(),
-        pid: std::process::id(),
-        workers,
-        build: connection.subjects.build.clone(),
-        program: program.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-    }
-}
-
-/// Answers the programs that look for agents.
-async fn answer_presence(agent: Arc<Agent>, presence: Presence) {
-    let client = &agent.connection.client;
-    loop {
-        if let Ok(mut questions) = client.subscribe(PRESENCE_SUBJECT).await {
-            while let Some(question) = questions.next().await {
-                if let Some(to) = question.reply {
-                    // A program asks again.
-                    let _ = client.publish(to, presence.to_text().into()).await;
-                }
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -184,19 +145,44 @@ impl Agent {
         } else if tries > 1 && content.inputs.lengths.len() > 1 {
             vec![RunMessage::Divide { chunk }]
         } else {
+            let mut content = content;
+            if content.is_stored {
+                let fetch = self.fetch_input(run, chunk, &mut content.inputs);
+                match self.with_progress(&message, fetch).await {
+                    Ok(true) => {}
+                    // The program sends it again (rule J2).
+                    Ok(false) => return drop(message.ack().await),
+                    Err(error) => {
+                        let failed = all_failed(content.inputs.lengths.len(), &error, &self.host);
+                        let answers = self.packed(run, chunk, failed, 0).await;
+                        return self.answer(message, answers, deliveries);
+                    }
+                }
+            }
             if tries == attempts {
-                let host = self.host.clone();
-                tell(&self.connection, run, &RunMessage::LastTry { chunk, host }).await;
+                let last_try = RunMessage::LastTry { chunk, host: self.host.clone() };
+                let told = deliver(&self.connection, &self.ended_runs, run, &last_try);
+                if self.with_progress(&message, told).await.is_none() {
+                    return drop(message.ack().await);
+                }
             }
             let Some((outcomes, took)) = self.with_progress(&message, self.run(run, content)).await
             else {
                 return drop(message.ack().await);
             };
-            let limit = self.connection.client.max_payload();
-            let too_long = |len| self.too_long(len, limit);
-            let packed = packed((chunk, took), outcomes, limit, too_long);
-            packed.into_iter().map(RunMessage::Outcomes).collect()
+            self.with_progress(&message, self.packed(run, chunk, outcomes, took)).await
         };
+        self.answer(message, answers, deliveries);
+    }
+
+    /// Delivers the answers to a chunk, and acknowledges it, while the next chunk runs.
+    fn answer(
+        self: Arc<Self>,
+        message: Message,
+        answers: Vec<RunMessage>,
+        deliveries: &mut JoinSet<()>,
+    ) {
+        let Some((run, _)) = Subjects::parts(&message.subject) else { return };
         let run = run.to_owned();
         deliveries.spawn(async move {
             let deliver = async {
@@ -211,86 +197,15 @@ impl Agent {
         });
     }
 
-    /// Reports progress to the server until a future ends (rule J4).
-    async fn with_progress<R>(&self, message: &Message, work: impl Future<Output = R>) -> R {
-        let period = self.host_timeout / 3;
-        let mut work = std::pin::pin!(work);
-        loop {
-            match tokio::time::timeout(period, &mut work).await {
-                Ok(outcome) => return outcome,
-                Err(_) => drop(message.ack_with(AckKind::Progress).await),
-            }
-        }
-    }
-
     /// Runs the inputs of a chunk. Returns `None` if the program has ended.
     async fn run(&self, run: &str, content: ChunkMessage) -> Option<(Vec<RemoteOutcome>, u64)> {
         let ChunkMessage { setup, inputs, .. } = content;
-        let count = inputs.lengths.len();
-        let ask = async {
-            let ended = || Error::new(ErrorKind::Closed, "the program has ended");
-            let answer = deliver(&self.connection, &self.ended_runs, run, &RunMessage::Setup).await;
-            let setup = decoded::<PoolSetup>(&answer.ok_or_else(ended)?);
-            setup.ok_or_else(|| {
-                Error::new(ErrorKind::Cluster, "the settings of the pool are malformed")
-            })
+        let (count, host) = (inputs.lengths.len(), self.host.clone());
+        let work = move |pool: &Pool, is_unwanted: &AtomicBool| {
+            run_inputs(pool, &inputs, &host, is_unwanted)
         };
-        let error = match self.pools.get(setup, ask).await {
-            Ok(pool) => {
-                let (host, is_unwanted) = (self.host.clone(), Arc::<AtomicBool>::default());
-                let unwanted = Arc::clone(&is_unwanted);
-                let mut work = tokio::task::spawn_blocking(move || {
-                    let begun = Instant::now();
-                    let outcomes = run_inputs(&pool, &inputs, &host, &unwanted);
-                    (outcomes, begun.elapsed())
-                });
-                let outcome = tokio::select! {
-                    outcome = &mut work => outcome,
-                    () = self.program_ends(run) => {
-                        is_unwanted.store(true, Ordering::Relaxed);
-                        let _ = work.await;
-                        return None;
-                    }
-                };
-                match outcome {
-                    Ok((outcomes, took)) => {
-                        return Some((
-                            outcomes,
-                            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-                        ));
-                    }
-                    Err(error) => Error::start(format!("the agent has panicked: {error}")),
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Closed => return None,
-            Err(error) => error,
-        };
-        Some((all_failed(count, &error, &self.host), 0))
+        self.in_pool(run, setup, count, work).await
     }
-
-    /// Waits until the program of a run has ended.
-    async fn program_ends(&self, run: &str) {
-        loop {
-            tokio::time::sleep(ASK_PROGRAM).await;
-            if deliver(&self.connection, &self.ended_runs, run, &RunMessage::Alive).await.is_none()
-            {
-                return;
-            }
-        }
-    }
-
-    fn too_long(&self, len: usize, limit: usize) -> Failure {
-        let text = format!(
-            "its output has {len} bytes, but the messages of the server have at most {limit}; raise `max_payload` of the \
-             server (up to 64 MB), or return the place of a file"
-        );
-        let error = Error::new(ErrorKind::Encode, text);
-        Failure::on_host(&error, &self.host)
-    }
-}
-
-fn all_failed(count: usize, error: &Error, host: &str) -> Vec<RemoteOutcome> {
-    (0..count).map(|_| Err(Box::new(Failure::on_host(error, host)))).collect()
 }
 
 /// Runs the inputs of a chunk in a pool of this host.
@@ -304,12 +219,7 @@ fn run_inputs(
         let failure = Failure::plain(FailureKind::Decode, "its chunk is malformed".to_owned());
         return inputs.lengths.iter().map(|_| Err(Box::new(failure.clone()))).collect();
     };
-    let mut options = Options::default();
-    options.scheduling.timeout = inputs.options.timeout();
-    options.scheduling.retries = inputs.options.retries();
-    options.soft_timeout =
-        (inputs.soft_timeout != 0).then(|| Duration::from_nanos(inputs.soft_timeout));
-    match pool.map_encoded(inputs.task, &options, &each, is_unwanted) {
+    match pool.map_encoded(inputs.task, &options(inputs), &each, is_unwanted) {
         Ok(outcomes) => {
             let failure = |error| Box::new(Failure::on_host(&error, host));
             outcomes.into_iter().map(|outcome| outcome.map_err(failure)).collect()

@@ -157,6 +157,21 @@ impl ServerConnection {
     }
 }
 
+impl ServerConnection {
+    /// Returns how often the connection was made.
+    pub(crate) fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Returns whether agents have chunks or can get some; `None` if the server does not answer, or no agent has ever
+    /// been there.
+    pub(crate) async fn has_work(&self) -> Option<bool> {
+        let stream = self.jetstream.get_stream_no_info(self.subjects.stream()).await.ok()?;
+        let consumer = stream.consumer_info(CONSUMER).await.ok()?;
+        Some(consumer.num_pending > 0 || consumer.num_ack_pending > 0)
+    }
+}
+
 /// Returns the options of all connections. The client does not read the user in an address.
 async fn options(name: &str, addresses: &[ServerAddr]) -> Result<ConnectOptions> {
     let user = addresses.iter().find_map(|one| Some((one.username()?, one.password())));

@@ -9,7 +9,7 @@ use crate::remote::{RemoteInputs, RemoteOutcome, split};
 use crate::sys::entry;
 
 /// The version of the messages, which has to be increased whenever one changes its form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The subjects of the messages of this build.
 #[derive(Clone, Debug)]
@@ -51,6 +51,36 @@ impl Subjects {
         Some((parts.next()?, chunk))
     }
 
+    /// Returns the name of the stream of all values that fit no message.
+    pub(crate) fn values_stream(&self) -> String {
+        format!("procession_{}_values", self.build)
+    }
+
+    /// Returns the subject of all values.
+    pub(crate) fn all_values(&self) -> String {
+        format!("procession.{}.value.>", self.build)
+    }
+
+    /// Returns the subject of the values of a run.
+    pub(crate) fn values_of(&self, run: &str) -> String {
+        format!("procession.{}.value.{run}.>", self.build)
+    }
+
+    /// Returns the subject of the pieces of a value.
+    pub(crate) fn pieces(&self, run: &str, name: &str) -> String {
+        format!("procession.{}.value.{run}.{name}.>", self.build)
+    }
+
+    /// Returns the subject of a piece of a value.
+    pub(crate) fn piece(&self, run: &str, name: &str, number: usize) -> String {
+        format!("procession.{}.value.{run}.{name}.{number}", self.build)
+    }
+
+    /// Returns the subject to which programs send what concerns one agent.
+    pub(crate) fn agent(&self, id: &str) -> String {
+        format!("procession.{}.agent.{id}", self.build)
+    }
+
     /// Returns the subject to which agents send what concerns a run.
     pub(crate) fn run(&self, run: &str) -> String {
         format!("procession.{}.run.{run}", self.build)
@@ -63,7 +93,20 @@ pub(crate) struct ChunkMessage {
     /// The hash of the setup in which it has to run.
     pub(crate) setup: u64,
     pub(crate) host_retries: u32,
+    /// Whether the bytes of the only input are in the store of values.
+    pub(crate) is_stored: bool,
     pub(crate) inputs: RemoteInputs,
+}
+
+/// An input that each worker of an agent has to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BroadcastMessage {
+    pub(crate) run: String,
+    pub(crate) chunk: u64,
+    pub(crate) setup: u64,
+    pub(crate) is_stored: bool,
+    /// The one input.
+    pub(crate) input: RemoteInputs,
 }
 
 /// The settings of the pools that run chunks.
@@ -90,6 +133,14 @@ impl PoolSetup {
         let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         encoded(self).iter().fold(0xcbf2_9ce4_8422_2325, mix)
     }
+}
+
+/// The answer of a program to an agent that asks for its [`PoolSetup`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum SetupAnswer {
+    Setup(PoolSetup),
+    /// It is in the store of values, encoded in this number of bytes.
+    Stored(u64),
 }
 
 /// What an agent tells or asks a program.
@@ -131,6 +182,15 @@ pub(crate) struct ChunkOutcomes {
     pub(crate) bytes: Vec<u8>,
     /// The failures, with their indices in this message.
     pub(crate) failures: Vec<(u64, Failure)>,
+    /// The only output, if it is in the store of values.
+    pub(crate) stored: Option<StoredOutput>,
+}
+
+/// An output in the store of values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoredOutput {
+    pub(crate) name: String,
+    pub(crate) len: u64,
 }
 
 impl ChunkOutcomes {
@@ -163,20 +223,38 @@ impl ChunkOutcomes {
 /// Room for the parts of a message besides its inputs or outputs.
 const HEAD: usize = 4096;
 
-/// Packs the outcomes of a chunk into messages of at most `limit` bytes. An output that is longer becomes a failure.
+/// Packs the outcomes of a chunk into messages of at most `limit` bytes. An output that is longer is passed to `store`
+/// with its index, and has a message of its own.
 pub(crate) fn packed(
     (chunk, took): (u64, u64),
     outcomes: Vec<RemoteOutcome>,
     limit: usize,
-    too_long: impl Fn(usize) -> Failure,
+    mut store: impl FnMut(usize, Vec<u8>) -> StoredOutput,
 ) -> Vec<ChunkOutcomes> {
-    let room = limit.saturating_sub(HEAD);
+    let room = room_for_inputs(limit);
     let mut messages = Vec::new();
     let mut message = ChunkOutcomes { chunk, took, ..ChunkOutcomes::default() };
     let mut used = 0;
     for (index, outcome) in outcomes.into_iter().enumerate() {
         let outcome = match outcome {
-            Ok(bytes) if bytes.len() + 8 > room => Err(Box::new(too_long(bytes.len()))),
+            Ok(bytes) if bytes.len() + 8 > room => {
+                let stored = Some(store(index, bytes));
+                let first = index as u64;
+                messages.push(ChunkOutcomes {
+                    chunk,
+                    took,
+                    first,
+                    stored,
+                    ..ChunkOutcomes::default()
+                });
+                if used > 0 {
+                    messages.push(message);
+                }
+                let first = index as u64 + 1;
+                message = ChunkOutcomes { chunk, took, first, ..ChunkOutcomes::default() };
+                used = 0;
+                continue;
+            }
             Err(failure) => Err(Box::new(fitting(*failure))),
             short => short,
         };
@@ -193,7 +271,9 @@ pub(crate) fn packed(
         used += needs;
         message.push(outcome);
     }
-    messages.push(message);
+    if used > 0 {
+        messages.push(message);
+    }
     messages
 }
 
@@ -210,9 +290,13 @@ fn fitting(failure: Failure) -> Failure {
     failure
 }
 
+/// The maximum length of a message, even if the server accepts longer ones. While a long one is on its way, no other
+/// message of its connection is, such as a report of progress.
+const LONGEST: usize = 1 << 20;
+
 /// Returns the number of bytes of inputs that fit a message of at most `limit` bytes.
 pub(super) fn room_for_inputs(limit: usize) -> usize {
-    limit.saturating_sub(HEAD)
+    limit.min(LONGEST).saturating_sub(HEAD)
 }
 
 /// Decodes a message.
@@ -239,7 +323,8 @@ mod tests {
                 _ => Ok(vec![n; 100]),
             })
             .collect();
-        let messages = packed((7, 5), outcomes.clone(), HEAD + 1000, |_| failure("long"));
+        let none = |_, _| unreachable!("none is long");
+        let messages = packed((7, 5), outcomes.clone(), HEAD + 1000, none);
         assert!(messages.len() > 3, "{}", messages.len());
         let mut read = Vec::new();
         for message in messages {
@@ -247,7 +332,7 @@ mod tests {
                 encoded(&RunMessage::Outcomes(ChunkOutcomes { ..message })).len() < HEAD + 1000
             );
         }
-        for message in packed((7, 5), outcomes.clone(), HEAD + 1000, |_| failure("long")) {
+        for message in packed((7, 5), outcomes.clone(), HEAD + 1000, none) {
             assert_eq!((message.first, message.chunk, message.took), (read.len() as u64, 7, 5));
             let bytes = encoded(&message);
             read.extend(
@@ -258,13 +343,20 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_fits_no_message_is_a_failure() {
-        let outcomes = vec![Ok(vec![1]), Ok(vec![0; 2000]), Ok(vec![3])];
-        let mut messages =
-            packed((1, 0), outcomes, HEAD + 1000, |len| failure(&format!("{len} bytes")));
-        assert_eq!(messages.len(), 1);
-        let each = messages.remove(0).each().expect("valid");
-        assert_eq!(each, [Ok(vec![1]), Err(Box::new(failure("2000 bytes"))), Ok(vec![3])]);
+    fn an_output_that_fits_no_message_has_a_message_of_its_own() {
+        let outcomes = vec![Ok(vec![1]), Ok(vec![0; 2000]), Ok(vec![3]), Ok(vec![4; 1500])];
+        let store = |index: usize, bytes: Vec<u8>| StoredOutput {
+            name: index.to_string(),
+            len: bytes.len() as u64,
+        };
+        let mut messages = packed((1, 0), outcomes, HEAD + 1000, store);
+        messages.sort_by_key(|message| message.first);
+        let stored: Vec<_> =
+            messages.iter().map(|one| one.stored.as_ref().map(|s| s.len)).collect();
+        assert_eq!(stored, [None, Some(2000), None, Some(1500)]);
+        let firsts: Vec<_> = messages.iter().map(|message| message.first).collect();
+        assert_eq!(firsts, [0, 1, 2, 3]);
+        assert_eq!(messages.remove(2).each(), Some(vec![Ok(vec![3])]));
     }
 
     #[test]

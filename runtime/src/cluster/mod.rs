@@ -32,19 +32,36 @@
 //! - **J6.** *A run ends with its program.* If nobody subscribes to the outcomes of a run for some time, agents drop
 //!   its chunks and ask its tasks to end. A program that ends in order removes its chunks from the queue.
 //! - **J7.** *An agent asks for a chunk only for a free worker*, so that it holds no work that others could do.
-//! - **J8.** The thread of the client observes the fork lock like a dispatcher.
+//! - **J8.** *A broadcast goes to each agent directly*, and not through the queue ([`broadcast`]). The program sends the input to each agent
+//!   that is present and asks it again until its outcomes are there. An agent runs it once, however often it receives it. If
+//!   an agent has ended or is silent for the host timeout, its workers have lost the input.
+//! - **J9.** *A value that fits no message is in the store of values*, and the message contains its length. The program removes an
+//!   input with its last outcome, and an output when it has read it. What is left is removed with the run. If a value is
+//!   not there any more, the chunk counts as missing in the queue (rule J2).
+//! - **J10.** *The program limits the bytes that are on their way.* Chunks beyond the limit wait in the program until others
+//!   have their outcomes.
+//! - **J11.** The thread of the client observes the fork lock like a dispatcher.
 
+mod broadcast;
 mod connection;
 mod message;
 mod outgoing;
 mod presence;
+mod received;
 mod sent;
 mod settings;
 mod submitter;
 mod thread;
+mod values;
 
 pub(crate) use connection::{ServerConnection, shown};
-pub(crate) use message::{ChunkMessage, PoolSetup, RunMessage, Subjects, decoded, packed};
+pub(crate) use message::{
+    BroadcastMessage, ChunkMessage, PoolSetup, RunMessage, SetupAnswer, StoredOutput, Subjects,
+    decoded, packed,
+};
+pub(crate) use outgoing::is_connected;
 pub(crate) use presence::{PRESENCE_SUBJECT, Presence};
 pub(crate) use settings::ClusterSettings;
+pub(crate) use submitter::new_word;
 pub(crate) use thread::ClusterClient;
+pub(crate) use values::{MOST as LONGEST_VALUE, SETUP, input_of};

@@ -1,17 +1,21 @@
 //! Keeping a chunk in the work queue until its outcomes have arrived (rule J2).
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 
 use super::connection::ServerConnection;
+use crate::poison::IgnorePoison;
 
 /// The pause after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// How often the server is asked whether it still has the chunk.
+/// How often the server is asked whether it still has the chunk: at first, and when a chunk has waited for long, so that
+/// many chunks of long tasks do not keep the server busy.
 const CHECK: Duration = Duration::from_secs(3);
+const CHECK_LATER: Duration = Duration::from_secs(30);
 
 /// The number of consecutive checks that have to find no message before the chunk is sent again. An agent
 /// acknowledges a chunk just after its outcomes were confirmed, so that one check proves nothing.
@@ -23,20 +27,73 @@ pub(super) async fn keep_queued(
     connection: ServerConnection,
     subject: String,
     message: Bytes,
+    value: Option<StoredInput>,
     patience: Duration,
 ) -> String {
     loop {
+        if let Some(value) = &value
+            && let Err(why) = value.store(&connection, patience).await
+        {
+            return why;
+        }
         if let Err(why) = send(&connection, &subject, &message, patience).await {
             return why;
         }
-        let mut misses = 0;
+        let (mut misses, mut pause) = (0, CHECK);
+        let mut connects = connection.connects();
         while misses < MISSES {
-            tokio::time::sleep(CHECK).await;
-            match is_queued(&connection, &subject).await {
-                Some(true) => misses = 0,
-                Some(false) => misses += 1,
-                None => {}
+            tokio::time::sleep(pause).await;
+            match is_handed_out(&connection, &subject).await {
+                Some(true) => (misses, pause) = (0, (2 * pause).min(CHECK_LATER)),
+                Some(false) => (misses, pause) = (misses + 1, CHECK),
+                None => pause = CHECK,
             }
+            if connects != connection.connects() {
+                // The server may have lost something.
+                (connects, pause) = (connection.connects(), CHECK);
+            }
+        }
+    }
+}
+
+/// An input in the store of values (rule J9).
+pub(super) struct StoredInput {
+    pub(super) run: String,
+    pub(super) name: String,
+    pub(super) bytes: Bytes,
+    /// The numbers of its pieces, as soon as they are stored.
+    pub(super) pieces: Arc<Mutex<Vec<u64>>>,
+}
+
+impl StoredInput {
+    /// Stores the input. If the server refuses it for as long as `patience`, returns the reason.
+    pub(super) async fn store(
+        &self,
+        connection: &ServerConnection,
+        patience: Duration,
+    ) -> Result<(), String> {
+        let mut refused_since: Option<Instant> = None;
+        loop {
+            let why = match connection.put_value(&self.run, &self.name, &self.bytes).await {
+                Ok(pieces) => {
+                    let former =
+                        std::mem::replace(&mut *self.pieces.lock().ignore_poison(), pieces);
+                    connection.remove_pieces(&former).await;
+                    return Ok(());
+                }
+                Err(why) => why,
+            };
+            if !is_connected(connection) {
+                refused_since = None;
+            } else if refused_since.get_or_insert_with(Instant::now).elapsed() > patience {
+                return Err(format!(
+                    "the NATS server at {} does not store a value of {} bytes: {why}; give its JetStream more room, or pass \
+                     the name of a file",
+                    connection.url,
+                    self.bytes.len()
+                ));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }
@@ -77,8 +134,18 @@ async fn send(
     }
 }
 
-pub(super) fn is_connected(connection: &ServerConnection) -> bool {
+pub(crate) fn is_connected(connection: &ServerConnection) -> bool {
     connection.client.connection_state() == async_nats::connection::State::Connected
+}
+
+/// Returns whether the server has the chunk and agents have it or can get it; `None` if it cannot be asked.
+///
+/// A server that was killed may have a chunk of which it knows at the same time that it was acknowledged. It gives it to nobody.
+async fn is_handed_out(connection: &ServerConnection, subject: &str) -> Option<bool> {
+    match is_queued(connection, subject).await {
+        Some(true) => connection.has_work().await,
+        other => other,
+    }
 }
 
 /// Returns whether the server has the chunk; `None` if it cannot be asked.

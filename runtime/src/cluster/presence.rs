@@ -14,6 +14,11 @@ const TITLE: &str = "procession agent 1";
 pub(crate) struct Presence {
     pub(crate) host: String,
     pub(crate) pid: u32,
+    /// The word that identifies the agent in subjects; empty for builds without it.
+    pub(crate) id: String,
+    /// The seconds after which the agent counts as lost if it reports nothing.
+    pub(crate) timeout: u64,
+    /// The number of its workers; 0 while it ends.
     pub(crate) workers: usize,
     pub(crate) build: String,
     /// The name of the executable.
@@ -22,11 +27,12 @@ pub(crate) struct Presence {
 
 impl Presence {
     pub(crate) fn to_text(&self) -> String {
-        let Presence { host, pid, workers, build, program } = self;
+        let Presence { host, pid, id, timeout, workers, build, program } = self;
         let line = |text: &str| text.replace(['\n', '\r'], " ");
         let (host, program) = (line(host), line(program));
         format!(
-            "{TITLE}\nhost={host}\npid={pid}\nworkers={workers}\nbuild={build}\nprogram={program}\n"
+            "{TITLE}\nhost={host}\npid={pid}\nid={id}\ntimeout={timeout}\nworkers={workers}\nbuild={build}\n\
+             program={program}\n"
         )
     }
 
@@ -43,11 +49,21 @@ impl Presence {
         Some(Presence {
             host: (*fields.get("host")?).to_owned(),
             pid: fields.get("pid")?.parse().ok()?,
+            id: fields
+                .get("id")
+                .filter(|id| is_word(id))
+                .map_or_else(String::new, |id| (*id).to_owned()),
+            timeout: fields.get("timeout").and_then(|text| text.parse().ok()).unwrap_or(15),
             workers: fields.get("workers")?.parse().ok()?,
             build: (*fields.get("build")?).to_owned(),
             program: (*fields.get("program")?).to_owned(),
         })
     }
+}
+
+/// Returns whether a text can be a part of a subject.
+fn is_word(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The agents that have answered a program.
@@ -77,6 +93,14 @@ impl Agents {
     pub(super) fn workers(&self) -> usize {
         let present = self.ours().filter(|(_, at)| at.elapsed() < FORGOTTEN);
         present.map(|(presence, _)| presence.workers).sum()
+    }
+
+    /// Returns the agents of this build that have answered lately and have workers, in the order of their hosts.
+    pub(super) fn present(&self) -> Vec<Presence> {
+        let present = self.ours().filter(|(presence, at)| {
+            at.elapsed() < FORGOTTEN && presence.workers > 0 && !presence.id.is_empty()
+        });
+        present.map(|(presence, _)| presence.clone()).collect()
     }
 
     /// Returns the time at which an agent of this build has last answered.
@@ -125,7 +149,8 @@ mod tests {
 
     fn presence(pid: u32, build: &str) -> Presence {
         let (host, program) = ("h\n1".to_owned(), "p=q".to_owned());
-        Presence { host, pid, workers: 3, build: build.to_owned(), program }
+        let (id, build) = (format!("a{pid}"), build.to_owned());
+        Presence { host, pid, id, timeout: 15, workers: 3, build, program }
     }
 
     #[test]
@@ -135,6 +160,8 @@ mod tests {
         assert_eq!(Presence::read(b"procession agent 2\nhost=a\n"), None);
         assert_eq!(Presence::read(b"procession agent 1\nhost=a\n"), None);
         assert_eq!(Presence::read(&[0xff; 10_000]), None);
+        let wild = Presence { id: "a.>".to_owned(), ..presence(7, "b") };
+        assert_eq!(Presence::read(wild.to_text().as_bytes()).expect("valid").id, "");
     }
 
     #[test]
@@ -148,6 +175,12 @@ mod tests {
         agents.note(presence(2, "b"));
         agents.note(presence(3, "b"));
         assert_eq!(agents.workers(), 6);
+        let present = |agents: &Agents| -> Vec<u32> {
+            agents.present().iter().map(|agent| agent.pid).collect()
+        };
+        assert_eq!(present(&agents), [2, 3]);
+        agents.note(Presence { workers: 0, ..presence(2, "b") });
+        assert_eq!((present(&agents), agents.workers()), (vec![3], 3));
         assert!(agents.last_seen().is_some());
     }
 }

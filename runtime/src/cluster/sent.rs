@@ -6,6 +6,14 @@ use std::sync::mpsc::SyncSender;
 use crate::failure::{Failure, FailureKind};
 use crate::remote::{RemoteInputs, RemoteOutcome, RemoteOutcomes};
 
+/// The text of the error of an input that is too long.
+pub(super) fn too_long(len: u64, most: u64) -> String {
+    format!(
+        "its input has {len} bytes, but values of at most {most} bytes reach other hosts; pass the name of a file that all \
+         hosts can read"
+    )
+}
+
 /// A chunk of the pool, which is sent in one or more messages.
 struct SentGroup {
     answer: SyncSender<RemoteOutcomes>,
@@ -35,12 +43,13 @@ pub(super) struct SentChunks {
 
 impl SentChunks {
     /// Adds a chunk, and divides it into parts of at most `room` bytes, which are returned with their numbers. An
-    /// input that is longer fails.
+    /// input that is longer is a part by itself, and fails if it has more than `most` bytes.
     pub(super) fn add(
         &mut self,
         mut inputs: RemoteInputs,
         answer: SyncSender<RemoteOutcomes>,
         room: usize,
+        most: u64,
     ) -> Vec<(u64, RemoteInputs)> {
         self.last += 1;
         let (group, count) = (self.last, inputs.lengths.len());
@@ -60,18 +69,38 @@ impl SentChunks {
             let count = part.lengths.len();
             self.last += 1;
             self.parts.insert(self.last, SentPart { group, at, count, missing: count, host: None });
-            if fitting == 0 {
-                let text = format!(
-                    "its input has {} bytes, but the messages of the server have at most {room}; raise `max_payload` of \
-                     the server (up to 64 MB), or pass the place of a file",
-                    part.lengths[0]
-                );
+            if fitting == 0 && part.lengths[0] > most {
+                let text = too_long(part.lengths[0], most);
                 self.fail(self.last, &Failure::plain(FailureKind::Encode, text));
             } else {
                 parts.push((self.last, part));
             }
             at += count;
         }
+        parts
+    }
+
+    /// Adds an input that each worker of the given hosts has to run. Returns the number of the part of each host.
+    pub(super) fn add_broadcast(
+        &mut self,
+        hosts: &[(String, usize)],
+        answer: SyncSender<RemoteOutcomes>,
+    ) -> Vec<u64> {
+        self.last += 1;
+        let group = self.last;
+        let missing = hosts.iter().map(|(_, workers)| workers).sum();
+        let outcomes = (0..missing).map(|_| None).collect();
+        self.groups.insert(group, SentGroup { answer, outcomes, missing, took: 0 });
+        let mut at = 0;
+        let mut parts = Vec::new();
+        for (host, count) in hosts {
+            self.last += 1;
+            let (count, host) = (*count, Some(host.clone()));
+            self.parts.insert(self.last, SentPart { group, at, count, missing: count, host });
+            parts.push(self.last);
+            at += count;
+        }
+        self.complete(group);
         parts
     }
 
@@ -100,6 +129,7 @@ impl SentChunks {
         self.parts.contains_key(&part)
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
@@ -184,7 +214,7 @@ mod tests {
         room: usize,
     ) -> (Vec<(u64, RemoteInputs)>, Receiver<RemoteOutcomes>) {
         let (answer, outcomes) = sync_channel(1);
-        (chunks.add(inputs(lengths), answer, room), outcomes)
+        (chunks.add(inputs(lengths), answer, room, 100), outcomes)
     }
 
     #[test]
@@ -200,6 +230,14 @@ mod tests {
         assert_eq!(outcomes, [Ok(vec![0]), Ok(vec![1]), Ok(vec![2])]);
         assert_eq!(took, 5);
         assert!(chunks.is_empty() && !chunks.is_open(part));
+    }
+
+    #[test]
+    fn a_long_input_is_a_part_by_itself() {
+        let mut chunks = SentChunks::default();
+        let (parts, _outcomes) = add(&mut chunks, &[10, 90, 10], 40);
+        let lengths: Vec<_> = parts.iter().map(|(_, part)| part.lengths.clone()).collect();
+        assert_eq!(lengths, [[10], [90], [10]]);
     }
 
     #[test]
@@ -231,6 +269,22 @@ mod tests {
         let came = outcomes.try_recv().expect("complete").outcomes;
         assert!(came[0].is_err());
         assert_eq!(came[1..], [Ok(vec![1]), Ok(vec![2])]);
+    }
+
+    #[test]
+    fn a_broadcast_has_an_outcome_for_each_worker() {
+        let mut chunks = SentChunks::default();
+        let (answer, outcomes) = sync_channel(1);
+        let parts = chunks.add_broadcast(&[("a".to_owned(), 2), ("b".to_owned(), 1)], answer);
+        assert_eq!((parts.len(), chunks.host_of(parts[1])), (2, Some("b")));
+        chunks.fail(parts[1], &Failure::plain(FailureKind::Failed, "lost".to_owned()));
+        chunks.take(parts[0], 0, vec![Ok(vec![1]), Ok(vec![2])], 0);
+        let came = outcomes.try_recv().expect("complete").outcomes;
+        assert_eq!(came[..2], [Ok(vec![1]), Ok(vec![2])]);
+        assert!(came[2].is_err() && chunks.is_empty());
+        let (answer, outcomes) = sync_channel(1);
+        assert!(chunks.add_broadcast(&[], answer).is_empty());
+        assert!(outcomes.try_recv().expect("complete").outcomes.is_empty());
     }
 
     #[test]

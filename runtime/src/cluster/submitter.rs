@@ -1,27 +1,33 @@
 //! The program's side of a cluster: sends chunks, and receives their outcomes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_nats::{Message, Subscriber};
+use async_nats::{Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::broadcast::keep_asking;
 use super::connection::ServerConnection;
 use super::message::{
-    ChunkMessage, ChunkOutcomes, PoolSetup, RunMessage, decoded, room_for_inputs,
+    BroadcastMessage, ChunkMessage, ChunkOutcomes, PoolSetup, RunMessage, SetupAnswer, decoded,
+    room_for_inputs,
 };
-use super::outgoing::{is_connected, keep_queued};
+use super::outgoing::{StoredInput, is_connected, keep_queued};
 use super::presence::{Agents, PRESENCE_SUBJECT, Presence};
-use super::sent::SentChunks;
+use super::received::{FetchedOutput, OutputFetcher};
+use super::sent::{SentChunks, too_long};
 use super::settings::ClusterSettings;
+use super::values::{MOST as LONGEST_VALUE, SETUP, input_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{Failure, encoded};
+use crate::poison::IgnorePoison;
 use crate::remote::{RemoteInputs, RemoteOutcomes};
 
 /// Called with the number of workers of all agents.
@@ -30,6 +36,7 @@ pub(super) type OnWorkers = Box<dyn Fn(usize) + Send + Sync>;
 /// What the pool wants from the thread of the client.
 pub(super) enum Command {
     Run(RemoteInputs, SyncSender<RemoteOutcomes>),
+    RunOnAll(RemoteInputs, SyncSender<RemoteOutcomes>),
     Watch(OnWorkers),
     End,
 }
@@ -44,17 +51,24 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// The maximum time for leaving the server in order.
 const LEAVE: Duration = Duration::from_secs(1);
 
+/// The bytes of inputs that are on their way (rule J10).
+const MOST_IN_FLIGHT: usize = 256 << 20;
+
 /// A chunk that is on its way.
 struct Sent {
     publisher: AbortHandle,
     at: Instant,
     message: Bytes,
+    /// The bytes of the message, and of the value in the store of values.
+    len: usize,
+    /// The pieces of the value.
+    pieces: Option<Arc<Mutex<Vec<u64>>>>,
 }
 
 /// The state of the client.
 pub(super) struct Submitter {
     settings: ClusterSettings,
-    setup: Vec<u8>,
+    setup: PoolSetup,
     setup_hash: u64,
     connection: ServerConnection,
     /// The name of this run, which no other run has.
@@ -65,9 +79,13 @@ pub(super) struct Submitter {
     outcomes: Subscriber,
     chunks: SentChunks,
     sent: HashMap<u64, Sent>,
-    /// Parts that the server does not store, and the reasons.
-    refused: UnboundedSender<(u64, String)>,
-    refusals: UnboundedReceiver<(u64, String)>,
+    /// The bytes that are on their way, and the parts that wait until there are fewer (rule J10).
+    in_flight: usize,
+    waiting: VecDeque<(u64, RemoteInputs)>,
+    /// Parts that the server does not store, or whose agents are lost, and the reasons.
+    refused: UnboundedSender<(u64, ErrorKind, String)>,
+    refusals: UnboundedReceiver<(u64, ErrorKind, String)>,
+    fetcher: OutputFetcher,
     on_workers: Option<(OnWorkers, usize)>,
 }
 
@@ -81,7 +99,7 @@ impl Submitter {
                 format!("the NATS server at {} refuses a subscription: {error}", connection.url);
             Error::new(ErrorKind::Cluster, text)
         };
-        let run = new_run()?;
+        let run = new_word()?;
         let inbox = connection.client.new_inbox();
         let presences =
             connection.client.subscribe(inbox.clone()).await.map_err(|error| failed(&error))?;
@@ -92,7 +110,7 @@ impl Submitter {
         let mut submitter = Submitter {
             agents: Agents::new(connection.subjects.build.clone()),
             setup_hash: setup.hash(),
-            setup: encoded(&setup),
+            setup,
             connection,
             run,
             presences,
@@ -100,8 +118,11 @@ impl Submitter {
             outcomes,
             chunks: SentChunks::default(),
             sent: HashMap::new(),
+            in_flight: 0,
+            waiting: VecDeque::new(),
             refused,
             refusals,
+            fetcher: OutputFetcher::new(),
             on_workers: None,
             settings,
         };
@@ -182,6 +203,7 @@ impl Submitter {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Run(inputs, answer)) => self.send(inputs, answer),
+                    Some(Command::RunOnAll(input, answer)) => self.broadcast(input, answer),
                     Some(Command::Watch(on_workers)) => {
                         let workers = self.workers();
                         self.on_workers = Some((on_workers, workers));
@@ -189,8 +211,9 @@ impl Submitter {
                     Some(Command::End) | None => break,
                 },
                 Some(message) = self.outcomes.next() => self.receive(message).await,
+                Some(fetched) = self.fetcher.next() => self.take_fetched(fetched).await,
                 Some(message) = self.presences.next() => self.note_presence(&message),
-                Some((part, why)) = self.refusals.recv() => self.fail(part, ErrorKind::Cluster, &why),
+                Some((part, kind, why)) = self.refusals.recv() => self.fail(part, kind, &why),
                 _ = ask.tick() => {
                     self.ask().await;
                     self.check_agents();
@@ -202,23 +225,97 @@ impl Submitter {
 
     fn send(&mut self, inputs: RemoteInputs, answer: SyncSender<RemoteOutcomes>) {
         let room = room_for_inputs(self.connection.client.max_payload());
-        for (part, inputs) in self.chunks.add(inputs, answer, room) {
-            self.send_part(part, inputs, self.settings.host_retries);
+        self.waiting.extend(self.chunks.add(inputs, answer, room, LONGEST_VALUE));
+        self.send_waiting();
+    }
+
+    /// Sends parts as long as the bytes that are on their way are few enough. One part may always be.
+    fn send_waiting(&mut self) {
+        while let Some((_, next)) = self.waiting.front()
+            && (self.in_flight == 0 || self.in_flight + next.bytes.len() <= MOST_IN_FLIGHT)
+            && let Some((part, inputs)) = self.waiting.pop_front()
+        {
+            if self.chunks.is_open(part) {
+                self.send_part(part, inputs, self.settings.host_retries);
+            }
         }
     }
 
-    fn send_part(&mut self, part: u64, inputs: RemoteInputs, host_retries: u32) {
-        let message = encoded(&ChunkMessage { setup: self.setup_hash, host_retries, inputs });
+    /// Takes the bytes of an input that fits no message, as a value for the store of values.
+    fn take_value(&self, part: u64, input: &mut RemoteInputs) -> Option<StoredInput> {
+        let room = room_for_inputs(self.connection.client.max_payload());
+        let is_long = input.lengths.len() == 1 && input.bytes.len() + 8 > room;
+        is_long.then(|| StoredInput {
+            run: self.run.clone(),
+            name: input_of(part),
+            bytes: std::mem::take(&mut input.bytes).into(),
+            pieces: Arc::default(),
+        })
+    }
+
+    fn send_part(&mut self, part: u64, mut inputs: RemoteInputs, host_retries: u32) {
+        let (setup, value) = (self.setup_hash, self.take_value(part, &mut inputs));
+        let is_stored = value.is_some();
+        let pieces = value.as_ref().map(|value| Arc::clone(&value.pieces));
+        let message = encoded(&ChunkMessage { setup, host_retries, is_stored, inputs });
         let message = Bytes::from(message);
+        let len = message.len() + value.as_ref().map_or(0, |value| value.bytes.len());
         let subject = self.connection.subjects.chunk(&self.run, part);
         let (connection, refused) = (self.connection.clone(), self.refused.clone());
         let (patience, kept) = (self.settings.agents_timeout, message.clone());
         let publisher = tokio::spawn(async move {
-            let why = keep_queued(connection, subject, kept, patience).await;
-            let _ = refused.send((part, why));
+            let why = keep_queued(connection, subject, kept, value, patience).await;
+            let _ = refused.send((part, ErrorKind::Cluster, why));
         });
-        let (publisher, at) = (publisher.abort_handle(), Instant::now());
-        self.sent.insert(part, Sent { publisher, at, message });
+        self.note_sent(part, publisher.abort_handle(), message, len, pieces);
+    }
+
+    fn note_sent(
+        &mut self,
+        part: u64,
+        publisher: AbortHandle,
+        message: Bytes,
+        len: usize,
+        pieces: Option<Arc<Mutex<Vec<u64>>>>,
+    ) {
+        self.in_flight += len;
+        let at = Instant::now();
+        self.sent.insert(part, Sent { publisher, at, message, len, pieces });
+    }
+
+    /// Sends an input to each agent, for all of its workers (rule J8).
+    fn broadcast(&mut self, input: RemoteInputs, answer: SyncSender<RemoteOutcomes>) {
+        let agents = self.agents.present();
+        let hosts: Vec<_> =
+            agents.iter().map(|agent| (agent.host.clone(), agent.workers)).collect();
+        let parts = self.chunks.add_broadcast(&hosts, answer);
+        for (agent, part) in agents.into_iter().zip(parts) {
+            let (run, mut input) = (self.run.clone(), input.clone());
+            if input.bytes.len() as u64 > LONGEST_VALUE {
+                let text = too_long(input.bytes.len() as u64, LONGEST_VALUE);
+                self.fail(part, ErrorKind::Encode, &text);
+                continue;
+            }
+            let (setup, value) = (self.setup_hash, self.take_value(part, &mut input));
+            let is_stored = value.is_some();
+            let pieces = value.as_ref().map(|value| Arc::clone(&value.pieces));
+            let message = BroadcastMessage { run, chunk: part, setup, is_stored, input };
+            let message = Bytes::from(encoded(&message));
+            let len = message.len() + value.as_ref().map_or(0, |value| value.bytes.len());
+            let (connection, refused) = (self.connection.clone(), self.refused.clone());
+            let patience = self.settings.agents_timeout;
+            let publisher = tokio::spawn(async move {
+                if let Some(value) = value
+                    && let Err(why) = value.store(&connection, patience).await
+                {
+                    let _ = refused.send((part, ErrorKind::Cluster, why));
+                    return;
+                }
+                let why = keep_asking(connection, agent, message).await;
+                let _ = refused.send((part, ErrorKind::HostLost, why));
+            });
+            self.note_sent(part, publisher.abort_handle(), Bytes::new(), len, pieces);
+        }
     }
 
     /// Sends each input of a part by itself, with one attempt less.
@@ -241,6 +338,12 @@ impl Submitter {
     async fn receive(&mut self, message: Message) {
         let mut reply = Vec::new();
         match decoded(&message.payload) {
+            Some(RunMessage::Outcomes(outcomes)) if outcomes.stored.is_some() => {
+                // It is confirmed afterwards.
+                let place = (self.connection.clone(), self.run.clone());
+                let is_wanted = self.chunks.is_open(outcomes.chunk);
+                return self.fetcher.fetch(place, outcomes, is_wanted, message.reply);
+            }
             Some(RunMessage::Outcomes(outcomes)) => self.take(outcomes),
             Some(RunMessage::LastTry { chunk, host }) => self.chunks.note_last_try(chunk, host),
             Some(RunMessage::HostsLost { chunk, tries }) => {
@@ -259,13 +362,47 @@ impl Submitter {
             }
             Some(RunMessage::Divide { chunk }) => self.divide(chunk),
             Some(RunMessage::Alive) => {}
-            Some(RunMessage::Setup) => reply.clone_from(&self.setup),
+            Some(RunMessage::Setup) => {
+                reply = encoded(&SetupAnswer::Setup(self.setup.clone()));
+                if reply.len() > room_for_inputs(self.connection.client.max_payload()) {
+                    return self.store_setup(message.reply);
+                }
+            }
             None => {}
         }
-        if let Some(to) = message.reply {
+        self.confirm(message.reply, reply).await;
+    }
+
+    /// Answers with a setup that fits no message.
+    fn store_setup(&self, reply: Option<Subject>) {
+        let (connection, run) = (self.connection.clone(), self.run.clone());
+        let setup = encoded(&self.setup);
+        tokio::spawn(async move {
+            let answer = encoded(&SetupAnswer::Stored(setup.len() as u64));
+            // Otherwise the agent asks again.
+            if connection.put_value(&run, SETUP, &setup).await.is_ok()
+                && let Some(to) = reply
+            {
+                let _ = connection.client.publish(to, answer.into()).await;
+            }
+        });
+    }
+
+    async fn confirm(&self, to: Option<Subject>, reply: Vec<u8>) {
+        if let Some(to) = to {
             // If it does not arrive, the agent repeats its message.
             let _ = self.connection.client.publish(to, reply.into()).await;
         }
+    }
+
+    async fn take_fetched(&mut self, fetched: FetchedOutput) {
+        let FetchedOutput { chunk, first, took, output, reply } = fetched;
+        // If the store was lost, the agent forgets the chunk, and the program sends it again (rule J2).
+        if let Some(output) = output {
+            self.chunks.take(chunk, first, vec![output], took);
+            self.forget(chunk);
+        }
+        self.confirm(reply, Vec::new()).await;
     }
 
     fn take(&mut self, outcomes: ChunkOutcomes) {
@@ -290,6 +427,13 @@ impl Submitter {
             && let Some(sent) = self.sent.remove(&part)
         {
             sent.publisher.abort();
+            self.in_flight -= sent.len;
+            if let Some(pieces) = sent.pieces {
+                let connection = self.connection.clone();
+                let pieces = std::mem::take(&mut *pieces.lock().ignore_poison());
+                tokio::spawn(async move { connection.remove_pieces(&pieces).await });
+            }
+            self.send_waiting();
         }
     }
 
@@ -317,24 +461,20 @@ impl Submitter {
         }
     }
 
-    /// Removes the chunks of this run from the queue.
+    /// Removes what this run has left in the server. A server that was killed may have chunks again that were done.
     async fn leave(self) {
         self.sent.values().for_each(|sent| sent.publisher.abort());
-        if self.chunks.is_empty() || !is_connected(&self.connection) {
+        if !is_connected(&self.connection) {
             return;
         }
-        let ServerConnection { jetstream, subjects, .. } = &self.connection;
-        let purge = pin!(async {
-            let stream = jetstream.get_stream_no_info(subjects.stream()).await.ok()?;
-            stream.purge().filter(subjects.chunks_of(&self.run)).await.ok()
-        });
+        let purge = pin!(self.connection.remove_run(&self.run));
         // Otherwise the agents drop the chunks when nobody wants their outcomes.
         let _ = tokio::time::timeout(LEAVE, purge).await;
     }
 }
 
-/// Returns a name that no other run has.
-fn new_run() -> Result<String> {
+/// Returns a word that names a run or an agent, and nothing else.
+pub(crate) fn new_word() -> Result<String> {
     let mut bytes = [0; 12];
     crate::sys::random::fill(&mut bytes)
         .map_err(|error| Error::start(format!("no random number is available: {error}")))?;

@@ -1,4 +1,4 @@
-//! The thread of the client (rule J8), and the handle to it.
+//! The thread of the client (rule J11), and the handle to it.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -66,6 +66,10 @@ impl Remote for ClusterClient {
     fn run(&self, inputs: RemoteInputs, answer: SyncSender<RemoteOutcomes>) {
         // If the thread has ended, the receiver learns it from the dropped sender.
         let _ = self.commands.send(Command::Run(inputs, answer));
+    }
+
+    fn run_on_all(&self, input: RemoteInputs, answer: SyncSender<RemoteOutcomes>) {
+        let _ = self.commands.send(Command::RunOnAll(input, answer));
     }
 
     fn end(&self) {

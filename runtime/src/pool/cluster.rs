@@ -5,14 +5,22 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PoolBuilder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::fill::Refused;
+use super::producer::{self, OpenCall};
+use super::{PoolBuilder, decoding};
 use crate::cluster::{ClusterClient, ClusterSettings, PoolSetup};
+use crate::codec::{self, EncodeError, Sink, Source};
 use crate::config::StartMethod;
-use crate::engine::{Settings, SharedPool};
+use crate::engine::{Answer, Options, Settings, SharedPool};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::handle;
 use crate::queue::MAX_WORKERS;
-use crate::remote::Remote;
+use crate::registry::Entry;
+use crate::remote::{Remote, RemoteInputs, RemoteOptions};
 use crate::start::Preload;
 
 /// The number of chunks that are on their way for each worker: one runs, and one waits at the server.
@@ -35,8 +43,8 @@ impl PoolBuilder {
     /// # Differences to other pools
     ///
     /// Inputs and outputs must not contain handles, such as [`Shared`](crate::Shared) or [`Fd`](crate::Fd).
-    /// [`broadcast`](crate::Pool::broadcast), [`ordered`](Self::ordered) and
-    /// [`capture_output`](Self::capture_output) are refused. Log records and output stay on the host of the worker.
+    /// [`ordered`](Self::ordered), [`concurrency`](Self::concurrency) and [`capture_output`](Self::capture_output) are
+    /// refused. Log records and output stay on the host of the worker.
     /// [`Pool::workers`](crate::Pool::workers) lists the threads that forward chunks, two for each worker of the agents. An
     /// initializer that fails makes the tasks fail, not `build`.
     #[cfg_attr(docsrs, doc(cfg(feature = "cluster")))]
@@ -145,6 +153,49 @@ fn setup(settings: &Settings, cluster: &ClusterSettings) -> Result<PoolSetup> {
             .init_timeout
             .map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
     })
+}
+
+/// Runs a task once on each worker of all hosts, and returns the outcomes in the order of the hosts.
+///
+/// # Errors
+///
+/// Returns an error if the input cannot be encoded, or the pool is closed or ends.
+pub(super) fn broadcast<T: Serialize, R: DeserializeOwned>(
+    shared: &Arc<SharedPool>,
+    remote: &dyn Remote,
+    entry: Entry,
+    options: &Options,
+    input: &T,
+) -> Result<Vec<Result<R>>> {
+    let mut bytes = Vec::new();
+    let mut sink = Sink::over(&mut bytes);
+    let (encoded, objects) = handle::collect(|| codec::encode(input, &mut sink));
+    sink.finish();
+    let refused = |error: EncodeError| Refused::NotEncoded(error.to_string());
+    encoded.map_err(|error| producer::not_encoded(entry, refused(error)))?;
+    if !objects.is_empty() {
+        return Err(producer::on_one_host(entry));
+    }
+    // While it is open, a pool that is being closed does not end.
+    let call = OpenCall::new(Arc::clone(shared), entry, options)?;
+    call.open_inputs();
+    let inputs = RemoteInputs {
+        task: entry.id,
+        options: RemoteOptions::new(options.scheduling.timeout, options.scheduling.retries),
+        soft_timeout: options.soft_timeout(),
+        lengths: vec![bytes.len() as u64],
+        bytes,
+        ..RemoteInputs::default()
+    };
+    let (answer, outcomes) = std::sync::mpsc::sync_channel(1);
+    remote.run_on_all(inputs, answer);
+    let ended = |_| Error::new(ErrorKind::Cancelled, "the pool has ended").on_task(entry.name());
+    let outcomes = outcomes.recv().map_err(ended)?.outcomes;
+    let decoded = outcomes.into_iter().enumerate().map(|(index, outcome)| match outcome {
+        Ok(output) => decoding::decoded(entry, index, Answer::Value(Source::new(&output)), None),
+        Err(failure) => Err(failure.into_error().on_task(entry.name()).at(index)),
+    });
+    Ok(decoded.collect())
 }
 
 impl PoolBuilder {

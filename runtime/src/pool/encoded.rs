@@ -44,27 +44,63 @@ impl Pool {
         let span = SpanOfCall::current(&shared, options);
         let times = (options.soft_timeout(), &span);
         let batch = fill::batch(&shared, block, (len, stride), times, Vec::new());
-        let mut call = OpenCall::new(shared, entry, options)?;
+        let call = OpenCall::new(shared, entry, options)?;
         let chunk = ChunkIn { call: call.id, first: 0, count, batch, divisible: true };
         call.shared.lock().push(&call.shared, chunk);
-        let mut outcomes: Vec<Option<Result<Vec<u8>>>> = (0..count).map(|_| None).collect();
-        let (mut missing, mut was_cancelled) = (count, false);
-        loop {
-            call.poll(|_, _| ());
-            call.take_encoded(|index, outcome| {
-                missing -= usize::from(outcomes[index].is_none());
-                outcomes[index] = Some(outcome);
-            });
-            if missing == 0 {
-                return Ok(outcomes.into_iter().flatten().collect());
-            }
-            if is_unwanted.load(Ordering::Relaxed) && !was_cancelled {
-                was_cancelled = true;
-                call.shared.lock().cancel_running(&call.shared, call.id);
-                continue;
-            }
-            call.wait(WakePolicy::ShortQueue, Some(Instant::now() + CHECK));
+        Ok(outcomes(call, count, is_unwanted).into_iter().flatten().collect())
+    }
+
+    /// Runs a task on an encoded input once on every worker, and returns the encoded output of each; `None` for a worker
+    /// that a resize has dismissed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no worker has run it.
+    pub(crate) fn broadcast_encoded(
+        &self,
+        task: u32,
+        options: &Options,
+        input: &[u8],
+        is_unwanted: &AtomicBool,
+    ) -> Result<Vec<Option<Result<Vec<u8>>>>> {
+        let shared = self.started()?;
+        let entry = registry::get(task).ok_or_else(|| {
+            Error::new(ErrorKind::NotRegistered, "no task has the number that was received")
+        })?;
+        let mut payload = PayloadBuffer::new(&shared.arena);
+        let no_memory = |error| producer::no_memory(entry, &error);
+        let Filled { len, stride, .. } = fill(&mut payload, &[input]).map_err(no_memory)?;
+        let block = payload.take().map_err(no_memory)?;
+        let span = SpanOfCall::current(&shared, options);
+        let times = (options.soft_timeout(), &span);
+        let batch = fill::batch(&shared, block, (len, stride), times, Vec::new());
+        let call = OpenCall::new(shared, entry, options)?;
+        let chunk = ChunkIn { call: call.id, first: 0, count: 1, batch, divisible: false };
+        let workers = call.push_to_each(&chunk);
+        Ok(outcomes(call, workers, is_unwanted))
+    }
+}
+
+/// Waits for the outcomes of a call. An input of a broadcast may have none.
+fn outcomes(
+    mut call: OpenCall,
+    count: usize,
+    is_unwanted: &AtomicBool,
+) -> Vec<Option<Result<Vec<u8>>>> {
+    let mut outcomes: Vec<Option<Result<Vec<u8>>>> = (0..count).map(|_| None).collect();
+    let (id, mut was_cancelled) = (call.id, false);
+    loop {
+        let is_over = call.poll(|engine, _| engine.is_settled(id));
+        call.take_encoded(|index, outcome| outcomes[index] = Some(outcome));
+        if is_over {
+            return outcomes;
         }
+        if is_unwanted.load(Ordering::Relaxed) && !was_cancelled {
+            was_cancelled = true;
+            call.shared.lock().cancel_running(&call.shared, call.id);
+            continue;
+        }
+        call.wait(WakePolicy::ShortQueue, Some(Instant::now() + CHECK));
     }
 }
 

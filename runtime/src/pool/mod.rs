@@ -3,6 +3,7 @@
 //! A call encodes its inputs ([producer]), passes them to the [engine](crate::engine), waits there,
 //! and decodes the outputs. The [scheduler](crate::scheduler) makes all decisions about it.
 
+mod broadcast;
 mod builder;
 #[cfg(feature = "cluster")]
 mod cluster;

@@ -419,9 +419,9 @@ impl<'p, M, F: Task<M>> TaskCall<'p, M, F> {
     pub fn broadcast<T: Item<F::Input>>(self, input: T) -> Vec<Result<F::Output>> {
         let input = Fitted::<T, F::Input>::new(input);
         let outcome = self.prepare().and_then(|(entry, shared)| {
-            if shared.settings.uses_hosts() {
-                let text = "broadcast cannot reach each worker of other hosts; use an initializer";
-                return Err(Error::new(ErrorKind::Configuration, text));
+            #[cfg(feature = "cluster")]
+            if let Some(remote) = shared.settings.remote.clone() {
+                return super::cluster::broadcast(&shared, &*remote, entry, &self.options, &input);
             }
             let mut call = OpenCall::new(shared, entry, &self.options)?;
             let count = call.hand_to_all(&input)?;

@@ -339,21 +339,6 @@ impl CallRef {
     pub(super) fn open_inputs(&self) {
         self.shared.lock().open_inputs(&self.shared, self.id);
     }
-
-    /// Hands one input to every worker; gives their number.
-    pub(super) fn hand_to_all<T: Serialize>(&self, input: &T) -> Result<usize> {
-        let mut payload = PayloadBuffer::new(&self.shared.arena);
-        let mut inputs = std::iter::once(input);
-        let encoded = handle::for_many(|| self.encode(&mut payload, 0, 1, &mut inputs));
-        let Some(chunk) = encoded.complete()? else { return Ok(0) };
-        let mut engine = self.shared.lock();
-        let workers = engine.workers();
-        for slot in 0..workers {
-            let chunk = ChunkIn { first: slot, ..chunk.clone() };
-            engine.push_to_one(&self.shared, slot, chunk);
-        }
-        Ok(workers)
-    }
 }
 
 impl Drop for OpenCall {
