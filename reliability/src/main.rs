@@ -4,6 +4,8 @@
 mod actors;
 mod caller;
 mod channels;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod common;
 mod copies;
 mod counts;
@@ -48,6 +50,7 @@ cargo run --release -p procession-reliability -- COMMAND
   wakers                             wakers that own pools and handles, panic, or are dropped
   channels [--seconds N] [--seed N]  processes that die at each step of sending and receiving, or for N seconds at random
   locks [--seconds N] [--seed N] [--case POINT] [--method NAME]   workers killed at each step of each lock, and at random
+  cluster [--rounds N] [--seed N]    hosts, links, the server and the program of a cluster fail; needs the feature cluster
   hostile [--rounds N] [--seed N]    workers that overwrite shared memory
   simulate [--schedules N] [--seed N] [--replay CHOICES]   the scheduler in a simulated world
   scale [--inputs N]                 the cost of an event in the scheduler, with 1 to 10,000 workers
@@ -74,6 +77,12 @@ fn main() -> ExitCode {
         Some("wakers") => wakers::run(&options),
         Some("channels") => channels::run(&options),
         Some("locks") => locks::run(&options),
+        #[cfg(feature = "cluster")]
+        Some("cluster") => cluster::run(&options),
+        #[cfg(feature = "cluster")]
+        Some("cluster-load") => cluster::be_program(&args[1..]),
+        #[cfg(feature = "cluster")]
+        Some("cluster-queue") => cluster::ask_queue(),
         Some("hostile") => hostile::run(&options),
         Some("simulate") => simulate::run(&options),
         Some("scale") => simulate::scale(&options),
