@@ -11,6 +11,9 @@ import time
 
 WORKERS = 2
 
+# Bytes that a worker only reads.
+ONE_WAY = 64 << 20
+
 
 def square(x):
     return x * x
@@ -18,6 +21,24 @@ def square(x):
 
 def identity(x):
     return x
+
+
+def total(numbers):
+    return float(numbers.sum())
+
+
+def shared_total(name, count):
+    """Adds the numbers in shared memory, to which a worker attaches once."""
+    import numpy
+
+    if name not in attached:
+        from multiprocessing.shared_memory import SharedMemory
+
+        attached[name] = SharedMemory(name)
+    return float(numpy.frombuffer(attached[name].buf, numpy.float64, count).sum())
+
+
+attached = {}
 
 
 class Serial:
@@ -40,9 +61,37 @@ class Pool:
     def apply(self, function, item):
         return self.pool.apply(function, (item,))
 
+    def submit_all(self, function, items):
+        handles = [self.pool.apply_async(function, (item,)) for item in items]
+        return [handle.get() for handle in handles]
+
     def close(self):
         self.pool.terminate()
         self.pool.join()
+
+
+class SharedMemoryPool(Pool):
+    """The same, with numbers in a block of multiprocessing.shared_memory."""
+
+    def __init__(self):
+        from multiprocessing.shared_memory import SharedMemory
+
+        # Before the workers are forked: each of them would otherwise start a process that removes the block.
+        self.memory = SharedMemory(create=True, size=ONE_WAY)
+        super().__init__("fork")
+
+    def apply(self, function, item):
+        if function is not total:
+            return super().apply(function, item)
+        import numpy
+
+        numpy.frombuffer(self.memory.buf, numpy.float64, len(item))[:] = item
+        return self.pool.apply(shared_total, (self.memory.name, len(item)))
+
+    def close(self):
+        super().close()
+        self.memory.close()
+        self.memory.unlink()
 
 
 class Mpire:
@@ -57,22 +106,45 @@ class Mpire:
     def apply(self, function, item):
         return self.pool.apply(function, (item,))
 
+    def submit_all(self, function, items):
+        handles = [self.pool.apply_async(function, (item,)) for item in items]
+        return [handle.get() for handle in handles]
+
     def close(self):
         self.pool.terminate()
 
 
-class Loky:
-    def __init__(self, chunk):
-        from loky import ProcessPoolExecutor
+class Executor:
+    """concurrent.futures.ProcessPoolExecutor"""
 
+    def __init__(self, chunk):
         self.chunk = chunk
-        self.pool = ProcessPoolExecutor(max_workers=WORKERS)
+        self.pool = self.make()
+
+    def make(self):
+        from concurrent.futures import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(max_workers=WORKERS)
 
     def map(self, function, inputs, chunk=None):
         return list(self.pool.map(function, inputs, chunksize=chunk or self.chunk))
 
     def apply(self, function, item):
         return self.pool.submit(function, item).result()
+
+    def submit_all(self, function, items):
+        handles = [self.pool.submit(function, item) for item in items]
+        return [handle.result() for handle in handles]
+
+    def close(self):
+        self.pool.shutdown()
+
+
+class Loky(Executor):
+    def make(self):
+        from loky import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(max_workers=WORKERS)
 
     def close(self):
         self.pool.shutdown(kill_workers=True)
@@ -86,7 +158,10 @@ def make(backend):
         return Pool(argument)
     if kind == "mpire":
         return Mpire(argument)
-    return Loky(int(argument or 1))
+    if kind == "shared":
+        return SharedMemoryPool()
+    kinds = {"executor": Executor, "loky": Loky}
+    return kinds[kind](int(argument or 1))
 
 
 def start(backend):
@@ -129,6 +204,42 @@ def there_and_back(pool, data, calls):
     return [(time.perf_counter() - begun) / calls]
 
 
+def repeated(calls, call):
+    call()
+    begun = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - begun) / calls
+
+
+def one_way(pool, calls):
+    import numpy
+
+    numbers = numpy.full(ONE_WAY // 8, 0.5)
+
+    def call():
+        assert pool.apply(total, numbers) == len(numbers) / 2
+
+    return [repeated(calls, call)]
+
+
+def strings(pool, calls):
+    items = [f"{i * 7:06}" for i in range(12_000)]
+
+    def call():
+        assert pool.apply(len, items) == len(items)
+
+    return [repeated(calls, call) / len(items)]
+
+
+def handles(pool, count):
+    begun = time.perf_counter()
+    outputs = pool.submit_all(square, range(count))
+    took = time.perf_counter() - begun
+    assert outputs[-1] == (count - 1) ** 2
+    return [took / count]
+
+
 def job(pool, words):
     name, count = words[0], int(words[1])
     if name == "map":
@@ -143,7 +254,8 @@ def job(pool, words):
         import numpy
 
         return there_and_back(pool, numpy.full(1 << 20, 0.5), count)
-    raise ValueError(name)
+    others = {"one_way": one_way, "strings": strings, "handles": handles}
+    return others[name](pool, count)
 
 
 def serve(backend):

@@ -19,10 +19,13 @@ pub(crate) enum Figure {
     Tail,
     Bytes,
     Floats,
+    OneWay,
+    Strings,
+    Handles,
 }
 
 impl Figure {
-    pub(crate) const ALL: [Figure; 8] = [
+    pub(crate) const ALL: [Figure; 11] = [
         Figure::FirstStart,
         Figure::NextStart,
         Figure::Map,
@@ -31,6 +34,9 @@ impl Figure {
         Figure::Tail,
         Figure::Bytes,
         Figure::Floats,
+        Figure::OneWay,
+        Figure::Strings,
+        Figure::Handles,
     ];
 
     fn of(work: Work) -> &'static [Figure] {
@@ -41,6 +47,9 @@ impl Figure {
             Work::Calls => &[Figure::Median, Figure::Tail],
             Work::Bytes => &[Figure::Bytes],
             Work::Floats => &[Figure::Floats],
+            Work::OneWay => &[Figure::OneWay],
+            Work::Strings => &[Figure::Strings],
+            Work::Handles => &[Figure::Handles],
         }
     }
 }
@@ -69,10 +78,13 @@ impl Comparison {
     }
 }
 
-const PYTHON: [(&str, &str); 8] = [
+const PYTHON: [(&str, &str); 11] = [
     ("CPython Pool, fork", "pool-fork"),
     ("CPython Pool, forkserver", "pool-forkserver"),
     ("CPython Pool, spawn", "pool-spawn"),
+    ("CPython Pool and SharedMemory, fork", "shared"),
+    ("ProcessPoolExecutor", "executor"),
+    ("ProcessPoolExecutor, chunks of 10,000", "executor-10000"),
     ("mpire, fork", "mpire-fork"),
     ("mpire, forkserver", "mpire-forkserver"),
     ("mpire, spawn", "mpire-spawn"),

@@ -15,15 +15,36 @@ pub(crate) enum Work {
     Bytes,
     /// 8 MiB of `f64` there and back: seconds.
     Floats,
+    /// 64 MiB of `f64` that a worker only reads: seconds.
+    OneWay,
+    /// 12,000 strings of six bytes that a worker only reads: seconds a string.
+    Strings,
+    /// Many calls submitted before the first result is waited for: seconds a call.
+    Handles,
 }
 
 impl Work {
-    pub(crate) const ALL: [Work; 6] =
-        [Work::Start, Work::Map, Work::Single, Work::Calls, Work::Bytes, Work::Floats];
+    pub(crate) const ALL: [Work; 9] = [
+        Work::Start,
+        Work::Map,
+        Work::Single,
+        Work::Calls,
+        Work::Bytes,
+        Work::Floats,
+        Work::OneWay,
+        Work::Strings,
+        Work::Handles,
+    ];
 }
 
 /// Megabytes in one call of [`Work::Bytes`] and [`Work::Floats`].
 pub(crate) const LEN: usize = 8 << 20;
+/// Bytes in one call of [`Work::OneWay`].
+pub(crate) const ONE_WAY: usize = 64 << 20;
+/// Strings in one call of [`Work::Strings`].
+pub(crate) const STRINGS: usize = 12_000;
+pub(crate) const STRING_CALLS: usize = 20;
+pub(crate) const HANDLES: usize = 200_000;
 pub(crate) const CALLS: usize = 2000;
 pub(crate) const LONG_CALLS: usize = 5;
 
@@ -62,6 +83,35 @@ pub(crate) fn there_and_back<T: Clone>(
     call(data.clone());
     let inputs = vec![data.clone(); calls];
     vec![crate::measure::seconds(|| inputs.into_iter().for_each(&mut call)) / calls as f64]
+}
+
+/// The numbers of [`Work::OneWay`], and their sum.
+pub(crate) fn numbers() -> (Vec<f64>, f64) {
+    let count = ONE_WAY / 8;
+    (vec![0.5; count], count as f64 / 2.0)
+}
+
+/// Adds numbers in eight sums, so that the additions do not limit the speed.
+pub(crate) fn total(numbers: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (eights, rest) = numbers.as_chunks::<8>();
+    for eight in eights {
+        for (sum, number) in sums.iter_mut().zip(eight) {
+            *sum += number;
+        }
+    }
+    sums.iter().chain(rest).sum()
+}
+
+/// The strings of [`Work::Strings`].
+pub(crate) fn strings() -> Vec<String> {
+    (0..STRINGS).map(|i| format!("{:06}", i * 7)).collect()
+}
+
+/// Seconds of one of `calls` calls with the same input, after one that does not count.
+pub(crate) fn repeated(calls: usize, mut call: impl FnMut()) -> f64 {
+    call();
+    crate::measure::seconds(|| (0..calls).for_each(|_| call())) / calls as f64
 }
 
 /// Starts of this program in a fresh process, by a hidden argument.

@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if has("--readme") {
         report.write_into(&root.join("README.md"))?;
     }
-    println!("{}", report.to_markdown("performance.svg"));
+    println!("{}", report.to_markdown("performance.svg", false));
     println!("written to {}", folder.display());
     Ok(())
 }

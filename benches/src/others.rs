@@ -1,12 +1,13 @@
 //! Other crates: procspawn, rayon, and a plain copy.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 
 use rayon::prelude::*;
 
 use crate::contender::{
-    CALLS, Contender, LEN, LONG_CALLS, Size, Work, one_at_a_time, starts, starts_in_fresh_process,
-    there_and_back,
+    CALLS, Contender, LEN, LONG_CALLS, STRING_CALLS, STRINGS, Size, Work, numbers, one_at_a_time,
+    repeated, starts, starts_in_fresh_process, strings, there_and_back, total,
 };
 use crate::measure::seconds;
 
@@ -80,6 +81,18 @@ impl Contender for Procspawn {
             Work::Floats => Some(there_and_back(&vec![0.5; LEN / 8], LONG_CALLS, |input| {
                 drop(pool.spawn(input, |x: Vec<f64>| x).join().expect("floats"));
             })),
+            Work::Strings => {
+                let strings = strings();
+                let call = || {
+                    let count = pool.spawn(strings.clone(), |x: Vec<String>| x.len());
+                    assert_eq!(count.join().expect("a count"), STRINGS);
+                };
+                Some(vec![repeated(STRING_CALLS, call) / STRINGS as f64])
+            }
+            // It exceeds what the channels of this crate can send.
+            Work::OneWay => None,
+            // Each handle holds file descriptors, so that so many cannot exist.
+            Work::Handles => None,
         }
     }
 }
@@ -123,7 +136,7 @@ impl Contender for Rayon {
                 assert_eq!(self.0.install(|| square(x)), x * x);
             })),
             // Nothing is carried over.
-            Work::Single | Work::Bytes | Work::Floats => None,
+            _ => None,
         }
     }
 }
@@ -143,12 +156,32 @@ impl Machine {
 
 impl Contender for Machine {
     fn name(&self) -> String {
-        "memcpy".to_owned()
+        "no pool, one thread".to_owned()
     }
 
     fn run(&mut self, work: Work, _: Size) -> Option<Vec<f64>> {
-        let copy = || std::hint::black_box(&mut self.to).copy_from_slice(&self.from);
-        // There and back is two copies.
-        (work == Work::Bytes).then(|| vec![2.0 * seconds(copy)])
+        match work {
+            // There and back is two copies.
+            Work::Bytes => {
+                let copy = || black_box(&mut self.to).copy_from_slice(&self.from);
+                Some(vec![2.0 * seconds(copy)])
+            }
+            // Shared memory that is written and read where it is, by one thread.
+            Work::OneWay => {
+                let (numbers, wanted) = numbers();
+                let mut shared = runtime::SharedMut::zeroed(numbers.len()).ok()?;
+                let call = || {
+                    shared.copy_from_slice(black_box(&numbers));
+                    assert_eq!(total(black_box(&shared)), wanted);
+                };
+                Some(vec![repeated(LONG_CALLS, call)])
+            }
+            Work::Strings => {
+                let strings = strings();
+                let call = || assert_eq!(black_box(strings.clone()).len(), STRINGS);
+                Some(vec![repeated(STRING_CALLS, call) / STRINGS as f64])
+            }
+            _ => None,
+        }
     }
 }

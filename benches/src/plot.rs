@@ -3,18 +3,28 @@
 use std::fmt::Write;
 
 use crate::compare::Figure;
+use crate::measure::time;
 use crate::report::Report;
 
-const PANELS: [(Figure, &str); 5] = [
+const PANELS: [(Figure, &str); 7] = [
     (Figure::FirstStart, "Start of a pool of 2 until its first result"),
     (Figure::Map, "Map of u64 to u64, time a task"),
     (Figure::Single, "Map without chunks, time a task"),
+    (Figure::Handles, "Many calls submitted before the first wait, time a call"),
     (Figure::Median, "One call at a time, median"),
     (Figure::Bytes, "8 MiB of bytes there and back, time"),
+    (Figure::OneWay, "64 MiB of f64 that a worker reads, time"),
 ];
 
-const WIDTH: f64 = 760.0;
-const LABELS: f64 = 190.0;
+/// The titles of the workloads.
+const WORKLOADS: [&str; 3] = [
+    "Filters of an image of 25 million pixels",
+    "Words of 200 documents, counted",
+    "Predictions of a model",
+];
+
+const WIDTH: f64 = 800.0;
+const LABELS: f64 = 240.0;
 const VALUES: f64 = 90.0;
 const ROW: f64 = 20.0;
 const TITLE: f64 = 34.0;
@@ -39,6 +49,15 @@ pub(crate) fn draw(report: &Report) -> String {
             name,
             value: report.value(figure, at),
             seconds: report.comparison.seconds(figure, at),
+        });
+        let bars: Vec<Bar<'_>> = bars.filter(|bar| bar.seconds.is_finite()).collect();
+        top += panel(&mut body, top, title, bars);
+    }
+    for (workload, title) in WORKLOADS.into_iter().enumerate() {
+        let names = report.workloads.names.iter().enumerate();
+        let bars = names.map(|(at, name)| {
+            let seconds = report.workloads.seconds(workload, at);
+            Bar { name, value: time(seconds), seconds }
         });
         let bars: Vec<Bar<'_>> = bars.filter(|bar| bar.seconds.is_finite()).collect();
         top += panel(&mut body, top, title, bars);

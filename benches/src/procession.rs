@@ -3,13 +3,17 @@
 use runtime::{Pool, StartMethod, worker};
 
 use crate::contender::{
-    CALLS, Contender, LEN, LONG_CALLS, Size, Work, one_at_a_time, starts, starts_in_fresh_process,
-    there_and_back,
+    CALLS, Contender, HANDLES, LEN, LONG_CALLS, STRING_CALLS, STRINGS, Size, Work, numbers,
+    one_at_a_time, repeated, starts, starts_in_fresh_process, strings, there_and_back, total,
 };
 use crate::measure::seconds;
 
 #[worker]
 pub(crate) fn square(x: u64) -> u64 {
+    x.wrapping_mul(x)
+}
+
+fn square_of(x: u64) -> u64 {
     x.wrapping_mul(x)
 }
 
@@ -21,6 +25,16 @@ fn bytes(bytes: Vec<u8>) -> Vec<u8> {
 #[worker]
 fn floats(floats: Vec<f64>) -> Vec<f64> {
     floats
+}
+
+#[worker]
+fn sum(numbers: &[f64]) -> f64 {
+    total(numbers)
+}
+
+#[worker]
+fn count(strings: Vec<String>) -> usize {
+    strings.len()
 }
 
 pub(crate) struct Procession {
@@ -86,6 +100,27 @@ impl Contender for Procession {
             Work::Floats => Some(there_and_back(&vec![0.5; LEN / 8], LONG_CALLS, |input| {
                 drop(pool.apply(floats, input).expect("floats"));
             })),
+            Work::OneWay => {
+                let (numbers, wanted) = numbers();
+                let call = || assert_eq!(pool.apply(sum, &numbers[..]).expect("a sum"), wanted);
+                Some(vec![repeated(LONG_CALLS, call)])
+            }
+            Work::Strings => {
+                let strings = strings();
+                let call = || assert_eq!(pool.apply(count, &strings).expect("a count"), STRINGS);
+                Some(vec![repeated(STRING_CALLS, call) / STRINGS as f64])
+            }
+            Work::Handles => {
+                let count = size.of(HANDLES);
+                let took = seconds(|| {
+                    let handles: Vec<_> =
+                        (0..count as u64).map(|x| pool.submit(square, x)).collect();
+                    for (x, handle) in (0..).zip(handles) {
+                        assert_eq!(handle.wait().expect("a square"), square_of(x));
+                    }
+                });
+                Some(vec![took / count as f64])
+            }
         }
     }
 }

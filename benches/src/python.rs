@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::contender::{CALLS, Contender, LONG_CALLS, Size, Work};
+use crate::contender::{CALLS, Contender, LONG_CALLS, STRING_CALLS, Size, Work};
 
 pub(crate) const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
 
@@ -100,19 +100,23 @@ impl Contender for Python<'_> {
     }
 
     fn run(&mut self, work: Work, size: Size) -> Option<Vec<f64>> {
-        let slow = self.backend == "loky";
         let is_pool = self.backend.starts_with("pool");
         let (job, count) = match work {
+            // It is there for this work alone.
+            _ if self.backend == "shared" && work != Work::OneWay => return None,
             Work::Start => return self.start(),
-            Work::Map if slow => ("map", size.of(5000)),
+            Work::Map if ["loky", "executor"].contains(&self.backend) => ("map", size.of(5000)),
             Work::Map if self.backend.starts_with("mpire") => ("map", size.of(200_000)),
             Work::Map => ("map", size.of(1_000_000)),
-            Work::Single if self.backend == "loky-10000" => return None,
+            Work::Single | Work::Handles if self.backend.ends_with("-10000") => return None,
             Work::Single if is_pool => ("chunk1", size.of(20_000)),
             Work::Single => ("chunk1", size.of(5000)),
             Work::Calls => ("calls", size.of(CALLS)),
             Work::Bytes => ("bytes", LONG_CALLS),
             Work::Floats => ("floats", LONG_CALLS),
+            Work::OneWay => ("one_way", LONG_CALLS),
+            Work::Strings => ("strings", STRING_CALLS),
+            Work::Handles => ("handles", size.of(20_000)),
         };
         self.job(&format!("{job} {count}"))
     }

@@ -1,9 +1,8 @@
 //! The cost of insights, by the duration of tasks.
 
-use std::fs;
-
 use runtime::{Pool, Result};
 
+use crate::cpu;
 use crate::measure::{Case, Plan, Table, interleave, percent, seconds, time};
 use crate::tasks::{burn, turns_per_us};
 
@@ -15,21 +14,9 @@ const SIZES: [(&str, f64, usize); 5] = [
     ("100 us", 100.0, 2_000),
 ];
 
-/// Seconds of CPU time of a process.
-fn cpu_of(process: &str) -> f64 {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("the kernel lists threads");
-    let time_of = |thread: fs::DirEntry| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<f64>().ok()
-    };
-    threads.flatten().filter_map(time_of).sum::<f64>() / 1e9
-}
-
-/// Seconds of CPU time of a pool and its caller.
+/// Returns the seconds of CPU time of a pool and its caller.
 fn cpu(pool: &Pool) -> f64 {
-    let workers = pool.workers();
-    let workers = workers.iter().map(|worker| cpu_of(&worker.pid().to_string()));
-    workers.sum::<f64>() + cpu_of("self")
+    cpu::of_workers(pool) + cpu::of_caller()
 }
 
 pub(crate) fn run(plan: Plan) -> Result<()> {

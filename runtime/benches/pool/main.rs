@@ -8,6 +8,7 @@
 //! that do not compare the methods.
 
 mod codec_ratio;
+mod cpu;
 mod growth;
 mod idle;
 mod insights;
@@ -19,6 +20,7 @@ mod memory;
 mod one_way;
 mod payload;
 mod peak;
+mod scale;
 mod start;
 mod strings;
 mod syscalls;
@@ -32,7 +34,7 @@ use measure::Plan;
 
 type Benchmark = (&'static str, fn(Plan) -> Result<()>);
 
-const BENCHMARKS: [Benchmark; 16] = [
+const BENCHMARKS: [Benchmark; 17] = [
     ("start", start::run),
     ("task_size", task_size::run),
     ("latency", latency::run),
@@ -42,6 +44,7 @@ const BENCHMARKS: [Benchmark; 16] = [
     ("many_calls", many_calls::run),
     ("uneven", uneven::run),
     ("memory", memory::run),
+    ("scale", scale::run),
     ("growth", growth::run),
     ("peak", peak::run),
     ("codec_ratio", codec_ratio::run),
