@@ -140,7 +140,7 @@ impl<P: Port> Scheduler<P> {
         let mut workers = self.workers.occupied().filter(|(at, _)| *at < self.target());
         let all_serve = workers.all(|(_, slot)| slot.worker.is_serving());
         // A pool with an idle timeout wants fewer workers when its last input is done, which wakes nobody.
-        let settled = self.limits.idle_timeout.is_none() && !self.wants_workers();
+        let settled = !self.limits.ends_idle_workers() && !self.wants_workers();
         match self.renewal_due().is_some() && all_serve && settled {
             true => Err("a worker could be renewed, and nobody asks it to leave".to_owned()),
             false => Ok(()),

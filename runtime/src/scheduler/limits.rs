@@ -44,6 +44,11 @@ impl Limits {
         }
     }
 
+    /// Returns whether workers end because nothing is to be done, so that a pool without outstanding inputs may lack workers.
+    pub(super) fn ends_idle_workers(&self) -> bool {
+        self.idle_timeout.is_some()
+    }
+
     /// Draws limits for the simulation. `pick(n)` chooses one of `n` possibilities, of which the first one is the
     /// usual one. The times are short compared with the steps of the virtual clock that a schedule takes.
     #[cfg(any(test, feature = "simulation"))]

@@ -6,7 +6,7 @@ use super::{Action, KillReason, Life, Port, Scheduler, Time};
 impl<P: Port> Scheduler<P> {
     /// Returns whether vacant slots have to be filled.
     pub(super) fn wants_workers(&self) -> bool {
-        let dormant = self.limits.idle_timeout.is_some()
+        let dormant = self.limits.ends_idle_workers()
             && self.health.complete
             && self.calls.outstanding() == 0;
         let spent = !self.limits.replace && self.workers.next_id() >= self.target();

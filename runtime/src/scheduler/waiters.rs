@@ -159,7 +159,7 @@ impl<P: Port> Scheduler<P> {
     /// Returns whether the end of a chunk matters although no thread waits for its outcomes, because from
     /// then on a worker is idle or its time to leave runs.
     pub(crate) fn watches_ends(&self) -> bool {
-        self.limits.idle_timeout.is_some() || self.workers.any_leaves()
+        self.limits.ends_idle_workers() || self.workers.any_leaves()
     }
 
     /// Wakes the follower of a call after an outcome has arrived.
@@ -235,7 +235,7 @@ impl<P: Port> Scheduler<P> {
 
     /// Wakes the dispatcher if an input that was handed in needs it.
     pub(super) fn wake_dispatcher_for(&mut self, timeout: Option<Duration>, now: Time) {
-        let dormant = self.limits.idle_timeout.is_some() && self.wants_workers();
+        let dormant = self.limits.ends_idle_workers() && self.wants_workers();
         if dormant {
             self.wake_dispatcher();
         } else if let Some(timeout) = timeout {

@@ -6,11 +6,11 @@ use crate::scheduler::simulation::program::{MOST_WORKERS, Storm};
 use crate::scheduler::simulation::table::{VirtualInputs, VirtualOutcome};
 use crate::scheduler::simulation::worker::{ControlMessage, RingMessage, Stage, VirtualWorker};
 use crate::scheduler::simulation::world::{STORM, World};
-use crate::scheduler::{Ending, Event, KillReason, Violation};
+use crate::scheduler::{Ending, Event, KillReason, Limits, Violation};
 
-/// The maximum number of consecutive failed starts: three, and one for each slot that had been requested
-/// by then.
-const FAILED_STARTS: usize = 3 + MOST_WORKERS;
+/// The maximum number of consecutive failed starts: those of the scheduler, and one for each slot that had been
+/// requested by then.
+const FAILED_STARTS: usize = Limits::FAILED_STARTS + MOST_WORKERS;
 
 impl World<'_> {
     pub(super) fn step_dispatcher(&mut self) {
