@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # Runs every example and checks what it prints. From the root of the workspace: bash examples/check.sh
+#
+# EXAMPLES=FOLDER names a folder that has the programs already, as `target/debug/examples` after `cargo test`.
 set -euo pipefail
 
 unset PROCESSION_START_METHOD
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-cargo build --release --quiet -p procession-examples --examples
+if [ -z "${EXAMPLES:-}" ]; then
+    cargo build --release --quiet -p procession-examples --examples
+    EXAMPLES=${CARGO_TARGET_DIR:-target}/release/examples
+fi
 
 # run NAME [ARGUMENT..]: what it prints goes to a file that `has` and `lacks` look into. Standard error has to be empty, except after
 # `stderr=any`.
@@ -13,8 +18,7 @@ run() {
     name=$1
     shift
     echo "example $name"
-    if ! timeout 120 cargo run --release --quiet -p procession-examples --example "$name" -- "$@" \
-        >"$out/$name" 2>"$out/$name.err"; then
+    if ! timeout 120 "$EXAMPLES/$name" "$@" >"$out/$name" 2>"$out/$name.err"; then
         cat "$out/$name" "$out/$name.err"
         echo "example $name failed"
         exit 1
@@ -117,10 +121,10 @@ has '^12000000 pixels from [1-9][0-9]+ to 1[0-9]{2}$'
 has '^stretched from 0 to 255$'
 [ "$(wc -c <"$out/picture.pgm")" = 12000017 ]
 
-# interrupt: is sent SIGINT once it works; cargo is left out, so that the signal reaches the example.
+# interrupt: is sent SIGINT once it works.
 name=interrupt
 echo "example $name"
-timeout --foreground 60 "${CARGO_TARGET_DIR:-target}/release/examples/interrupt" >"$out/$name" 2>"$out/$name.err" &
+timeout --foreground 60 "$EXAMPLES/interrupt" >"$out/$name" 2>"$out/$name.err" &
 watched=$!
 for _ in $(seq 200); do
     if grep -q '^counting' "$out/$name"; then break; fi
