@@ -50,6 +50,7 @@ mod presence;
 mod received;
 mod sent;
 mod settings;
+mod setup;
 mod submitter;
 mod thread;
 mod values;

@@ -16,15 +16,15 @@ use tokio::time::MissedTickBehavior;
 use super::broadcast::keep_asking;
 use super::connection::ServerConnection;
 use super::message::{
-    BroadcastMessage, ChunkMessage, ChunkOutcomes, PoolSetup, RunMessage, SetupAnswer, decoded,
-    room_for_inputs,
+    BroadcastMessage, ChunkMessage, ChunkOutcomes, PoolSetup, RunMessage, decoded, room_for_inputs,
 };
 use super::outgoing::{StoredInput, is_connected, keep_queued};
 use super::presence::{Agents, PRESENCE_SUBJECT, Presence};
 use super::received::{FetchedOutput, OutputFetcher};
 use super::sent::{SentChunks, too_long};
 use super::settings::ClusterSettings;
-use super::values::{MOST as LONGEST_VALUE, SETUP, input_of};
+use super::setup::OfferedSetup;
+use super::values::{MOST as LONGEST_VALUE, input_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{Failure, encoded};
 use crate::poison::IgnorePoison;
@@ -68,8 +68,7 @@ struct Sent {
 /// The state of the client.
 pub(super) struct Submitter {
     settings: ClusterSettings,
-    setup: PoolSetup,
-    setup_hash: u64,
+    setup: OfferedSetup,
     connection: ServerConnection,
     /// The name of this run, which no other run has.
     run: String,
@@ -109,8 +108,7 @@ impl Submitter {
         let (refused, refusals) = mpsc::unbounded_channel();
         let mut submitter = Submitter {
             agents: Agents::new(connection.subjects.build.clone()),
-            setup_hash: setup.hash(),
-            setup,
+            setup: OfferedSetup::new(setup),
             connection,
             run,
             presences,
@@ -254,7 +252,7 @@ impl Submitter {
     }
 
     fn send_part(&mut self, part: u64, mut inputs: RemoteInputs, host_retries: u32) {
-        let (setup, value) = (self.setup_hash, self.take_value(part, &mut inputs));
+        let (setup, value) = (self.setup.hash, self.take_value(part, &mut inputs));
         let is_stored = value.is_some();
         let pieces = value.as_ref().map(|value| Arc::clone(&value.pieces));
         let message = encoded(&ChunkMessage { setup, host_retries, is_stored, inputs });
@@ -296,7 +294,7 @@ impl Submitter {
                 self.fail(part, ErrorKind::Encode, &text);
                 continue;
             }
-            let (setup, value) = (self.setup_hash, self.take_value(part, &mut input));
+            let (setup, value) = (self.setup.hash, self.take_value(part, &mut input));
             let is_stored = value.is_some();
             let pieces = value.as_ref().map(|value| Arc::clone(&value.pieces));
             let message = BroadcastMessage { run, chunk: part, setup, is_stored, input };
@@ -363,29 +361,14 @@ impl Submitter {
             Some(RunMessage::Divide { chunk }) => self.divide(chunk),
             Some(RunMessage::Alive) => {}
             Some(RunMessage::Setup) => {
-                reply = encoded(&SetupAnswer::Setup(self.setup.clone()));
-                if reply.len() > room_for_inputs(self.connection.client.max_payload()) {
-                    return self.store_setup(message.reply);
+                match self.setup.answer(&self.connection, &self.run, message.reply.as_ref()) {
+                    Some(answer) => reply = answer,
+                    None => return,
                 }
             }
             None => {}
         }
         self.confirm(message.reply, reply).await;
-    }
-
-    /// Answers with a setup that fits no message.
-    fn store_setup(&self, reply: Option<Subject>) {
-        let (connection, run) = (self.connection.clone(), self.run.clone());
-        let setup = encoded(&self.setup);
-        tokio::spawn(async move {
-            let answer = encoded(&SetupAnswer::Stored(setup.len() as u64));
-            // Otherwise the agent asks again.
-            if connection.put_value(&run, SETUP, &setup).await.is_ok()
-                && let Some(to) = reply
-            {
-                let _ = connection.client.publish(to, answer.into()).await;
-            }
-        });
     }
 
     async fn confirm(&self, to: Option<Subject>, reply: Vec<u8>) {
