@@ -91,23 +91,6 @@ pub(crate) fn numbers() -> (Vec<f64>, f64) {
     (vec![0.5; count], count as f64 / 2.0)
 }
 
-/// Adds numbers in eight sums, so that the additions do not limit the speed.
-pub(crate) fn total(numbers: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (eights, rest) = numbers.as_chunks::<8>();
-    for eight in eights {
-        for (sum, number) in sums.iter_mut().zip(eight) {
-            *sum += number;
-        }
-    }
-    sums.iter().chain(rest).sum()
-}
-
-/// The strings of [`Work::Strings`].
-pub(crate) fn strings() -> Vec<String> {
-    (0..STRINGS).map(|i| format!("{:06}", i * 7)).collect()
-}
-
 /// Seconds of one of `calls` calls with the same input, after one that does not count.
 pub(crate) fn repeated(calls: usize, mut call: impl FnMut()) -> f64 {
     call();

@@ -8,6 +8,8 @@
 
 mod compare;
 mod contender;
+#[path = "../../runtime/benches/pool/inputs.rs"]
+mod inputs;
 mod machine;
 #[path = "../../runtime/benches/pool/measure.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks of the pool")]

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use crate::contender::{
     CALLS, Contender, LEN, LONG_CALLS, STRING_CALLS, STRINGS, Size, Work, numbers, one_at_a_time,
-    repeated, starts, starts_in_fresh_process, strings, there_and_back, total,
+    repeated, starts, starts_in_fresh_process, there_and_back,
 };
+use crate::inputs::{total, words};
 use crate::measure::seconds;
 
 fn square(x: u64) -> u64 {
@@ -82,7 +83,7 @@ impl Contender for Procspawn {
                 drop(pool.spawn(input, |x: Vec<f64>| x).join().expect("floats"));
             })),
             Work::Strings => {
-                let strings = strings();
+                let strings = words(STRINGS);
                 let call = || {
                     let count = pool.spawn(strings.clone(), |x: Vec<String>| x.len());
                     assert_eq!(count.join().expect("a count"), STRINGS);
@@ -177,7 +178,7 @@ impl Contender for Machine {
                 Some(vec![repeated(LONG_CALLS, call)])
             }
             Work::Strings => {
-                let strings = strings();
+                let strings = words(STRINGS);
                 let call = || assert_eq!(black_box(strings.clone()).len(), STRINGS);
                 Some(vec![repeated(STRING_CALLS, call) / STRINGS as f64])
             }

@@ -4,16 +4,13 @@ use runtime::{Pool, StartMethod, worker};
 
 use crate::contender::{
     CALLS, Contender, HANDLES, LEN, LONG_CALLS, STRING_CALLS, STRINGS, Size, Work, numbers,
-    one_at_a_time, repeated, starts, starts_in_fresh_process, strings, there_and_back, total,
+    one_at_a_time, repeated, starts, starts_in_fresh_process, there_and_back,
 };
+use crate::inputs::{total, words};
 use crate::measure::seconds;
 
 #[worker]
 pub(crate) fn square(x: u64) -> u64 {
-    x.wrapping_mul(x)
-}
-
-fn square_of(x: u64) -> u64 {
     x.wrapping_mul(x)
 }
 
@@ -106,7 +103,7 @@ impl Contender for Procession {
                 Some(vec![repeated(LONG_CALLS, call)])
             }
             Work::Strings => {
-                let strings = strings();
+                let strings = words(STRINGS);
                 let call = || assert_eq!(pool.apply(count, &strings).expect("a count"), STRINGS);
                 Some(vec![repeated(STRING_CALLS, call) / STRINGS as f64])
             }
@@ -116,7 +113,7 @@ impl Contender for Procession {
                     let handles: Vec<_> =
                         (0..count as u64).map(|x| pool.submit(square, x)).collect();
                     for (x, handle) in (0..).zip(handles) {
-                        assert_eq!(handle.wait().expect("a square"), square_of(x));
+                        assert_eq!(handle.wait().expect("a square"), x * x);
                     }
                 });
                 Some(vec![took / count as f64])

@@ -11,6 +11,7 @@ mod codec_ratio;
 mod cpu;
 mod growth;
 mod idle;
+mod inputs;
 mod insights;
 mod latency;
 mod locks;

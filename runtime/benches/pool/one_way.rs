@@ -4,22 +4,11 @@ use std::hint::black_box;
 
 use runtime::{Pool, Result, SharedMut, worker};
 
+use crate::inputs::total;
 use crate::measure::{Case, Plan, Table, interleave, rate, ratio, seconds};
 
 const MIB: usize = 1 << 20;
 const SIZES: [usize; 4] = [8, 64, 256, 1024];
-
-/// Adds the numbers in eight sums, so that the additions do not limit the speed.
-fn total(numbers: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (eights, rest) = numbers.as_chunks::<8>();
-    for eight in eights {
-        for (sum, number) in sums.iter_mut().zip(eight) {
-            *sum += number;
-        }
-    }
-    sums.iter().chain(rest).sum()
-}
 
 #[worker]
 fn sum(numbers: &[f64]) -> f64 {

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use runtime::{Result, worker};
 
+use crate::inputs::words;
 use crate::measure::{Case, Plan, Table, interleave, ratio, seconds, time};
 
 const WORDS: usize = 12_000;
@@ -20,7 +21,7 @@ fn borrowed(words: Vec<&str>) -> usize {
 
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let pool = crate::pool(2)?;
-    let words: Vec<String> = (0..WORDS).map(|i| format!("{:06}", i * 7)).collect();
+    let words = words(WORDS);
     let calls = plan.pick(5, 100);
     let words = &words;
     // The same strings for all: nobody's inputs are cloned or dropped within the measured time.

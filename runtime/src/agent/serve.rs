@@ -161,8 +161,8 @@ impl Agent {
             }
             if tries == attempts {
                 let last_try = RunMessage::LastTry { chunk, host: self.host.clone() };
-                let told = deliver(&self.connection, &self.ended_runs, run, &last_try);
-                if self.with_progress(&message, told).await.is_none() {
+                let delivered = deliver(&self.connection, &self.ended_runs, run, &last_try);
+                if self.with_progress(&message, delivered).await.is_none() {
                     return drop(message.ack().await);
                 }
             }

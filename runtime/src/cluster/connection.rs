@@ -13,7 +13,7 @@ use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The maximum time to connect, and to wait for an answer of the server.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The maximum time between attempts to connect again.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ impl ServerConnection {
             return Err(Error::new(ErrorKind::Configuration, text));
         }
         let mut jetstream = jetstream::new(client.clone());
-        jetstream.set_timeout(PATIENCE);
+        jetstream.set_timeout(REQUEST_TIMEOUT);
         let subjects = Subjects::of_this_build();
         Ok(ServerConnection { client, jetstream, subjects, url: places })
     }
@@ -184,8 +184,8 @@ async fn options(name: &str, addresses: &[ServerAddr]) -> Result<ConnectOptions>
     };
     let options = options
         .name(name)
-        .connection_timeout(PATIENCE)
-        .request_timeout(Some(PATIENCE))
+        .connection_timeout(REQUEST_TIMEOUT)
+        .request_timeout(Some(REQUEST_TIMEOUT))
         .reconnect_delay_callback(|attempts| {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
             Duration::from_millis(50).saturating_mul(attempts).min(BETWEEN_ATTEMPTS)

@@ -22,21 +22,21 @@ const CHECK_LATER: Duration = Duration::from_secs(30);
 const MISSES: u32 = 2;
 
 /// Sends a chunk, and sends it again whenever the server does not have it any more. Ends only if the server refuses
-/// it for as long as `patience`, with the reason.
+/// it for as long as `timeout`, with the reason.
 pub(super) async fn keep_queued(
     connection: ServerConnection,
     subject: String,
     message: Bytes,
     value: Option<StoredInput>,
-    patience: Duration,
+    timeout: Duration,
 ) -> String {
     loop {
         if let Some(value) = &value
-            && let Err(why) = value.store(&connection, patience).await
+            && let Err(why) = value.store(&connection, timeout).await
         {
             return why;
         }
-        if let Err(why) = send(&connection, &subject, &message, patience).await {
+        if let Err(why) = send(&connection, &subject, &message, timeout).await {
             return why;
         }
         let (mut misses, mut pause) = (0, CHECK);
@@ -66,11 +66,11 @@ pub(super) struct StoredInput {
 }
 
 impl StoredInput {
-    /// Stores the input. If the server refuses it for as long as `patience`, returns the reason.
+    /// Stores the input. If the server refuses it for as long as `timeout`, returns the reason.
     pub(super) async fn store(
         &self,
         connection: &ServerConnection,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(), String> {
         let mut refused_since: Option<Instant> = None;
         loop {
@@ -85,7 +85,7 @@ impl StoredInput {
             };
             if !is_connected(connection) {
                 refused_since = None;
-            } else if refused_since.get_or_insert_with(Instant::now).elapsed() > patience {
+            } else if refused_since.get_or_insert_with(Instant::now).elapsed() > timeout {
                 return Err(format!(
                     "the NATS server at {} does not store a value of {} bytes: {why}; give its JetStream more room, or pass \
                      the name of a file",
@@ -102,7 +102,7 @@ async fn send(
     connection: &ServerConnection,
     subject: &str,
     message: &Bytes,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(), String> {
     let mut refused_since: Option<Instant> = None;
     loop {
@@ -117,7 +117,7 @@ async fn send(
         // Without a connection the program waits, because the server may come back.
         if is_connected(connection) {
             let since = refused_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > patience {
+            if since.elapsed() > timeout {
                 return Err(format!(
                     "the NATS server at {} does not store a chunk: {error}",
                     connection.url

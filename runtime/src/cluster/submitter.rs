@@ -260,9 +260,9 @@ impl Submitter {
         let len = message.len() + value.as_ref().map_or(0, |value| value.bytes.len());
         let subject = self.connection.subjects.chunk(&self.run, part);
         let (connection, refused) = (self.connection.clone(), self.refused.clone());
-        let (patience, kept) = (self.settings.agents_timeout, message.clone());
+        let (timeout, kept) = (self.settings.agents_timeout, message.clone());
         let publisher = tokio::spawn(async move {
-            let why = keep_queued(connection, subject, kept, value, patience).await;
+            let why = keep_queued(connection, subject, kept, value, timeout).await;
             let _ = refused.send((part, ErrorKind::Cluster, why));
         });
         self.note_sent(part, publisher.abort_handle(), message, len, pieces);
@@ -301,10 +301,10 @@ impl Submitter {
             let message = Bytes::from(encoded(&message));
             let len = message.len() + value.as_ref().map_or(0, |value| value.bytes.len());
             let (connection, refused) = (self.connection.clone(), self.refused.clone());
-            let patience = self.settings.agents_timeout;
+            let timeout = self.settings.agents_timeout;
             let publisher = tokio::spawn(async move {
                 if let Some(value) = value
-                    && let Err(why) = value.store(&connection, patience).await
+                    && let Err(why) = value.store(&connection, timeout).await
                 {
                     let _ = refused.send((part, ErrorKind::Cluster, why));
                     return;

@@ -25,7 +25,7 @@ pub(crate) const SETUP: &str = "setup";
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The time for one attempt to send or fetch a value, for each begun 16 MiB.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The number of attempts to fetch a value, and the pause between them.
 const ATTEMPTS: usize = 5;
@@ -38,8 +38,8 @@ pub(crate) struct StoredValue {
     pub(crate) pieces: Vec<u64>,
 }
 
-fn patience(len: u64) -> Duration {
-    PATIENCE.saturating_mul(u32::try_from(len >> 24).unwrap_or(u32::MAX).saturating_add(1))
+fn attempt_timeout(len: u64) -> Duration {
+    ATTEMPT_TIMEOUT.saturating_mul(u32::try_from(len >> 24).unwrap_or(u32::MAX).saturating_add(1))
 }
 
 /// The name of the input of a chunk.
@@ -76,7 +76,7 @@ impl ServerConnection {
         value: &[u8],
     ) -> Result<Vec<u64>, String> {
         let mut pieces = Vec::new();
-        let limit = patience(value.len() as u64);
+        let limit = attempt_timeout(value.len() as u64);
         let put = self.try_put((run, name), value, &mut pieces);
         let put = tokio::time::timeout(limit, put).await;
         match put.unwrap_or_else(|_| Err("no answer".to_owned())) {
@@ -135,7 +135,7 @@ impl ServerConnection {
         }
         let mut attempts = 0;
         loop {
-            let limit = patience(len);
+            let limit = attempt_timeout(len);
             let got = tokio::time::timeout(limit, self.try_get(run, name, len)).await;
             let why = match got.unwrap_or_else(|_| Err("no answer".to_owned())) {
                 Ok(value) => return Ok(value),

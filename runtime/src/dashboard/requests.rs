@@ -89,16 +89,16 @@ async fn events(State(shared): State<ServerRef>) -> Response {
     // The first message has what there is.
     ticks.mark_changed();
     let state = (shared, ticks, SentThings::default(), permit);
-    let messages = stream::unfold(state, |(shared, mut ticks, mut told, permit)| async move {
+    let messages = stream::unfold(state, |(shared, mut ticks, mut sent, permit)| async move {
         ticks.changed().await.ok()?;
         ticks.borrow_and_update();
         let (tick, message) = {
             let model = shared.model.lock().ignore_poison();
-            (model.tick(), told.message(&model))
+            (model.tick(), sent.message(&model))
         };
         let event = Event::default().id(tick.to_string()).data(message);
         let event = event.retry(std::time::Duration::from_secs(1));
-        Some((Ok::<_, Infallible>(event), (shared, ticks, told, permit)))
+        Some((Ok::<_, Infallible>(event), (shared, ticks, sent, permit)))
     });
     Sse::new(messages).keep_alive(KeepAlive::default()).into_response()
 }

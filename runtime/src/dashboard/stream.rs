@@ -52,8 +52,8 @@ impl SentThings {
             thing.hash(&mut hasher);
             let hash = hasher.finish();
             match self.things.get_mut(name) {
-                Some(told) if *told == hash => continue,
-                Some(told) => *told = hash,
+                Some(sent) if *sent == hash => continue,
+                Some(sent) => *sent = hash,
                 None => {
                     self.things.insert(name.clone(), hash);
                 }

@@ -167,10 +167,10 @@ fn not_ready(shared: &SharedPool, instance: &WorkerInstance, exit: Exit) -> Erro
     let how = match exit {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(signal) => {
-            match control_group::why_killed().filter(|_| signal == signals::SIGKILL) {
-                Some(cause) => format!("was killed by signal {signal} ({cause})"),
-                None => format!("was killed by signal {signal}"),
-            }
+            // Its files are read for this signal alone.
+            let cause = (signal == signals::SIGKILL).then(control_group::why_killed).flatten();
+            let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+            format!("was killed by signal {signal}{cause}")
         }
         Exit::Unknown => format!("ended ({NOT_KNOWN})"),
     };

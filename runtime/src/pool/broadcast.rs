@@ -9,7 +9,7 @@ use crate::handle;
 use crate::queue::PayloadBuffer;
 
 impl CallRef {
-    /// Hands one input to every worker; gives their number.
+    /// Hands one input to every worker, and returns the number of workers.
     pub(super) fn hand_to_all<T: Serialize>(&self, input: &T) -> Result<usize> {
         let mut payload = PayloadBuffer::new(&self.shared.arena);
         let mut inputs = std::iter::once(input);
@@ -18,7 +18,7 @@ impl CallRef {
         Ok(self.push_to_each(&chunk))
     }
 
-    /// Hands a chunk of one input to every worker; gives their number.
+    /// Hands a chunk of one input to every worker, and returns the number of workers.
     pub(super) fn push_to_each(&self, chunk: &ChunkIn) -> usize {
         let mut engine = self.shared.lock();
         let workers = engine.workers();

@@ -29,24 +29,11 @@ impl Pool {
         inputs: &[&[u8]],
         is_unwanted: &AtomicBool,
     ) -> Result<Vec<Result<Vec<u8>>>> {
-        let shared = self.started()?;
-        let entry = registry::get(task).ok_or_else(|| {
-            Error::new(ErrorKind::NotRegistered, "no task has the number that was received")
-        })?;
-        let mut payload = PayloadBuffer::new(&shared.arena);
-        let filled = fill(&mut payload, inputs);
-        let no_memory = |error| producer::no_memory(entry, &error);
-        let Filled { count, len, stride, .. } = filled.map_err(no_memory)?;
-        if count == 0 {
+        let Some((call, chunk)) = self.open_encoded(task, options, inputs)? else {
             return Ok(Vec::new());
-        }
-        let block = payload.take().map_err(no_memory)?;
-        let span = SpanOfCall::current(&shared, options);
-        let times = (options.soft_timeout(), &span);
-        let batch = fill::batch(&shared, block, (len, stride), times, Vec::new());
-        let call = OpenCall::new(shared, entry, options)?;
-        let chunk = ChunkIn { call: call.id, first: 0, count, batch, divisible: true };
-        call.shared.lock().push(&call.shared, chunk);
+        };
+        let count = chunk.count;
+        call.shared.lock().push(&call.shared, ChunkIn { divisible: true, ..chunk });
         Ok(outcomes(call, count, is_unwanted).into_iter().flatten().collect())
     }
 
@@ -55,7 +42,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Returns an error if no worker has run it.
+    /// Returns an error if the task is unknown, there is no memory for the input, or the pool is closed.
     pub(crate) fn broadcast_encoded(
         &self,
         task: u32,
@@ -63,21 +50,37 @@ impl Pool {
         input: &[u8],
         is_unwanted: &AtomicBool,
     ) -> Result<Vec<Option<Result<Vec<u8>>>>> {
+        let Some((call, chunk)) = self.open_encoded(task, options, &[input])? else {
+            return Ok(Vec::new());
+        };
+        let workers = call.push_to_each(&chunk);
+        Ok(outcomes(call, workers, is_unwanted))
+    }
+
+    /// Opens a call, and returns it with an indivisible chunk of the inputs; `None` if there are none.
+    fn open_encoded(
+        &self,
+        task: u32,
+        options: &Options,
+        inputs: &[&[u8]],
+    ) -> Result<Option<(OpenCall, ChunkIn)>> {
         let shared = self.started()?;
         let entry = registry::get(task).ok_or_else(|| {
             Error::new(ErrorKind::NotRegistered, "no task has the number that was received")
         })?;
         let mut payload = PayloadBuffer::new(&shared.arena);
         let no_memory = |error| producer::no_memory(entry, &error);
-        let Filled { len, stride, .. } = fill(&mut payload, &[input]).map_err(no_memory)?;
+        let Filled { count, len, stride, .. } = fill(&mut payload, inputs).map_err(no_memory)?;
+        if count == 0 {
+            return Ok(None);
+        }
         let block = payload.take().map_err(no_memory)?;
         let span = SpanOfCall::current(&shared, options);
         let times = (options.soft_timeout(), &span);
         let batch = fill::batch(&shared, block, (len, stride), times, Vec::new());
         let call = OpenCall::new(shared, entry, options)?;
-        let chunk = ChunkIn { call: call.id, first: 0, count: 1, batch, divisible: false };
-        let workers = call.push_to_each(&chunk);
-        Ok(outcomes(call, workers, is_unwanted))
+        let chunk = ChunkIn { call: call.id, first: 0, count, batch, divisible: false };
+        Ok(Some((call, chunk)))
     }
 }
 

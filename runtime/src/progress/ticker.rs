@@ -103,10 +103,10 @@ fn run() {
             is_showing = super::collected::update();
         }
         drop(working);
-        let told: Vec<_> = calls.iter().filter(|call| call.has_callback()).collect();
-        if !told.is_empty() {
+        let observed: Vec<_> = calls.iter().filter(|call| call.has_callback()).collect();
+        if !observed.is_empty() {
             drop(registered);
-            for call in told {
+            for call in observed {
                 call.report(false);
             }
             registered = fork_lock::register();

@@ -25,7 +25,7 @@ struct Displaced<L> {
 /// Chunks that are published, run, or wait for one worker.
 pub(super) struct InFlight<L> {
     /// The published chunks, by position modulo the number of queue slots. It grows as the queue is used for the first time,
-    /// since to write all of it takes a tenth of the time that a pool needs to start.
+    /// since to write all of it when a pool starts would touch about 40 pages.
     slots: Vec<Option<Published<L>>>,
     /// The number of queue slots.
     capacity: usize,

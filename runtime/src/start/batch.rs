@@ -10,8 +10,8 @@ use crate::sys::fds;
 use crate::sys::limits::ResourceLimits;
 use crate::sys::rights::PresentRights;
 
-/// The time after which a batch reads everything again. It is less than a start takes, so that a change comes into effect
-/// as soon as it would if each start read everything.
+/// The time after which a batch reads everything again. A start takes about as long, so that a change comes into effect about as
+/// soon as it would if each start read everything.
 const AGE: Duration = Duration::from_millis(1);
 
 /// What the caller has at the moment, as far as it was read for workers that are started together.

@@ -300,8 +300,8 @@ impl Launcher for Lanes {
 
     fn exit_of(&mut self, ticket: u64, pidfd: BorrowedFd<'_>) -> Option<Exit> {
         let known = |host: &LaneHost| host.ticket == ticket || host.lanes.contains(&ticket);
-        let told = |event: &LaunchEvent| matches!(event, LaunchEvent::Exited { ticket: t, .. } if *t == ticket);
-        if self.hosts.iter().any(known) || self.events.iter().any(told) {
+        let is_exit = |event: &LaunchEvent| matches!(event, LaunchEvent::Exited { ticket: t, .. } if *t == ticket);
+        if self.hosts.iter().any(known) || self.events.iter().any(is_exit) {
             // The next events contain its exit.
             return None;
         }

@@ -64,7 +64,7 @@
 //!   die at the same time is the snapshot lost; launching then fails.
 //! - **L10.** *A worker starts with no more rights than its caller has at that moment.* The caller is
 //!   the thread that built the pool ([`caller`]). Its rights ([`Rights`]) are read before each start;
-//!   starts that follow each other within a millisecond share a reading ([`batch`]). An executed process
+//!   starts that the dispatcher carries out together share one for a millisecond ([`batch`]). An executed process
 //!   inherits them. A server with other rights is replaced by one with the current
 //!   rights ([`served`]). A template cannot be replaced, so it refuses. The umask and the resource
 //!   limits are sent with each start, like the environment, and the worker sets them.

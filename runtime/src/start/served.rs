@@ -291,9 +291,9 @@ impl<H: Host> Launcher for Served<H> {
             link.forget(ticket);
             return Some(exit);
         }
-        let told = |event: &LaunchEvent| matches!(event, LaunchEvent::Exited { ticket: t, .. } if *t == ticket);
+        let is_exit = |event: &LaunchEvent| matches!(event, LaunchEvent::Exited { ticket: t, .. } if *t == ticket);
         let known = self.link.iter().chain(&self.older).any(|link| link.has(ticket));
-        if known || self.events.iter().any(told) {
+        if known || self.events.iter().any(is_exit) {
             return None;
         }
         Some(process::reap_inherited(pidfd).unwrap_or(UNREPORTED))

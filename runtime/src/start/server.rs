@@ -313,14 +313,14 @@ impl Server {
     /// Reaps the workers that ended, and tells their callers.
     fn reap(&mut self, ended: &[bool]) {
         let mut ended = ended.iter();
-        let mut told = Vec::new();
+        let mut exits = Vec::new();
         self.workers.retain(|worker| {
             let exit =
                 ended.next().filter(|e| **e).and_then(|_| process::reap(worker.pidfd.as_fd()));
-            told.extend(exit.and_then(|exit| Some((worker.connection?, worker.pid, exit))));
+            exits.extend(exit.and_then(|exit| Some((worker.connection?, worker.pid, exit))));
             exit.is_none()
         });
-        for (connection, pid, exit) in told {
+        for (connection, pid, exit) in exits {
             self.clients.tell(connection, Frame::Exited { pid, exit }, None);
         }
         self.sweep();

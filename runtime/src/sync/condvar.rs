@@ -314,9 +314,9 @@ impl Condvar {
         let ticket = |slot: &&ConditionWaiter| slot.ticket.load(Ordering::SeqCst);
         while let Some(slot) = self.slots().iter().filter(waits).min_by_key(ticket) {
             // The swap fails if the time of that thread expires at this moment.
-            let told =
+            let notified =
                 slot.state.compare_exchange(WAITS, NOTIFIED, Ordering::SeqCst, Ordering::SeqCst);
-            if told.is_ok() {
+            if notified.is_ok() {
                 fault("notify-told");
                 futex::wake(&slot.state, 1);
                 return;
@@ -344,8 +344,8 @@ impl Condvar {
 
 /// Wakes a thread that `notify_all` has notified.
 fn wake(slot: &ConditionWaiter) {
-    let told = slot.state.compare_exchange(WAITS, NOTIFIED, Ordering::SeqCst, Ordering::SeqCst);
-    if told.is_ok() {
+    let notified = slot.state.compare_exchange(WAITS, NOTIFIED, Ordering::SeqCst, Ordering::SeqCst);
+    if notified.is_ok() {
         futex::wake(&slot.state, 1);
     }
 }

@@ -254,7 +254,7 @@ impl Mapping {
         let discarded = unsafe { libc::madvise(start, PAGE, libc::MADV_DONTNEED) };
         // The kernel refuses this for locked memory: the process locks all that it maps, by `mlockall` with `MCL_FUTURE`, and
         // would make all pages of the mapping at once. To read `VmLck` in `/proc` takes longer.
-        if discarded < 0 {
+        if discarded < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
             // SAFETY: the range is this mapping, which nobody knows of yet.
             unsafe {
                 let done = libc::syscall(libc::SYS_mlock2, start, len, libc::MLOCK_ONFAULT);
